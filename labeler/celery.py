@@ -1,0 +1,11 @@
+"""The Celery app. The database is the truth; messages only wake workers, so results are not kept."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labeler.settings")
+
+app = Celery("plusminus")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["labeler"])

@@ -1,0 +1,38 @@
+"""The rows. One module per noun; read `docs/architecture.md` for how they hang together."""
+
+from labeler.models.annotations import Annotation, Outcome
+from labeler.models.images import Chunk, Image, ImageState, OfferedLabel, Pack
+from labeler.models.jobs import ExportJob, ImportFile, ImportJob, JobState, RejectedFile, Worker
+from labeler.models.people import Invitation, Membership, Role, User
+from labeler.models.projects import LabelClass, LearningConfig, Project
+from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
+
+__all__ = [
+    "Annotation",
+    "Candidate",
+    "CandidateState",
+    "Chunk",
+    "ExportJob",
+    "Image",
+    "ImageState",
+    "ImportFile",
+    "ImportJob",
+    "Invitation",
+    "JobState",
+    "LabelClass",
+    "LearningConfig",
+    "Membership",
+    "OfferedLabel",
+    "Outcome",
+    "Pack",
+    "Project",
+    "Reason",
+    "RejectedFile",
+    "Role",
+    "Round",
+    "RoundChunk",
+    "RoundState",
+    "Trigger",
+    "User",
+    "Worker",
+]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class Outcome(models.TextChoices):
+    LABEL = "label", "label"
+    SKIP = "skip", "skip"
+    UNSURE = "unsure", "unsure"
+    BAD_IMAGE = "bad_image", "bad image"
+    UNDO = "undo", "undo"
+
+
+class Annotation(models.Model):
+    """One answer. Rows are only ever added: a correction or an undo is a new row that `retracts` the old one.
+
+    `retracted_at` is the one column that is written later, with the row that retracts this one and in its transaction.
+    It lets the database itself hold that a person has at most one live answer on an image. `key` is made by the client:
+    a repeated send finds the row that the first one made.
+    """
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="annotations", db_index=False)
+    image = models.ForeignKey("labeler.Image", on_delete=models.CASCADE, related_name="annotations", db_index=False)
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="annotations", db_index=False
+    )
+    outcome = models.CharField(max_length=12, choices=Outcome)
+    label_class = models.ForeignKey(
+        "labeler.LabelClass", null=True, blank=True, on_delete=models.PROTECT, related_name="annotations"
+    )
+    seconds = models.FloatField(null=True, blank=True)
+    candidate = models.ForeignKey(
+        "labeler.Candidate", null=True, blank=True, on_delete=models.SET_NULL, related_name="annotations"
+    )
+    key = models.UUIDField()
+    retracts = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="retracted_by"
+    )
+    retracted_at = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)  # by the client's clock, which may be wrong
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["annotator", "key"], name="one_annotation_of_a_key"),
+            models.UniqueConstraint(
+                fields=["image", "annotator"],
+                condition=models.Q(retracted_at__isnull=True) & ~models.Q(outcome="undo"),
+                name="one_live_answer_a_person",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(outcome="label", label_class__isnull=False)
+                | (~models.Q(outcome="label") & models.Q(label_class__isnull=True)),
+                name="a_label_names_its_class",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(outcome="undo") | models.Q(retracts__isnull=False), name="an_undo_retracts"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["project", "id"], name="annotation_project"),
+            models.Index(fields=["project", "annotator", "id"], name="annotation_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} by {self.annotator} on {self.image}"

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+CHUNK_SIZE = 4096
+
+
+class Chunk(models.Model):
+    """`CHUNK_SIZE` consecutive positions: the unit of import, scoring, retry and parallel work.
+
+    `pixels` names the file of what the learner sees (uint8 `.npy`, [count, channels, side, side]). A chunk that grows
+    gets a new file; a file is never changed.
+    """
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="chunks")
+    number = models.PositiveIntegerField()
+    count = models.PositiveIntegerField(default=0)
+    pixels = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="one_chunk_of_a_number"),
+            models.CheckConstraint(condition=models.Q(count__lte=CHUNK_SIZE), name="chunk_is_not_overfull"),
+        ]
+
+    def __str__(self) -> str:
+        return f"chunk {self.number} of {self.project}"
+
+
+class Pack(models.Model):
+    """One immutable file of many encoded images, one after another, as browsers get them."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="packs")
+    name = models.CharField(max_length=200, unique=True)
+    size = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ImageState(models.TextChoices):
+    POOL = "pool", "in the pool"
+    LABELLED = "labelled", "labelled"
+    DISPUTED = "disputed", "disputed"  # all answers are in and no class has most of them
+    SET_ASIDE = "set_aside", "set aside"  # people were unsure or skipped it
+    BAD = "bad", "bad image"
+
+
+class Image(models.Model):
+    """An image. `label` is the consensus of its live answers and is written by services/consensus.py alone."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="images")
+    position = models.PositiveIntegerField()
+    content_hash = models.CharField(max_length=64)
+    name = models.CharField(max_length=500)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    pack = models.ForeignKey(Pack, on_delete=models.PROTECT, related_name="+")
+    offset = models.PositiveBigIntegerField()
+    length = models.PositiveIntegerField()
+    media_type = models.CharField(max_length=20)
+    is_holdout = models.BooleanField(default=False)
+    state = models.CharField(max_length=12, choices=ImageState, default=ImageState.POOL)
+    label = models.ForeignKey(
+        "labeler.LabelClass", null=True, blank=True, on_delete=models.PROTECT, related_name="images", db_index=False
+    )
+    labelled_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "position"], name="one_image_of_a_position"),
+            models.UniqueConstraint(fields=["project", "content_hash"], name="one_image_of_a_content"),
+            models.CheckConstraint(
+                condition=models.Q(state=ImageState.LABELLED, label__isnull=False)
+                | (~models.Q(state=ImageState.LABELLED) & models.Q(label__isnull=True)),
+                name="labelled_means_a_label",
+            ),
+        ]
+        indexes = [
+            # All that is no longer in the pool is small: counting it does not grow with the pool.
+            models.Index(
+                fields=["project", "state", "is_holdout"], condition=~models.Q(state="pool"), name="image_left_pool"
+            ),
+            models.Index(fields=["label"], condition=models.Q(label__isnull=False), name="image_by_label"),
+            models.Index(fields=["project", "position"], condition=models.Q(is_holdout=True), name="image_holdout"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OfferedLabel(models.Model):
+    """A label that came with the image (its folder's name). Hidden from annotators and learner until a manager takes it;
+    the simulated annotators of `manage.py oracle` answer from it."""
+
+    image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="offered")
+    class_name = models.CharField(max_length=100)
+
+    def __str__(self) -> str:
+        return self.class_name

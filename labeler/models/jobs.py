@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class JobState(models.TextChoices):
+    UPLOADING = "uploading", "uploading"
+    QUEUED = "queued", "waiting for a worker"
+    RUNNING = "running", "running"
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+
+UNFINISHED_JOB = [JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING]
+
+
+class Job(models.Model):
+    """Work in the background that a person asked for. Claimed and resumed like a round."""
+
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    state = models.CharField(max_length=12, choices=JobState, default=JobState.QUEUED)
+    claim = models.CharField(max_length=100, blank=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    is_cancel_requested = models.BooleanField(default=False)
+    done = models.PositiveBigIntegerField(default=0)
+    total = models.PositiveBigIntegerField(default=0)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class ImportJob(Job):
+    """Uploaded files on their way to being images. `done` and `total` count entries."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="imports")
+    has_offered_labels = models.BooleanField(default=False)
+    added = models.PositiveIntegerField(default=0)
+    duplicates = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"import {self.pk} into {self.project}"
+
+
+class ImportFile(models.Model):
+    """One uploaded file in the staging area. `received` grows by parts, so that a broken upload goes on where it was.
+    `entries_done` is how far the import got in it, so that a killed import does too."""
+
+    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="files")
+    name = models.CharField(max_length=500)  # as the browser gave it, with its folders
+    staged = models.CharField(max_length=200, unique=True)
+    size = models.PositiveBigIntegerField()
+    received = models.PositiveBigIntegerField(default=0)
+    entries_done = models.PositiveIntegerField(default=0)
+    is_done = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["job", "name"], name="one_file_of_a_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RejectedFile(models.Model):
+    """A file that did not become an image, and why, in words."""
+
+    class Kind(models.TextChoices):
+        REFUSED = "refused", "refused"
+        DUPLICATE = "duplicate", "duplicate"
+
+    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="rejected")
+    kind = models.CharField(max_length=10, choices=Kind)
+    name = models.CharField(max_length=1000)
+    reason = models.CharField(max_length=300)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+class ExportJob(Job):
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="exports")
+    format = models.CharField(max_length=10, choices=[("csv", "CSV"), ("jsonl", "JSON Lines")])
+    includes_unlabelled = models.BooleanField(default=False)
+    file = models.CharField(max_length=200, blank=True)
+    size = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"export {self.pk} of {self.project}"
+
+
+class Worker(models.Model):
+    """A Celery worker that has said it is alive, and what it does."""
+
+    name = models.CharField(max_length=200, primary_key=True)
+    queues = models.CharField(max_length=200)
+    device = models.CharField(max_length=20, blank=True)
+    doing = models.CharField(max_length=200, blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from labeler import choices
+
+
+class Project(models.Model):
+    """A collection of images, its classes and its people.
+
+    `queue_round` is the round whose candidates are handed out. It moves in the transaction that publishes a round, so
+    that a lease sees either the old queue or the new one.
+    """
+
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(max_length=60, unique=True)
+    guidelines = models.TextField(blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    queue_round = models.ForeignKey("labeler.Round", null=True, on_delete=models.SET_NULL, related_name="+")
+    # What the learner sees; decided by the first import, see services/importing.py.
+    pixel_side = models.PositiveSmallIntegerField(null=True)
+    pixel_channels = models.PositiveSmallIntegerField(null=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LearningConfig(models.Model):
+    """How a project learns. A round keeps the copy that it ran with (`Round.config`)."""
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="learning")
+    architecture = models.CharField(max_length=32, choices=choices.ARCHITECTURES, default="cnn")
+    estimator = models.CharField(max_length=32, choices=choices.ESTIMATORS, default="mc_dropout")
+    acquisition = models.CharField(
+        max_length=48, choices=choices.ACQUISITIONS, default="power_predictive_entropy"
+    )
+    coldness = models.FloatField(default=8.0, validators=[MinValueValidator(0.1), MaxValueValidator(64)])
+    posterior_samples = models.PositiveIntegerField(
+        default=100, validators=[MinValueValidator(2), MaxValueValidator(1000)]
+    )
+    budget = models.PositiveIntegerField(default=100, validators=[MinValueValidator(1), MaxValueValidator(10_000)])
+    random_share = models.FloatField(default=0.1, validators=[MinValueValidator(0), MaxValueValidator(1)])
+    overlap = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(20)])
+    # Holdout: this share of the images, drawn at random at import, is never trained on nor acquired by score.
+    holdout_share = models.FloatField(default=0.1, validators=[MinValueValidator(0), MaxValueValidator(0.9)])
+    # Of the questions asked, this share is holdout images until `holdout_target` of them have a label.
+    holdout_questions = models.FloatField(default=0.2, validators=[MinValueValidator(0), MaxValueValidator(0.9)])
+    holdout_target = models.PositiveIntegerField(default=200, validators=[MaxValueValidator(100_000)])
+    # Triggers. 0 answers: only by schedule or button.
+    retrain_every = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(100_000)])
+    debounce_seconds = models.PositiveIntegerField(default=1, validators=[MaxValueValidator(3600)])
+    cooldown_seconds = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(7 * 86400)])
+    schedule = models.OneToOneField(
+        "django_celery_beat.PeriodicTask", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    def __str__(self) -> str:
+        return f"learning of {self.project}"
+
+
+class LabelClass(models.Model):
+    """What an image can be. Renaming is safe: answers point here."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="classes")
+    name = models.CharField(max_length=100)
+    shortcut = models.CharField(
+        max_length=1, blank=True, validators=[RegexValidator(r"^[0-9a-z]$", "One digit or lower-case letter.")]
+    )
+    colour = models.CharField(max_length=7, validators=[RegexValidator(r"^#[0-9a-f]{6}$", "A colour such as #0072b2.")])
+    order = models.PositiveIntegerField(default=0)
+    is_archived = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["order", "id"]
+        verbose_name_plural = "label classes"
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="one_class_of_a_name"),
+            models.UniqueConstraint(
+                fields=["project", "shortcut"],
+                condition=models.Q(is_archived=False) & ~models.Q(shortcut=""),
+                name="one_class_of_a_shortcut",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+
+class Trigger(models.TextChoices):
+    COLD_START = "cold_start", "cold start"
+    ANSWERS = "answers", "new answers"
+    EDITS = "edits", "edited answers"
+    SCHEDULE = "schedule", "schedule"
+    BUTTON = "button", "button"
+    QUEUE_DRY = "queue_dry", "queue ran dry"
+
+
+class RoundState(models.TextChoices):
+    QUEUED = "queued", "waiting for a worker"
+    FITTING = "fitting", "fitting"
+    SCORING = "scoring", "scoring"
+    ACQUIRING = "acquiring", "choosing"
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
+
+
+UNFINISHED = [RoundState.QUEUED, RoundState.FITTING, RoundState.SCORING, RoundState.ACQUIRING]
+
+
+class Round(models.Model):
+    """Fit, score, acquire, publish. A cold start has no model: it goes from queued to done in the transaction that makes it.
+
+    `claim` names the worker process that owns the phase; every write of a worker is conditional on it, so that a worker
+    which was taken for dead and comes back can change nothing.
+    """
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="rounds")
+    number = models.PositiveIntegerField()
+    trigger = models.CharField(max_length=12, choices=Trigger)
+    reason = models.CharField(max_length=200)  # in words, for people
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    state = models.CharField(max_length=12, choices=RoundState, default=RoundState.QUEUED)
+    # What makes it repeatable
+    config = models.JSONField(default=dict)
+    seed = models.BigIntegerField()
+    classes = models.JSONField(default=list)  # ids of the label classes, in the order of the model's outputs
+    training_digest = models.CharField(max_length=64, blank=True)
+    training_count = models.PositiveIntegerField(default=0)
+    last_annotation_id = models.BigIntegerField(default=0)  # answers up to this one were seen
+    # How it goes
+    claim = models.CharField(max_length=100, blank=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    is_cancel_requested = models.BooleanField(default=False)
+    progress_done = models.PositiveBigIntegerField(default=0)
+    progress_total = models.PositiveBigIntegerField(default=0)
+    phase_started_at = models.DateTimeField(null=True)
+    phase_seconds = models.JSONField(default=dict)
+    # What came of it
+    metrics = models.JSONField(default=dict)
+    answers_spent = models.PositiveIntegerField(default=0)  # all live answers when it was published
+    folder = models.CharField(max_length=200, blank=True)  # its artifacts, in the project's storage
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    not_before = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="one_round_of_a_number"),
+            models.UniqueConstraint(
+                fields=["project"], condition=models.Q(state__in=UNFINISHED), name="one_unfinished_round"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"round {self.number} of {self.project}"
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.state in UNFINISHED
+
+
+class RoundChunk(models.Model):
+    """A chunk of a round that is being scored: claimed by one worker, given to another when that one falls silent."""
+
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="chunks")
+    chunk = models.ForeignKey("labeler.Chunk", on_delete=models.CASCADE, related_name="+")
+    claim = models.CharField(max_length=100, blank=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    is_done = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["round", "chunk"], name="a_chunk_once_a_round")]
+
+    def __str__(self) -> str:
+        return f"{self.chunk} in {self.round}"
+
+
+class Reason(models.TextChoices):
+    ACQUIRED = "acquired", "chosen by the model"
+    RANDOM = "random", "drawn at random"
+    HOLDOUT = "holdout", "drawn to measure accuracy"
+    COLD_START = "cold_start", "drawn before the first model"
+    RELABEL = "relabel", "asked again"
+
+
+class CandidateState(models.TextChoices):
+    OPEN = "open", "open"
+    ANSWERED = "answered", "answered"
+    SUPERSEDED = "superseded", "replaced by a newer round"
+
+
+class Candidate(models.Model):
+    """A place in the queue of a round. Overlap k makes k of them for an image: slots 0 to k - 1 of one rank.
+
+    A lease is `leased_to` until `leased_until`; once that has passed the place is free. See services/lease.py.
+    """
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="+", db_index=False)
+    round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="candidates", db_index=False)
+    image = models.ForeignKey("labeler.Image", on_delete=models.CASCADE, related_name="candidates")
+    rank = models.PositiveIntegerField()
+    slot = models.PositiveSmallIntegerField(default=0)
+    reason = models.CharField(max_length=12, choices=Reason)
+    score = models.FloatField(null=True)  # of the round's measure, in nats where that is an entropy
+    percentile = models.FloatField(null=True)  # of the score in the pool, 0 to 100
+    selection_probability = models.FloatField(null=True)
+    details = models.JSONField(default=dict)  # what the model thought: the likeliest classes, mean and std
+    state = models.CharField(max_length=12, choices=CandidateState, default=CandidateState.OPEN)
+    leased_to = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    leased_until = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["rank", "slot"]
+        constraints = [
+            models.UniqueConstraint(fields=["round", "rank", "slot"], name="one_candidate_of_a_rank"),
+            models.UniqueConstraint(fields=["round", "image", "slot"], name="an_image_once_a_round"),
+            models.UniqueConstraint(
+                fields=["image", "leased_to"],
+                condition=models.Q(state="open", leased_to__isnull=False),
+                name="one_lease_of_an_image_a_person",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["round", "rank", "slot"], condition=models.Q(state="open"), name="candidate_queue"),
+            models.Index(
+                fields=["leased_to", "project", "rank"],
+                condition=models.Q(state="open", leased_to__isnull=False),
+                name="candidate_leases",
+            ),
+            models.Index(fields=["project"], condition=models.Q(state="open"), name="candidate_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.round}"

@@ -1,0 +1,103 @@
+"""Shared fixtures: people, a project with classes, images as rows. Every test gets its own data folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from labeler.models import Chunk, Image, LabelClass, LearningConfig, Membership, Pack, Project, Role, User
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def own_data_folder(settings, tmp_path: Path) -> Path:
+    """Files, broker messages and static files of a test stay in its own folder."""
+    settings.DATA_DIR = tmp_path
+    settings.MEDIA_ROOT = tmp_path / "files"
+    settings.STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    return tmp_path
+
+
+@pytest.fixture
+def make_user(db) -> Callable[..., User]:
+    def make(username: str, **fields) -> User:
+        return User.objects.create_user(username, password=PASSWORD, **fields)
+
+    return make
+
+
+@pytest.fixture
+def manager(make_user) -> User:
+    return make_user("mia")
+
+
+@pytest.fixture
+def annotator(make_user) -> User:
+    return make_user("ann")
+
+
+@pytest.fixture
+def stranger(make_user) -> User:
+    return make_user("sam")
+
+
+@pytest.fixture
+def project(manager: User, annotator: User) -> Project:
+    """A project with three classes, a manager and an annotator, and no images."""
+    project = Project.objects.create(name="Signs", slug="signs", created_by=manager)
+    LearningConfig.objects.create(project=project, debounce_seconds=0, cooldown_seconds=0)
+    Membership.objects.create(project=project, user=manager, role=Role.MANAGER)
+    Membership.objects.create(project=project, user=annotator, role=Role.ANNOTATOR)
+    for order, (name, colour) in enumerate([("cat", "#0072b2"), ("dog", "#e69f00"), ("owl", "#009e73")]):
+        LabelClass.objects.create(project=project, name=name, shortcut=str(order + 1), colour=colour, order=order)
+    return project
+
+
+@pytest.fixture
+def make_images(db) -> Callable[..., list[Image]]:
+    """Image rows without files, for tests that show or store no pixels."""
+
+    def make(project: Project, count: int, **fields) -> list[Image]:
+        start = project.images.count()
+        pack, _ = Pack.objects.get_or_create(project=project, name=f"{project.slug}/none.pack", size=0)
+        chunk, _ = Chunk.objects.get_or_create(project=project, number=0)
+        chunk.count += count
+        chunk.save()
+        rows = [
+            Image(
+                project=project,
+                position=position,
+                content_hash=hashlib.sha256(f"{project.pk} {position}".encode()).hexdigest(),
+                name=f"{position:05}.png",
+                width=28,
+                height=28,
+                pack=pack,
+                offset=0,
+                length=0,
+                media_type="image/png",
+                **fields,
+            )
+            for position in range(start, start + count)
+        ]
+        return Image.objects.bulk_create(rows)
+
+    return make
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    def client(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return client
