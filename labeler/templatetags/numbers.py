@@ -1,0 +1,60 @@
+"""The one way a number is shown: with its interval, or with what is missing to have one."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+@register.simple_tag
+def interval(
+    value: float | None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    unit: str = "",
+    title: str = "",
+    missing: str = "not measured yet",
+    digits: int = 1,
+) -> SafeString:
+    """`96.2 % ± 1.4`; `96.2 % + 1.1 − 2.0` where the sides differ by more than the last digit shown.
+
+    With `unit="%"` value, low and high are shares from 0 to 1.
+    """
+    if value is None or low is None or high is None:
+        return format_html('<span class="number number-missing">{}</span>', missing)
+    scale = 100 if unit == "%" else 1
+    below, above = (value - low) * scale, (high - value) * scale
+    if f"{below:.{digits}f}" == f"{above:.{digits}f}":
+        spread = f"± {above:.{digits}f}"
+    else:
+        spread = f"+ {above:.{digits}f} − {below:.{digits}f}"  # noqa: RUF001
+    return format_html(
+        '<span class="number" title="{}">{}{}<span class="number-interval"> {}</span></span>',
+        title or "95 % interval",
+        f"{value * scale:,.{digits}f}",
+        f" {unit}" if unit else "",
+        spread,
+    )
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Seconds in words that fit their size: `8 s`, `3 min`, `2 h 5 min`, `4 d 3 h`."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min"
+    if whole < DAY:
+        return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
+    return f"{whole // DAY} d {whole % DAY // HOUR} h"
