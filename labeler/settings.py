@@ -31,6 +31,7 @@ else:
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 if "*" in ALLOWED_HOSTS:
     raise ImproperlyConfigured("ALLOWED_HOSTS must name the hosts: '*' would let any Host header through.")
+ALLOWED_HOSTS = [*ALLOWED_HOSTS, "127.0.0.1"]  # health checks ask from the machine itself
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 # --- Apps -----------------------------------------------------------------------------------------------------------
@@ -222,7 +223,7 @@ ROUND_TIME_LIMIT = env.int("ROUND_TIME_LIMIT", default=4 * 3600)
 LEARNER_THREADS = env.int("LEARNER_THREADS", default=0)  # 0: as many as cores
 LEARNER_DEVICE = env.str("LEARNER_DEVICE", default="auto")
 
-CELERY_BROKER_URL = REDIS_URL or "filesystem://"
+CELERY_BROKER_URL = REDIS_URL or "filesystem://localhost"
 if REDIS_URL:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": 6 * 3600,
@@ -247,6 +248,7 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as 
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False  # rows, not messages, stop a round and tell who is alive
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -1,8 +1,9 @@
 """Every address. One line a page group; the groups own their patterns."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("", include("labeler.views.health")),
 ]

@@ -31,7 +31,8 @@ class Round(models.Model):
     """Fit, score, acquire, publish. A cold start has no model: it goes from queued to done in the transaction that makes it.
 
     `claim` names the worker process that owns the phase; every write of a worker is conditional on it, so that a worker
-    which was taken for dead and comes back can change nothing.
+    which was taken for dead and comes back can change nothing. Cancelling ends the round at once: its worker finds at
+    its next heartbeat that nothing is its own any more, and stops.
     """
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="rounds")
@@ -50,8 +51,7 @@ class Round(models.Model):
     # How it goes
     claim = models.CharField(max_length=100, blank=True)
     heartbeat_at = models.DateTimeField(null=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    is_cancel_requested = models.BooleanField(default=False)
+    attempts = models.PositiveSmallIntegerField(default=0)  # of the phase it is in
     progress_done = models.PositiveBigIntegerField(default=0)
     progress_total = models.PositiveBigIntegerField(default=0)
     phase_started_at = models.DateTimeField(null=True)
@@ -90,6 +90,7 @@ class RoundChunk(models.Model):
     chunk = models.ForeignKey("labeler.Chunk", on_delete=models.CASCADE, related_name="+")
     claim = models.CharField(max_length=100, blank=True)
     heartbeat_at = models.DateTimeField(null=True)
+    scored = models.PositiveIntegerField(default=0)  # images so far
     is_done = models.BooleanField(default=False)
 
     class Meta:
@@ -117,7 +118,8 @@ class CandidateState(models.TextChoices):
 class Candidate(models.Model):
     """A place in the queue of a round. Overlap k makes k of them for an image: slots 0 to k - 1 of one rank.
 
-    A lease is `leased_to` until `leased_until`; once that has passed the place is free. See services/lease.py.
+    A lease is `leased_to` until `leased_until`; once that has passed the place is free. `leased_at` is when the person
+    got it; a renewal leaves it. See services/lease.py.
     """
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -134,6 +136,7 @@ class Candidate(models.Model):
     leased_to = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
+    leased_at = models.DateTimeField(null=True)
     leased_until = models.DateTimeField(null=True)
 
     class Meta:

@@ -1,0 +1,1 @@
+"""The forms. One module a page group."""

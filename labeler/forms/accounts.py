@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from django.contrib.auth.forms import UserCreationForm
+
+from labeler.models import User
+
+
+class AccountForm(UserCreationForm[User]):
+    """A new account, made by somebody who holds an invitation."""
+
+    class Meta:
+        model = User
+        fields = ("username",)
+        help_texts = {"username": "How the others see you. Letters, digits and @ . + - _ only."}

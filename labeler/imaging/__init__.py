@@ -1,0 +1,1 @@
+"""Untrusted bytes to clean images: decoding, archives, arrays. No database, no settings: limits are arguments."""

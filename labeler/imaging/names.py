@@ -1,0 +1,48 @@
+"""Names of files as people give them. They are only ever stored as text and never opened, but a name that tries to leave
+its folder says enough about the archive to refuse the entry."""
+
+from __future__ import annotations
+
+import re
+
+NAME_LENGTH = 500
+LABEL_LENGTH = 100
+LITTER = {".ds_store", "thumbs.db", "desktop.ini", ".directory", "ehthumbs.db"}
+NO_CLASSES = {"train", "test", "val", "valid", "validation", "images", "image", "img", "imgs", "data"}
+DRIVE = re.compile(r"^[A-Za-z]:")
+CONTROL = re.compile(r"[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(name: str) -> str:
+    """The name for showing: control characters (which databases and terminals choke on) become a visible mark."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", name)
+
+
+def normal(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+def name_refusal(name: str) -> str:
+    """Why an entry of this (normal) name is refused, in words; empty when it is fine."""
+    if CONTROL.search(name):
+        return "Its name holds control characters."
+    if name.startswith("/") or DRIVE.match(name):
+        return "Its name is an absolute path."
+    if ".." in name.split("/"):
+        return "Its name points out of the archive (“..”)."
+    if len(name) > NAME_LENGTH:
+        return f"Its name is longer than {NAME_LENGTH} characters."
+    return ""
+
+
+def is_litter(name: str) -> bool:
+    """Files that operating systems leave in archives and nobody means to import."""
+    *folders, last = name.split("/")
+    return "__MACOSX" in folders or last.lower() in LITTER or last.startswith("._")
+
+
+def folder_label(name: str) -> str:
+    """The folder that an image lies in, when it could be the name of a class."""
+    parts = name.split("/")
+    label = parts[-2].strip() if len(parts) > 1 else ""
+    return label if len(label) <= LABEL_LENGTH and label.lower() not in NO_CLASSES else ""

@@ -1,0 +1,61 @@
+"""What a file is, by its first bytes."""
+
+from __future__ import annotations
+
+import struct
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+LOSSLESS = {"PNG", "GIF", "BMP", "TIFF"}
+OTHERS = [
+    (b"PK\x03\x04", "a zip archive (archives inside archives are not opened: import it by itself)"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"%PDF", "a PDF document"),
+    (b"\x93NUMPY", "a NumPy array (an .npz with x and y arrays is taken)"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"8BPS", "a Photoshop document"),
+    (b"MZ", "a program"),
+    (b"\x7fELF", "a program"),
+]
+ISO_BRANDS = {b"heic": "a HEIC photograph", b"heix": "a HEIC photograph", b"mif1": "a HEIF photograph",
+              b"avif": "an AVIF image"}  # fmt: skip
+
+
+def name_of_other_content(data: bytes) -> str:
+    """Words for content that is known and is no image that we take; empty when it may be one."""
+    for magic, words in OTHERS:
+        if data.startswith(magic):
+            return words
+    if data[4:8] == b"ftyp":
+        return ISO_BRANDS.get(data[8:12], "a video or another media file")
+    head = data[:4096].lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").replace(b"\x00", b"").lower()
+    if not head.startswith(b"<"):
+        return ""
+    if b"<svg" in head:
+        return "an SVG drawing (it can carry scripts; save it as PNG)"
+    if b"<html" in head or b"<!doctype html" in head or b"<script" in head:
+        return "an HTML page"
+    return "an XML or text file"
+
+
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height from a WebP's header: its decoder reserves the canvas as soon as it opens a file."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return None
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def kind_of_upload(head: bytes) -> str:
+    """`zip` for anything that may be an archive (an .npz is one), else `image`."""
+    return "zip" if head[:4] in (b"PK\x03\x04", b"PK\x05\x06") else "image"

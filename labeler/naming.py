@@ -1,0 +1,17 @@
+"""What people type as names: normalised once, and never only invisible characters."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from django.core.exceptions import ValidationError
+
+
+def clean_name(text: str) -> str:
+    """NFC, runs of white space as one space. Raises ValidationError if nothing of it can be seen."""
+    name = " ".join(unicodedata.normalize("NFC", text).split())
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        raise ValidationError("This has control characters in it; type it again.", code="control_characters")
+    if not any(unicodedata.category(character)[0] in "LNPS" for character in name):
+        raise ValidationError("Give it a name that can be seen.", code="invisible")
+    return name

@@ -1,0 +1,52 @@
+"""What went wrong, in words: a page for a browser, `{"error": words}` for who asks for JSON."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+WORDS = {
+    HTTPStatus.BAD_REQUEST: "The server could not read this request. Nothing was saved.",
+    HTTPStatus.FORBIDDEN: "Your role in this project does not allow this.",
+    HTTPStatus.NOT_FOUND: "There is nothing at this address, or it is not shared with you.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something broke on the server. What you did last may not have been saved.",
+}
+CSRF_WORDS = "This page was open for too long, or you signed in or out elsewhere. Nothing was saved: reload and repeat."
+
+
+def wants_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def error_response(request: HttpRequest, status: HTTPStatus, words: str, template: str) -> HttpResponse:
+    if wants_json(request):
+        return JsonResponse({"error": words}, status=status)
+    return render(request, template, {"words": words}, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    return error_response(request, HTTPStatus.BAD_REQUEST, WORDS[HTTPStatus.BAD_REQUEST], "400.html")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    own_words = str(exception) if isinstance(exception, PermissionDenied) else ""
+    return error_response(request, HTTPStatus.FORBIDDEN, own_words or WORDS[HTTPStatus.FORBIDDEN], "403.html")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    return error_response(request, HTTPStatus.NOT_FOUND, WORDS[HTTPStatus.NOT_FOUND], "404.html")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+    return error_response(request, HTTPStatus.FORBIDDEN, CSRF_WORDS, "403_csrf.html")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Renders without the request, and so without session, user and database: they may be what broke."""
+    words = WORDS[HTTPStatus.INTERNAL_SERVER_ERROR]
+    if wants_json(request):
+        return JsonResponse({"error": words}, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+    return render(None, "500.html", {"words": words}, status=HTTPStatus.INTERNAL_SERVER_ERROR)  # type: ignore[arg-type]

@@ -1,0 +1,228 @@
+"""What a round is asked to do: plain numbers and names, checked when they are made, stored with what they produced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.errors import ConfigError, LabelError, check_known
+from learner.pool import Chunk
+
+ARCHITECTURES = ("cnn", "gal_cnn", "mlp")
+"""Names that `learner.network.build` knows."""
+
+ESTIMATORS = ("mc_dropout",)
+"""Names that `learner.estimators.estimator_class` knows."""
+
+MEASURES = (
+    "predictive_entropy",
+    "expected_entropy",
+    "mutual_information",
+    "variation_ratio",
+    "mean_std",
+    "margin",
+    "least_confidence",
+    "std_entropy",
+)
+"""Names that `learner.uncertainty.measure` returns. Each is larger where the model is less sure."""
+
+ACQUISITIONS = ("random", *(f"{how}_{measure}" for how in ("power", "top") for measure in MEASURES))
+"""Names that `learner.acquisition.choose` knows."""
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+Report = Callable[[str, int, int], None]
+"""Called as `report(phase, done, total)` through all work, often up to a hundred times a second and, unless a single
+step is slower, at least once a second. It should be quick (throttle what is slow inside it). Whatever it raises aborts
+the work at once and reaches the caller: that is how a round is cancelled."""
+
+
+def ignore(_phase: str, _done: int, _total: int) -> None:
+    """A report that does nothing."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. The defaults are what `docs/benchmarks.md` measures.
+
+    Raises:
+        ConfigError: If a number is out of its range.
+    """
+
+    steps: int | None = None  # optimiser steps; None: 400 up to 200 labels, then with the root of their number to 4,000
+    batch: int = 64  # images a step, drawn with replacement
+    learning_rate: float = 4e-3  # the peak of the one-cycle schedule
+    weight_decay: float = 1e-2  # AdamW's, decoupled
+    label_smoothing: float = 0.05  # keeps a fit on ten images from being sure of everything
+    balance: float = 0.5  # 0 draws images alike, 1 draws classes alike; between: class weight = share ** (1 - balance)
+    rotation: float = 15.0  # degrees either way
+    scale: float = 0.15  # relative, either way
+    shear: float = 0.3  # tangent, either way
+    shift: float = 0.12  # share of the side, either way
+
+    def __post_init__(self) -> None:
+        _check(self.steps is None or 1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000 or nothing")
+        _check(1 <= self.batch <= 65_536, "batch", self.batch, "1 to 65,536")
+        _check(0 < self.learning_rate, "learning_rate", self.learning_rate, "above 0")
+        for name in ("weight_decay", "rotation", "shear"):
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("label_smoothing", "scale", "shift"):
+            _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
+        _check(0 <= self.balance <= 1, "balance", self.balance, "from 0 to 1")
+
+    def steps_for(self, n_labels: int) -> int:
+        """Optimiser steps for a number of labelled images.
+
+        >>> Recipe().steps_for(10), Recipe().steps_for(800), Recipe().steps_for(60_000), Recipe(steps=5).steps_for(10)
+        (400, 800, 4000, 5)
+        """
+        if self.steps is not None:
+            return self.steps
+        return round(min(4000.0, 400 * max(1.0, n_labels / 200) ** 0.5))
+
+
+@dataclass(frozen=True)
+class RoundConfig:
+    """Everything that, with the labels and the pixels, decides what a round produces.
+
+    Raises:
+        UnknownNameError: If a name is not known; the message lists the known ones.
+        ConfigError: If a number is out of its range.
+    """
+
+    n_classes: int  # C
+    architecture: str = "cnn"  # see ARCHITECTURES
+    estimator: str = "mc_dropout"  # see ESTIMATORS
+    acquisition: str = "power_predictive_entropy"  # see ACQUISITIONS
+    coldness: float = 8.0  # beta of power sampling: 0 is random, infinity is top
+    posterior_samples: int = 100  # K
+    budget: int = 10  # B, how many candidates a round chooses
+    seed: int = 0
+    device: str = "auto"  # see DEVICES; "auto" takes CUDA, then MPS, then the CPU
+    threads: int | None = None  # torch's threads; for whoever owns the process (command line, worker), never set here
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        check_known("architecture", self.architecture, ARCHITECTURES)
+        check_known("estimator", self.estimator, ESTIMATORS)
+        check_known("acquisition", self.acquisition, ACQUISITIONS)
+        check_known("device", self.device, DEVICES)
+        _check(2 <= self.n_classes <= 100_000, "n_classes", self.n_classes, "2 to 100,000")
+        _check(0 <= self.coldness < float("inf"), "coldness", self.coldness, "0 or more and finite")
+        _check(1 <= self.posterior_samples <= 10_000, "posterior_samples", self.posterior_samples, "1 to 10,000")
+        _check(1 <= self.budget <= 1_000_000, "budget", self.budget, "1 to 1,000,000")
+        _check(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
+        _check(self.threads is None or 1 <= self.threads <= 1024, "threads", self.threads, "1 to 1,024 or nothing")
+
+    def to_json(self) -> str:
+        """This config as JSON text.
+
+        >>> RoundConfig.from_json(RoundConfig(n_classes=10).to_json()) == RoundConfig(n_classes=10)
+        True
+        """
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The config that `to_json` wrote.
+
+        Raises:
+            ConfigError: If the text is no JSON object, a key is unknown, a key is missing, or a value is out of range.
+        """
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(f"the config is not JSON: {error}") from error
+        return cls.from_dict(content)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """The config in a mapping, as JSON gives it; raises as `from_json` does."""
+        if not isinstance(content, Mapping):
+            raise ConfigError("the config is not a JSON object")
+        values = dict(content)
+        try:
+            if "recipe" in values:
+                values["recipe"] = Recipe(**_known_keys(Recipe, values["recipe"]))
+            return cls(**_known_keys(cls, values))
+        except TypeError as error:
+            raise ConfigError(f"the config does not fit: {error}") from error
+
+
+@dataclass(frozen=True)
+class RoundRequest:
+    """One round to run.
+
+    Args:
+        chunks: The pool's pixel files.
+        train_positions: int64 `[M]`, positions of the labelled images.
+        train_labels: int64 `[M]`, their classes, 0 to C - 1.
+        config: What to do.
+        directory: Where all files of this round go.
+
+    Raises:
+        LabelError: If positions and labels differ in length, there are none, all are of one class, a label is outside
+            0 to C - 1, or a position occurs twice.
+    """
+
+    chunks: tuple[Chunk, ...]
+    train_positions: npt.NDArray[np.int64]
+    train_labels: npt.NDArray[np.int64]
+    config: RoundConfig
+    directory: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chunks", tuple(self.chunks))
+        object.__setattr__(self, "train_positions", np.asarray(self.train_positions, dtype=np.int64))
+        object.__setattr__(self, "train_labels", np.asarray(self.train_labels, dtype=np.int64))
+        object.__setattr__(self, "directory", Path(self.directory))
+        check_labels(self.train_positions, self.train_labels, self.config.n_classes)
+        seen = np.unique(self.train_labels)
+        if len(seen) == 1:
+            raise LabelError(f"all {len(self.train_labels)} answers so far are of one class: a model needs at least two")
+
+
+def check_labels(
+    positions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], n_classes: int, kind: str = "training"
+) -> None:
+    """Refuse labels that do not fit their images.
+
+    Args:
+        positions: int64 `[n]`.
+        labels: int64 `[n]`.
+        n_classes: C.
+        kind: What the labels are for, to say so in the message.
+
+    Raises:
+        LabelError: If there are none, the lengths differ, a label is outside 0 to C - 1, or a position occurs twice.
+    """
+    if positions.ndim != 1 or positions.shape != labels.shape:
+        raise LabelError(f"{kind} positions and labels differ: {list(positions.shape)} and {list(labels.shape)}")
+    if not len(labels):
+        raise LabelError(f"there are no {kind} labels yet")
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise LabelError(
+            f"{kind} labels go from {labels.min()} to {labels.max()}, expected 0 to {n_classes - 1} ({n_classes} classes)"
+        )
+    if len(np.unique(positions)) != len(positions):
+        raise LabelError(f"an image occurs twice among the {kind} labels")
+
+
+def _known_keys(cls: type, values: object) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{cls.__name__} is not a JSON object")
+    names = [each.name for each in fields(cls)]
+    for key in values:
+        check_known(f"setting of {cls.__name__}", str(key), names)
+    return dict(values)
+
+
+def _check(is_fine: bool, name: str, value: object, expected: str) -> None:
+    if not is_fine:
+        raise ConfigError(f"{name} is {value}, expected {expected}")

@@ -1,0 +1,52 @@
+"""What can go wrong, in words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+class LearnerError(ValueError):
+    """Something that a person can mend: the message says what and how."""
+
+
+class LabelError(LearnerError):
+    """The labels cannot train or test a model: none, one class only, or out of range."""
+
+
+class ConfigError(LearnerError):
+    """A setting is out of its range."""
+
+
+class UnknownNameError(ConfigError):
+    """A name that nothing is registered under; the message lists the known ones."""
+
+
+class ChunkError(LearnerError):
+    """A pixel file is missing, damaged, or not of the shape its pool has."""
+
+
+class ArtifactError(LearnerError):
+    """A model or score file of a round is missing or damaged."""
+
+
+class DivergedError(LearnerError):
+    """The loss or the weights of a fit are no longer finite."""
+
+
+def check_known(kind: str, name: str, known: Collection[str]) -> None:
+    """Refuse a name that is not among the known ones.
+
+    Args:
+        kind: What the name is for, such as `"architecture"`.
+        name: The name to check.
+        known: All names that there are.
+
+    Raises:
+        UnknownNameError: If `name` is not in `known`.
+
+    >>> check_known("architecture", "resnet", ["cnn", "mlp"])
+    Traceback (most recent call last):
+    learner.errors.UnknownNameError: unknown architecture 'resnet'; known: cnn, mlp
+    """
+    if name not in known:
+        raise UnknownNameError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")

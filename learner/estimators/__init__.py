@@ -1,0 +1,70 @@
+"""Estimators: a network and an approximation of the posterior over its weights, all under one contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.config import ESTIMATORS, Report, RoundConfig
+from learner.errors import check_known
+from learner.pool import Pool
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Estimator(Protocol):
+    """What a round needs of an estimator.
+
+    The posterior samples are consistent: sample k is the same function for every image, every minibatch and every
+    worker that loads the same files. Only so are scores comparable and joint entropies possible.
+    """
+
+    minibatch: int
+    """Images that `sample_log_probs` should be given at once, so that its memory stays under about 64 MiB."""
+
+    @classmethod
+    def fit(
+        cls,
+        pool: Pool,
+        positions: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        config: RoundConfig,
+        report: Report,
+    ) -> Self:
+        """Fit on labelled images; `positions` and `labels` are int64 `[M]`."""
+        ...
+
+    def save(self, directory: Path) -> dict[str, Any]:
+        """Write what `load` needs as safetensors files.
+
+        Returns:
+            What else it needs, as JSON values. `"steps"`, `"loss"` and `"files"` (names) must be among them.
+        """
+        ...
+
+    @classmethod
+    def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
+        """Read what `save` wrote; `saved` is what it returned."""
+        ...
+
+    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+        """The posterior samples `log_probs_M_K_C` of some images, natural logarithms, on the estimator's device."""
+        ...
+
+
+def estimator_class(name: str) -> type[Estimator]:
+    """The estimator of a name of `learner.config.ESTIMATORS`.
+
+    Raises:
+        UnknownNameError: If the name is not known.
+    """
+    from learner.estimators.mc_dropout import MCDropout
+
+    classes: dict[str, type[Estimator]] = {"mc_dropout": MCDropout}
+    assert set(classes) == set(ESTIMATORS)
+    check_known("estimator", name, classes)
+    return classes[name]

@@ -1,0 +1,149 @@
+"""Monte-Carlo dropout: each dropout mask is one sample of the network's weights.
+
+Reference:
+    Gal and Ghahramani, 2016, Dropout as a Bayesian approximation, equation 6; consistent masks: Kirsch, van
+    Amersfoort, Gal, 2019, BatchBALD, section 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from learner.config import Report, RoundConfig
+from learner.files import write_bytes
+from learner.fit import choose_device, fit_network
+from learner.network import Head, Network, activation_floats, build
+from learner.pool import Pool
+from learner.seeds import derive
+
+MEMORY_FLOATS = 64 * 2**20 // 4
+FOLDED_FLOATS = 16 * 2**20 // 4
+
+
+class MCDropout:
+    """A network with K dropout masks, drawn once and shared by the whole pool.
+
+    Args:
+        network: The trained network.
+        masks: For each layer of its head a bool tensor `[K, features in]`.
+        shape: Channels, height, width of the images.
+        saved: What `save` shall return.
+    """
+
+    WEIGHTS = "model.safetensors"
+    MASKS = "masks.safetensors"
+
+    def __init__(
+        self, network: Network, masks: Sequence[Tensor], shape: tuple[int, int, int], saved: dict[str, Any]
+    ) -> None:
+        self.network, self.masks, self.saved = network, list(masks), saved
+        self.device = next(network.parameters()).device
+        self.folded = FoldedHead(network.head, [mask.to(self.device) for mask in masks])
+        floats = activation_floats(network, shape) + self.folded.floats_an_image
+        self.minibatch = int(np.clip(MEMORY_FLOATS // floats, 1, 256))
+
+    @classmethod
+    def fit(
+        cls,
+        pool: Pool,
+        positions: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        config: RoundConfig,
+        report: Report,
+    ) -> Self:
+        """Train the network and draw its masks; see `Estimator.fit`."""
+        fitted = fit_network(pool, positions, labels, config, report)
+        generator = torch.Generator().manual_seed(derive(config.seed, "masks"))
+        masks = fitted.network.head.draw_masks(config.posterior_samples, generator)
+        saved = {
+            "shape": list(pool.shape),
+            "pixel_mean": fitted.pixel_mean,
+            "pixel_std": fitted.pixel_std,
+            "steps": fitted.steps,
+            "loss": fitted.loss,
+            "files": [cls.WEIGHTS, cls.MASKS],
+        }
+        return cls(fitted.network, masks, pool.shape, saved)
+
+    def save(self, directory: Path) -> dict[str, Any]:
+        """Write weights and masks; see `Estimator.save`."""
+        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        write_bytes(directory / self.WEIGHTS, save(weights))
+        write_bytes(directory / self.MASKS, save({f"mask_{i}": mask.cpu() for i, mask in enumerate(self.masks)}))
+        return self.saved
+
+    @classmethod
+    def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
+        """Read weights and masks; see `Estimator.load`."""
+        channels, height, width = saved["shape"]
+        shape = (channels, height, width)
+        network = build(
+            config.architecture,
+            shape,
+            config.n_classes,
+            pixel_mean=saved["pixel_mean"],
+            pixel_std=saved["pixel_std"],
+        )
+        network.load_state_dict(load_file(directory / cls.WEIGHTS))
+        masks = load_file(directory / cls.MASKS)
+        network = network.to(choose_device(config.device))
+        return cls(network, [masks[f"mask_{i}"] for i in range(len(masks))], shape, saved)
+
+    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+        """The trunk once, the head K times; see `Estimator.sample_log_probs`."""
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(self.device)  # a copy: memory maps are read-only
+            return self.folded.log_probs(self.network.features(pixels))
+
+
+class FoldedHead:
+    """A head whose K dropout masks are folded into its weights, so that K passes are a few large products.
+
+    A mask in front of a linear layer is a diagonal matrix: W (m * x) = (W diag m) x. Stacked over the samples, the
+    first layer is one product of `[K H, D]` with `[D, M]`, each later one a batched product. Images stand last in
+    memory, so that no result is ever transposed and all sums over classes and samples run along contiguous images.
+
+    Args:
+        head: The head.
+        masks: For each layer a bool tensor `[K, features in]`, on the head's device.
+    """
+
+    def __init__(self, head: Head, masks: Sequence[Tensor]) -> None:
+        self.head, self.masks = head, list(masks)
+        self.n_samples = len(masks[0])
+        outputs = [layer.out_features for layer in head.linears]
+        self.floats_an_image = self.n_samples * (sum(outputs) + 5 * outputs[-1])
+        a_sample = sum(layer.weight.numel() for layer in head.linears)
+        self.group = max(1, min(self.n_samples, FOLDED_FLOATS // a_sample))  # samples folded at a time
+        self._whole = self._fold(slice(None)) if self.group == self.n_samples else None
+
+    def log_probs(self, features_M_D: Tensor) -> Tensor:
+        """`log_probs_M_K_C` of `features_M_D`."""
+        starts = range(0, self.n_samples, self.group)
+        parts_K_C_M = [self._logits(features_M_D, slice(start, start + self.group)) for start in starts]
+        logits_K_C_M = parts_K_C_M[0] if len(parts_K_C_M) == 1 else torch.cat(parts_K_C_M)
+        return logits_K_C_M.log_softmax(1).permute(2, 0, 1)
+
+    def _fold(self, samples: slice) -> list[Tensor]:
+        with torch.inference_mode():
+            return [
+                layer.weight * (mask[samples].to(layer.weight) / (1 - rate)).unsqueeze(1)
+                for layer, mask, rate in zip(self.head.linears, self.masks, self.head.rates, strict=True)
+            ]
+
+    def _logits(self, features_M_D: Tensor, samples: slice) -> Tensor:
+        first_K_H_D, *later = self._whole or self._fold(samples)
+        n_samples, hidden, _ = first_K_H_D.shape
+        biases = [layer.bias.view(-1, 1) for layer in self.head.linears]
+        x_K_H_M = (first_K_H_D.flatten(0, 1) @ features_M_D.T).view(n_samples, hidden, -1).add_(biases[0])
+        for weights_K_H_H, bias in zip(later, biases[1:], strict=True):
+            x_K_H_M = torch.baddbmm(bias, weights_K_H_H, x_K_H_M.relu_())
+        return x_K_H_M

@@ -1,0 +1,173 @@
+"""The plain training loop: a network from scratch on the labels there are."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from learner.augmentation import random_affine
+from learner.config import Recipe, Report, RoundConfig
+from learner.errors import ConfigError, DivergedError
+from learner.network import Network, build
+from learner.pool import Pool
+from learner.seeds import derive
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network and how it went.
+
+    Args:
+        network: On the device that it was trained on.
+        pixel_mean: Of each channel over the training images, 0 to 255.
+        pixel_std: Of each channel, 0 to 255.
+        steps: Optimiser steps taken.
+        loss: Mean cross entropy over the last tenth of the steps, in nats, with smoothing and augmentation.
+        seconds: Wall time.
+    """
+
+    network: Network
+    pixel_mean: list[float]
+    pixel_std: list[float]
+    steps: int
+    loss: float
+    seconds: float
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name of `learner.config.DEVICES`.
+
+    Raises:
+        ConfigError: If the named device is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(each for each, is_there in there.items() if is_there))
+    if not there[name]:
+        raise ConfigError(f"the device {name!r} is not on this machine; there: {', '.join(k for k in there if there[k])}")
+    return torch.device(name)
+
+
+def fit_network(
+    pool: Pool,
+    positions: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    config: RoundConfig,
+    report: Report,
+    *,
+    stream: str = "fit",
+) -> Fitted:
+    """Train a network from scratch with AdamW on a one-cycle schedule.
+
+    Each step draws images with replacement (see `Recipe.balance`), so that a class with one example trains as well as
+    one with a thousand; each draw is its own affine view. The same arguments give the same weights on a CPU with the
+    same number of threads.
+
+    Args:
+        pool: Where the pixels are.
+        positions: int64 `[M]`.
+        labels: int64 `[M]`, 0 to C - 1.
+        config: Architecture, recipe, seed, device.
+        report: Called every step with the phase `"fit"`.
+        stream: Names the random stream; an ensemble gives each member its own.
+
+    Raises:
+        DivergedError: If loss or weights stop being finite.
+        ChunkError: If pixels cannot be read.
+
+    Reference:
+        Loshchilov and Hutter, 2019, Decoupled weight decay regularization; Smith, 2018, Super-convergence.
+    """
+    started = time.perf_counter()
+    recipe, device = config.recipe, choose_device(config.device)
+    steps = recipe.steps_for(len(labels))
+    report("fit", 0, steps)
+    mean, std = pixel_statistics(pool, positions, config.seed)
+    generator = torch.Generator().manual_seed(derive(config.seed, stream))
+    network = build(
+        config.architecture, pool.shape, config.n_classes, pixel_mean=mean, pixel_std=std, generator=generator
+    ).to(device)
+    losses = _train(network, pool, positions, labels, recipe, steps, generator, report)
+    if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
+        raise DivergedError(_diverged(steps, "the weights are"))
+    return Fitted(network, mean, std, steps, float(np.mean(losses[-max(1, steps // 10) :])), time.perf_counter() - started)
+
+
+def pixel_statistics(
+    pool: Pool, positions: npt.NDArray[np.int64], seed: int, *, most: int = 2048
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over at most `most` of the images, 0 to 255.
+
+    A channel without any contrast gets the deviation 1, so that black images are an input like any other.
+    """
+    chosen = np.random.default_rng(derive(seed, "pixel statistics")).permutation(len(positions))[:most]
+    pixels = pool.pixels(positions[np.sort(chosen)])
+    mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64)
+    std = pixels.std(axis=(0, 2, 3), dtype=np.float64)
+    return mean.tolist(), np.where(std > 1e-3, std, 1.0).tolist()
+
+
+def draw_weights(labels: npt.NDArray[np.int64], balance: float) -> npt.NDArray[np.float64]:
+    """The probability of each image to be drawn into a minibatch.
+
+    Args:
+        labels: int64 `[M]`.
+        balance: 0 draws images alike, 1 draws the classes that occur alike.
+
+    Returns:
+        float64 `[M]`, sum 1.
+
+    >>> draw_weights(np.array([0, 0, 0, 1]), 1.0).round(3).tolist()
+    [0.167, 0.167, 0.167, 0.5]
+    """
+    counts = np.bincount(labels)[labels]
+    weights = counts.astype(np.float64) ** -balance
+    return np.asarray(weights / weights.sum())
+
+
+def _train(
+    network: Network,
+    pool: Pool,
+    positions: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    recipe: Recipe,
+    steps: int,
+    generator: torch.Generator,
+    report: Report,
+) -> list[float]:
+    device = next(network.parameters()).device
+    weights = torch.from_numpy(draw_weights(labels, recipe.balance))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=max(steps, 2))
+    losses: list[float] = []
+    for step in range(steps):
+        drawn = torch.multinomial(weights, recipe.batch, replacement=True, generator=generator).numpy()
+        pixels = torch.from_numpy(pool.pixels(positions[drawn])).to(device)
+        masks = [mask.to(device) for mask in network.head.draw_masks(recipe.batch, generator)]
+        features = network.trunk(random_affine(network.normalise(pixels), recipe, generator))
+        target = torch.from_numpy(labels[drawn]).to(device)
+        loss: Tensor = functional.cross_entropy(
+            network.head(features, masks), target, label_smoothing=recipe.label_smoothing
+        )
+        losses.append(float(loss.detach()))
+        if not np.isfinite(losses[-1]):
+            raise DivergedError(_diverged(step, "loss is"))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        report("fit", step + 1, steps)
+    return losses
+
+
+def _diverged(step: int, what: str) -> str:
+    return (
+        f"the fit diverged at step {step}: {what} not finite; the last model stays in charge; "
+        "lower the learning rate or check the images"
+    )

@@ -1,0 +1,179 @@
+"""How good a model is on labelled images that it has not seen: every number with its interval. numpy only.
+
+The images must be a random sample. Labels that were acquired because the model was unsure say nothing here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.config import check_labels
+from learner.errors import LearnerError
+
+Z_95 = 1.959963984540054
+"""Standard normal quantile of 0.975."""
+
+LEAST_PROB = 2.0**-24
+"""The least positive float16; smaller probabilities count as this in the negative log-likelihood."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A measured number with its 95 % interval.
+
+    Args:
+        value: The estimate.
+        low: Lower end.
+        high: Upper end.
+        n: Images it rests on.
+        method: How the interval was found: `"wilson"`, `"normal"` or `"bootstrap"`.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's length: the number behind ±."""
+        return (self.high - self.low) / 2
+
+    def __str__(self) -> str:
+        """As `0.930 ± 0.041`."""
+        return f"{self.value:.3f} ± {self.half_width:.3f}"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What a holdout says about a model.
+
+    Args:
+        n: Labelled holdout images.
+        accuracy: Share of right answers, 0 to 1 (Wilson).
+        nll: Mean negative log-likelihood of the label, in nats (normal).
+        brier: Mean squared distance of the probabilities from the label, summed over classes, 0 to 2 (normal).
+        ece: Expected calibration error, 0 to 1 (bootstrap).
+        recall: For each class the share of its images that were found (Wilson); None where the holdout has none.
+        confusion_C_C: Counts; row: the label, column: the prediction.
+    """
+
+    n: int
+    accuracy: Interval
+    nll: Interval
+    brier: Interval
+    ece: Interval
+    recall: tuple[Interval | None, ...]
+    confusion_C_C: npt.NDArray[np.int64]
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """A share with its 95 % Wilson score interval, which stays inside 0 to 1 and is honest at 0 and at n.
+
+    Args:
+        successes: 0 to n.
+        n: Trials, at least 1.
+
+    Raises:
+        LearnerError: If n is 0 or successes are not in 0 to n.
+
+    Reference:
+        Wilson, 1927, Probable inference, the law of succession, and statistical inference.
+
+    >>> interval = wilson(95, 100)
+    >>> f"{interval.value:.3f} {interval.low:.3f} {interval.high:.3f}"
+    '0.950 0.888 0.978'
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise LearnerError(f"a share needs 0 to n of n >= 1, got {successes} of {n}")
+    share, z = successes / n, Z_95
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return Interval(share, low, high, n, "wilson")
+
+
+def normal_mean(values: npt.NDArray[np.float64], least: float = -math.inf) -> Interval:
+    """A mean with its 95 % normal interval; of a single value the interval is infinitely wide.
+
+    Args:
+        values: float64 `[n]`, n at least 1.
+        least: The least value possible, where the interval is cut.
+    """
+    n, mean = len(values), float(values.mean())
+    half = Z_95 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    return Interval(mean, max(least, mean - half), mean + half, n, "normal")
+
+
+def calibration_error(
+    confidence_n: npt.NDArray[np.float64], is_right_n: npt.NDArray[np.bool_], *, bins: int = 10
+) -> float:
+    """Expected calibration error: mean gap of confidence and accuracy over bins of equal width, weighted by count.
+
+    Args:
+        confidence_n: Largest mean probability, 0 to 1.
+        is_right_n: Whether it is that of the label.
+        bins: How many bins of 0 to 1.
+
+    Reference:
+        Guo et al., 2017, On calibration of modern neural networks, equation 3.
+    """
+    which = np.minimum((confidence_n * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(which, weights=confidence_n - is_right_n, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidence_n))
+
+
+def calibration_interval(
+    confidence_n: npt.NDArray[np.float64], is_right_n: npt.NDArray[np.bool_], *, resamples: int = 500, seed: int = 0
+) -> Interval:
+    """The calibration error with its 95 % basic bootstrap interval.
+
+    A resample of a holdout is less calibrated than the holdout itself, so percentiles of resamples lie too high; the
+    basic interval mirrors them at the estimate, which takes that bias out. It is cut at 0 and holds the estimate.
+
+    Reference:
+        Davison and Hinkley, 1997, Bootstrap methods and their application, equation 5.6.
+    """
+    value, n = calibration_error(confidence_n, is_right_n), len(confidence_n)
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(resamples):
+        again = rng.integers(0, n, n)
+        draws.append(calibration_error(confidence_n[again], is_right_n[again]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(value, max(0.0, min(value, 2 * value - high)), min(1.0, max(value, 2 * value - low)), n, "bootstrap")
+
+
+def metrics(probs_n_C: npt.NDArray[np.floating], labels_n: npt.NDArray[np.int64]) -> Metrics:
+    """All metrics of some predictions.
+
+    Args:
+        probs_n_C: Mean probabilities, rows of sum 1 up to rounding.
+        labels_n: int64, 0 to C - 1.
+
+    Raises:
+        LabelError: If there are no labels, or they do not fit.
+    """
+    probs = probs_n_C.astype(np.float64)
+    n, n_classes = len(labels_n), probs.shape[-1]
+    check_labels(np.arange(len(probs), dtype=np.int64), labels_n, n_classes, "holdout")
+    predicted, of_label = probs.argmax(1), probs[np.arange(n), labels_n]
+    confusion = np.zeros((n_classes, n_classes), dtype=np.int64)
+    np.add.at(confusion, (labels_n, predicted), 1)
+    return Metrics(
+        n=n,
+        accuracy=wilson(int(np.trace(confusion)), n),
+        nll=normal_mean(-np.log(np.maximum(of_label, LEAST_PROB)), least=0.0),
+        brier=normal_mean(np.square(probs).sum(1) - 2 * of_label + 1, least=0.0),
+        ece=calibration_interval(probs.max(1), predicted == labels_n),
+        recall=tuple(
+            wilson(int(confusion[c, c]), int(row)) if row else None for c, row in enumerate(confusion.sum(1).tolist())
+        ),
+        confusion_C_C=confusion,
+    )

@@ -1,0 +1,300 @@
+"""A round, step by step: fit, score, acquire, evaluate. Each step can run in a process of its own.
+
+All that passes from one step to the next is files in the round's directory:
+
+    model.json  model.safetensors  masks.safetensors  scores/000000.npz  scores/000001.npz  ...
+
+Importing this module does not load torch; `fit`, `Scorer` and `score_chunk` do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learner import acquisition
+from learner.acquisition import Near
+from learner.config import Report, RoundConfig, RoundRequest, check_labels, ignore
+from learner.errors import ArtifactError
+from learner.files import digest
+from learner.metrics import Metrics, metrics
+from learner.pool import CHUNK_SIZE, Chunk, Pool
+from learner.scores import read_scores, scores_at
+from learner.seeds import derive
+
+if TYPE_CHECKING:
+    from learner.scoring import Scorer
+
+__all__ = [
+    "Acquired",
+    "FitResult",
+    "Report",
+    "RoundConfig",
+    "RoundRequest",
+    "RoundResult",
+    "Scorer",
+    "acquire",
+    "evaluate",
+    "fit",
+    "ignore",
+    "read_scores",
+    "run_round",
+    "score_chunk",
+    "training_digest",
+]
+
+
+def __getattr__(name: str) -> Any:  # `from learner.round import Scorer` loads torch, importing the module does not
+    if name == "Scorer":
+        from learner.scoring import Scorer
+
+        return Scorer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a fit went.
+
+    Args:
+        seconds: Wall time.
+        steps: Optimiser steps.
+        loss: Mean training loss near the end, in nats.
+        training_digest: SHA-256 of the training positions, labels and pixels.
+        model_digest: SHA-256 of the weight files.
+        files: Names of all files of the model, in the round's directory.
+        notes: What a person should know about it, each a sentence.
+    """
+
+    seconds: float
+    steps: int
+    loss: float
+    training_digest: str
+    model_digest: str
+    files: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """The candidates of a round, best first.
+
+    Args:
+        positions: int64 `[b]`.
+        scores: float32 `[b]`, of the measure that the acquisition function goes by.
+        selection_probabilities: float64 `[b]`, of each to be among the b; see `learner.acquisition`.
+        percentiles: float64 `[b]`, percent of the eligible images whose score is lower.
+    """
+
+    positions: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+    selection_probabilities: npt.NDArray[np.float64]
+    percentiles: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """All that a round produced beside its files; `metrics` is None without holdout labels."""
+
+    fit: FitResult
+    acquired: Acquired
+    metrics: Metrics | None
+    seconds: dict[str, float]
+
+
+def fit(request: RoundRequest, report: Report) -> FitResult:
+    """Train the model of a round and write it.
+
+    Args:
+        request: The labels, the pixels, the config, the directory.
+        report: Called with the phase `"fit"`; see `learner.config.Report`.
+
+    Returns:
+        What there is to know; the same request and seed write the same weights on a CPU.
+
+    Raises:
+        DivergedError: If the loss stops being finite; no model is written.
+        ChunkError: If pixels are missing, damaged or of different shapes.
+    """
+    from learner.estimators import estimator_class
+    from learner.model import MODEL_FILE, save_model
+
+    started = time.perf_counter()
+    pool, config = Pool(request.chunks), request.config
+    estimator = estimator_class(config.estimator).fit(
+        pool, request.train_positions, request.train_labels, config, report
+    )
+    model = save_model(request.directory, estimator, config, training_digest(pool, request))
+    return FitResult(
+        seconds=time.perf_counter() - started,
+        steps=int(model.saved["steps"]),
+        loss=float(model.saved["loss"]),
+        training_digest=model.training_digest,
+        model_digest=model.digest,
+        files=(MODEL_FILE, *model.saved["files"]),
+        notes=tuple(_notes(request)),
+    )
+
+
+def training_digest(pool: Pool, request: RoundRequest) -> str:
+    """SHA-256 of what a model is trained on: positions, labels and pixels, in the order of the positions."""
+    order = np.argsort(request.train_positions)
+    positions, labels = request.train_positions[order], request.train_labels[order]
+    pixels = (pool.pixels(positions[start : start + CHUNK_SIZE]) for start in range(0, len(positions), CHUNK_SIZE))
+    return digest(positions.astype("<i8"), labels.astype("<i8"), *pixels)
+
+
+def score_chunk(directory: Path, chunk: Chunk, report: Report) -> Path:
+    """Load a round's model and score one chunk; for several, make one `Scorer`. See `Scorer.score`."""
+    from learner.scoring import Scorer
+
+    return Scorer(directory).score(chunk, report)
+
+
+def acquire(
+    directory: Path,
+    *,
+    chunks: Sequence[Chunk],
+    eligible_positions: npt.ArrayLike,
+    count: int,
+    config: RoundConfig,
+    report: Report,
+    near: Near | None = None,
+) -> Acquired:
+    """Choose the images to ask about next, from the score files.
+
+    Memory is a few numbers for each eligible image, whatever the number of classes and samples.
+
+    Args:
+        directory: The round's.
+        chunks: The pool's chunks; all that hold eligible images must have been scored.
+        eligible_positions: int64 `[n]`, the images that may be chosen, each once.
+        count: b; all eligible images, ranked, if it is more than their number.
+        config: Acquisition function, coldness, seed.
+        report: Called every chunk with the phase `"acquire"`.
+        near: Images too much like a given one to stand in the same batch. With it, the probabilities are those that
+            the candidates would have without.
+
+    Returns:
+        The candidates; the order is their rank.
+
+    Raises:
+        ArtifactError: If an eligible image has not been scored, or a score is not finite.
+    """
+    how, measure = acquisition.split_name(config.acquisition)
+    eligible = np.sort(np.asarray(eligible_positions, dtype=np.int64))
+    scores = _eligible_scores(directory, chunks, eligible, measure, report)
+    count = min(count, len(eligible))
+    order = acquisition.rank(how, scores, coldness=config.coldness, seed=derive(config.seed, "acquisition"))
+    chosen = order[:count] if near is None else order[acquisition.spread(eligible[order], count, near)]
+    probabilities = acquisition.selection_probabilities(how, scores, count, coldness=config.coldness)
+    return Acquired(
+        positions=eligible[chosen],
+        scores=scores[chosen],
+        selection_probabilities=probabilities[chosen],
+        percentiles=acquisition.percentiles(scores, scores[chosen]),
+    )
+
+
+def evaluate(
+    directory: Path, positions: npt.ArrayLike, labels: npt.ArrayLike, *, n_classes: int
+) -> Metrics:
+    """Compare a round's predictions with known labels, from the score files; torch is not needed.
+
+    Args:
+        directory: The round's.
+        positions: int64 `[n]`, a random sample of images that were not trained on.
+        labels: int64 `[n]`, 0 to C - 1.
+        n_classes: C.
+
+    Raises:
+        LabelError: If there are no labels, or they do not fit.
+        ArtifactError: If a position has not been scored, or the model has another number of classes.
+    """
+    where, classes = np.asarray(positions, dtype=np.int64), np.asarray(labels, dtype=np.int64)
+    check_labels(where, classes, n_classes, "holdout")
+    probs_n_C = scores_at(directory, where, "mean_probs_N_C")
+    if probs_n_C.shape[1] != n_classes:
+        raise ArtifactError(f"the scores are of {probs_n_C.shape[1]} classes, expected {n_classes}")
+    return metrics(probs_n_C, classes)
+
+
+def run_round(
+    request: RoundRequest,
+    *,
+    eligible_positions: npt.ArrayLike,
+    holdout_positions: npt.ArrayLike = (),
+    holdout_labels: npt.ArrayLike = (),
+    report: Report = ignore,
+    near: Near | None = None,
+) -> RoundResult:
+    """All steps in one process; see `fit`, `Scorer.score`, `acquire` and `evaluate`.
+
+    The phase `"score"` is reported over all images of all chunks.
+    """
+    from learner.scoring import Scorer
+
+    clock, seconds = time.perf_counter, {}
+    started = clock()
+    fitted = fit(request, report)
+    seconds["fit"], started = clock() - started, clock()
+    scorer, total, done = Scorer(request.directory), sum(chunk.count for chunk in request.chunks), 0
+    for chunk in request.chunks:
+        before = done
+        scorer.score(chunk, lambda phase, n, _, before=before: report(phase, before + n, total))
+        done += chunk.count
+    seconds["score"], started = clock() - started, clock()
+    acquired = acquire(
+        request.directory,
+        chunks=request.chunks,
+        eligible_positions=eligible_positions,
+        count=request.config.budget,
+        config=request.config,
+        report=report,
+        near=near,
+    )
+    seconds["acquire"], started = clock() - started, clock()
+    has_holdout = len(np.asarray(holdout_positions)) > 0
+    measured = (
+        evaluate(request.directory, holdout_positions, holdout_labels, n_classes=request.config.n_classes)
+        if has_holdout
+        else None
+    )
+    seconds["evaluate"] = clock() - started
+    return RoundResult(fitted, acquired, measured, seconds)
+
+
+def _eligible_scores(
+    directory: Path, chunks: Sequence[Chunk], eligible: npt.NDArray[np.int64], measure: str, report: Report
+) -> npt.NDArray[np.float32]:
+    scores = np.full(len(eligible), np.nan, dtype=np.float32)
+    has_scores = np.zeros(len(eligible), dtype=np.bool_)
+    report("acquire", 0, len(chunks))
+    for done, chunk in enumerate(chunks, start=1):
+        low, high = np.searchsorted(eligible, [chunk.start, chunk.start + chunk.count])
+        if high > low:
+            column = read_scores(directory, [chunk.number], measure)
+            if len(column) != chunk.count:
+                raise ArtifactError(f"chunk {chunk.number} has {len(column)} scores for {chunk.count} images")
+            scores[low:high] = column[eligible[low:high] - chunk.start]
+            has_scores[low:high] = True
+        report("acquire", done, len(chunks))
+    if not has_scores.all():
+        raise ArtifactError(f"{int((~has_scores).sum())} eligible positions are in none of the {len(chunks)} chunks")
+    return scores
+
+
+def _notes(request: RoundRequest) -> list[str]:
+    counts = np.bincount(request.train_labels, minlength=request.config.n_classes)
+    notes = []
+    if missing := int((counts == 0).sum()):
+        notes.append(f"{missing} of {len(counts)} classes have no label yet: the model cannot predict them")
+    if single := int((counts == 1).sum()):
+        notes.append(f"{single} of {len(counts)} classes have a single label")
+    return notes

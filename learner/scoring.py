@@ -1,0 +1,88 @@
+"""Score the pool chunk by chunk with a fitted model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.config import Report
+from learner.estimators import Estimator
+from learner.model import load_model
+from learner.pool import Chunk, open_chunk
+from learner.scores import COLUMNS, is_scored, score_path, write_scores
+from learner.uncertainty import measure, summarise
+
+
+class Scorer:
+    """A round's model, loaded once, to score any number of chunks.
+
+    Args:
+        directory: The round's, where `learner.round.fit` wrote the model.
+
+    Raises:
+        ArtifactError: If the model is missing or damaged.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.estimator, self.model = load_model(directory)
+
+    def score(self, chunk: Chunk, report: Report) -> Path:
+        """Write the scores of a chunk; a file that this model has written before is kept.
+
+        Args:
+            chunk: Any chunk of images of the shape that the model was trained on.
+            report: Called every minibatch with the phase `"score"` and the chunk's images.
+
+        Returns:
+            The score file, whole.
+
+        Raises:
+            ChunkError: If the pixels are missing, damaged or of another shape.
+            LearnerError: If the model's output is not finite.
+        """
+        path = score_path(self.directory, chunk.number)
+        report("score", 0, chunk.count)
+        if is_scored(self.directory, chunk.number, self.model.digest, chunk.count):
+            report("score", chunk.count, chunk.count)
+            return path
+        pixels = open_chunk(chunk)
+        self.model.check_shape(chunk, pixels.shape[1:])
+        columns = score_pixels(self.estimator, pixels, self.model.config.n_classes, report)
+        return write_scores(self.directory, chunk.number, self.model.digest, columns)
+
+
+def score_pixels(
+    estimator: Estimator, pixels_N_C_H_W: npt.NDArray[np.uint8], n_classes: int, report: Report
+) -> dict[str, npt.NDArray[Any]]:
+    """Score images minibatch by minibatch; memory grows with the minibatch and the result only.
+
+    Args:
+        estimator: A fitted one.
+        pixels_N_C_H_W: uint8; may be a memory map.
+        n_classes: C.
+        report: Called every minibatch.
+
+    Returns:
+        An array for each of `learner.scores.COLUMNS`.
+    """
+    n = len(pixels_N_C_H_W)
+    columns: dict[str, npt.NDArray[Any]] = {
+        name: np.empty((n, n_classes), np.float16) if name.endswith("_N_C") else np.empty(n, np.float32)
+        for name in COLUMNS
+    }
+    for start in range(0, n, estimator.minibatch):
+        part = slice(start, min(start + estimator.minibatch, n))
+        summary = summarise(estimator.sample_log_probs(pixels_N_C_H_W[part]))
+        values = {
+            "mean_probs_N_C": summary.mean_probs_N_C,
+            "std_probs_N_C": summary.std_probs_N_C,
+            **measure(summary),
+        }
+        for name, tensor in values.items():
+            columns[name][part] = tensor.cpu().numpy()
+        report("score", part.stop, n)
+    return columns

@@ -1,0 +1,166 @@
+"""How unsure a model is about each image, from samples of its posterior.
+
+Every measure is larger where the model is less sure. Entropies are in nats, at most log C. The two kinds that must
+not be confused: `expected_entropy` is noise in the data (aleatoric; more labels do not help), `mutual_information` is
+ignorance of the model (epistemic; labels do help), and `predictive_entropy` is their sum.
+
+The module works on tensors but does not import torch, so that the names can be read without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from learner.config import MEASURES
+from learner.errors import LearnerError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is left of K posterior samples once they have been summed over: all that the measures need.
+
+    Args:
+        mean_probs_N_C: The posterior predictive, mean of the K probabilities.
+        std_probs_N_C: Their standard deviation over the samples (of the population: 0 for K = 1), at most 0.5.
+        expected_entropy_N: Mean over the samples of the entropy of each, in nats.
+        votes_N_C: Share of the samples in which a class has the largest probability; ties share their vote.
+    """
+
+    mean_probs_N_C: Tensor
+    std_probs_N_C: Tensor
+    expected_entropy_N: Tensor
+    votes_N_C: Tensor
+
+
+def summarise(log_probs_N_K_C: Tensor) -> Summary:
+    """Sum posterior samples up.
+
+    Args:
+        log_probs_N_K_C: Natural logarithms of class probabilities; each row over C is a distribution. -inf is allowed.
+
+    Raises:
+        LearnerError: If a value is NaN or above 0 by more than rounding, or the tensor is not three-dimensional.
+    """
+    if log_probs_N_K_C.ndim != 3 or 0 in log_probs_N_K_C.shape[1:]:
+        raise LearnerError(f"expected log-probabilities [N, K, C], got {list(log_probs_N_K_C.shape)}")
+    probs_N_K_C = log_probs_N_K_C.exp()
+    mean_N_C = probs_N_K_C.mean(1)
+    if not bool((mean_N_C <= 1.001).all()):  # false for NaN too
+        raise LearnerError("posterior samples are not finite log-probabilities: the model is broken; fit it again")
+    largest_N_K_1 = log_probs_N_K_C.amax(2, keepdim=True)
+    votes_N_K_C = (log_probs_N_K_C == largest_N_K_1).to(probs_N_K_C.dtype)
+    votes_N_K_C /= votes_N_K_C.sum(2, keepdim=True)
+    entropy_N_K = -(probs_N_K_C * log_probs_N_K_C.clamp_min(-1e6)).sum(2)  # 0 * -inf would be NaN
+    std_N_C = (probs_N_K_C - mean_N_C.unsqueeze(1)).square().mean(1).sqrt()
+    return Summary(mean_N_C, std_N_C, entropy_N_K.mean(1).clamp_min(0.0), votes_N_K_C.mean(1))
+
+
+def predictive_entropy(summary: Summary) -> Tensor:
+    """Total uncertainty: entropy of the posterior predictive, H[E p], in nats, 0 to log C.
+
+    Reference:
+        Shannon, 1948; Gal, Islam, Ghahramani, 2017, Deep Bayesian active learning with image data, "Max Entropy".
+    """
+    probs_N_C = summary.mean_probs_N_C
+    entropy_N: Tensor = -probs_N_C.xlogy(probs_N_C).sum(1)
+    return entropy_N.clamp(0.0, math.log(probs_N_C.shape[1]))
+
+
+def expected_entropy(summary: Summary) -> Tensor:
+    """Aleatoric uncertainty: mean entropy of the samples, E[H p], in nats, 0 to log C.
+
+    Reference:
+        Kendall and Gal, 2017, What uncertainties do we need in Bayesian deep learning?
+    """
+    return summary.expected_entropy_N.clamp(0.0, math.log(summary.mean_probs_N_C.shape[1]))
+
+
+def mutual_information(summary: Summary) -> Tensor:
+    """Epistemic uncertainty (BALD): I(y; w) = H[E p] - E[H p], in nats, 0 to the predictive entropy.
+
+    Reference:
+        Houlsby et al., 2011, Bayesian active learning for classification and preference learning, equation 2.
+    """
+    return (predictive_entropy(summary) - expected_entropy(summary)).clamp_min(0.0)
+
+
+def variation_ratio(summary: Summary) -> Tensor:
+    """Share of the samples that do not vote for the class most voted for, 0 to 1 - 1/C. Many ties when K is small.
+
+    Reference:
+        Freeman, 1965; Gal, Islam, Ghahramani, 2017, "Variation Ratios".
+    """
+    return 1 - summary.votes_N_C.amax(1).clamp_max(1.0)
+
+
+def mean_std(summary: Summary) -> Tensor:
+    """Mean over the classes of the standard deviation of their probability, 0 to 0.5.
+
+    Reference:
+        Kampffmeyer et al., 2016; Gal, Islam, Ghahramani, 2017, "Mean STD".
+    """
+    return summary.std_probs_N_C.mean(1)
+
+
+def margin(summary: Summary) -> Tensor:
+    """One minus the lead of the most probable class over the second, 0 (sure) to 1 (a tie).
+
+    Reference:
+        Scheffer, Decomain, Wrobel, 2001, Active hidden Markov models for information extraction.
+    """
+    best_N_2 = summary.mean_probs_N_C.topk(2, dim=1).values
+    return (1 - (best_N_2[:, 0] - best_N_2[:, 1])).clamp(0.0, 1.0)
+
+
+def least_confidence(summary: Summary) -> Tensor:
+    """One minus the largest mean probability, 0 to 1 - 1/C.
+
+    Reference:
+        Lewis and Gale, 1994, A sequential algorithm for training text classifiers.
+    """
+    return (1 - summary.mean_probs_N_C.amax(1)).clamp_min(0.0)
+
+
+def std_entropy(summary: Summary) -> Tensor:
+    """The essay's `-(std * log(std)).sum(classes)`, over probabilities; 0 where all samples agree.
+
+    The essay takes the deviations of the *logits*. There it measures no uncertainty: `-s log s` is largest at
+    s = 1/e and falls, below zero, for larger deviations, and the deviation of logits grows with their size, so that
+    an image the network is sure about gets the score of one it knows nothing about. Deviations of probabilities are at
+    most 1/2, where `-s log s` is nearly monotone.
+    """
+    std_N_C = summary.std_probs_N_C
+    entropy_N: Tensor = -std_N_C.xlogy(std_N_C).sum(1)
+    return entropy_N.clamp_min(0.0)
+
+
+_FUNCTIONS: dict[str, Callable[[Summary], Tensor]] = {
+    "predictive_entropy": predictive_entropy,
+    "expected_entropy": expected_entropy,
+    "mutual_information": mutual_information,
+    "variation_ratio": variation_ratio,
+    "mean_std": mean_std,
+    "margin": margin,
+    "least_confidence": least_confidence,
+    "std_entropy": std_entropy,
+}
+assert tuple(_FUNCTIONS) == MEASURES
+
+
+def measure(summary: Summary) -> dict[str, Tensor]:
+    """All measures of `learner.config.MEASURES`, each `[N]`.
+
+    >>> import torch
+    >>> sure = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]).log()
+    >>> torn = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()
+    >>> scores = measure(summarise(torch.cat([sure, torn])))
+    >>> [round(x, 3) for x in scores["mutual_information"].tolist()]
+    [0.0, 0.693]
+    """
+    return {name: function(summary) for name, function in _FUNCTIONS.items()}
