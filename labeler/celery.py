@@ -9,3 +9,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labeler.settings")
 app = Celery("plusminus")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["labeler"])
+
+
+def _add_heartbeat() -> None:
+    from labeler.workers import HeartbeatStep
+
+    app.steps["worker"].add(HeartbeatStep)
+
+
+_add_heartbeat()

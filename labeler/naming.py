@@ -6,11 +6,13 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
+REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they can make one name look like another
+
 
 def clean_name(text: str) -> str:
     """NFC, runs of white space as one space. Raises ValidationError if nothing of it can be seen."""
     name = " ".join(unicodedata.normalize("NFC", text).split())
-    if any(unicodedata.category(character) == "Cc" for character in name):
+    if any(unicodedata.category(character) == "Cc" or character in REORDERING for character in name):
         raise ValidationError("This has control characters in it; type it again.", code="control_characters")
     if not any(unicodedata.category(character)[0] in "LNPS" for character in name):
         raise ValidationError("Give it a name that can be seen.", code="invisible")

@@ -6,4 +6,8 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("labeler.views.health")),
+    path("", include("labeler.views.media")),
+    path("", include("labeler.views.images")),
+    path("", include("labeler.views.imports")),
+    path("", include("labeler.views.exports")),
 ]

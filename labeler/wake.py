@@ -27,14 +27,14 @@ def send(task_name: str, *args: int, countdown: float = 0) -> bool:
 
     While the broker is away only one request in `QUIET_SECONDS` waits for it; the others go on at once.
     """
-    global _quiet_until  # noqa: PLW0603: one a process, like the connection
+    global _quiet_until  # noqa: PLW0603
     if time.monotonic() < _quiet_until:
         return False
     try:
         with app.connection_for_write(transport_options=_options()) as connection:
             connection.ensure_connection(max_retries=1, timeout=SEND_SECONDS, interval_start=0)
             app.send_task(task_name, args=list(args), countdown=countdown or None, connection=connection, retry=False)
-    except Exception as error:  # noqa: BLE001: whatever a broker does must not reach the person who answered
+    except Exception as error:  # noqa: BLE001  (whatever a broker does must not reach the person who answered)
         logger.warning("Could not wake a worker for %s%s: %s. The sweep will.", task_name, args, error)
         _quiet_until = time.monotonic() + QUIET_SECONDS
         return False

@@ -230,7 +230,8 @@ def _print_wrong(directory: Path, collection: Collection, holdout: npt.NDArray[n
     probs = scores_at(directory, holdout, "mean_probs_N_C")
     wrong = np.flatnonzero(probs.argmax(1) != collection.labels[holdout])
     print(f"\nMost certain but wrong ({len(wrong)} of {len(holdout)} are wrong):")
-    _print_images(directory, collection, holdout[wrong[np.argsort(-probs[wrong].max(1), kind="stable")]][: max(show, 0)])
+    surest_first = wrong[np.argsort(-probs[wrong].max(1), kind="stable")]
+    _print_images(directory, collection, holdout[surest_first[: max(show, 0)]])
 
 
 def _print_images(directory: Path, collection: Collection, positions: npt.NDArray[np.int64]) -> None:

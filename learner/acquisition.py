@@ -117,14 +117,15 @@ def inclusion_probabilities(log_weights_N: Floats, count: int) -> Floats:
     Items arrive at exponential times with their weights as rates; the first `count` are the sample. The probability
     is taken at the fixed time t by which `count` arrivals are expected, `1 - exp(-w t)` with the sum over all items
     equal to `count`. That is exact for equal weights and in the limit of large samples; for a handful of items it is
-    off by a few hundredths (a test compares it to simulation). t is found by bisection on its logarithm.
+    off by a few hundredths (a test compares it to simulation). t is found by bisection on its logarithm. For a count
+    of 1 the share of the weight is exact.
 
     Args:
         log_weights_N: Natural logarithms of the weights, finite, to any constant.
         count: b, at most N.
 
     Returns:
-        float64 `[N]`, in (0, 1], sum b.
+        float64 `[N]`, in (0, 1], sum b (for b = 0 as good as 0).
 
     Reference:
         Rosén, 1972, Asymptotic theory for successive sampling with varying probabilities without replacement.
@@ -135,9 +136,10 @@ def inclusion_probabilities(log_weights_N: Floats, count: int) -> Floats:
     n = len(log_weights_N)
     if count >= n:
         return np.ones(n)
-    if count == 0:
-        return np.zeros(n)
     logs = log_weights_N - log_weights_N.max()
+    if count <= 1:
+        weights = np.exp(logs)
+        return np.asarray(np.maximum(count * weights / weights.sum(), np.finfo(np.float64).tiny))
     low, high = np.log(count / n) - 1.0, float(np.log(count) - logs.min() + 40.0)
     while high - low > 1e-9:
         middle = (low + high) / 2
@@ -179,7 +181,8 @@ def percentiles(scores_N: npt.NDArray[np.floating], chosen: npt.NDArray[np.float
     >>> percentiles(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.4, 0.1])).tolist()
     [75.0, 0.0]
     """
-    return np.searchsorted(np.sort(scores_N), chosen, side="left") * (100.0 / max(len(scores_N), 1))
+    lower = np.searchsorted(np.sort(scores_N), chosen, side="left").astype(np.float64)
+    return lower * (100.0 / max(len(scores_N), 1))
 
 
 def _log_weights(scores_N: Floats, coldness: float) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -69,7 +70,7 @@ class Recipe:
     def __post_init__(self) -> None:
         _check(self.steps is None or 1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000 or nothing")
         _check(1 <= self.batch <= 65_536, "batch", self.batch, "1 to 65,536")
-        _check(0 < self.learning_rate, "learning_rate", self.learning_rate, "above 0")
+        _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         for name in ("weight_decay", "rotation", "shear"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("label_smoothing", "scale", "shift"):
@@ -84,7 +85,7 @@ class Recipe:
         """
         if self.steps is not None:
             return self.steps
-        return round(min(4000.0, 400 * max(1.0, n_labels / 200) ** 0.5))
+        return round(min(4000.0, 400 * math.sqrt(max(1.0, n_labels / 200))))
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,8 @@ class RoundRequest:
         check_labels(self.train_positions, self.train_labels, self.config.n_classes)
         seen = np.unique(self.train_labels)
         if len(seen) == 1:
-            raise LabelError(f"all {len(self.train_labels)} answers so far are of one class: a model needs at least two")
+            n = len(self.train_labels)
+            raise LabelError(f"all {n} answers so far are of one class: a model needs at least two")
 
 
 def check_labels(
@@ -207,9 +209,7 @@ def check_labels(
     if not len(labels):
         raise LabelError(f"there are no {kind} labels yet")
     if labels.min() < 0 or labels.max() >= n_classes:
-        raise LabelError(
-            f"{kind} labels go from {labels.min()} to {labels.max()}, expected 0 to {n_classes - 1} ({n_classes} classes)"
-        )
+        raise LabelError(f"{kind} labels go from {labels.min()} to {labels.max()}, expected 0 to {n_classes - 1}")
     if len(np.unique(positions)) != len(positions):
         raise LabelError(f"an image occurs twice among the {kind} labels")
 

@@ -50,7 +50,8 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(each for each, is_there in there.items() if is_there))
     if not there[name]:
-        raise ConfigError(f"the device {name!r} is not on this machine; there: {', '.join(k for k in there if there[k])}")
+        present = ", ".join(each for each, is_there in there.items() if is_there)
+        raise ConfigError(f"the device {name!r} is not on this machine; there: {present}")
     return torch.device(name)
 
 
@@ -96,7 +97,8 @@ def fit_network(
     losses = _train(network, pool, positions, labels, recipe, steps, generator, report)
     if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
         raise DivergedError(_diverged(steps, "the weights are"))
-    return Fitted(network, mean, std, steps, float(np.mean(losses[-max(1, steps // 10) :])), time.perf_counter() - started)
+    loss = float(np.mean(losses[-max(1, steps // 10) :]))
+    return Fitted(network, mean, std, steps, loss, time.perf_counter() - started)
 
 
 def pixel_statistics(
@@ -159,7 +161,7 @@ def _train(
         if not np.isfinite(losses[-1]):
             raise DivergedError(_diverged(step, "loss is"))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         report("fit", step + 1, steps)

@@ -72,9 +72,8 @@ def read_collection(source: Path, directory: Path, report: Report, *, side: int 
         return _read_npz(source, directory, report)
     if source.is_dir():
         paths = sorted(path for path in source.rglob("*") if path.is_file())
-        return _read_files(
-            source, [_File(path.relative_to(source).as_posix(), path.read_bytes) for path in paths], directory, report, side
-        )
+        files = [_File(path.relative_to(source).as_posix(), path.read_bytes) for path in paths]
+        return _read_files(source, files, directory, report, side)
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             members = sorted((each for each in archive.infolist() if not each.is_dir()), key=lambda each: each.filename)
@@ -145,9 +144,7 @@ def _read_npz(source: Path, directory: Path, report: Report) -> Collection:
     return Collection(chunks, names, labels.astype(np.int64), tuple(map(str, classes)), is_test, ())
 
 
-def _read_files(
-    source: Path, files: list[_File], directory: Path, report: Report, side: int | None
-) -> Collection:
+def _read_files(source: Path, files: list[_File], directory: Path, report: Report, side: int | None) -> Collection:
     names: list[str] = []
     refused: list[tuple[str, str]] = []
     files = [file for file in files if PurePosixPath(file.name).suffix.lower() in SUFFIXES]
@@ -188,9 +185,10 @@ def _common_form(files: list[_File]) -> tuple[str, int]:
 def _pixels(content: bytes, mode: str, side: int) -> npt.NDArray[np.uint8]:
     if len(content) > MOST_BYTES:
         raise ValueError(f"the file is larger than {MOST_BYTES // 2**20} MiB")
-    with Image.open(io.BytesIO(content)) as image:
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    with Image.open(io.BytesIO(content)) as opened:
+        image: Image.Image = opened
+        if opened.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8))
         upright = ImageOps.exif_transpose(image).convert(mode)
     square = upright if upright.size == (side, side) else ImageOps.pad(upright, (side, side))
     pixels = np.asarray(square, dtype=np.uint8)

@@ -3,6 +3,7 @@
 The images must be a random sample. Labels that were acquired because the model was unsure say nothing here.
 """
 
+# ruff: noqa: N815 (shapes in names)
 from __future__ import annotations
 
 import math
@@ -147,7 +148,8 @@ def calibration_interval(
         again = rng.integers(0, n, n)
         draws.append(calibration_error(confidence_n[again], is_right_n[again]))
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(value, max(0.0, min(value, 2 * value - high)), min(1.0, max(value, 2 * value - low)), n, "bootstrap")
+    mirrored_low, mirrored_high = 2 * value - high, 2 * value - low
+    return Interval(value, max(0.0, min(value, mirrored_low)), min(1.0, max(value, mirrored_high)), n, "bootstrap")
 
 
 def metrics(probs_n_C: npt.NDArray[np.floating], labels_n: npt.NDArray[np.int64]) -> Metrics:

@@ -202,9 +202,7 @@ def acquire(
     )
 
 
-def evaluate(
-    directory: Path, positions: npt.ArrayLike, labels: npt.ArrayLike, *, n_classes: int
-) -> Metrics:
+def evaluate(directory: Path, positions: npt.ArrayLike, labels: npt.ArrayLike, *, n_classes: int) -> Metrics:
     """Compare a round's predictions with known labels, from the score files; torch is not needed.
 
     Args:
@@ -244,11 +242,15 @@ def run_round(
     started = clock()
     fitted = fit(request, report)
     seconds["fit"], started = clock() - started, clock()
-    scorer, total, done = Scorer(request.directory), sum(chunk.count for chunk in request.chunks), 0
+    scorer, total = Scorer(request.directory), sum(chunk.count for chunk in request.chunks)
+    before = 0
+
+    def report_all(phase: str, done: int, _count: int) -> None:
+        report(phase, before + done, total)
+
     for chunk in request.chunks:
-        before = done
-        scorer.score(chunk, lambda phase, n, _, before=before: report(phase, before + n, total))
-        done += chunk.count
+        scorer.score(chunk, report_all)
+        before += chunk.count
     seconds["score"], started = clock() - started, clock()
     acquired = acquire(
         request.directory,

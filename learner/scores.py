@@ -24,9 +24,7 @@ def score_path(directory: Path, chunk_number: int) -> Path:
     return directory / "scores" / f"{chunk_number:06d}.npz"
 
 
-def write_scores(
-    directory: Path, chunk_number: int, model: str, columns: Mapping[str, npt.NDArray[Any]]
-) -> Path:
+def write_scores(directory: Path, chunk_number: int, model: str, columns: Mapping[str, npt.NDArray[Any]]) -> Path:
     """Write the scores of a chunk, whole or not at all.
 
     Args:

@@ -7,6 +7,7 @@ ignorance of the model (epistemic; labels do help), and `predictive_entropy` is 
 The module works on tensors but does not import torch, so that the names can be read without it.
 """
 
+# ruff: noqa: N815 (shapes in names)
 from __future__ import annotations
 
 import math
@@ -56,7 +57,7 @@ def summarise(log_probs_N_K_C: Tensor) -> Summary:
     largest_N_K_1 = log_probs_N_K_C.amax(2, keepdim=True)
     votes_N_K_C = (log_probs_N_K_C == largest_N_K_1).to(probs_N_K_C.dtype)
     votes_N_K_C /= votes_N_K_C.sum(2, keepdim=True)
-    entropy_N_K = -(probs_N_K_C * log_probs_N_K_C.clamp_min(-1e6)).sum(2)  # 0 * -inf would be NaN
+    entropy_N_K = 0.0 - (probs_N_K_C * log_probs_N_K_C.clamp_min(-1e6)).sum(2)  # 0 * -inf would be NaN
     std_N_C = (probs_N_K_C - mean_N_C.unsqueeze(1)).square().mean(1).sqrt()
     return Summary(mean_N_C, std_N_C, entropy_N_K.mean(1).clamp_min(0.0), votes_N_K_C.mean(1))
 
@@ -68,7 +69,7 @@ def predictive_entropy(summary: Summary) -> Tensor:
         Shannon, 1948; Gal, Islam, Ghahramani, 2017, Deep Bayesian active learning with image data, "Max Entropy".
     """
     probs_N_C = summary.mean_probs_N_C
-    entropy_N: Tensor = -probs_N_C.xlogy(probs_N_C).sum(1)
+    entropy_N: Tensor = 0.0 - probs_N_C.xlogy(probs_N_C).sum(1)
     return entropy_N.clamp(0.0, math.log(probs_N_C.shape[1]))
 
 
@@ -136,7 +137,7 @@ def std_entropy(summary: Summary) -> Tensor:
     most 1/2, where `-s log s` is nearly monotone.
     """
     std_N_C = summary.std_probs_N_C
-    entropy_N: Tensor = -std_N_C.xlogy(std_N_C).sum(1)
+    entropy_N: Tensor = 0.0 - std_N_C.xlogy(std_N_C).sum(1)
     return entropy_N.clamp_min(0.0)
 
 

@@ -27,6 +27,19 @@ def own_data_folder(settings, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """What would have gone to the broker, as (task, *ids); nothing does."""
+    messages: list[tuple] = []
+
+    def keep(task_name: str, *args: int, countdown: float = 0) -> bool:
+        messages.append((task_name, *args))
+        return True
+
+    monkeypatch.setattr("labeler.wake.send", keep)
+    return messages
+
+
 @pytest.fixture
 def make_user(db) -> Callable[..., User]:
     def make(username: str, **fields) -> User:

@@ -4,6 +4,7 @@ its folder says enough about the archive to refuse the entry."""
 from __future__ import annotations
 
 import re
+import unicodedata
 
 NAME_LENGTH = 500
 LABEL_LENGTH = 100
@@ -44,5 +45,10 @@ def is_litter(name: str) -> bool:
 def folder_label(name: str) -> str:
     """The folder that an image lies in, when it could be the name of a class."""
     parts = name.split("/")
-    label = parts[-2].strip() if len(parts) > 1 else ""
+    label = class_name(parts[-2]) if len(parts) > 1 else ""
     return label if len(label) <= LABEL_LENGTH and label.lower() not in NO_CLASSES else ""
+
+
+def class_name(text: str) -> str:
+    """As names of classes are kept: composed characters, single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())

@@ -45,6 +45,7 @@ class ImportJob(Job):
     added = models.PositiveIntegerField(default=0)
     duplicates = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
+    ignored = models.PositiveIntegerField(default=0)  # what operating systems leave in archives: .DS_Store and the like
 
     class Meta:
         ordering = ["-id"]

@@ -88,6 +88,9 @@ class RoundChunk(models.Model):
 
     round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="chunks")
     chunk = models.ForeignKey("labeler.Chunk", on_delete=models.CASCADE, related_name="+")
+    # As the chunk was when the round began: an import may go on meanwhile
+    count = models.PositiveIntegerField()
+    pixels = models.CharField(max_length=200)
     claim = models.CharField(max_length=100, blank=True)
     heartbeat_at = models.DateTimeField(null=True)
     scored = models.PositiveIntegerField(default=0)  # images so far

@@ -147,4 +147,4 @@ def renew_keys(*, project: Project) -> None:
 
 def lock_classes(project: Project) -> None:
     """Two managers who change the list at once come one after the other."""
-    Project.objects.select_for_update().only("pk").get(pk=project.pk)
+    Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from labeler.forms.base import NameField
+from labeler.models import LabelClass
+from labeler.services.classes import MAX_NAME, class_names_in
+
+
+class AddClassesForm(forms.Form):
+    names = forms.CharField(
+        label="Add classes",
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="One a line. Each gets the next free key and a colour.",
+    )
+
+    def clean_names(self) -> list[str]:
+        return class_names_in(self.cleaned_data["names"])
+
+
+class ClassForm(forms.Form):
+    name = NameField(max_length=MAX_NAME, label="Name", help_text="Answers stay with the class: renaming is safe.")
+    shortcut = forms.RegexField(
+        r"^[0-9a-z]$",
+        required=False,
+        max_length=1,
+        label="Key",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "class": "key-input"}),
+        error_messages={"invalid": "One digit or one letter."},
+        help_text="One digit or letter, or nothing. s, x, u, i and n belong to the Label page.",
+    )
+    colour = forms.RegexField(
+        r"^#[0-9a-f]{6}$",
+        label="Colour",
+        widget=forms.TextInput(attrs={"type": "color"}),
+        error_messages={"invalid": "A colour such as #0072b2."},
+    )
+
+    def __init__(self, *args: Any, label_class: LabelClass, **kwargs: Any) -> None:
+        initial = {"name": label_class.name, "shortcut": label_class.shortcut, "colour": label_class.colour}
+        super().__init__(*args, initial=initial, **kwargs)

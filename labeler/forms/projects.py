@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from django import forms
+
+from labeler.forms.base import NameField
+from labeler.services.classes import class_names_in
+
+GUIDELINES_MAX = 20_000
+
+
+class GeneralForm(forms.Form):
+    name = NameField(max_length=100, label="Name", help_text="What everybody in the project sees.")
+    guidelines = forms.CharField(
+        max_length=GUIDELINES_MAX,
+        required=False,
+        label="Guidelines",
+        widget=forms.Textarea(attrs={"rows": 8}),
+        help_text="How to decide in doubt. People open them beside the image. Plain text.",
+    )
+
+
+class ProjectForm(GeneralForm):
+    classes = forms.CharField(
+        required=False,
+        label="Classes",
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
+        help_text="One a line. Keys (1 to 9, 0, then letters) and colours are given in this order; you can change them.",
+    )
+    field_order = ["name", "classes", "guidelines"]
+
+    def clean_classes(self) -> list[str]:
+        return class_names_in(self.cleaned_data["classes"])

@@ -1,0 +1,190 @@
+"""Where entries of an import come from: a zip, an .npz, a folder, or one image. All walk in a fixed order, so that a
+killed import goes on at the entry after the last one it finished."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from labeler.imaging.arrays import array_images, array_parts
+from labeler.imaging.decode import DecodedImage, Limits, Refused, decode, from_array
+from labeler.imaging.names import LABEL_LENGTH, NAME_LENGTH, class_name, folder_label, is_litter, name_refusal, normal
+from labeler.imaging.sniff import kind_of_upload
+from labeler.imaging.zips import BadEntry, ZipEntry, ZipReader
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`load` is None for litter: it counts and nothing else. `size` is what it may cost in memory, in bytes."""
+
+    name: str
+    load: Callable[[], DecodedImage | Refused] | None
+    label: str = ""
+    size: int = 0
+
+
+class Source(AbstractContextManager["Source"]):
+    """`total` entries, about; `entries(start)` yields those after the first `start`."""
+
+    total: int
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing to close by default."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ImageSource(Source):
+    def __init__(self, path: Path, name: str, limits: Limits) -> None:
+        self._path, self._name, self._limits, self.total = path, name, limits, 1
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        if start == 0:
+            yield file_entry(self._path, self._name, self._limits)
+
+
+class FolderSource(Source):
+    """A folder on this machine, links not followed."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._path, self._limits = path, limits
+        labels: set[str] = set()
+        self.total = 0
+        for _, name in self._walk():
+            self.total += 1
+            labels.add(folder_label(name))
+        self._has_classes = len(labels - {""}) >= 2
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        for index, (path, name) in enumerate(self._walk()):
+            if index >= start:
+                yield file_entry(path, name, self._limits, folder_label(name) if self._has_classes else "")
+
+    def _walk(self) -> Iterator[tuple[Path, str]]:
+        for folder, subfolders, files in os.walk(self._path):
+            subfolders.sort()
+            for file in sorted(files):
+                path = Path(folder, file)
+                yield path, path.relative_to(self._path).as_posix()
+
+
+class ZipSource(Source):
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._reader, self._limits = ZipReader(path, limits), limits
+        labels: set[str] = set()
+        self.total = 0
+        try:
+            for entry in self._reader.entries():
+                name = normal(entry.name)
+                if not entry.is_folder:
+                    self.total += 1
+                    if not is_litter(name) and len(labels) < 10_000:
+                        labels.add(folder_label(name))
+        except BaseException:
+            self.close()
+            raise
+        self._has_classes = len(labels - {""}) >= 2
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        index = -1
+        for entry in self._reader.entries():
+            if entry.is_folder:
+                continue
+            index += 1
+            if index >= start:
+                yield self._entry(entry)
+
+    def _entry(self, entry: ZipEntry) -> Entry:
+        name = normal(entry.name)
+        if is_litter(name):
+            return Entry(name, None)
+        why = name_refusal(name)
+        if why:
+            return Entry(name, partial(Refused, why))
+        label = folder_label(name) if self._has_classes else ""
+        return Entry(name, partial(self._load, entry), label, min(entry.size, self._limits.max_bytes))
+
+    def _load(self, entry: ZipEntry) -> DecodedImage | Refused:
+        try:
+            data = self._reader.read(entry, self._limits.max_bytes)
+        except BadEntry as error:
+            return Refused(str(error))
+        return decode(data, self._limits)
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class ArraySource(Source):
+    """An .npz. `parts` names the arrays to take (train of x_train); none named: all."""
+
+    def __init__(self, path: Path, limits: Limits, parts: Collection[str] = ()) -> None:
+        self._reader, self._limits = ZipReader(path, limits), limits
+        try:
+            self._parts = [part for part in array_parts(self._reader) if not parts or part.name in parts]
+        except BaseException:
+            self.close()
+            raise
+        self.total = sum(part.shape[0] for part in self._parts)
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        before = 0
+        for part in self._parts:
+            if start < before + part.shape[0]:
+                for index, array in enumerate(array_images(self._reader, part)):
+                    if before + index >= start:
+                        label = "" if part.labels is None else _text(part.labels[index])
+                        name = f"{part.name or 'image'}/{index:05}.png"
+                        yield Entry(name, partial(from_array, array, self._limits), label, part.image_bytes)
+            before += part.shape[0]
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+def open_source(path: Path, name: str, limits: Limits, parts: Collection[str] = ()) -> Source:
+    """The source that fits what lies at `path`, by its content. Raises BadArchive in words."""
+    if path.is_dir():
+        return FolderSource(path, limits)
+    with path.open("rb") as file:
+        head = file.read(64)
+    if kind_of_upload(head) != "zip":
+        return ImageSource(path, name, limits)
+    return ArraySource(path, limits, parts) if name.lower().endswith(".npz") else ZipSource(path, limits)
+
+
+def file_entry(path: Path, name: str, limits: Limits, label: str = "") -> Entry:
+    name = normal(name)
+    if is_litter(name):
+        return Entry(name, None)
+    why = f"Its name is longer than {NAME_LENGTH} characters." if len(name) > NAME_LENGTH else ""
+    if path.is_symlink() or not path.is_file():
+        why = "It is a link or a device, not a file."
+    if why:
+        return Entry(name, partial(Refused, why))
+    size = path.stat().st_size
+    return Entry(name, partial(_load_file, path, limits), label, min(size, limits.max_bytes))
+
+
+def _load_file(path: Path, limits: Limits) -> DecodedImage | Refused:
+    with path.open("rb") as file:
+        return decode(file.read(limits.max_bytes + 1), limits)
+
+
+def _text(label: object) -> str:
+    return class_name(label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label))[:LABEL_LENGTH]

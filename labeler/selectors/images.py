@@ -1,0 +1,121 @@
+"""Images for pages: a window by position (never a count or a scan of the whole pool), one image, and its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+
+from labeler.models import Annotation, Candidate, Chunk, Image, ImageState, Membership, Project, User
+from labeler.models.images import CHUNK_SIZE
+
+PAGE = 60
+WINDOW = 200_000  # positions that one page of a filtered list looks at, at most
+
+
+@dataclass(frozen=True)
+class ImageFilter:
+    """What the list is narrowed to; only these keys and values are taken from an address."""
+
+    state: str = ""
+    label_id: int | None = None
+    is_holdout: bool | None = None
+    name: str = ""
+
+    @property
+    def is_active(self) -> bool:
+        return self != ImageFilter()
+
+
+@dataclass(frozen=True)
+class ImagePage:
+    """`start` of the next page, `before` of the previous one, as positions; None: there is none.
+    `looked_until`: a filtered page that ended at its window without being full."""
+
+    images: list[Image]
+    start: int | None
+    before: int | None
+    looked_until: int | None
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    pack: str
+    offset: int
+    length: int
+    media_type: str
+    content_hash: str
+
+
+def filter_from(query: Mapping[str, str]) -> ImageFilter:
+    label, holdout = query.get("class", ""), query.get("holdout", "")
+    return ImageFilter(
+        state=query.get("state", "") if query.get("state") in ImageState.values else "",
+        label_id=int(label) if label.isascii() and label.isdecimal() and len(label) < 16 else None,
+        is_holdout={"yes": True, "no": False}.get(holdout),
+        name=query.get("name", "").replace("\x00", "")[:100].strip(),
+    )
+
+
+def image_count(project: Project) -> int:
+    """From the last chunk: positions are dense."""
+    last = Chunk.objects.filter(project=project).order_by("-number").first()
+    return last.number * CHUNK_SIZE + last.count if last else 0
+
+
+def image_page(project: Project, wanted: ImageFilter, *, start: int = 0, before: int | None = None) -> ImagePage:
+    """The images from position `start` on, or those right before `before`, in order of position."""
+    images = _narrowed(project, wanted)
+    if before is not None:
+        low = max(0, before - WINDOW)
+        rows = list(images.filter(position__lt=before, position__gte=low).order_by("-position")[: PAGE + 1])
+        is_full = len(rows) > PAGE
+        rows = rows[:PAGE][::-1]
+        earlier = rows[0].position if is_full else low or None
+        return ImagePage(rows, before, earlier, None)
+    end = start + WINDOW
+    rows = list(images.filter(position__gte=start, position__lt=end).order_by("position")[: PAGE + 1])
+    is_full = len(rows) > PAGE
+    is_cut = not is_full and end < image_count(project)
+    following = rows[PAGE].position if is_full else end if is_cut else None
+    return ImagePage(rows[:PAGE], following, start or None, end if is_cut else None)
+
+
+def image_with_history(project: Project, image_id: int) -> Image | None:
+    answers = Annotation.objects.select_related("annotator", "label_class", "candidate__round").order_by("-pk")
+    candidates = Candidate.objects.select_related("round", "leased_to").order_by("-round__number", "slot")
+    return (
+        Image.objects.filter(project=project, pk=image_id)
+        .select_related("label", "offered")
+        .prefetch_related(Prefetch("annotations", answers), Prefetch("candidates", candidates))
+        .first()
+    )
+
+
+def neighbours(image: Image) -> tuple[int | None, int | None]:
+    """The ids of the images before and behind it."""
+    around = Image.objects.filter(project=image.project_id).values_list("pk", flat=True)
+    return around.filter(position=image.position - 1).first(), around.filter(position=image.position + 1).first()
+
+
+def stored_image(user: User, slug: str, image_id: int) -> StoredImage | None:
+    """Where the image's bytes lie, if the person may see it: permission and image in one query."""
+    images = Image.objects.filter(pk=image_id, project__slug=slug)
+    if not user.is_superuser:
+        images = images.filter(Exists(Membership.objects.filter(project=OuterRef("project"), user=user)))
+    row = images.order_by().values_list("pack__name", "offset", "length", "media_type", "content_hash").first()
+    return StoredImage(*row) if row else None
+
+
+def _narrowed(project: Project, wanted: ImageFilter) -> QuerySet[Image]:
+    where = Q()
+    if wanted.state:
+        where &= Q(state=wanted.state)
+    if wanted.label_id is not None:
+        where &= Q(label=wanted.label_id)
+    if wanted.is_holdout is not None:
+        where &= Q(is_holdout=wanted.is_holdout)
+    if wanted.name:
+        where &= Q(name__icontains=wanted.name)
+    return Image.objects.filter(where, project=project).select_related("label")

@@ -1,0 +1,92 @@
+"""Imports for pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.db.models import Count, Exists, OuterRef, Sum
+from django.utils import timezone
+
+from labeler.models import (
+    Annotation,
+    ImageState,
+    ImportJob,
+    JobState,
+    OfferedLabel,
+    Outcome,
+    Project,
+    RejectedFile,
+    User,
+)
+from labeler.selectors.workers import workers_alive
+
+REJECTED_PAGE = 50
+CLASSES_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class ImportProgress:
+    job: ImportJob
+    bytes_received: int
+    bytes_total: int
+    rate: float | None  # entries a second
+    seconds_left: float | None
+    is_worker_missing: bool
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.job.state in (JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the labels that came with the images could become. `takeable` is how many would become answers now."""
+
+    names: list[tuple[str, int]]
+    new_names: list[str]
+    takeable: int
+
+
+def import_progress(job: ImportJob) -> ImportProgress:
+    sums = job.files.aggregate(received=Sum("received"), size=Sum("size"))
+    rate = left = None
+    if job.state == JobState.RUNNING and job.started_at and job.done:
+        seconds = (timezone.now() - job.started_at).total_seconds()
+        rate = job.done / max(seconds, 0.001)
+        left = max(0, job.total - job.done) / rate
+    is_waiting = job.state == JobState.QUEUED
+    return ImportProgress(
+        job, sums["received"] or 0, sums["size"] or 0, rate, left, is_waiting and not workers_alive("default")
+    )
+
+
+def rejected_page(job: ImportJob, *, kind: str = "", after: int = 0) -> tuple[list[RejectedFile], int | None]:
+    """A page of files that did not become images, and the id to go on from."""
+    rows = job.rejected.filter(pk__gt=after).order_by("pk")
+    if kind in RejectedFile.Kind.values:
+        rows = rows.filter(kind=kind)
+    page = list(rows[: REJECTED_PAGE + 1])
+    return page[:REJECTED_PAGE], page[REJECTED_PAGE - 1].pk if len(page) > REJECTED_PAGE else None
+
+
+def rejected_rows(job: ImportJob) -> Iterator[tuple[str, str, str]]:
+    return job.rejected.order_by("pk").values_list("name", "kind", "reason").iterator(chunk_size=2000)
+
+
+def offer_of(project: Project, user: User) -> Offer | None:
+    offered = OfferedLabel.objects.filter(image__project=project)
+    names = list(
+        offered.values_list("class_name").annotate(count=Count("pk")).order_by("class_name")[: CLASSES_SHOWN + 1]
+    )
+    if not names:
+        return None
+    classes = {
+        name.casefold(): is_archived for name, is_archived in project.classes.values_list("name", "is_archived")
+    }
+    usable = [name for name, _ in names if classes.get(name.casefold()) is False]
+    answered = Annotation.objects.filter(image=OuterRef("image"), annotator=user, retracted_at__isnull=True).exclude(
+        outcome=Outcome.UNDO
+    )
+    open_ones = offered.filter(image__state=ImageState.POOL, class_name__in=usable).filter(~Exists(answered))
+    return Offer(names, [name for name, _ in names if name.casefold() not in classes], open_ones.count() if usable else 0)

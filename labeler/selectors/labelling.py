@@ -1,0 +1,153 @@
+"""What the Label page shows: an image with its reason, how far the work is, and why there is nothing to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from django.db.models import Sum
+from django.urls import reverse
+from django.utils import timezone
+
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    Chunk,
+    Image,
+    ImageState,
+    LabelClass,
+    Outcome,
+    Project,
+    User,
+)
+
+RECENT = 8
+PACE_OF = 50  # the last answers, for the seconds an answer
+RETRY_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Progress:
+    labelled: int
+    total: int
+    mine_today: int
+    seconds: float | None  # median of the person's last answers
+
+
+@dataclass(frozen=True)
+class Empty:
+    """Why there is nothing to answer. `retry_seconds` is None when waiting would be in vain."""
+
+    why: str
+    words: str
+    retry_seconds: int | None
+
+
+def progress_of(project: Project, annotator: User) -> Progress:
+    mine = _live(project).filter(annotator=annotator)
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    pace = list(mine.filter(seconds__isnull=False).order_by("-id").values_list("seconds", flat=True)[:PACE_OF])
+    return Progress(
+        labelled=Image.objects.filter(project=project, state=ImageState.LABELLED).count(),
+        total=total_images(project),
+        mine_today=mine.filter(created_at__gte=midnight).count(),
+        seconds=round(median(pace), 1) if pace else None,
+    )
+
+
+def total_images(project: Project) -> int:
+    return int(Chunk.objects.filter(project=project).aggregate(n=Sum("count"))["n"] or 0)
+
+
+def classes_of(project: Project) -> list[LabelClass]:
+    return list(LabelClass.objects.filter(project=project, is_archived=False))
+
+
+def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[str, Any]:
+    """A place of the queue as the page gets it."""
+    likely = place.details.get("likely", [])
+    return {
+        **image_item(project, place.image),
+        "candidate": place.pk,
+        "rank": place.rank + 1,
+        "round": place.round.number,
+        "reason": place.reason,
+        "reason_words": place.get_reason_display(),
+        "score": place.score,
+        "measure": measure_words(place.round.config.get("acquisition", "")),
+        "percentile": place.percentile,
+        "torn": [names[each["class"]] for each in likely if each["class"] in names],
+        "likely": [f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}" for each in likely
+                   if each["class"] in names],
+    }  # fmt: skip
+
+
+def image_item(project: Project, image: Image) -> dict[str, Any]:
+    return {
+        "image": image.pk,
+        "url": reverse("media", args=[project.slug, image.pk]),
+        "width": image.width,
+        "height": image.height,
+        "name": image.name,
+    }
+
+
+def measure_words(acquisition: str) -> str:
+    """`power_predictive_entropy` as `predictive entropy`."""
+    return acquisition.removeprefix("power_").removeprefix("top_").replace("_", " ")
+
+
+def recent_answers(project: Project, annotator: User) -> list[dict[str, Any]]:
+    """The person's last live answers, newest first, for the strip."""
+    rows = _live(project).filter(annotator=annotator).select_related("image", "label_class").order_by("-id")[:RECENT]
+    return [
+        {
+            **image_item(project, row.image),
+            "key": str(row.key),
+            "candidate": row.candidate_id,
+            "outcome": row.outcome,
+            "label_class": row.label_class_id,
+            "words": row.label_class.name if row.label_class else row.get_outcome_display(),
+        }
+        for row in rows
+    ]
+
+
+def why_empty(project: Project, annotator: User) -> Empty:
+    """In the order in which a person can do something about it."""
+    total = total_images(project)
+    if not total:
+        return Empty("no_images", "There are no images yet. A manager can import some.", 10)
+    if not LabelClass.objects.filter(project=project, is_archived=False).exists():
+        return Empty("no_classes", "There are no classes yet. A manager can add them in the settings.", 10)
+    unfinished = project.rounds.filter(finished_at__isnull=True).order_by("-number").first()
+    if unfinished is not None:
+        return Empty(
+            "waiting_for_round",
+            f"Round {unfinished.number} is choosing what to ask next. This page goes on by itself.",
+            RETRY_SECONDS,
+        )
+    waiting = Image.objects.filter(project=project, state=ImageState.POOL)
+    if not waiting.exists():
+        return Empty("all_answered", f"All {total:,} images have their answers. Thank you.", None)
+    others = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=timezone.now())
+    if others.exclude(leased_to=annotator).exists():
+        return Empty("others_hold", "Others are answering the last images of this queue. More come soon.", RETRY_SECONDS)
+    mine = _live(project).filter(annotator=annotator, image__state=ImageState.POOL)
+    if waiting.exclude(pk__in=mine.values("image")).exists():
+        return Empty(
+            "waiting_for_round",
+            "The queue is empty. The next one is being made; if this takes longer than a minute, no worker is running.",
+            RETRY_SECONDS,
+        )
+    return Empty("all_answered", "You have answered all that is left. Other people have to answer it too.", 10)
+
+
+def as_json(value: Progress | Empty | None) -> dict[str, Any] | None:
+    return None if value is None else asdict(value)
+
+
+def _live(project: Project):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return Annotation.objects.filter(project=project, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)

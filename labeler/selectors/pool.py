@@ -1,0 +1,86 @@
+"""How many images are where, and which may be asked about. Nothing here reads an ORM object an image.
+
+What has left the pool and what is holdout stand in partial indexes; the rest is their complement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from django.db.models import Count, Max, Sum
+
+from labeler.models import Chunk, Image, ImageState, Project
+from labeler.models.images import CHUNK_SIZE
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PoolCounts:
+    total: int
+    holdout: int
+    holdout_labelled: int
+    holdout_left: int  # holdout images that are no longer waiting for an answer, labelled or not
+    labelled: int  # not holdout
+    left: int  # not holdout, no longer in the pool: labelled, disputed, set aside, bad
+
+    @property
+    def eligible(self) -> int:
+        return self.total - self.holdout - self.left
+
+    @property
+    def holdout_waiting(self) -> int:
+        return self.holdout - self.holdout_left
+
+
+def pool_counts(project: Project) -> PoolCounts:
+    """Three queries whose cost grows with the answers and the holdout, not with the pool."""
+    images = Image.objects.filter(project=project).order_by()
+    left = {True: 0, False: 0}
+    labelled = {True: 0, False: 0}
+    by_state = images.exclude(state=ImageState.POOL).values_list("is_holdout", "state").annotate(n=Count("id"))
+    for is_holdout, state, n in by_state:
+        left[is_holdout] += n
+        if state == ImageState.LABELLED:
+            labelled[is_holdout] += n
+    return PoolCounts(
+        total=total_images(project),
+        holdout=images.filter(is_holdout=True).count(),
+        holdout_labelled=labelled[True],
+        holdout_left=left[True],
+        labelled=labelled[False],
+        left=left[False],
+    )
+
+
+def total_images(project: Project) -> int:
+    return Chunk.objects.filter(project=project).aggregate(n=Sum("count"))["n"] or 0
+
+
+def end_of_positions(project: Project) -> int:
+    """One past the last position."""
+    last = Chunk.objects.filter(project=project).aggregate(n=Max("number"))["n"]
+    if last is None:
+        return 0
+    return int(last) * CHUNK_SIZE + Chunk.objects.filter(project=project, number=last).values_list("count")[0][0]
+
+
+def waiting_positions(project: Project, *, is_holdout: bool, without: Iterable[int] = ()) -> Positions:
+    """Sorted positions of all images that wait for an answer; a byte an image on the way, whatever the pool."""
+    images = Image.objects.filter(project=project).order_by()
+    end = end_of_positions(project)
+    holdout = _mask(end, images.filter(is_holdout=True).values_list("position", flat=True).iterator(20_000))
+    waiting = holdout if is_holdout else ~holdout
+    left = images.filter(is_holdout=is_holdout).exclude(state=ImageState.POOL)
+    waiting &= ~_mask(end, left.values_list("position", flat=True).iterator(20_000))
+    waiting &= ~_mask(end, without)
+    return np.flatnonzero(waiting).astype(np.int64)
+
+
+def _mask(end: int, positions: Iterable[int]) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(end, dtype=np.bool_)
+    mask[np.fromiter(positions, dtype=np.int64)] = True
+    return mask

@@ -1,0 +1,208 @@
+"""What a person sees of their projects. The number of queries does not grow with the projects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, JSONField, OuterRef, Q, QuerySet, Subquery, Sum
+from django.urls import reverse
+from django.utils import timezone
+
+from labeler.models import (
+    Candidate,
+    CandidateState,
+    Chunk,
+    Image,
+    ImageState,
+    LabelClass,
+    Membership,
+    Project,
+    Role,
+    Round,
+    RoundState,
+    Trigger,
+    User,
+)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    value: float
+    low: float
+    high: float
+    made_of: str
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that waits for this person, and where they do it."""
+
+    words: str
+    url: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True)
+class ProjectRow:
+    project: Project
+    role: str
+    images: int
+    labelled: int
+    accuracy: Accuracy | None
+    needs: list[Need] = field(default_factory=list)
+
+    @property
+    def is_manager(self) -> bool:
+        return self.role == Role.MANAGER
+
+
+@dataclass(frozen=True)
+class Counts:
+    images: int
+    labelled: int
+    waiting: int
+    classes: int
+    members: int
+
+
+def can_create_projects(user: User) -> bool:
+    """Staff, and whoever manages a project already. Who was invited to answer questions does not fill the disk."""
+    return user.is_staff or user.is_superuser or user.memberships.filter(role=Role.MANAGER).exists()
+
+
+def home_rows(user: User) -> list[ProjectRow]:
+    """The person's projects; for a site admin also those of others."""
+    roles = dict(Membership.objects.filter(user=user).values_list("project_id", "role"))
+    projects = Project.objects.all() if user.is_superuser else Project.objects.filter(pk__in=list(roles))
+    newest = Round.objects.filter(project=OuterRef("pk")).order_by("-number")
+    measured = newest.filter(state=RoundState.DONE).exclude(trigger=Trigger.COLD_START)
+    projects = projects.annotate(
+        last_metrics=Subquery(measured.values("metrics")[:1], output_field=JSONField()),
+        last_measured=Subquery(measured.values("number")[:1]),
+        last_state=Subquery(newest.values("state")[:1]),
+        last_number=Subquery(newest.values("number")[:1]),
+    )
+    rows = list(projects.order_by("name", "pk"))
+    counts = _counts([project.pk for project in rows])
+    return [_row(project, roles.get(project.pk, Role.MANAGER), counts[project.pk]) for project in rows]
+
+
+def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
+    return ProjectRow(
+        project=project,
+        role=role,
+        images=counts.images,
+        labelled=counts.labelled,
+        accuracy=accuracy_in(project.last_metrics, f"round {project.last_measured}"),
+        needs=list(_needs(project, role, counts)),
+    )
+
+
+def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
+    """From `Round.metrics` as labeler/learning.py writes them."""
+    accuracy = (metrics or {}).get("accuracy")
+    if not isinstance(accuracy, dict):
+        return None
+    made_of = f"Wilson 95 % interval, {metrics.get('n', 'some')} holdout images, {source}" if metrics else source
+    return Accuracy(accuracy["value"], accuracy["low"], accuracy["high"], made_of)
+
+
+def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:
+    slug = project.slug
+    if role == Role.MANAGER:
+        if project.last_state == RoundState.FAILED:
+            url = reverse("round", args=[slug, project.last_number])
+            yield Need(f"Round {project.last_number} failed", url, is_warning=True)
+        if counts.classes < 2:
+            yield Need("Needs two classes or more", reverse("classes", args=[slug]))
+        if counts.images == 0:
+            yield Need("Needs images", reverse("import-new", args=[slug]))
+        elif counts.members < 2:
+            yield Need("Nobody else is invited", reverse("people", args=[slug]))
+    if counts.waiting and counts.classes:
+        noun = "image waits" if counts.waiting == 1 else "images wait"
+        yield Need(f"{counts.waiting:,} {noun} for an answer", reverse("label", args=[slug]))
+
+
+def _counts(project_ids: list[int]) -> dict[int, Counts]:
+    """One query a kind. What is labelled stands in the index image_left_pool, the queue in candidate_open."""
+    here = Q(project__in=project_ids)
+    left_pool = Image.objects.filter(here, state=ImageState.LABELLED).exclude(state=ImageState.POOL)
+    labelled = _by_project(left_pool)
+    free = Q(leased_until__isnull=True) | Q(leased_until__lte=timezone.now())
+    waiting = _by_project(Candidate.objects.filter(here, free, state=CandidateState.OPEN))
+    classes = _by_project(LabelClass.objects.filter(here, is_archived=False))
+    members = _by_project(Membership.objects.filter(here))
+    chunks = Chunk.objects.filter(here).order_by().values_list("project").annotate(n=Sum("count"))
+    images = dict(chunks)
+    return {
+        pk: Counts(
+            images=images.get(pk, 0),
+            labelled=labelled.get(pk, 0),
+            waiting=waiting.get(pk, 0),
+            classes=classes.get(pk, 0),
+            members=members.get(pk, 0),
+        )
+        for pk in project_ids
+    }
+
+
+def _by_project(rows: QuerySet[Any]) -> dict[int, int]:
+    return dict(rows.order_by().values_list("project").annotate(n=Count("pk")))
+
+
+# --- First steps --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    title: str
+    words: str
+    url: str
+    action: str
+    is_done: bool
+
+
+def first_steps(project: Project) -> list[Step]:
+    """What a new project needs, in order. What is done is read from the data, so one may leave and come back."""
+    counts = _counts([project.pk])[project.pk]
+    invited = counts.members > 1 or project.invitations.filter(revoked_at=None).exists()
+    slug = project.slug
+    has_answers = project.annotations.exists()
+    return [
+        Step(
+            "Classes",
+            f"{counts.classes:,} classes: {_sample(project)}." if counts.classes else "What can an image be?",
+            reverse("classes", args=[slug]),
+            "Change classes" if counts.classes else "Add classes",
+            counts.classes >= 2,
+        ),
+        Step(
+            "Images",
+            f"{counts.images:,} images are in." if counts.images else "Upload a zip, a folder or single files.",
+            reverse("import-new", args=[slug]),
+            "Add more images" if counts.images else "Add images",
+            counts.images > 0,
+        ),
+        Step(
+            "People",
+            "Invite who answers, by a link. You can also label alone.",
+            reverse("people", args=[slug]),
+            "Invite people",
+            invited,
+        ),
+        Step(
+            "Label",
+            "The first questions are drawn at random; soon the model chooses them.",
+            reverse("label", args=[slug]),
+            "Start labelling",
+            has_answers,
+        ),
+    ]
+
+
+def _sample(project: Project) -> str:
+    names = list(project.classes.filter(is_archived=False).values_list("name", flat=True)[:4])
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")

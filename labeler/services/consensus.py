@@ -1,0 +1,94 @@
+"""From the live answers on an image to its state and label. The only place that writes `Image.state` and `Image.label`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome
+
+SKIPS_TO_SET_ASIDE = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    state: str
+    label_id: int | None = None
+
+
+def decide(answers: Sequence[tuple[str, int | None]], *, overlap: int, people: int) -> Verdict:
+    """What (outcome, class) answers of different people say together.
+
+    A label needs `overlap` answers that are not skips and a class that strictly most of the labels name.
+    """
+    outcomes = Counter(outcome for outcome, _ in answers)
+    counted = len(answers) - outcomes[Outcome.SKIP]
+    votes = Counter(label for outcome, label in answers if outcome == Outcome.LABEL)
+    if counted < overlap:
+        is_avoided = outcomes[Outcome.SKIP] >= min(SKIPS_TO_SET_ASIDE, max(people, 1))
+        return Verdict(ImageState.SET_ASIDE if is_avoided else ImageState.POOL)
+    if 2 * outcomes[Outcome.BAD_IMAGE] > counted:
+        return Verdict(ImageState.BAD)
+    if not votes:
+        return Verdict(ImageState.SET_ASIDE)
+    (label, most), *others = votes.most_common(2)
+    if others and others[0][1] == most:
+        return Verdict(ImageState.DISPUTED)
+    return Verdict(ImageState.LABELLED, label)
+
+
+def settle(image: Image, overlap: int) -> Verdict:
+    """Bring an image in line with its live answers, in the caller's transaction, which has locked the image."""
+    answers = list(live_answers(image).values_list("outcome", "label_class_id"))
+    people = Membership.objects.filter(project_id=image.project_id).count() if has_skip(answers) else 1
+    verdict = decide(answers, overlap=overlap, people=people)
+    store(image.pk, verdict)
+    if verdict.state != ImageState.POOL:
+        open_places = Candidate.objects.filter(image=image, state=CandidateState.OPEN, leased_to__isnull=True)
+        open_places.update(state=CandidateState.SUPERSEDED)
+    return verdict
+
+
+def settle_first_answer(image_id: int, outcome: str, label_id: int | None) -> bool:
+    """The same in one statement, for the one answer that an image of the pool needs. False if it is not in the pool."""
+    verdict = decide([(outcome, label_id)], overlap=1, people=2)
+    changes = {"state": verdict.state, "label_id": verdict.label_id, "labelled_at": _when(verdict)}
+    return Image.objects.filter(pk=image_id, state=ImageState.POOL).update(**changes) == 1
+
+
+def settle_first_labels(image_ids: Sequence[int], label_id: int) -> None:
+    """The same for many images that all got this label as the one answer they need."""
+    verdict = decide([(Outcome.LABEL, label_id)], overlap=1, people=2)
+    Image.objects.filter(pk__in=image_ids, state=ImageState.POOL).update(
+        state=verdict.state, label_id=verdict.label_id, labelled_at=_when(verdict)
+    )
+    Candidate.objects.filter(image__in=image_ids, state=CandidateState.OPEN, leased_to__isnull=True).update(
+        state=CandidateState.SUPERSEDED
+    )
+
+
+def put_back(image_id: int) -> bool:
+    """A manager's word: an image that was set aside, disputed or bad is asked about again. Its answers stay."""
+    left = Image.objects.filter(pk=image_id, state__in=[ImageState.SET_ASIDE, ImageState.BAD, ImageState.DISPUTED])
+    return left.update(state=ImageState.POOL) == 1
+
+
+def live_answers(image: Image):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    return Annotation.objects.filter(image=image, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
+
+
+def has_skip(answers: Sequence[tuple[str, int | None]]) -> bool:
+    return any(outcome == Outcome.SKIP for outcome, _ in answers)
+
+
+def store(image_id: int, verdict: Verdict) -> None:
+    Image.objects.filter(pk=image_id).update(
+        state=verdict.state, label_id=verdict.label_id, labelled_at=_when(verdict)
+    )
+
+
+def _when(verdict: Verdict):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return timezone.now() if verdict.state == ImageState.LABELLED else None

@@ -1,0 +1,149 @@
+"""Which images stand in a round's queue, and in what order: seeded draws, each with its selection probability."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from labeler.models import Image, ImageState, Project, Reason, Round
+from labeler.selectors.pool import PoolCounts, end_of_positions, pool_counts, waiting_positions
+
+LOOKUP = 500  # positions a query
+TRIES = 8
+SPARSE = 0.02  # fewer positions than this share wait: list them
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image on its way into the queue. `remaining` answers are still to be given."""
+
+    position: int
+    reason: str
+    selection_probability: float | None = None
+    score: float | None = None
+    percentile: float | None = None
+    details: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What chance decided for a round before its scores were looked at."""
+
+    kinds: tuple[str, ...]  # a reason for each rank; "acquired" is the round's own main kind
+    random: tuple[Place, ...]
+    holdout: tuple[Place, ...]
+
+    @property
+    def to_acquire(self) -> int:
+        return self.kinds.count(Reason.ACQUIRED)
+
+
+def draw_queue(*, round_: Round, held: Iterable[int] = ()) -> Draw:
+    """Draw the kind of each rank, and the random and the holdout images. `held` positions are out of the question.
+
+    The same round (its seed, its config) and the same images give the same draw.
+    """
+    config, without, counts = round_.config, set(held), pool_counts(round_.project)
+    kinds = draw_kinds(
+        np.random.default_rng([round_.seed, 0]),
+        budget=config["budget"],
+        eligible=max(0, counts.eligible - len(without)),
+        holdout=holdout_wanted(counts, config["holdout_target"], len(without)),
+        holdout_share=config["holdout_questions"],
+        random_share=config["random_share"],
+    )
+    random, holdout = (
+        tuple(draw_places(round_=round_, reason=kind, count=kinds.count(kind), without=without, counts=counts))
+        for kind in (Reason.RANDOM, Reason.HOLDOUT)
+    )
+    return Draw(tuple(kinds), random, holdout)
+
+
+def holdout_wanted(counts: PoolCounts, target: int, held: int) -> int:
+    return max(0, min(target - counts.holdout_labelled, counts.holdout_waiting - held))
+
+
+def draw_kinds(
+    rng: np.random.Generator, *, budget: int, eligible: int, holdout: int, holdout_share: float, random_share: float
+) -> list[str]:
+    """Rank by rank: holdout with its probability while any is wanted, else random with its own, else acquired."""
+    kinds: list[str] = []
+    for is_holdout, is_random in (rng.random((budget, 2)) < (holdout_share, random_share)).tolist():
+        if holdout > 0 and (is_holdout or eligible <= 0):
+            kinds.append(Reason.HOLDOUT)
+            holdout -= 1
+        elif eligible > 0:
+            kinds.append(Reason.RANDOM if is_random else Reason.ACQUIRED)
+            eligible -= 1
+    return kinds
+
+
+def draw_places(
+    *, round_: Round, reason: str, count: int, without: set[int], counts: PoolCounts | None = None
+) -> list[Place]:
+    """`count` waiting images at random, each as likely as any other; fewer if there are not so many."""
+    counts = counts or pool_counts(round_.project)
+    is_holdout = reason == Reason.HOLDOUT
+    waiting = counts.holdout_waiting if is_holdout else counts.eligible
+    positions = draw_positions(
+        project=round_.project,
+        count=count,
+        rng=np.random.default_rng([round_.seed, list(Reason).index(Reason(reason)) + 1]),
+        is_holdout=is_holdout,
+        without=without,
+        waiting=waiting,
+    )
+    probability = min(1.0, len(positions) / waiting) if waiting else None
+    return [Place(position, reason, selection_probability=probability) for position in positions]
+
+
+def draw_positions(
+    *, project: Project, count: int, rng: np.random.Generator, is_holdout: bool, without: set[int], waiting: int
+) -> list[int]:
+    """Positions of waiting images, uniformly at random without replacement.
+
+    Positions are dense, so they are drawn as numbers and looked up by index, and those that do not wait are thrown
+    away: the cost does not grow with the pool. Where most would be thrown away, the waiting ones are listed instead.
+    """
+    end, found, seen = end_of_positions(project), [], set(without)
+    if count <= 0 or end == 0:
+        return []
+    density = waiting / end
+    if density > SPARSE and count < waiting / 4:
+        for _ in range(TRIES):
+            tries = min(end, int((count - len(found)) / density * 1.3) + 16)
+            drawn = [p for p in dict.fromkeys(rng.integers(0, end, tries).tolist()) if p not in seen]
+            seen.update(drawn)
+            found += _waiting_among(project, drawn, is_holdout)
+            if len(found) >= count:
+                return found[:count]
+    listed = waiting_positions(project, is_holdout=is_holdout, without={*without, *found})
+    return found + rng.permutation(listed)[: count - len(found)].tolist()
+
+
+def mix(*, draw: Draw, main: Sequence[Place]) -> list[Place]:
+    """The places in queue order. Where a kind has run out its ranks close up; what is left of `main` goes last."""
+    by_kind = {
+        Reason.RANDOM: deque(draw.random),
+        Reason.HOLDOUT: deque(draw.holdout),
+        Reason.ACQUIRED: deque(main),
+    }
+    queue = [by_kind[Reason(kind)].popleft() for kind in draw.kinds if by_kind[Reason(kind)]]
+    return queue + list(by_kind[Reason.ACQUIRED])
+
+
+def _waiting_among(project: Project, positions: list[int], is_holdout: bool) -> list[int]:
+    """Those of `positions` that wait, in the order given."""
+    waiting: set[int] = set()
+    for start in range(0, len(positions), LOOKUP):
+        images = Image.objects.filter(
+            project=project,
+            position__in=positions[start : start + LOOKUP],
+            is_holdout=is_holdout,
+            state=ImageState.POOL,
+        )
+        waiting.update(images.order_by().values_list("position", flat=True))
+    return [position for position in positions if position in waiting]

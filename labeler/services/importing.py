@@ -1,0 +1,237 @@
+"""Runs an import: decode, recognise duplicates, store, batch by batch, in memory that does not grow with the archive."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+
+from labeler import storage
+from labeler.imaging.decode import Limits
+from labeler.imaging.names import printable
+from labeler.imaging.sources import Entry, Source, open_source
+from labeler.imaging.zips import BadArchive, BadEntry
+from labeler.models import ImportFile, ImportJob, JobState, Project, RejectedFile, User
+from labeler.models.images import CHUNK_SIZE
+from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job
+from labeler.services.packing import Loaded, store_batch, sweep_files
+from labeler.services.uploads import delete_staged
+
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES = 64 * 2**20
+GROUP_ENTRIES, GROUP_BYTES = 32, 2**20  # what one thread decodes at a time
+THREADS = min(4, os.cpu_count() or 1)
+FAILED_WORDS = "Something went wrong that was not foreseen ({}); the worker's log has the details. {}"
+KEPT_WORDS = "Images that were already in stay."
+
+Report = Callable[[int, int], object]
+
+
+@dataclass
+class Run:
+    """One worker at one import. `paths` are files on this machine that were never staged."""
+
+    job: ImportJob
+    beat: Beat
+    limits: Limits
+    pool: ThreadPoolExecutor
+    paths: dict[int, Path]
+    parts: Collection[str]
+    report: Report | None
+
+
+def import_limits() -> Limits:
+    return Limits(
+        max_bytes=settings.IMPORT_MAX_FILE_BYTES,
+        max_pixels=settings.IMPORT_MAX_PIXELS,
+        max_aspect_ratio=settings.IMPORT_MAX_ASPECT_RATIO,
+        display_max_side=settings.DISPLAY_MAX_SIDE,
+        max_entries=settings.IMPORT_MAX_FILES,
+        max_total_bytes=settings.IMPORT_MAX_TOTAL_BYTES,
+        max_ratio=settings.IMPORT_MAX_COMPRESSION_RATIO,
+    )
+
+
+def run_import(*, job_id: int) -> None:
+    """The task: claim the job and import its files; harmless when another worker has it or it is over."""
+    job = claim_job(model=ImportJob, job_id=job_id)
+    if job is not None:
+        _run(job)
+
+
+def import_local(
+    *, project: Project, path: Path, by: User | None, report: Report | None = None, parts: Collection[str] = ()
+) -> ImportJob:
+    """Import a zip, a folder, an .npz or an image of this machine, here and now, through the same pipeline.
+
+    `parts` names the arrays of an .npz to take (`train` of x_train). The job that comes back says how it went.
+    """
+    now = timezone.now()
+    token = get_random_string(16)
+    job = ImportJob.objects.create(
+        project=project,
+        created_by=by,
+        state=JobState.RUNNING,
+        claim=token,
+        heartbeat_at=now,
+        started_at=now,
+        attempts=1,
+    )
+    size = path.stat().st_size if path.is_file() else 0
+    file = ImportFile.objects.create(
+        job=job, name=path.name[-500:] or "folder", staged=f"not-staged/{token}", size=size, received=size
+    )
+    _run(job, {file.pk: path}, parts, report)
+    job.refresh_from_db()
+    return job
+
+
+def _run(
+    job: ImportJob, paths: dict[int, Path] | None = None, parts: Collection[str] = (), report: Report | None = None
+) -> None:
+    """1. Sweep what a killed run left. 2. Count entries. 3. Import file by file. 4. Make the first queue. 5. Close the job.
+
+    Whatever happens ends in a state with words; only a lost claim leaves the job to its new owner, and a killed process
+    leaves it to the sweep.
+    """
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            run = Run(job, Beat(job), import_limits(), pool, paths or {}, parts, report)
+            sweep_files(job)
+            _count_entries(run)
+            for file in job.files.filter(is_done=False):
+                _import_file(run, file)
+        _start_first_queue(job.project)
+        finish_job(job=job, state=JobState.DONE)
+    except ClaimLost:
+        logger.warning("%s went to another worker", job)
+        return
+    except JobCancelled:
+        finish_job(job=job, state=JobState.CANCELLED, error=f"Cancelled. {KEPT_WORDS}")
+    except storage.StorageError as error:
+        finish_job(job=job, state=JobState.FAILED, error=f"{error} {KEPT_WORDS}")
+    except FileNotFoundError:
+        finish_job(job=job, state=JobState.FAILED, error=f"The uploaded file is gone; upload it again. {KEPT_WORDS}")
+    except Exception as error:
+        logger.exception("%s failed", job)
+        finish_job(job=job, state=JobState.FAILED, error=FAILED_WORDS.format(type(error).__name__, KEPT_WORDS))
+    _clean_up(job)
+
+
+def _count_entries(run: Run) -> None:
+    if run.job.total:
+        return
+    total = 0
+    for file in run.job.files.all():
+        try:
+            with _path_of(run, file) as path, open_source(path, file.name, run.limits, run.parts) as source:
+                total += source.total
+        except BadArchive:
+            total += 1  # told when its turn comes
+        run.beat()
+    run.job.total = total
+    run.beat.now(total=total)
+
+
+def _import_file(run: Run, file: ImportFile) -> None:
+    try:
+        with _path_of(run, file) as path, open_source(path, file.name, run.limits, run.parts) as source:
+            _import_source(run, file, source)
+    except (BadArchive, BadEntry) as error:
+        _reject_file(run, file, str(error))
+    ImportFile.objects.filter(pk=file.pk).update(is_done=True)
+
+
+def _import_source(run: Run, file: ImportFile, source: Source) -> None:
+    done = file.entries_done
+    share = run.job.project.learning.holdout_share
+    for entries in _batches(source.entries(done)):
+        loaded = _load(run, entries)
+        done += len(entries)
+        store_batch(
+            job=run.job, file=file, loaded=loaded, entries_done=done, holdout_share=share, beat=run.beat
+        )
+        if run.report:
+            run.report(done, run.job.total)
+
+
+def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += entry.size
+        if len(batch) >= CHUNK_SIZE or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _load(run: Run, entries: list[Entry]) -> list[Loaded]:
+    loaded: list[Loaded] = []
+    futures = [run.pool.submit(_load_group, group) for group in _groups(entries)]
+    try:
+        for future in futures:
+            loaded += future.result()
+            run.beat()
+    finally:
+        for future in futures:
+            future.cancel()
+    return loaded
+
+
+def _groups(entries: list[Entry]) -> Iterator[list[Entry]]:
+    group: list[Entry] = []
+    size = 0
+    for entry in entries:
+        group.append(entry)
+        size += entry.size
+        if len(group) >= GROUP_ENTRIES or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _load_group(entries: list[Entry]) -> list[Loaded]:
+    return [Loaded(entry.name, entry.label, entry.load() if entry.load else None) for entry in entries]
+
+
+def _reject_file(run: Run, file: ImportFile, reason: str) -> None:
+    with transaction.atomic():
+        run.beat.now(done=F("done") + 1, refused=F("refused") + 1)
+        RejectedFile.objects.create(
+            job=run.job, kind=RejectedFile.Kind.REFUSED, name=printable(file.name), reason=printable(reason)[:300]
+        )
+        ImportFile.objects.filter(pk=file.pk).update(is_done=True)
+
+
+def _path_of(run: Run, file: ImportFile) -> AbstractContextManager[Path]:
+    path = run.paths.get(file.pk)
+    return nullcontext(path) if path is not None else storage.local_path(file.staged)
+
+
+def _start_first_queue(project: Project) -> None:
+    from labeler.services.rounds import start_cold_round
+
+    project.refresh_from_db()
+    if project.queue_round_id is None and project.images.exists():
+        start_cold_round(project=project)
+
+
+def _clean_up(job: ImportJob) -> None:
+    """The staged files have done their duty; files of a batch that was not finished have none."""
+    sweep_files(job)
+    delete_staged(job)

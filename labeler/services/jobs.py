@@ -1,0 +1,110 @@
+"""Imports and exports as work that one worker at a time owns: claim, beat, finish, resume.
+
+Every write of a worker is conditional on its claim, so that one which was taken for dead and comes back changes nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import timedelta
+from typing import TypeVar
+
+from django.conf import settings
+from django.db.models import F, Q
+from django.utils import timezone
+
+from labeler.models import ExportJob, ImportJob, JobState
+from labeler.models.jobs import UNFINISHED_JOB
+from labeler.wake import wake
+
+JobT = TypeVar("JobT", ImportJob, ExportJob)
+BEAT_SECONDS = 0.5  # no more often than this
+
+
+class JobStopped(Exception):
+    """This worker has to let go of the job."""
+
+
+class ClaimLost(JobStopped):
+    """Another worker has it, or it is over."""
+
+
+class JobCancelled(JobStopped):
+    """A person asked to stop it."""
+
+
+def claim_job(*, model: type[JobT], job_id: int) -> JobT | None:
+    """The job, owned by this worker; None if it is not waiting (another worker has it, or it is over)."""
+    token = secrets.token_hex(8)
+    now = timezone.now()
+    stalled = now - timedelta(seconds=settings.STALL_SECONDS)
+    free = Q(state=JobState.QUEUED) | Q(state=JobState.RUNNING, heartbeat_at__lt=stalled)
+    won = model.objects.filter(free, pk=job_id).update(
+        state=JobState.RUNNING, claim=token, heartbeat_at=now, attempts=F("attempts") + 1
+    )
+    if not won:
+        return None
+    model.objects.filter(pk=job_id, claim=token, started_at__isnull=True).update(started_at=now)
+    return model.objects.select_related("project", "project__learning").get(pk=job_id)
+
+
+class Beat:
+    """Says that the worker is alive, at most twice a second however often it is called. Raises JobStopped."""
+
+    def __init__(self, job: ImportJob | ExportJob) -> None:
+        self._job = job
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last >= BEAT_SECONDS:
+            self.now()
+
+    def now(self, **fields: object) -> None:
+        """Beat at once and write `fields`, in the caller's transaction if there is one."""
+        self._last = time.monotonic()
+        jobs = type(self._job)._default_manager.filter(pk=self._job.pk, claim=self._job.claim, state=JobState.RUNNING)
+        if jobs.filter(is_cancel_requested=False).update(heartbeat_at=timezone.now(), **fields):
+            return
+        if jobs.exists():
+            raise JobCancelled
+        raise ClaimLost
+
+
+def finish_job(*, job: ImportJob | ExportJob, state: JobState, error: str = "", **fields: object) -> bool:
+    """Close the job, if it is still owned by the caller."""
+    owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
+    return bool(owned.update(state=state, error=error, finished_at=timezone.now(), **fields))
+
+
+def request_cancel(*, job: ImportJob | ExportJob) -> None:
+    """A waiting job stops at once, a running one at its next beat. One that is over stays as it is."""
+    jobs = type(job)._default_manager.filter(pk=job.pk)
+    waiting = jobs.filter(state__in=[JobState.UPLOADING, JobState.QUEUED])
+    if not waiting.update(state=JobState.CANCELLED, finished_at=timezone.now()):
+        jobs.filter(state=JobState.RUNNING).update(is_cancel_requested=True)
+
+
+def resume_stalled(*, model: type[JobT], task_name: str) -> int:
+    """The sweep's part: wake workers for jobs that wait or whose worker fell silent. Returns how many."""
+    now = timezone.now()
+    silent = Q(heartbeat_at__lt=now - timedelta(seconds=settings.STALL_SECONDS))
+    running = model.objects.filter(silent, state=JobState.RUNNING)
+    running.filter(is_cancel_requested=True).update(state=JobState.CANCELLED, finished_at=now)
+    running.filter(attempts__gte=settings.ROUND_ATTEMPTS).update(
+        state=JobState.FAILED,
+        finished_at=now,
+        error=f"Its worker died {settings.ROUND_ATTEMPTS} times. The worker's log says why; what was done so far is kept.",
+    )
+    waiting = Q(state=JobState.QUEUED) & (silent | Q(heartbeat_at__isnull=True, created_at__lt=now - timedelta(seconds=5)))
+    woken = 0
+    for job_id in model.objects.filter(waiting | (Q(state=JobState.RUNNING) & silent)).values_list("pk", flat=True):
+        # One wake in a while is enough; a running job keeps its silence, by which it is claimed.
+        model.objects.filter(pk=job_id, state=JobState.QUEUED).update(heartbeat_at=now)
+        wake(task_name, job_id)
+        woken += 1
+    return woken
+
+
+def unfinished_count(model: type[JobT], user_id: int) -> int:
+    return model.objects.filter(created_by_id=user_id, state__in=UNFINISHED_JOB).count()

@@ -1,0 +1,155 @@
+"""Handing out places of the queue: own leases first, then the lowest free rank. Its cost does not grow with the pool."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from labeler.models import Candidate, CandidateState, Image, Project, User
+
+ATTEMPTS = 5
+
+# The whole of handing out, in one statement: the lowest (rank, slot) of the queue's round that is open and that nobody
+# holds, on an image that this person has not answered and does not hold in another place. The inner SELECT reads the
+# partial index candidate_queue in its order and stops at the first row. On PostgreSQL it locks that row and passes over
+# rows that others are taking at this very moment; on SQLite writers come one after the other anyway.
+# What the page shows of the image comes along, so that no second statement is needed.
+CLAIM = """
+UPDATE labeler_candidate
+SET leased_to_id = %(me)s, leased_at = %(now)s, leased_until = %(until)s
+WHERE id = (
+    SELECT c.id
+    FROM labeler_candidate c
+    WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = %(project)s)
+      AND c.state = 'open'
+      AND (c.leased_until IS NULL OR c.leased_until <= %(now)s)
+      AND NOT EXISTS (
+          SELECT 1 FROM labeler_annotation a
+          WHERE a.image_id = c.image_id AND a.annotator_id = %(me)s
+            AND a.retracted_at IS NULL AND NOT (a.outcome = 'undo'))
+      AND NOT EXISTS (
+          SELECT 1 FROM labeler_candidate o
+          WHERE o.image_id = c.image_id AND o.leased_to_id = %(me)s AND o.state = 'open' AND o.id <> c.id)
+      AND (
+          SELECT COUNT(*) FROM labeler_candidate h
+          WHERE h.leased_to_id = %(me)s AND h.project_id = %(project)s AND h.state = 'open'
+            AND h.leased_until > %(now)s) < %(most)s
+    ORDER BY c.rank, c.slot
+    LIMIT 1
+    {lock}
+)
+RETURNING id, project_id, round_id, image_id, rank, slot, reason, score,
+    percentile, selection_probability, details, state, leased_to_id, leased_at, leased_until,
+    (SELECT i.name FROM labeler_image i WHERE i.id = image_id) AS image_name,
+    (SELECT i.width FROM labeler_image i WHERE i.id = image_id) AS image_width,
+    (SELECT i.height FROM labeler_image i WHERE i.id = image_id) AS image_height
+"""
+
+
+def lease_next(*, project: Project, annotator: User, want: int = 1) -> list[Candidate]:
+    """Up to `want` places for this person: those already held, in rank order, then fresh ones, best first."""
+    want = min(want, settings.LEASES_PER_ANNOTATOR)
+    held = list(held_leases(project=project, annotator=annotator)[:want])
+    return held + claim_places(project=project, annotator=annotator, count=want - len(held))
+
+
+def held_leases(*, project: Project, annotator: User) -> list[Candidate]:
+    """The person's live leases. A place of an older round stays theirs until it is answered or runs out."""
+    leases = Candidate.objects.filter(
+        leased_to=annotator, project=project, state=CandidateState.OPEN, leased_until__gt=timezone.now()
+    )
+    return list(leases.order_by("leased_at", "round_id", "rank", "slot").select_related("image", "round"))
+
+
+def claim_places(*, project: Project, annotator: User, count: int) -> list[Candidate]:
+    """Lease up to `count` fresh places, each the best free one at its moment."""
+    places: list[Candidate] = []
+    while len(places) < count:
+        place = _claim_one(project, annotator)
+        if place is None:
+            break
+        places.append(place)
+    return places
+
+
+def _claim_one(project: Project, annotator: User) -> Candidate | None:
+    for _ in range(ATTEMPTS - 1):
+        try:
+            with transaction.atomic():
+                return _claim(project, annotator)
+        except IntegrityError:
+            continue  # two tabs of one person took two places of one image: the database let one have it
+    with transaction.atomic():
+        return _claim(project, annotator)
+
+
+def _claim(project: Project, annotator: User) -> Candidate | None:
+    now = timezone.now()
+    parameters = {
+        "me": annotator.pk,
+        "project": project.pk,
+        "now": _stored(now),
+        "until": _stored(now + timedelta(seconds=settings.LEASE_SECONDS)),
+        "most": settings.LEASES_PER_ANNOTATOR,
+    }
+    rows = list(Candidate.objects.raw(claim_statement(), parameters))
+    if not rows:
+        return None
+    place = rows[0]
+    columns = ["id", "project_id", "name", "width", "height"]
+    values = [place.image_id, place.project_id, place.image_name, place.image_width, place.image_height]
+    place.image = Image.from_db("default", columns, values)
+    if project.queue_round_id == place.round_id and project.queue_round is not None:
+        place.round = project.queue_round
+    return place
+
+
+def claim_statement() -> str:
+    return CLAIM.format(lock="FOR UPDATE OF c SKIP LOCKED" if connection.vendor == "postgresql" else "")
+
+
+@transaction.atomic
+def renew_leases(*, project: Project, annotator: User, candidate_ids: list[int]) -> list[int]:
+    """Prolong those that the person still holds, and say which these are."""
+    now = timezone.now()
+    mine = Candidate.objects.filter(
+        pk__in=candidate_ids,
+        project=project,
+        leased_to=annotator,
+        state=CandidateState.OPEN,
+        leased_until__gt=now,
+    )
+    mine.update(leased_until=now + timedelta(seconds=settings.LEASE_SECONDS))
+    return list(mine.order_by("rank").values_list("pk", flat=True))
+
+
+@transaction.atomic
+def release_leases(*, project: Project, annotator: User, candidate_ids: list[int] | None = None) -> int:
+    """Give places back at once: those named, or all."""
+    mine = Candidate.objects.filter(project=project, leased_to=annotator, state=CandidateState.OPEN)
+    if candidate_ids is not None:
+        mine = mine.filter(pk__in=candidate_ids)
+    return mine.update(leased_to=None, leased_at=None, leased_until=None)
+
+
+@transaction.atomic
+def free_expired_leases() -> int:
+    """Hygiene, for the sweep: an expired lease is free for everybody already. Places of replaced rounds are closed."""
+    expired = Candidate.objects.filter(
+        state=CandidateState.OPEN, leased_to__isnull=False, leased_until__lte=timezone.now()
+    )
+    stale = expired.filter(~Q(round_id=F("project__queue_round_id")))
+    closed = Candidate.objects.filter(pk__in=list(stale.values_list("pk", flat=True)[:10_000])).update(
+        state=CandidateState.SUPERSEDED, leased_to=None, leased_at=None, leased_until=None
+    )
+    return closed + expired.update(leased_to=None, leased_at=None, leased_until=None)
+
+
+def _stored(moment: datetime) -> str | datetime:
+    """A moment as the database keeps it: raw statements do not convert it."""
+    stored: str | datetime = connection.ops.adapt_datetimefield_value(moment)  # type: ignore[assignment]
+    return stored

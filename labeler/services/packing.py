@@ -1,0 +1,289 @@
+"""A batch of decoded entries becomes files, then rows.
+
+Files first: one pack of what browsers get, and the pixel files of the chunks that grow. Then all rows in one transaction,
+with the entries counted as done. Killed before it, nothing happened but a file that nobody refers to (swept by its name,
+which carries the job); killed after it, the import goes on at the next entry. So there are neither doubles nor gaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from django.db import transaction
+from django.db.models import F
+
+from labeler import storage
+from labeler.imaging.decode import DecodedImage, Pixels, Refused
+from labeler.imaging.names import printable
+from labeler.imaging.pixels import PixelFormat, choose_format, to_pixels
+from labeler.models import Chunk, Image, ImportFile, ImportJob, OfferedLabel, Pack, Project, RejectedFile, Round
+from labeler.models.images import CHUNK_SIZE
+from labeler.models.rounds import UNFINISHED
+from labeler.services.jobs import Beat
+
+TRIES = 50  # two imports into one project: each time one of them wins
+
+
+class StalePlan(Exception):
+    """Another import was faster: the positions are taken, plan again."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An entry after decoding. `result` is None for litter."""
+
+    name: str
+    label: str
+    result: DecodedImage | Refused | None
+
+
+@dataclass(frozen=True)
+class Fresh:
+    name: str
+    label: str
+    image: DecodedImage
+    offset: int
+    is_holdout: bool
+
+
+@dataclass
+class Batch:
+    """What came of the entries of a batch, before the database has its say about duplicates."""
+
+    job: ImportJob
+    file: ImportFile
+    entries_done: int
+    fresh: list[Fresh] = field(default_factory=list)
+    rejected: list[RejectedFile] = field(default_factory=list)
+    ignored: int = 0
+
+
+@dataclass(frozen=True)
+class ChunkFile:
+    number: int
+    count: int
+    count_before: int
+    name: str
+    name_before: str
+
+
+def store_batch(
+    *, job: ImportJob, file: ImportFile, loaded: Sequence[Loaded], entries_done: int, holdout_share: float, beat: Beat
+) -> None:
+    """Write the files of a batch and its rows. Raises StorageFull, JobStopped."""
+    batch = Batch(job, file, entries_done)
+    _sort(batch, loaded, holdout_share)
+    existing = _names_of_existing(job.project_id, batch.fresh)
+    _drop_duplicates(batch, existing)
+    pack_name, size = _write_pack(job, batch.fresh)
+    for _ in range(TRIES):
+        beat()
+        try:
+            _store(batch, pack_name, size, beat)
+        except StalePlan:
+            continue
+        return
+    raise RuntimeError(f"{job} could not get a word in: another import is writing without pause")
+
+
+def sweep_files(job: ImportJob) -> int:
+    """Delete the files that a killed run of this job left without a row. Only its owner may call this."""
+    folder = storage.project_folder(job.project)
+    orphans = set(storage.names_in(f"{folder}/packs")) - set(job.project.packs.values_list("name", flat=True))
+    if not _is_in_use(job.project):
+        orphans |= set(storage.names_in(f"{folder}/pixels")) - set(job.project.chunks.values_list("pixels", flat=True))
+    orphans = {name for name in orphans if name.rpartition("/")[2].startswith(f"{job.pk}-")}
+    for name in orphans:
+        storage.delete(name)
+    return len(orphans)
+
+
+def _sort(batch: Batch, loaded: Sequence[Loaded], holdout_share: float) -> None:
+    """Refused, litter, doubles within the batch; the rest is fresh, with its place in the pack and its side of the holdout."""
+    draws = np.random.default_rng([batch.job.pk, batch.file.pk, batch.entries_done]).random(len(loaded))
+    seen: dict[str, str] = {}
+    offset = 0
+    for entry, draw in zip(loaded, draws, strict=True):
+        if entry.result is None:
+            batch.ignored += 1
+        elif isinstance(entry.result, Refused):
+            batch.rejected.append(_rejected(batch.job, entry.name, RejectedFile.Kind.REFUSED, entry.result.reason))
+        elif entry.result.content_hash in seen:
+            _reject_duplicate(batch, entry.name, seen[entry.result.content_hash])
+        else:
+            seen[entry.result.content_hash] = entry.name
+            batch.fresh.append(Fresh(entry.name, entry.label, entry.result, offset, bool(draw < holdout_share)))
+            offset += len(entry.result.data)
+
+
+def _names_of_existing(project_id: int, fresh: Sequence[Fresh]) -> dict[str, str]:
+    hashes = [item.image.content_hash for item in fresh]
+    return dict(
+        Image.objects.filter(project=project_id, content_hash__in=hashes).values_list("content_hash", "name").order_by()
+    )
+
+
+def _drop_duplicates(batch: Batch, existing: dict[str, str]) -> None:
+    """The pack's offsets stay: bytes of a double that was found late lie in it unused."""
+    for item in batch.fresh:
+        if item.image.content_hash in existing:
+            _reject_duplicate(batch, item.name, existing[item.image.content_hash])
+    batch.fresh = [item for item in batch.fresh if item.image.content_hash not in existing]
+
+
+def _write_pack(job: ImportJob, fresh: list[Fresh]) -> tuple[str, int]:
+    if not fresh:
+        return "", 0
+    offset = 0
+    for index, item in enumerate(fresh):
+        fresh[index] = Fresh(item.name, item.label, item.image, offset, item.is_holdout)
+        offset += len(item.image.data)
+    name = storage.new_name(job.project, "packs", "pack", prefix=f"{job.pk}-")
+    return name, storage.write_once(name, lambda file: file.writelines(item.image.data for item in fresh))
+
+
+def _store(batch: Batch, pack_name: str, size: int, beat: Beat) -> None:
+    project = Project.objects.get(pk=batch.job.project_id)
+    last = project.chunks.order_by("-number").first()
+    start = _end(last)
+    # Images that another import added since were added behind `start`: the commit sees that and plans again.
+    _drop_duplicates(batch, _names_of_existing(project.pk, batch.fresh))
+    form = _format(project, batch.fresh)
+    files = list(_write_chunks(batch, last, form)) if form else []
+    try:
+        with transaction.atomic():
+            _commit(batch, pack_name, size, start, form, files, beat)
+    except BaseException:
+        for file in files:
+            storage.delete(file.name)
+        raise
+    if not _is_in_use(project):
+        for name in [file.name_before for file in files if file.name_before]:
+            storage.delete(name)
+
+
+def _format(project: Project, fresh: Sequence[Fresh]) -> PixelFormat | None:
+    if project.pixel_side and project.pixel_channels:
+        return PixelFormat(project.pixel_side, project.pixel_channels)
+    return choose_format([item.image for item in fresh]) if fresh else None
+
+
+def _write_chunks(batch: Batch, last: Chunk | None, form: PixelFormat) -> Iterator[ChunkFile]:
+    """A new file for each chunk that grows: what it had, then the new images."""
+    start, done = _end(last), 0
+    while done < len(batch.fresh):
+        number, before = divmod(start + done, CHUNK_SIZE)
+        items = batch.fresh[done : done + CHUNK_SIZE - before]
+        pixels = np.empty((before + len(items), form.channels, form.side, form.side), dtype=np.uint8)
+        name_before = last.pixels if last is not None and before else ""
+        if before:
+            pixels[:before] = _read_pixels(name_before)
+        for index, item in enumerate(items, start=before):
+            pixels[index] = to_pixels(item.image.small, form)
+        name = storage.new_name(batch.job.project, "pixels", "npy", prefix=f"{batch.job.pk}-{number}-")
+        _write_array(name, pixels)
+        yield ChunkFile(number, len(pixels), before, name, name_before)
+        done += len(items)
+
+
+def _commit(
+    batch: Batch,
+    pack_name: str,
+    size: int,
+    start: int,
+    form: PixelFormat | None,
+    files: Sequence[ChunkFile],
+    beat: Beat,
+) -> None:
+    """All rows of the batch, in the caller's transaction; the claim is checked first, the positions under the lock."""
+    refused = sum(row.kind == RejectedFile.Kind.REFUSED for row in batch.rejected)
+    entries = len(batch.fresh) + len(batch.rejected) + batch.ignored
+    labelled = [item for item in batch.fresh if item.label]
+    fields = {"has_offered_labels": True} if labelled else {}
+    beat.now(
+        done=F("done") + entries,
+        added=F("added") + len(batch.fresh),
+        refused=F("refused") + refused,
+        duplicates=F("duplicates") + len(batch.rejected) - refused,
+        ignored=F("ignored") + batch.ignored,
+        **fields,
+    )
+    # No key of it changes: answers, which refer to the project, do not wait for this lock.
+    project = Project.objects.select_for_update(no_key=True).get(pk=batch.job.project_id)
+    if batch.fresh:
+        _check_plan(project, start, form)
+        _add_images(batch, project, Pack.objects.create(project=project, name=pack_name, size=size), start)
+        for file in files:
+            Chunk.objects.update_or_create(
+                project=project, number=file.number, defaults={"count": file.count, "pixels": file.name}
+            )
+    RejectedFile.objects.bulk_create(batch.rejected, batch_size=1000)
+    ImportFile.objects.filter(pk=batch.file.pk).update(entries_done=batch.entries_done)
+
+
+def _check_plan(project: Project, start: int, form: PixelFormat | None) -> None:
+    if _end(project.chunks.order_by("-number").first()) != start or form is None:
+        raise StalePlan
+    if project.pixel_side is None:
+        project.pixel_side, project.pixel_channels = form.side, form.channels
+        project.save(update_fields=["pixel_side", "pixel_channels"])
+    elif (project.pixel_side, project.pixel_channels) != (form.side, form.channels):
+        raise StalePlan
+
+
+def _add_images(batch: Batch, project: Project, pack: Pack, start: int) -> None:
+    rows = [
+        Image(
+            project=project,
+            position=position,
+            content_hash=item.image.content_hash,
+            name=item.name,
+            width=item.image.width,
+            height=item.image.height,
+            pack=pack,
+            offset=item.offset,
+            length=len(item.image.data),
+            media_type=item.image.media_type,
+            is_holdout=item.is_holdout,
+        )
+        for position, item in enumerate(batch.fresh, start=start)
+    ]
+    images = Image.objects.bulk_create(rows, batch_size=1000)
+    OfferedLabel.objects.bulk_create(
+        [
+            OfferedLabel(image=image, class_name=item.label)
+            for image, item in zip(images, batch.fresh, strict=True)
+            if item.label
+        ],
+        batch_size=2000,
+    )
+
+
+def _end(last: Chunk | None) -> int:
+    return last.number * CHUNK_SIZE + last.count if last else 0
+
+
+def _is_in_use(project: Project) -> bool:
+    """A round that began before may still read the pixel files that were replaced."""
+    return Round.objects.filter(project=project, state__in=UNFINISHED).exists()
+
+
+def _read_pixels(name: str) -> Pixels:
+    with storage.local_path(name) as path:
+        pixels: Pixels = np.load(path, allow_pickle=False)
+    return pixels
+
+
+def _write_array(name: str, array: Pixels) -> None:
+    storage.write_once(name, lambda file: np.save(file, array, allow_pickle=False))
+
+
+def _reject_duplicate(batch: Batch, name: str, other: str) -> None:
+    reason = f"The same picture as {printable(other)[-200:]}."
+    batch.rejected.append(_rejected(batch.job, name, RejectedFile.Kind.DUPLICATE, reason))
+
+
+def _rejected(job: ImportJob, name: str, kind: RejectedFile.Kind, reason: str) -> RejectedFile:
+    return RejectedFile(job=job, kind=kind, name=printable(name)[:1000], reason=printable(reason)[:300])

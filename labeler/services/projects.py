@@ -1,0 +1,77 @@
+"""A project is made, and changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.text import slugify
+
+from labeler.models import LearningConfig, Membership, Project, Role, User
+from labeler.services.classes import add_classes
+
+# The same person and name again within this time is the same click, sent twice.
+SAME_CLICK = timedelta(seconds=10)
+SLUG_ATTEMPTS = 5
+RESERVED_SLUGS = {"new"}
+
+
+@transaction.atomic
+def create_project(*, name: str, guidelines: str, class_names: Sequence[str], by: User) -> Project:
+    """The project with its learning config and classes; `by` manages it. A double submit gives the first one again."""
+    User.objects.select_for_update(no_key=True).get(pk=by.pk)
+    same = Project.objects.filter(created_by=by, name=name, created_at__gt=timezone.now() - SAME_CLICK).first()
+    if same is not None:
+        return same
+    project = _insert_project(name, guidelines, by)
+    LearningConfig.objects.create(project=project)
+    Membership.objects.create(project=project, user=by, role=Role.MANAGER)
+    add_classes(project=project, names=class_names)
+    return project
+
+
+def _insert_project(name: str, guidelines: str, by: User) -> Project:
+    """With the first free address; of two people who race for one, the database lets one win and the other try on."""
+    for _ in range(SLUG_ATTEMPTS - 1):
+        try:
+            with transaction.atomic():
+                return Project.objects.create(name=name, slug=free_slug(name), guidelines=guidelines, created_by=by)
+        except IntegrityError:
+            continue
+    return Project.objects.create(name=name, slug=free_slug(name), guidelines=guidelines, created_by=by)
+
+
+def free_slug(name: str) -> str:
+    """From the name; the first free of `signs`, `signs-2`, ..."""
+    base = slugify(name)[:50].strip("-_") or "project"
+    taken = set(Project.objects.filter(slug__startswith=base).values_list("slug", flat=True)) | RESERVED_SLUGS
+    number = 1
+    while (slug := base if number == 1 else f"{base}-{number}") in taken:
+        number += 1
+    return slug
+
+
+@transaction.atomic
+def change_project(*, project: Project, name: str, guidelines: str) -> None:
+    """The address stays, so that links that people kept go on working."""
+    project.name, project.guidelines = name, guidelines
+    project.full_clean(exclude=["slug", "created_by", "queue_round"])
+    project.save(update_fields=["name", "guidelines"])
+
+
+@transaction.atomic
+def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningConfig:
+    """`values` by field of LearningConfig. Raises ValidationError; a round that runs keeps what it began with."""
+    config = LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=project)
+    unknown = set(values) - {field.name for field in LearningConfig._meta.concrete_fields}
+    if unknown:
+        raise ValidationError(f"Unknown settings: {', '.join(sorted(unknown))}")
+    for name, value in values.items():
+        setattr(config, name, value)
+    config.full_clean(exclude=["project", "schedule"])
+    config.save(update_fields=list(values))
+    return config

@@ -1,0 +1,169 @@
+"""Publishing a round: its places replace what is unleased of the queue, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    Image,
+    ImageState,
+    Outcome,
+    Project,
+    Reason,
+    Round,
+)
+from labeler.services.claims import mark_done
+from labeler.services.draw import LOOKUP, Draw, Place, mix
+
+
+@dataclass(frozen=True)
+class Found:
+    """A place whose image is in the database and may stand in the queue, with the slots it still needs."""
+
+    place: Place
+    image_id: int
+    slots: int
+
+
+def held_positions(project: Project) -> set[int]:
+    """Positions of images that somebody has on the screen now."""
+    held = _held(project).values_list("image__position", flat=True)
+    return set(held)
+
+
+@transaction.atomic
+def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: dict[str, Any]) -> int:
+    """Finish the round and make it the queue. Returns the number of images in it; raises RoundLost.
+
+    1. The round is done, on the condition that it is still this worker's.
+    2. Open places of older rounds that nobody holds are superseded; held ones stay until answered or expired.
+    3. Images that have some but not enough answers come first, with the answers that they still need.
+    4. The rest is mixed as drawn. Images that were answered, set aside or taken since are left out.
+    5. The queue moves to this round.
+    """
+    project = Project.objects.select_for_update().select_related("learning").get(pk=round_.project_id)
+    mark_done(round_=round_, metrics=metrics, answers_spent=count_answers(project))
+    return _publish(project, round_, draw, main)
+
+
+@transaction.atomic
+def publish_cold(*, round_: Round, draw: Draw, main: Sequence[Place]) -> int:
+    """As `publish_round`, for a round without a model, which is made and done in the caller's transaction."""
+    project = Project.objects.select_for_update().select_related("learning").get(pk=round_.project_id)
+    return _publish(project, round_, draw, main)
+
+
+def count_answers(project: Project) -> int:
+    live = Annotation.objects.filter(project=project, retracted_at__isnull=True)
+    return live.exclude(outcome=Outcome.UNDO).count()
+
+
+def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place]) -> int:
+    overlap = project.learning.overlap
+    carried = _carried_over(project, overlap) if overlap > 1 else []
+    supersede_places(project, without=round_)
+    taken = set(_held(project).values_list("image_id", flat=True))
+    carried = [found for found in carried if found.image_id not in taken]
+    taken |= {found.image_id for found in carried}
+    fresh = [found for found in _find(project, mix(draw=draw, main=main), overlap) if found.image_id not in taken]
+    queue = carried + fresh
+    Candidate.objects.bulk_create(_candidates(round_, queue), batch_size=500)
+    Project.objects.filter(pk=project.pk).update(queue_round=round_)
+    return len(queue)
+
+
+def supersede_places(project: Project, *, without: Round) -> int:
+    unheld = Q(leased_to__isnull=True) | Q(leased_until__isnull=True) | Q(leased_until__lte=timezone.now())
+    old = Candidate.objects.filter(unheld, project=project, state=CandidateState.OPEN).exclude(round=without)
+    return old.update(state=CandidateState.SUPERSEDED, leased_to=None, leased_at=None, leased_until=None)
+
+
+def _held(project: Project) -> QuerySet[Candidate]:
+    held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_to__isnull=False)
+    return held.filter(leased_until__gt=timezone.now())
+
+
+def _candidates(round_: Round, queue: Sequence[Found]) -> Iterable[Candidate]:
+    for rank, found in enumerate(queue, start=1):
+        for slot in range(found.slots):
+            yield Candidate(
+                project_id=round_.project_id,
+                round=round_,
+                image_id=found.image_id,
+                rank=rank,
+                slot=slot,
+                reason=found.place.reason,
+                score=found.place.score,
+                percentile=found.place.percentile,
+                selection_probability=found.place.selection_probability,
+                details=found.place.details,
+            )
+
+
+def _find(project: Project, places: Sequence[Place], overlap: int) -> list[Found]:
+    """The images of those places that are still in the pool, in the order given, each once."""
+    images: dict[int, tuple[int, bool]] = {}
+    for start in range(0, len(places), LOOKUP):
+        positions = [place.position for place in places[start : start + LOOKUP]]
+        rows = Image.objects.filter(project=project, position__in=positions, state=ImageState.POOL)
+        for pk, position, is_holdout in rows.order_by().values_list("id", "position", "is_holdout"):
+            images[position] = (pk, is_holdout)
+    missing = _missing_answers([pk for pk, _ in images.values()], overlap) if overlap > 1 else {}
+    found = []
+    for place in places:
+        image_id, is_holdout = images.pop(place.position, (None, False))
+        if image_id is not None and is_holdout == (place.reason == Reason.HOLDOUT):
+            found.append(Found(place, image_id, missing.get(image_id, overlap)))
+    return found
+
+
+def _carried_over(project: Project, overlap: int) -> list[Found]:
+    """Images of the queue (or answered since it was made) that have some answers and need more, oldest rank first.
+
+    What is carried over keeps the reason, score and probability of the round that asked first.
+    """
+    since = project.queue_round.last_annotation_id if project.queue_round else 0
+    in_queue = Candidate.objects.filter(round=project.queue_round_id).order_by().values_list("image_id", flat=True)
+    recent = Annotation.objects.filter(project=project, id__gt=since).order_by().values_list("image_id", flat=True)
+    slots = _missing_answers({*in_queue, *recent}, overlap)
+    found: dict[int, Found] = {}
+    for candidate in _newest_candidates(slots):
+        place = Place(
+            position=candidate.image.position,
+            reason=candidate.reason,
+            selection_probability=candidate.selection_probability,
+            score=candidate.score,
+            percentile=candidate.percentile,
+            details=candidate.details,
+        )
+        found.setdefault(candidate.image_id, Found(place, candidate.image_id, slots[candidate.image_id]))
+    return list(found.values())
+
+
+def _missing_answers(image_ids: Iterable[int], overlap: int) -> dict[int, int]:
+    """Of those images the ones in the pool that have a first answer, and how many more each needs."""
+    counted = [Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE]
+    live = Q(annotations__retracted_at__isnull=True, annotations__outcome__in=counted)
+    ids, missing = sorted(image_ids), {}
+    for start in range(0, len(ids), LOOKUP):
+        images = Image.objects.filter(pk__in=ids[start : start + LOOKUP], state=ImageState.POOL)
+        some = images.annotate(n=Count("annotations", filter=live)).filter(n__gt=0, n__lt=overlap)
+        missing.update({pk: overlap - n for pk, n in some.order_by().values_list("pk", "n")})
+    return missing
+
+
+def _newest_candidates(image_ids: Iterable[int]) -> Iterable[Candidate]:
+    ids = list(image_ids)
+    rows: list[Candidate] = []
+    for start in range(0, len(ids), LOOKUP):
+        rows += Candidate.objects.filter(image_id__in=ids[start : start + LOOKUP]).select_related("image")
+    return sorted(rows, key=lambda row: (-row.round_id, row.rank))

@@ -1,0 +1,155 @@
+"""Rounds as people and triggers see them: asked for, drawn before there is a model, cancelled, tried again."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from labeler.models import (
+    Annotation,
+    Image,
+    ImageState,
+    LearningConfig,
+    Project,
+    Reason,
+    Round,
+    RoundState,
+    Trigger,
+    User,
+)
+from labeler.services.claims import RUN, end_round
+from labeler.services.draw import draw_places, draw_queue
+from labeler.services.publish import count_answers, held_positions, publish_cold
+from labeler.wake import wake
+
+MAX_COUNTDOWN = 600  # seconds; what is later than this is the sweep's to wake
+
+
+class RoundRefused(Exception):  # noqa: N818
+    """A round that cannot be made now; the message says why, for people."""
+
+
+def new_seed() -> int:
+    return secrets.randbelow(2**31)
+
+
+def config_of(learning: LearningConfig) -> dict[str, Any]:
+    """What a round keeps of the project's learning settings."""
+    names = (
+        "architecture", "estimator", "acquisition", "coldness", "posterior_samples", "budget",
+        "random_share", "overlap", "holdout_questions", "holdout_target",
+    )  # fmt: skip
+    return {name: getattr(learning, name) for name in names}
+
+
+def last_annotation_id(project: Project) -> int:
+    newest = Annotation.objects.filter(project=project).order_by("-id").values_list("id", flat=True).first()
+    return newest or 0
+
+
+def why_not_trainable(project: Project) -> str:
+    """Empty if a model can be fitted, else what is missing."""
+    labelled = Image.objects.filter(project=project, state=ImageState.LABELLED, is_holdout=False)
+    first = labelled.order_by().values_list("label_id", flat=True).first()
+    if first is None:
+        return "No image has a label yet that may be learned from. A model needs labels of two classes."
+    if not labelled.exclude(label_id=first).exists():
+        return "All labels so far are of one class. A model needs labels of two classes."
+    return ""
+
+
+@transaction.atomic
+def request_round(*, project: Project, trigger: str, reason: str, requested_by: User | None = None) -> Round | None:
+    """Queue a round. None: one is unfinished already. Raises RoundRefused where no model could be fitted.
+
+    A button and a schedule start at once; the other triggers wait for debounce and cool-down.
+    """
+    last = Round.objects.filter(project=project).order_by("-number").first()
+    if last is not None and last.is_unfinished:
+        return None
+    if words := why_not_trainable(project):
+        raise RoundRefused(words)
+    now = timezone.now()
+    not_before = now if trigger in (Trigger.BUTTON, Trigger.SCHEDULE) else calm_start(project.learning, last, now)
+    round_ = add_round(
+        project=project, trigger=trigger, reason=reason[:200], requested_by=requested_by, not_before=not_before
+    )
+    countdown = (not_before - now).total_seconds()
+    if round_ is not None and countdown <= MAX_COUNTDOWN:
+        wake(RUN, round_.pk, countdown=countdown)
+    return round_
+
+
+def add_round(*, project: Project, **fields: Any) -> Round | None:
+    """A row with the next number. None if somebody was faster: the database lets one unfinished round a project be."""
+    last = Round.objects.filter(project=project).order_by("-number").values_list("number", flat=True).first()
+    fields = {"config": config_of(project.learning), "last_annotation_id": last_annotation_id(project)} | fields
+    try:
+        with transaction.atomic():
+            return Round.objects.create(project=project, number=(last or 0) + 1, seed=new_seed(), **fields)
+    except IntegrityError:
+        return None
+
+
+def calm_start(learning: LearningConfig, last: Round | None, now: datetime) -> datetime:
+    """After the debounce, and after the cool-down of the last round that ran."""
+    start = now + timedelta(seconds=learning.debounce_seconds)
+    if last is not None and last.finished_at is not None and last.started_at is not None:
+        start = max(start, last.finished_at + timedelta(seconds=learning.cooldown_seconds))
+    return start
+
+
+@transaction.atomic
+def cancel_round(*, round_: Round, by: User) -> bool:
+    """End an unfinished round. Its worker, if it has one, notices within a second and stops. False: it was over."""
+    return end_round(
+        Q(pk=round_.pk),
+        RoundState.CANCELLED,
+        f"Cancelled by {by.get_username()}.",
+        last_annotation_id=last_annotation_id(round_.project),  # the same answers do not start the next one
+    )
+
+
+def retry_round(*, round_: Round, by: User) -> Round | None:
+    """A new round after one that failed or was cancelled. None: another one is unfinished already."""
+    if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
+        raise RoundRefused(f"Round {round_.number} is {round_.get_state_display()}: there is nothing to try again.")
+    reason = f"{by.get_username()} tried round {round_.number} again"
+    return request_round(project=round_.project, trigger=Trigger.BUTTON, reason=reason, requested_by=by)
+
+
+@transaction.atomic
+def start_cold_round(*, project: Project, reason: str = "before the first model") -> Round | None:
+    """Random images become the queue, in one transaction: made and done. None: a round is unfinished, or nothing waits.
+
+    The holdout has its share; every other waiting image is as likely as any other.
+    """
+    last = Round.objects.filter(project=project).order_by("-number").first()
+    if last is not None and last.is_unfinished:
+        return None
+    now = timezone.now()
+    round_ = add_round(
+        project=project,
+        trigger=Trigger.COLD_START,
+        reason=reason[:200],
+        state=RoundState.DONE,
+        config={**config_of(project.learning), "random_share": 0.0},
+        answers_spent=count_answers(project),
+        started_at=now,
+        finished_at=now,
+    )
+    if round_ is None:
+        return None
+    held = held_positions(project)
+    draw = draw_queue(round_=round_, held=held)
+    main = draw_places(round_=round_, reason=Reason.COLD_START, count=draw.to_acquire, without=held)
+    if not main and not draw.holdout:
+        round_.delete()
+        return None
+    publish_cold(round_=round_, draw=draw, main=main)
+    return round_

@@ -1,0 +1,76 @@
+"""Rounds by the clock: what a manager sets becomes rows of django-celery-beat, which beat reads within seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import time
+
+from django.conf import settings
+from django.db import transaction
+from django_celery_beat.models import CrontabSchedule, PeriodicTask
+
+from labeler.models import LearningConfig, Project
+
+TASK = "labeler.scheduled_round"
+DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]  # cron's 0 to 6
+WEEK = [1, 2, 3, 4, 5, 6, 0]  # cron's numbers in the order that people read
+
+
+@dataclass(frozen=True)
+class Schedule:
+    at: time
+    days: tuple[int, ...]  # cron's numbers, in the order of WEEK
+
+
+def schedule_of(config: LearningConfig) -> Schedule | None:
+    task = config.schedule
+    if task is None or task.crontab is None or not task.enabled:
+        return None
+    days = task.crontab.day_of_week
+    chosen = set(WEEK) if days == "*" else {int(day) % 7 for day in days.split(",")}
+    at = time(int(task.crontab.hour), int(task.crontab.minute))
+    return Schedule(at, tuple(day for day in WEEK if day in chosen))
+
+
+def schedule_words(config: LearningConfig) -> str:
+    """`every day at 02:00`, `Monday and Friday at 02:00`, or nothing."""
+    schedule = schedule_of(config)
+    if schedule is None:
+        return ""
+    names = [DAYS[day] for day in schedule.days]
+    if len(names) == len(WEEK):
+        days = "every day"
+    elif schedule.days == (1, 2, 3, 4, 5):
+        days = "Monday to Friday"
+    else:
+        days = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f"{days} at {schedule.at:%H:%M}"
+
+
+@transaction.atomic
+def set_schedule(*, project: Project, at: time | None, days: Sequence[int]) -> None:
+    """A round on `days` (cron's numbers) at that time of the site's time zone; without a time, none. Repeatable."""
+    config = LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=project)
+    task = config.schedule
+    if at is None:
+        if task is not None and task.crontab is not None:
+            task.crontab.delete()  # takes the task along
+        elif task is not None:
+            task.delete()
+        return
+    chosen = [day for day in WEEK if day in days]
+    if not chosen or len(chosen) != len(set(days)):
+        raise ValueError(f"days are some of {WEEK}, not {list(days)}")
+    crontab = (task.crontab if task is not None else None) or CrontabSchedule()
+    crontab.minute, crontab.hour = str(at.minute), str(at.hour)
+    crontab.day_of_week = "*" if len(chosen) == len(WEEK) else ",".join(map(str, sorted(chosen)))
+    crontab.timezone = settings.TIME_ZONE
+    crontab.save()
+    task = task or PeriodicTask(task=TASK)
+    task.name, task.crontab, task.enabled = f"Rounds of project {project.pk}", crontab, True
+    task.args, task.description = json.dumps([project.pk]), f"Set by a manager of {project.name}"[:200]
+    task.save()
+    config.schedule = task
+    config.save(update_fields=["schedule"])

@@ -1,0 +1,69 @@
+"""Every few seconds: what was lost is sent again, what stalled goes to others, what is due starts.
+
+Idempotent, and harmless when it runs twice at once: every part is made of conditional updates.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import DatabaseError
+from django.db.models import Q
+from django.utils import timezone
+
+from labeler.models import ExportJob, ImportJob, Round, RoundState, Worker
+from labeler.selectors.workers import idle_workers
+from labeler.services import claims, jobs, lease, triggers
+from labeler.wake import wake
+
+logger = logging.getLogger(__name__)
+RESEND_SECONDS = 10  # a message that nobody took for so long is sent again
+
+
+def sweep() -> dict[str, int]:
+    """Run every part; one that fails is logged and does not stop the others. Returns what each did."""
+    parts: list[Callable[[], int]] = [
+        claims.give_up_stalled,
+        wake_learners,
+        resume_jobs,
+        triggers.start_due_rounds,
+        lease.free_expired_leases,
+        forget_old_workers,
+    ]
+    did = {}
+    for part in parts:
+        try:
+            did[part.__name__] = part()
+        except (DatabaseError, ArithmeticError, LookupError, TypeError, ValueError, OSError):
+            logger.exception("The sweep could not do %s", part.__name__)
+    return did
+
+
+def wake_learners() -> int:
+    """Send messages again for rounds that wait while a learner is idle. Busy ones need none: the next sweep finds them
+    idle. So messages do not pile up while no worker is there."""
+    if not idle_workers("learner"):
+        return 0
+    now = timezone.now()
+    long_ago = now - timedelta(seconds=RESEND_SECONDS)
+    waiting = Q(state=RoundState.QUEUED, not_before__lte=now) | Q(state=RoundState.ACQUIRING, claim="")
+    waiting |= Q(state=RoundState.SCORING)
+    rows = Round.objects.filter(waiting, Q(heartbeat_at__isnull=True) | Q(heartbeat_at__lt=long_ago))
+    sent = 0
+    for pk, state in rows.values_list("pk", "state"):
+        if rows.filter(pk=pk, state=state).update(heartbeat_at=now):  # one sweep of two sends it
+            wake(claims.RUN if state == RoundState.QUEUED else claims.SCORE, pk)
+            sent += 1
+    return sent
+
+
+def resume_jobs() -> int:
+    return jobs.resume_stalled(model=ImportJob, task_name="labeler.run_import") + jobs.resume_stalled(
+        model=ExportJob, task_name="labeler.run_export"
+    )
+
+
+def forget_old_workers() -> int:
+    return Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()[0]

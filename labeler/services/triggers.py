@@ -1,0 +1,273 @@
+"""When the next round starts, and why, in words.
+
+All counting is bounded: no statement reads more answers than the trigger asks for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.utils import timezone
+
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    LearningConfig,
+    Outcome,
+    Project,
+    Round,
+    RoundState,
+    Trigger,
+)
+from labeler.models.rounds import UNFINISHED
+from labeler.services.rounds import RoundRefused, request_round, start_cold_round, why_not_trainable
+
+logger = logging.getLogger(__name__)
+EDIT_QUIET_SECONDS = 20  # edits of what the model learned from wait until nobody has edited for so long
+
+
+@dataclass(frozen=True)
+class Due:
+    trigger: str
+    reason: str
+
+
+# --- In the transaction of an answer --------------------------------------------------------------------------------
+
+
+def note_answer(*, project: Project) -> None:
+    """Ask for a round if this answer made one due: N answers, or a queue that is nearly empty.
+
+    One statement as a rule. What depends on time (edits that have settled, a cool-down that is over) is the sweep's.
+    """
+    learning = project.learning
+    if not learning.retrain_every:
+        return
+    last = (
+        Round.objects.filter(project=project)
+        .order_by("-number")
+        .annotate(
+            nth_id=Subquery(_nth(new_answers(), learning.retrain_every)),
+            new_id=Subquery(_nth(new_answers(), 1)),
+            place_id=Subquery(_nth(_open_places(OuterRef("project__queue_round_id")), nearly_dry(learning))),
+        )
+        .first()
+    )
+    if last is None or last.is_unfinished:
+        return
+    if last.nth_id is not None:
+        _request(project, Due(Trigger.ANSWERS, f"{_count(learning.retrain_every, 'new answer')}"))
+    elif last.new_id is not None and last.place_id is None and last.state != RoundState.FAILED:
+        _request(project, Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers"))
+
+
+# --- The sweep's part -----------------------------------------------------------------------------------------------
+
+
+def start_due_rounds() -> int:
+    """Start what is due, project by project: one that fails does not stop the others."""
+    started = 0
+    for project in _projects_to_look_at():
+        try:
+            due = round_due(project)
+            started += due is not None and _start(project, due)
+        except DatabaseError:
+            logger.exception("Could not look after the rounds of project %s", project.pk)
+    return started
+
+
+def round_due(project: Project) -> Due | None:
+    """What would start a round now, or None."""
+    last = Round.objects.filter(project=project).order_by("-number").first()
+    if last is None:
+        return Due(Trigger.COLD_START, "there are images and no queue yet") if project.queue_round_id is None else None
+    if last.is_unfinished:
+        return None
+    learning, since = project.learning, last.last_annotation_id
+    every = learning.retrain_every
+    new = bounded_count(answers_since(project, since), every or 1)
+    if every and new >= every:
+        return Due(Trigger.ANSWERS, _count(every, "new answer"))
+    if every and (edits := settled_edits(project, since)):
+        return Due(Trigger.EDITS, f"{_count(edits, 'answer')} that the model learned from changed")
+    return _dry(project, last, new) if every else None
+
+
+def _dry(project: Project, last: Round, new: int) -> Due | None:
+    """A queue that is (nearly) empty. An empty one is filled whatever happens, so that nobody waits for nothing."""
+    few = nearly_dry(project.learning) * max(1, active_annotators(project))
+    places = bounded_count(_open_places(project.queue_round_id), min(few, max(1, project.learning.budget // 2)))
+    if places == 0:
+        if last.state == RoundState.FAILED or why_not_trainable(project):
+            why = f"round {last.number} failed" if last.state == RoundState.FAILED else "no model can be fitted yet"
+            return Due(Trigger.COLD_START, f"the queue is empty and {why}")
+        return Due(Trigger.QUEUE_DRY, "the queue is empty")
+    if new and places < few and last.state != RoundState.FAILED:
+        return Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers")
+    return None
+
+
+def _start(project: Project, due: Due) -> bool:
+    if due.trigger == Trigger.COLD_START:
+        return start_cold_round(project=project, reason=due.reason) is not None
+    if due.trigger == Trigger.QUEUE_DRY and not _has_pool(project):
+        return False
+    return _request(project, due)
+
+
+def _request(project: Project, due: Due) -> bool:
+    try:
+        return request_round(project=project, trigger=due.trigger, reason=due.reason) is not None
+    except RoundRefused as refused:
+        logger.debug("No round of project %s: %s", project.pk, refused)
+        return False
+
+
+def _projects_to_look_at() -> Iterable[Project]:
+    """Projects with images where no round is unfinished, and something is new or the queue is dry."""
+    unfinished = Round.objects.filter(project=OuterRef("pk"), state__in=UNFINISHED)
+    last = Round.objects.filter(project=OuterRef("project")).order_by("-number").values("last_annotation_id")[:1]
+    new = Annotation.objects.filter(project=OuterRef("pk"), id__gt=Subquery(last))
+    open_ = Candidate.objects.filter(round=OuterRef("queue_round_id"), state=CandidateState.OPEN)
+    return (
+        Project.objects.select_related("learning")
+        .filter(~Exists(unfinished), Exists(new) | ~Exists(open_), chunks__count__gt=0)
+        .distinct()
+        .iterator()
+    )
+
+
+# --- The schedule ---------------------------------------------------------------------------------------------------
+
+
+def scheduled_round(*, project: Project) -> Round | None:
+    """A round if there is anything new to learn from; else a word on the schedule that there was not."""
+    since = last_seen(project)
+    has_news = answers_since(project, since).exists() or edits_since(project, since).exists()
+    words = "nothing new to learn from"
+    try:
+        if has_news:
+            return request_round(project=project, trigger=Trigger.SCHEDULE, reason="the schedule")
+    except RoundRefused as refused:
+        words = str(refused)
+    logger.info("Scheduled round of project %s left out: %s", project.pk, words)
+    if project.learning.schedule_id is not None:
+        schedules = type(project.learning.schedule).objects.filter(pk=project.learning.schedule_id)
+        schedules.update(description=f"{timezone.localtime():%Y-%m-%d %H:%M}: no round, {words}")
+    return None
+
+
+# --- For pages ------------------------------------------------------------------------------------------------------
+
+
+def next_round_words(project: Project) -> str:
+    """`after 12 more answers, or at 02:00`; empty while a round is unfinished."""
+    last = Round.objects.filter(project=project).order_by("-number").first()
+    if last is not None and last.is_unfinished:
+        return ""
+    parts = []
+    if every := project.learning.retrain_every:
+        new = bounded_count(answers_since(project, last.last_annotation_id if last else 0), every)
+        if new < every:
+            parts.append(f"after {_count(every - new, 'more answer')}")
+        elif why_not_trainable(project):
+            parts.append("as soon as two classes have labels")
+        else:
+            parts.append("in a moment")
+    if (at := next_scheduled(project.learning)) is not None:
+        parts.append(f"at {_clock(at)}")
+    return ", or ".join(parts) if parts else "when a manager starts it"
+
+
+def next_scheduled(learning: LearningConfig) -> datetime | None:
+    schedule = learning.schedule
+    if schedule is None or not schedule.enabled:
+        return None
+    now = timezone.now()
+    left: timedelta = schedule.schedule.remaining_estimate(schedule.last_run_at or now)
+    return now + max(left, timedelta(0))
+
+
+def _clock(at: datetime) -> str:
+    local, today = timezone.localtime(at), timezone.localdate()
+    return f"{local:%H:%M}" if local.date() - today <= timedelta(days=1) else f"{local:%A %H:%M}"
+
+
+# --- Counting -------------------------------------------------------------------------------------------------------
+
+
+def new_answers() -> QuerySet[Annotation]:
+    """Labels since a round's snapshot that still stand, of an outer Round."""
+    return _standing(Annotation.objects.filter(project=OuterRef("project"), id__gt=OuterRef("last_annotation_id")))
+
+
+def answers_since(project: Project, annotation_id: int) -> QuerySet[Annotation]:
+    return _standing(Annotation.objects.filter(project=project, id__gt=annotation_id))
+
+
+def edits_since(project: Project, annotation_id: int) -> QuerySet[Annotation]:
+    """Undone or corrected labels that the last round had learned from."""
+    return Annotation.objects.filter(
+        project=project, id__gt=annotation_id, retracts__id__lte=annotation_id, retracts__outcome=Outcome.LABEL
+    )
+
+
+def settled_edits(project: Project, annotation_id: int) -> int:
+    edits = edits_since(project, annotation_id).order_by("-id")
+    newest = edits.values_list("created_at", flat=True).first()
+    if newest is None or newest > timezone.now() - timedelta(seconds=EDIT_QUIET_SECONDS):
+        return 0
+    return bounded_count(edits, 1000)
+
+
+def last_seen(project: Project) -> int:
+    last = Round.objects.filter(project=project).order_by("-number").values_list("last_annotation_id", flat=True)
+    return last.first() or 0
+
+
+def nearly_dry(learning: LearningConfig) -> int:
+    """Fewer open places than this a person are few: what one prefetches, but no more than half a queue."""
+    return max(1, min(settings.LEASES_PER_ANNOTATOR, learning.budget // 2))
+
+
+def active_annotators(project: Project) -> int:
+    """People who hold places now."""
+    held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_to__isnull=False)
+    return held.filter(leased_until__gt=timezone.now()).values("leased_to").distinct().count()
+
+
+def bounded_count(rows: QuerySet, most: int) -> int:  # type: ignore[type-arg]
+    return len(rows.values_list("pk", flat=True)[:most])
+
+
+def _standing(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
+    return answers.filter(outcome=Outcome.LABEL, retracted_at__isnull=True)
+
+
+def _open_places(round_id: object) -> QuerySet[Candidate]:
+    return Candidate.objects.filter(round_id=round_id, state=CandidateState.OPEN)
+
+
+def _nth(rows: QuerySet, n: int) -> QuerySet:  # type: ignore[type-arg]
+    """The id of the n-th row, for a subquery: null if there are fewer."""
+    return rows.order_by("pk").values("pk")[n - 1 : n]
+
+
+def _has_pool(project: Project) -> bool:
+    from labeler.selectors.pool import pool_counts
+
+    counts = pool_counts(project)
+    return counts.eligible > 0 or (
+        counts.holdout_waiting > 0 and counts.holdout_labelled < project.learning.holdout_target
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,149 @@
+"""Files on their way in: parts appended where the last one ended, so that a broken upload goes on where it was."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import BinaryIO
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Sum
+from django.utils import timezone
+
+from labeler import storage
+from labeler.imaging.names import NAME_LENGTH, normal, printable
+from labeler.models import ImportFile, ImportJob, JobState, Project, User
+from labeler.services.jobs import request_cancel, resume_stalled, unfinished_count
+from labeler.wake import wake
+
+PART_BYTES = 8 * 2**20
+FILES_PER_UPLOAD = 10_000  # more come as an archive, which the page makes by itself
+ABANDONED = timedelta(hours=24)
+RUN_IMPORT = "labeler.run_import"
+
+
+class UploadRefused(Exception):
+    """Why, in words for people."""
+
+
+class WrongOffset(Exception):
+    """The part does not begin where the file ends; `received` says where to go on."""
+
+    def __init__(self, received: int) -> None:
+        super().__init__(f"Go on from byte {received}.")
+        self.received = received
+
+
+@transaction.atomic
+def create_import(*, project: Project, by: User) -> ImportJob:
+    """An empty upload. Raises UploadRefused if the person has too many unfinished ones."""
+    User.objects.select_for_update(no_key=True).get(pk=by.pk)  # two clicks count each other
+    if unfinished_count(ImportJob, by.pk) >= settings.IMPORTS_PER_USER:
+        raise UploadRefused(
+            f"You have {settings.IMPORTS_PER_USER} unfinished imports, which is the most at once. "
+            "Wait for one to end, or cancel one."
+        )
+    return ImportJob.objects.create(
+        project=project, created_by=by, state=JobState.UPLOADING, heartbeat_at=timezone.now()
+    )
+
+
+def add_file(*, job: ImportJob, name: str, size: int) -> ImportFile:
+    """The file of this name in the upload, new or begun before. Raises UploadRefused."""
+    name = printable(normal(name)).strip()[-NAME_LENGTH:]
+    if not name or size < 0:
+        raise UploadRefused("The file has no name.")
+    file = job.files.filter(name=name).first()
+    if file is None:
+        _check_room(job, size)
+        staged = storage.new_name(job.project, "staging", "upload", prefix=f"{job.pk}-")
+        try:
+            with transaction.atomic():
+                file = ImportFile.objects.create(job=job, name=name, staged=staged, size=size)
+        except IntegrityError:  # the same part was sent twice at once
+            file = job.files.get(name=name)
+    if file.size != size:
+        raise UploadRefused(f"{name} was begun as a file of {file.size:,} bytes and now has {size:,}.")
+    return file
+
+
+def add_part(*, job: ImportJob, name: str, size: int, offset: int, data: bytes) -> int:
+    """Append a part and return how much of the file is there. Raises WrongOffset, UploadRefused, StorageFull.
+
+    Repeating a part is harmless: the second one is told where to go on.
+    """
+    if job.state != JobState.UPLOADING:
+        raise UploadRefused("This upload is over.")
+    file = add_file(job=job, name=name, size=size)
+    if offset != file.received:
+        raise WrongOffset(file.received)
+    if offset + len(data) > file.size:
+        raise UploadRefused(f"{file.name} is longer than was said.")
+    storage.stage(file.staged, offset, data)
+    received = offset + len(data)
+    if not ImportFile.objects.filter(pk=file.pk, received=offset).update(received=received):
+        file.refresh_from_db(fields=["received"])
+        raise WrongOffset(file.received)
+    ImportJob.objects.filter(pk=job.pk, state=JobState.UPLOADING).update(heartbeat_at=timezone.now())
+    return received
+
+
+def add_whole_file(*, job: ImportJob, name: str, size: int, file: BinaryIO) -> None:
+    """A file that came in one piece, as a form without JavaScript sends it. A second one of a name gets a number."""
+    taken, stem, number = set(job.files.values_list("name", flat=True)), name, 1
+    while name in taken:
+        number += 1
+        name = f"{number} {stem}"
+    offset = 0
+    while part := file.read(PART_BYTES):
+        offset = add_part(job=job, name=name, size=size, offset=offset, data=part)
+    if not offset:
+        add_part(job=job, name=name, size=0, offset=0, data=b"")
+
+
+def finish_upload(*, job: ImportJob) -> bool:
+    """All is there: queue it and wake a worker. False if that happened before. Raises UploadRefused."""
+    if job.state != JobState.UPLOADING:
+        return False
+    missing = job.files.filter(received__lt=F("size")).first()
+    if missing is not None:
+        raise UploadRefused(f"{missing.name} is not complete: {missing.received:,} of {missing.size:,} bytes are there.")
+    if not job.files.exists():
+        raise UploadRefused("Choose at least one file.")
+    with transaction.atomic():
+        queued = ImportJob.objects.filter(pk=job.pk, state=JobState.UPLOADING).update(
+            state=JobState.QUEUED, heartbeat_at=timezone.now()
+        )
+        if queued:
+            wake(RUN_IMPORT, job.pk)
+    return bool(queued)
+
+
+def cancel_import(*, job: ImportJob) -> None:
+    request_cancel(job=job)
+    job.refresh_from_db()
+    if job.state == JobState.CANCELLED:
+        delete_staged(job)
+
+
+def delete_staged(job: ImportJob) -> None:
+    for staged in job.files.values_list("staged", flat=True):
+        if not staged.startswith("not-staged/"):
+            storage.delete(staged)
+
+
+def sweep_imports() -> int:
+    """The sweep's part: wake workers for imports that wait or stalled, give up uploads that nobody goes on with."""
+    abandoned = ImportJob.objects.filter(state=JobState.UPLOADING, heartbeat_at__lt=timezone.now() - ABANDONED)
+    for job in abandoned:
+        cancel_import(job=job)
+    return resume_stalled(model=ImportJob, task_name=RUN_IMPORT)
+
+
+def _check_room(job: ImportJob, size: int) -> None:
+    before = job.files.aggregate(total=Sum("size"))["total"] or 0
+    if before + size > settings.IMPORT_MAX_TOTAL_BYTES:
+        limit = settings.IMPORT_MAX_TOTAL_BYTES / 2**30
+        raise UploadRefused(f"The upload is larger than {limit:,.1f} GiB, the most at once. Import it in pieces.")
+    if job.files.count() >= FILES_PER_UPLOAD:
+        raise UploadRefused(f"At most {FILES_PER_UPLOAD:,} single files at once; put them into a zip.")

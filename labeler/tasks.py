@@ -1,0 +1,112 @@
+"""Celery tasks: they take ids, claim, call a service, return. A message that comes twice, late or never is harmless."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
+from django.db import Error as DatabaseProblem
+from django.db import connection
+
+from labeler.models import Project, Round, RoundState
+from labeler.services import claims, exporting, importing, triggers
+from labeler.services import sweep as sweeping
+from labeler.workers import busy_with, this_worker
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="learner.run_round")
+def run_round(round_id: int) -> None:
+    """1. Claim a queued round. 2. Fit. 3. Score with whoever else comes. 4. If all is scored: choose and publish."""
+    from labeler import learning
+
+    claim = claims.new_claim(this_worker())
+    round_ = claims.claim_fit(round_id=round_id, claim=claim)
+    if round_ is not None:
+        with _in_words(round_, claim), busy_with(f"fitting round {round_.number} of {round_.project}"):
+            learning.fit(round_=round_)
+    score_chunks(round_id)
+
+
+@shared_task(name="learner.score_chunks")
+def score_chunks(round_id: int) -> None:
+    """Score chunks until none is free; whoever finds all of them done chooses and publishes."""
+    from labeler import learning
+
+    claim = claims.new_claim(this_worker())
+    round_ = Round.objects.select_related("project__learning").filter(pk=round_id, state=RoundState.SCORING).first()
+    if round_ is not None:
+        with _in_words(round_, claim), busy_with(f"scoring round {round_.number} of {round_.project}"):
+            learning.score(round_=round_, claim=claim)
+    choosing = claims.claim_acquire(round_id=round_id, claim=claim)
+    if choosing is not None:
+        with _in_words(choosing, claim), busy_with(f"choosing in round {choosing.number} of {choosing.project}"):
+            learning.choose(round_=choosing)
+
+
+@contextmanager
+def _in_words(round_: Round, claim: str) -> Iterator[None]:
+    """Whatever goes wrong becomes words on the round. Work that the database lost sight of is left to the sweep."""
+    from labeler.learning import CannotLearn
+
+    words = ""
+    try:
+        yield
+    except claims.RoundLost:
+        logger.info("Stopped working on %s: it was cancelled or given to another worker", round_)
+    except CannotLearn as error:
+        words = str(error)
+    except SoftTimeLimitExceeded:
+        words = (
+            f"It took longer than the {settings.ROUND_TIME_LIMIT / 3600:g} hours that ROUND_TIME_LIMIT allows. "
+            "Fewer posterior samples or a smaller network make rounds shorter."
+        )
+    except DatabaseProblem:
+        connection.close()
+        raise
+    except MemoryError:
+        words = "The learner ran out of memory. Fewer posterior samples need less."
+    except OSError as error:
+        logger.exception("%s failed", round_)
+        words = f"The learner could not read or write its files: {error.strerror or error}. Make room, then try again."
+    except Exception as error:
+        claims.fail_round(round_id=round_.pk, claim=claim, words=_unexpected(error))
+        raise
+    if words:
+        claims.fail_round(round_id=round_.pk, claim=claim, words=words)
+
+
+def _unexpected(error: Exception) -> str:
+    return (
+        f"Something went wrong that was not foreseen ({type(error).__name__}: {error}). "
+        "The learner's log has the details. Answers and the last model are untouched."
+    )
+
+
+@shared_task(name="labeler.run_import")
+def run_import(job_id: int) -> None:
+    with busy_with("importing images"):
+        importing.run_import(job_id=job_id)
+
+
+@shared_task(name="labeler.run_export")
+def run_export(job_id: int) -> None:
+    with busy_with("writing an export"):
+        exporting.run_export(job_id=job_id)
+
+
+@shared_task(name="labeler.scheduled_round")
+def scheduled_round(project_id: int) -> None:
+    project = Project.objects.select_related("learning__schedule").filter(pk=project_id).first()
+    if project is not None:
+        triggers.scheduled_round(project=project)
+
+
+@shared_task(name="labeler.sweep")
+def sweep() -> None:
+    sweeping.sweep()

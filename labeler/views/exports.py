@@ -1,0 +1,74 @@
+"""Labels out. Managers only."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.utils.text import slugify
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from labeler import storage
+from labeler.access import manager_access
+from labeler.models import ExportJob, JobState
+from labeler.selectors.exports import is_any_unfinished, recent_exports
+from labeler.selectors.workers import workers_alive
+from labeler.services.exporting import ExportRefused, create_export
+
+FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def exports(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    if request.method == "POST":
+        file_format = request.POST.get("format", "")
+        if file_format not in FORMATS:
+            return HttpResponse("Choose CSV or JSON Lines.", status=400, content_type="text/plain")
+        try:
+            create_export(
+                project=access.project,
+                by=access.user,
+                file_format=file_format,
+                includes_unlabelled=request.POST.get("includes_unlabelled") == "on",
+            )
+        except ExportRefused as error:
+            messages.error(request, str(error))
+        return redirect("exports", slug)
+    jobs = recent_exports(access.project)
+    is_unfinished = is_any_unfinished(jobs)
+    context = {
+        "access": access,
+        "jobs": jobs,
+        "is_unfinished": is_unfinished,
+        "is_worker_missing": is_unfinished and not workers_alive("default"),
+    }
+    return render(request, "exports/_jobs.html" if request.headers.get("HX-Request") else "exports/exports.html", context)
+
+
+@require_safe
+@login_required
+def export_file(request: HttpRequest, slug: str, job_id: int) -> FileResponse:
+    access = manager_access(request, slug)
+    job = ExportJob.objects.filter(project=access.project, pk=job_id, state=JobState.DONE).first()
+    if job is None:
+        raise Http404("No such export")
+    name = f"{slugify(access.project.slug)}-labels-{job.pk}.{job.format}"
+    try:
+        with storage.local_path(job.file) as file_path:
+            return FileResponse(
+                file_path.open("rb"), as_attachment=True, filename=name, content_type=FORMATS[job.format]
+            )
+    except FileNotFoundError as error:
+        raise Http404("The export's file is gone; export again") from error
+
+
+urlpatterns = [
+    path("p/<slug:slug>/exports/", exports, name="exports"),
+    path("p/<slug:slug>/exports/<int:job_id>/file/", export_file, name="export-file"),
+]

@@ -1,0 +1,75 @@
+"""The images of a project, for members. Labels that came with them and how the queue is made are for managers."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.http import require_POST, require_safe
+
+from labeler.access import manager_access, member_access
+from labeler.models import ImageState
+from labeler.selectors.images import filter_from, image_count, image_page, image_with_history, neighbours
+from labeler.services.consensus import put_back
+
+
+@require_safe
+@login_required
+def images(request: HttpRequest, slug: str) -> HttpResponse:
+    access = member_access(request, slug)
+    wanted = filter_from(request.GET)
+    start, before = _position(request, "start"), _position(request, "before")
+    page = image_page(access.project, wanted, start=start or 0, before=before)
+    query = request.GET.copy()
+    for key in set(query) - {"state", "class", "holdout", "name"}:
+        del query[key]
+    context = {
+        "access": access,
+        "page": page,
+        "wanted": wanted,
+        "query": query.urlencode(),
+        "states": ImageState.choices,
+        "classes": list(access.project.classes.all()),
+        "count": image_count(access.project),
+    }
+    return render(request, "images/images.html", context)
+
+
+@require_safe
+@login_required
+def image(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
+    access = member_access(request, slug)
+    found = image_with_history(access.project, image_id)
+    if found is None:
+        raise Http404("No such image")
+    before, behind = neighbours(found)
+    context = {"access": access, "image": found, "before": before, "behind": behind}
+    return render(request, "images/image.html", context)
+
+
+@require_POST
+@login_required
+def image_return(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    found = access.project.images.filter(pk=image_id).first()
+    if found is None:
+        raise Http404("No such image")
+    if put_back(found.pk):
+        messages.success(request, "The image is back in the pool. The answers it has still count.")
+    else:
+        messages.info(request, "The image was not set aside, disputed or bad: nothing changed.")
+    return redirect("image", slug, found.pk)
+
+
+def _position(request: HttpRequest, name: str) -> int | None:
+    value = request.GET.get(name, "")
+    return int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else None
+
+
+urlpatterns = [
+    path("p/<slug:slug>/images/", images, name="images"),
+    path("p/<slug:slug>/images/<int:image_id>/", image, name="image"),
+    path("p/<slug:slug>/images/<int:image_id>/return/", image_return, name="image-return"),
+]

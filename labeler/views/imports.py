@@ -1,0 +1,214 @@
+"""Images in: upload in parts or as a plain form, progress, refused files, offered labels. Managers only."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import RequestDataTooBig, ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path, reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from labeler.access import Access, manager_access
+from labeler.models import ImportJob, JobState, RejectedFile
+from labeler.selectors.imports import import_progress, offer_of, rejected_page, rejected_rows
+from labeler.services.exporting import spreadsheet_safe
+from labeler.services.offered_labels import make_offered_classes, take_offered_labels
+from labeler.services.uploads import (
+    PART_BYTES,
+    UploadRefused,
+    WrongOffset,
+    add_part,
+    add_whole_file,
+    cancel_import,
+    create_import,
+    finish_upload,
+)
+from labeler.storage import StorageError, StorageFull
+
+LISTED = 100
+
+
+@require_safe
+@login_required
+def imports(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    jobs = access.project.imports.select_related("created_by")[:LISTED]
+    return render(request, "imports/imports.html", {"access": access, "jobs": jobs})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def import_new(request: HttpRequest, slug: str) -> HttpResponse:
+    """The page; a plain form with files; or, from the page's script, an empty upload whose parts follow."""
+    access = manager_access(request, slug)
+    if request.method != "POST":
+        return render(request, "imports/import_new.html", {"access": access, "part_bytes": PART_BYTES})
+    try:
+        return _start(request, access)
+    except (UploadRefused, StorageError) as error:
+        if request.accepts("text/html"):
+            context = {"access": access, "part_bytes": PART_BYTES, "error": str(error)}
+            return render(request, "imports/import_new.html", context, status=_status(error))
+        return JsonResponse({"error": str(error)}, status=_status(error))
+
+
+def _start(request: HttpRequest, access: Access) -> HttpResponse:
+    if not request.accepts("text/html"):
+        job = create_import(project=access.project, by=access.user)
+        names = {"part": "import-part", "finish": "import-finish", "cancel": "import-cancel", "page": "import"}
+        urls = {key: reverse(name, args=[access.project.slug, job.pk]) for key, name in names.items()}
+        return JsonResponse({"id": job.pk, **urls})
+    files = [file for file in request.FILES.getlist("files") if file.name]
+    if not files:
+        raise UploadRefused("Choose at least one file.")
+    job = create_import(project=access.project, by=access.user)
+    try:
+        for file in files:
+            add_whole_file(job=job, name=file.name or "", size=file.size or 0, file=file)  # type: ignore[arg-type]
+        finish_upload(job=job)
+    except (UploadRefused, StorageError):
+        cancel_import(job=job)
+        raise
+    return redirect("import", access.project.slug, job.pk)
+
+
+@require_POST
+@login_required
+def import_part(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    """One part of a file: `?name=&size=&offset=`, the bytes as the body. 409 says where to go on."""
+    job = _job(manager_access(request, slug), job_id)
+    try:
+        size, offset = _number(request, "size"), _number(request, "offset")
+        received = add_part(job=job, name=request.GET.get("name", ""), size=size, offset=offset, data=request.body)
+    except WrongOffset as error:
+        return JsonResponse({"received": error.received, "error": str(error)}, status=409)
+    except RequestDataTooBig:
+        return JsonResponse({"error": f"A part has at most {PART_BYTES:,} bytes."}, status=413)
+    except (UploadRefused, StorageError) as error:
+        return JsonResponse({"error": str(error)}, status=_status(error))
+    return JsonResponse({"received": received})
+
+
+@require_POST
+@login_required
+def import_finish(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    job = _job(manager_access(request, slug), job_id)
+    try:
+        finish_upload(job=job)
+    except UploadRefused as error:
+        if not request.accepts("text/html"):
+            return JsonResponse({"error": str(error)}, status=400)
+        messages.error(request, str(error))
+    if not request.accepts("text/html"):
+        return JsonResponse({"page": reverse("import", args=[slug, job.pk])})
+    return redirect("import", slug, job.pk)
+
+
+@require_POST
+@login_required
+def import_cancel(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    job = _job(manager_access(request, slug), job_id)
+    cancel_import(job=job)
+    return redirect("import", slug, job.pk)
+
+
+@never_cache
+@require_safe
+@login_required
+def import_(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    job = _job(access, job_id)
+    context: dict[str, object] = {"access": access, "job": job, "progress": import_progress(job)}
+    if request.headers.get("HX-Request"):
+        return render(request, "imports/_progress.html", context)
+    kind = request.GET.get("kind", "")
+    after = request.GET.get("after", "0")
+    rows, following = rejected_page(job, kind=kind, after=int(after) if _is_number(after) else 0)
+    context |= {"rows": rows, "following": following, "kind": kind, "kinds": RejectedFile.Kind.choices}
+    if job.has_offered_labels and job.state == JobState.DONE:
+        context["offer"] = offer_of(access.project, access.user)
+    return render(request, "imports/import.html", context)
+
+
+@require_safe
+@login_required
+def import_rejected(request: HttpRequest, slug: str, job_id: int) -> StreamingHttpResponse:
+    job = _job(manager_access(request, slug), job_id)
+    response = StreamingHttpResponse(_csv_lines(job), content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="import-{job.pk}-files-left-out.csv"'
+    return response
+
+
+@require_POST
+@login_required
+def import_labels(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    """`do=classes`: make the offered names classes. `do=answers`: take the offered labels as the manager's answers."""
+    access = manager_access(request, slug)
+    job = _job(access, job_id)
+    offer = offer_of(access.project, access.user)
+    if offer is None:
+        messages.error(request, "No labels came with the images of this project.")
+    elif request.POST.get("do") == "classes":
+        try:
+            made = make_offered_classes(project=access.project, names=offer.new_names)
+            messages.success(request, f"{made} classes were made. Their keys and colours are in Settings.")
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
+    elif request.POST.get("do") == "answers":
+        taken = take_offered_labels(project=access.project, by=access.user)
+        messages.success(request, f"{taken:,} labels were taken as your answers.")
+    else:
+        return HttpResponse("Say what to do: classes or answers.", status=400, content_type="text/plain")
+    return redirect("import", slug, job.pk)
+
+
+class _Line:
+    def write(self, line: str) -> str:
+        return line
+
+
+def _csv_lines(job: ImportJob) -> Iterator[str]:
+    writer = csv.writer(_Line())
+    yield writer.writerow(["file", "what", "reason"])
+    for row in rejected_rows(job):
+        yield writer.writerow([spreadsheet_safe(value) for value in row])
+
+
+def _job(access: Access, job_id: int) -> ImportJob:
+    job = ImportJob.objects.select_related("created_by", "project").filter(project=access.project, pk=job_id).first()
+    if job is None:
+        raise Http404("No such import")
+    return job
+
+
+def _number(request: HttpRequest, name: str) -> int:
+    value = request.GET.get(name, "")
+    if not _is_number(value):
+        raise UploadRefused(f"“{name}” has to be a whole number.")
+    return int(value)
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) < 16
+
+
+def _status(error: Exception) -> int:
+    return 507 if isinstance(error, StorageFull) else 400
+
+
+urlpatterns = [
+    path("p/<slug:slug>/imports/", imports, name="imports"),
+    path("p/<slug:slug>/imports/new/", import_new, name="import-new"),
+    path("p/<slug:slug>/imports/<int:job_id>/", import_, name="import"),
+    path("p/<slug:slug>/imports/<int:job_id>/part/", import_part, name="import-part"),
+    path("p/<slug:slug>/imports/<int:job_id>/finish/", import_finish, name="import-finish"),
+    path("p/<slug:slug>/imports/<int:job_id>/cancel/", import_cancel, name="import-cancel"),
+    path("p/<slug:slug>/imports/<int:job_id>/rejected/", import_rejected, name="import-rejected"),
+    path("p/<slug:slug>/imports/<int:job_id>/labels/", import_labels, name="import-labels"),
+]

@@ -1,0 +1,298 @@
+"""The Label page: the page itself, which works as a plain form too, and the four addresses that its script calls."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from labeler.access import Access, member_access
+from labeler.models import Candidate, Outcome
+from labeler.selectors.labelling import (
+    as_json,
+    classes_of,
+    item_of,
+    progress_of,
+    recent_answers,
+    why_empty,
+)
+from labeler.services.annotate import correct_answer, record_answer, retract_answer
+from labeler.services.lease import claim_places, lease_next, release_leases, renew_leases
+
+WANT = 3
+MAX_BODY = 64 * 1024
+MAX_SECONDS = 3600.0
+FILTER_FROM = 31  # with this many classes the page has a box to type in
+
+
+class BadRequest(Exception):
+    def __init__(self, field: str, words: str) -> None:
+        self.field, self.words = field, words
+
+
+@dataclass(frozen=True)
+class Answer:
+    key: UUID
+    image_id: int
+    candidate_id: int | None
+    outcome: str
+    label_class_id: int | None
+    seconds: float | None
+    answered_at: datetime | None
+    corrects: UUID | None
+
+
+def for_script(view: Callable[[HttpRequest, Access], JsonResponse]) -> Callable[..., JsonResponse]:
+    """JSON for who is signed out (the page keeps its answers and says so), and for nonsense, naming the field."""
+
+    @never_cache
+    @require_POST
+    @wraps(view)
+    def run(request: HttpRequest, slug: str) -> JsonResponse:
+        if not request.user.is_authenticated:
+            return JsonResponse({"error": "You are signed out."}, status=401)
+        access = member_access(request, slug)
+        try:
+            return view(request, access)
+        except BadRequest as error:
+            return JsonResponse({"error": error.words, "field": error.field}, status=400)
+        except ValidationError as error:
+            field, words = first_error(error)
+            return JsonResponse({"error": words, "field": field}, status=400)
+
+    return run
+
+
+def first_error(error: ValidationError) -> tuple[str, str]:
+    if hasattr(error, "error_dict"):
+        field, words = next(iter(error.message_dict.items()))
+        return field, words[0]
+    return "", error.messages[0]
+
+
+# --- The page -------------------------------------------------------------------------------------------------------
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def label(request: HttpRequest, slug: str) -> HttpResponse:
+    access = member_access(request, slug)
+    if request.method == "POST":
+        return _answer_by_form(request, access)
+    classes = classes_of(access.project)
+    names = {row.pk: row.name for row in classes}
+    places = lease_next(project=access.project, annotator=access.user, want=1) if classes else []
+    items = [item_of(access.project, place, names) for place in places]
+    context = {
+        "access": access,
+        "tab": "label",
+        "classes": classes,
+        "has_filter": len(classes) >= FILTER_FROM,
+        "item": items[0] if items else None,
+        "items": items,
+        "empty": None if items else why_empty(access.project, access.user),
+        "progress": progress_of(access.project, access.user),
+        "recent": recent_answers(access.project, access.user),
+        "key": uuid.uuid4(),
+        "undo_key": uuid.uuid4(),
+    }
+    return render(request, "label/label.html", context)
+
+
+def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
+    """The same without JavaScript: one button, one answer, then the next image."""
+    form = dict(request.POST.items())
+    try:
+        if "undo" in form:
+            retract_answer(
+                project=access.project,
+                annotator=access.user,
+                target_key=_uuid(form, "undo"),
+                key=_uuid(form, "undo_key"),
+            )
+        else:
+            if "label_class" in form:
+                form["outcome"] = Outcome.LABEL
+            _save(access, read_answer(form))
+    except BadRequest as error:
+        messages.error(request, error.words)
+    except ValidationError as error:
+        messages.error(request, first_error(error)[1])
+    return redirect("label", access.project.slug)
+
+
+# --- What the script calls ------------------------------------------------------------------------------------------
+
+
+@for_script
+def label_next(request: HttpRequest, access: Access) -> JsonResponse:
+    """Places for this person, without those that the page has already, and how far the work is."""
+    body = read_body(request)
+    holding = _ids(body, "holding")
+    places = lease_next(project=access.project, annotator=access.user, want=_want(body))
+    fresh = [place for place in places if place.pk not in holding]
+    progress = as_json(progress_of(access.project, access.user))
+    return JsonResponse({**_items(access, fresh, is_idle=not places), "progress": progress})
+
+
+@for_script
+def label_answer(request: HttpRequest, access: Access) -> JsonResponse:
+    """Keep an answer, and lease what the page has room for: `want` in all, less those it is `holding`."""
+    body = read_body(request)
+    answer = read_answer(body)
+    _save(access, answer)
+    room = _want(body) - len(_ids(body, "holding"))
+    places = claim_places(project=access.project, annotator=access.user, count=room)
+    is_idle = room >= _want(body) and not places
+    return JsonResponse({"saved": str(answer.key), **_items(access, places, is_idle=is_idle)})
+
+
+@for_script
+def label_undo(request: HttpRequest, access: Access) -> JsonResponse:
+    body = read_body(request)
+    target = _uuid(body, "target")
+    retract_answer(project=access.project, annotator=access.user, target_key=target, key=_uuid(body, "key"))
+    return JsonResponse({"undone": str(target), "items": [], "empty": None})
+
+
+@for_script
+def label_leases(request: HttpRequest, access: Access) -> JsonResponse:
+    """Renew what the page shows, or give back what it no longer needs. A closing page sends a form (sendBeacon)."""
+    if request.content_type == "application/json":
+        body = read_body(request)
+    else:
+        body = {name: [int(value) for value in request.POST.getlist(name) if value.isdecimal()] for name in request.POST}
+    if "release" in body:
+        release_leases(project=access.project, annotator=access.user, candidate_ids=_ids(body, "release"))
+        return JsonResponse({"held": []})
+    ids = _ids(body, "renew")
+    return JsonResponse({"held": renew_leases(project=access.project, annotator=access.user, candidate_ids=ids)})
+
+
+def _items(access: Access, places: list[Candidate], *, is_idle: bool) -> dict[str, Any]:
+    names: dict[int, str] = {}
+    if any(place.details for place in places):
+        names = {row.pk: row.name for row in classes_of(access.project)}
+    items = [item_of(access.project, place, names) for place in places]
+    empty = as_json(why_empty(access.project, access.user)) if is_idle else None
+    return {"items": items, "empty": empty}
+
+
+def _save(access: Access, answer: Answer) -> None:
+    values = {
+        "project": access.project,
+        "annotator": access.user,
+        "outcome": answer.outcome,
+        "label_class_id": answer.label_class_id,
+        "key": answer.key,
+        "seconds": answer.seconds,
+        "answered_at": answer.answered_at,
+    }
+    if answer.corrects is not None:
+        correct_answer(target_key=answer.corrects, **values)
+    else:
+        record_answer(image_id=answer.image_id, candidate_id=answer.candidate_id, **values)
+
+
+# --- Reading what comes in ------------------------------------------------------------------------------------------
+
+
+def read_body(request: HttpRequest) -> dict[str, Any]:
+    if len(request.body) > MAX_BODY:
+        raise BadRequest("", "This is too long for an answer.")
+    try:
+        body = json.loads(request.body)
+    except ValueError as error:
+        raise BadRequest("", "This is not JSON.") from error
+    if not isinstance(body, dict):
+        raise BadRequest("", "This is not a JSON object.")
+    return body
+
+
+def read_answer(body: dict[str, Any]) -> Answer:
+    image_id = _number(body, "image")
+    if image_id is None:
+        raise BadRequest("image", "Which image?")
+    return Answer(
+        key=_uuid(body, "key"),
+        image_id=image_id,
+        candidate_id=_number(body, "candidate"),
+        outcome=str(body.get("outcome", "")),
+        label_class_id=_number(body, "label_class"),
+        seconds=_seconds(body),
+        answered_at=_moment(body),
+        corrects=_uuid(body, "corrects") if body.get("corrects") else None,
+    )
+
+
+def _uuid(body: dict[str, Any], field: str) -> UUID:
+    try:
+        return UUID(str(body[field]))
+    except (KeyError, ValueError) as error:
+        raise BadRequest(field, f"“{field}” is not a UUID.") from error
+
+
+def _number(body: dict[str, Any], field: str) -> int | None:
+    value = body.get(field)
+    if value is None or value == "":
+        return None
+    try:
+        number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else -1
+    except ValueError:
+        number = -1
+    if not 0 <= number < 2**63:
+        raise BadRequest(field, f"“{field}” is not an id.")
+    return number
+
+
+def _ids(body: dict[str, Any], field: str) -> list[int]:
+    values = body.get(field, [])
+    if not isinstance(values, list) or len(values) > 100:
+        raise BadRequest(field, f"“{field}” is not a list of ids.")
+    ids = [_number({field: value}, field) for value in values]
+    return [value for value in ids if value is not None]
+
+
+def _want(body: dict[str, Any]) -> int:
+    return max(1, min(_number(body, "want") or WANT, WANT))
+
+
+def _seconds(body: dict[str, Any]) -> float | None:
+    value = body.get("seconds")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        return None  # a clock that went wrong costs no answer
+    return min(float(value), MAX_SECONDS)
+
+
+def _moment(body: dict[str, Any]) -> datetime | None:
+    value = body.get("answered_at")
+    try:
+        moment = parse_datetime(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment if moment is not None and moment.tzinfo is not None else None
+
+
+urlpatterns = [
+    path("p/<slug:slug>/label/", label, name="label"),
+    path("p/<slug:slug>/label/next/", label_next, name="label-next"),
+    path("p/<slug:slug>/label/answer/", label_answer, name="label-answer"),
+    path("p/<slug:slug>/label/undo/", label_undo, name="label-undo"),
+    path("p/<slug:slug>/label/leases/", label_leases, name="label-leases"),
+]

@@ -1,0 +1,87 @@
+"""The whole loop in one process, with real pixels and the real learner."""
+
+from __future__ import annotations
+
+import pytest
+
+from labeler import tasks
+from labeler.models import Candidate, CandidateState, Image, ImageState, Reason, Round, RoundState, Trigger
+from labeler.services.rounds import request_round, start_cold_round
+from tests.labeler.rounds import answer, open_places, paint, tune
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def pool(project, make_images):
+    make_images(project, 70)
+    make_images(project, 20, is_holdout=True)
+    paint(project)
+    tune(project)
+    start_cold_round(project=project)
+    return project
+
+
+def run_messages(sent) -> None:
+    while sent:
+        name, *ids = sent.pop(0)
+        {"learner.run_round": tasks.run_round, "learner.score_chunks": tasks.score_chunks}[name](*ids)
+
+
+def test_answers_start_rounds_and_the_model_gets_better(pool, annotator, sent) -> None:
+    for number in range(2, 6):
+        while not sent and answer(pool, annotator, 1):
+            pass
+        run_messages(sent)
+        last = Round.objects.filter(project=pool).first()
+        assert (last.number, last.state, last.error) == (number, RoundState.DONE, "")
+        assert pool.queue_round_id != last.pk
+        pool.refresh_from_db()
+        assert pool.queue_round_id == last.pk
+    assert last.metrics["accuracy"]["value"] > 0.6
+    assert last.metrics["accuracy"]["low"] < last.metrics["accuracy"]["value"]
+    assert set(last.phase_seconds) == {"fit", "score", "acquire"}
+    assert last.training_count == Image.objects.filter(is_holdout=False, state=ImageState.LABELLED).count()
+    assert last.answers_spent >= last.training_count
+    assert len(last.training_digest) == 64
+    places = open_places(pool)
+    ranks = [place.rank for place in places]
+    assert sorted(set(ranks)) == list(range(1, max(ranks) + 1))
+    acquired = [place for place in places if place.reason == Reason.ACQUIRED]
+    assert acquired
+    assert all(0 < place.selection_probability <= 1 for place in acquired)
+    assert all(place.details["likely"][0]["mean"] >= place.details["likely"][1]["mean"] for place in acquired)
+
+
+def test_a_round_can_be_run_again_exactly(pool, annotator, manager, sent) -> None:
+    answer(pool, annotator, 9)
+    sent.clear()
+    Round.objects.filter(state=RoundState.QUEUED).delete()
+    Candidate.objects.update(leased_until=None, leased_to=None)
+    queues = []
+    for _ in range(2):
+        round_ = request_round(project=pool, trigger=Trigger.BUTTON, reason="test")
+        Round.objects.filter(pk=round_.pk).update(seed=7)
+        tasks.run_round(round_.pk)
+        places = Candidate.objects.filter(round=round_).order_by("rank", "slot")
+        queues.append(list(places.values_list("image_id", "reason", "score", "selection_probability")))
+        sent.clear()
+    first, second = Round.objects.filter(trigger=Trigger.BUTTON)
+    assert first.training_digest == second.training_digest
+    assert first.metrics["fit"]["model_digest"] == second.metrics["fit"]["model_digest"]
+    assert queues[0] == queues[1]
+
+
+def test_everything_labelled_ends_quietly(pool, annotator, sent) -> None:
+    for _ in range(40):
+        answer(pool, annotator, 12)
+        run_messages(sent)
+        from labeler.services.triggers import start_due_rounds
+
+        start_due_rounds()
+        run_messages(sent)
+    assert not Image.objects.filter(state=ImageState.POOL, is_holdout=False).exists()
+    assert not Candidate.objects.filter(state=CandidateState.OPEN).exists()
+    before = Round.objects.count()
+    start_due_rounds()
+    assert Round.objects.count() == before

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from learner.acquisition import inclusion_probabilities, percentiles, rank, selection_probabilities, split_name, spread
+from learner.config import ACQUISITIONS, MEASURES
+from learner.errors import ArtifactError, UnknownNameError
+
+WAYS = ("power", "top", "random")
+SCORES = np.array([0.9, 0.5, 0.7, 0.1, 0.0])
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_ranking_is_a_permutation_and_its_seed_gives_it_again(how):
+    order = rank(how, SCORES, coldness=2.0, seed=3)
+    assert sorted(order) == list(range(5))
+    assert np.array_equal(order, rank(how, SCORES, coldness=2.0, seed=3))
+
+
+def test_top_goes_down_and_breaks_ties_by_chance():
+    assert rank("top", SCORES, coldness=0.0, seed=0).tolist() == [0, 2, 1, 3, 4]
+    firsts = [rank("top", np.ones(4), coldness=0.0, seed=seed)[0] for seed in range(400)]
+    assert np.bincount(firsts).min() > 60
+
+
+def test_power_goes_from_random_to_top_with_coldness():
+    scores = np.arange(1, 11) / 10
+    order = np.arange(9, -1, -1)
+
+    def share_of_best(coldness):
+        return np.mean([rank("power", scores, coldness=coldness, seed=seed)[0] == 9 for seed in range(500)])
+
+    assert abs(share_of_best(0.0) - 0.1) < 0.05
+    assert share_of_best(0.0) < share_of_best(2.0) < share_of_best(8.0)
+    assert np.array_equal(rank("power", scores, coldness=1e6, seed=0), order)
+
+
+def test_the_first_draw_of_power_is_in_proportion_to_the_power_of_the_score():
+    firsts = [rank("power", [0.2, 0.4, 0.8], coldness=2.0, seed=seed)[0] for seed in range(4000)]
+    assert np.allclose(np.bincount(firsts, minlength=3) / 4000, np.array([1, 4, 16]) / 21, atol=0.025)
+
+
+def test_scores_of_zero_keep_a_chance():
+    firsts = {rank("power", [0.0, 0.0, 0.0], coldness=8.0, seed=seed)[0] for seed in range(50)}
+    assert firsts == {0, 1, 2}
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("count", [0, 1, 3, 5, 9])
+def test_selection_probabilities_sum_to_the_batch(how, count):
+    probabilities = selection_probabilities(how, SCORES, count, coldness=2.0)
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+    assert probabilities.sum() == pytest.approx(min(count, 5))
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("scores", [SCORES, [0.5, 0.5, 0.5, 0.2], [0.9, 0.1, 0.1, 0.1, 0.1, 0.1]])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_selection_probabilities_are_those_of_simulation(how, scores, count):
+    n, runs = len(scores), 3000
+    chosen = np.concatenate([rank(how, scores, coldness=2.0, seed=seed)[:count] for seed in range(runs)])
+    simulated = np.bincount(chosen, minlength=n) / runs
+    assert np.abs(selection_probabilities(how, scores, count, coldness=2.0) - simulated).max() < 0.075
+
+
+def test_inclusion_probabilities_of_many_items_are_close_to_simulation():
+    log_weights = np.random.default_rng(0).normal(size=200) * 2
+    keys = log_weights + np.random.default_rng(1).gumbel(size=(4000, 200))
+    chosen = np.argpartition(-keys, 30, axis=1)[:, :30]
+    simulated = np.bincount(chosen.ravel(), minlength=200) / 4000
+    assert np.abs(inclusion_probabilities(log_weights, 30) - simulated).max() < 0.035
+
+
+def test_inclusion_probabilities_of_extreme_weights():
+    probabilities = inclusion_probabilities(np.array([0.0, -1000.0, -1000.0]), 2)
+    assert probabilities == pytest.approx([1.0, 0.5, 0.5])
+    assert inclusion_probabilities(np.zeros(1_000), 1_000).tolist() == [1.0] * 1000
+    assert inclusion_probabilities(np.linspace(-160, 0, 1000), 10).sum() == pytest.approx(10)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("how", WAYS)
+def test_scores_that_are_not_finite_are_refused(how, bad):
+    with pytest.raises(ArtifactError, match="1 of 2 scores are not finite"):
+        rank(how, [bad, 1.0], coldness=1.0, seed=0)
+
+
+def test_every_name_is_split_and_none_falls_back():
+    assert {split_name(name)[1] for name in ACQUISITIONS} == set(MEASURES)
+    assert split_name("top_margin") == ("top", "margin")
+    with pytest.raises(UnknownNameError, match="known: power_expected_entropy"):
+        split_name("entropy")
+    with pytest.raises(UnknownNameError, match="known: power, random, top"):
+        rank("best", SCORES, coldness=1.0, seed=0)
+
+
+def test_spread_puts_neighbours_off_and_fills_up_with_them():
+    positions = np.array([10, 11, 12, 30, 31])
+    near = lambda position: {position - 1, position + 1}  # noqa: E731
+    assert positions[spread(positions, 3, near)].tolist() == [10, 12, 30]
+    assert positions[spread(positions, 5, near)].tolist() == [10, 12, 30, 11, 31]
+    assert spread(positions, 2, lambda _: range(100)).tolist() == [0, 1]
+
+
+def test_percentiles_count_what_is_strictly_lower():
+    assert percentiles(np.array([1.0, 1.0, 2.0, 3.0]), np.array([3.0, 1.0])).tolist() == [75.0, 0.0]

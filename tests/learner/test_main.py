@@ -1,0 +1,64 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from learner.__main__ import main
+
+
+@pytest.fixture
+def npz(tmp_path, digits):
+    path = tmp_path / "digits.npz"
+    np.savez(path, x_train=digits[0][:500, 0], y_train=digits[1][:500])
+    return path
+
+
+def test_a_round_prints_every_number_with_its_uncertainty(npz, tmp_path, capsys):
+    out = tmp_path / "round"
+    code = main(
+        f"round {npz} --labels 60 --posterior-samples 5 --steps 30 --budget 4 --device cpu --show 2 --out {out}".split()
+    )
+    text = capsys.readouterr().out
+    assert code == 0
+    assert re.search(r"accuracy  0\.\d{3} ± 0\.\d{3}  \(0\.\d{3} to \d\.\d{3}\)", text)
+    assert len(re.findall(r"^  train/\d+ .*\d: \d\.\d\d ± \d\.\d\d", text, re.MULTILINE)) == 6
+    assert len(re.findall(r"^ +\d+\. train/\d+ .* nats, above", text, re.MULTILINE)) == 4
+    assert (out / "model.json").exists()
+
+
+def test_a_simulation_prints_a_curve(npz, capsys):
+    command = f"simulate {npz} --start 20 --until 40 --budget 20 --steps 10 --posterior-samples 3 --device cpu"
+    assert main(command.split()) == 0
+    assert len(re.findall(r"labels  accuracy 0\.\d+ ± 0\.\d+", capsys.readouterr().out)) == 2
+
+
+def test_answers_from_a_file(tmp_path, capsys):
+    source = tmp_path / "images"
+    source.mkdir()
+    for i in range(12):
+        Image.new("L", (8, 8), 20 * i).save(source / f"{i}.png")
+    answers = tmp_path / "answers.csv"
+    answers.write_text(
+        "name,label\n" + "".join(f"{i}.png,{'dark' if i < 3 else 'light'}\n" for i in (0, 1, 2, 9, 10, 11))
+    )
+    command = f"round {source} --answers {answers} --steps 5 --posterior-samples 3 --holdout 0 --device cpu"
+    assert main(command.split()) == 0
+    assert "light: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("round /no/such/folder", "learner: there is no /no/such/folder"),
+        ("round {npz} --labels 0 --device cpu", "learner: there are no training labels yet"),
+        ("round {npz} --labels 1 --device cpu", "learner: all 1 answers so far are of one class"),
+        ("round {npz} --posterior-samples 0", "learner: posterior_samples is 0, expected 1 to 10,000"),
+        ("simulate {npz} --holdout 0", "learner: a simulation needs known labels for a holdout"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_code_2(npz, capsys, command, message):
+    assert main(command.format(npz=npz).split()) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("learner:")]
+    assert len(lines) == 1
+    assert lines[0].startswith(message)

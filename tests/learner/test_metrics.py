@@ -1,0 +1,111 @@
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learner.errors import LabelError, LearnerError
+from learner.metrics import calibration_error, calibration_interval, metrics, normal_mean, wilson
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_its_share_and_stays_within_0_and_1(case):
+    got = wilson(*case)
+    assert 0 <= got.low <= got.value <= got.high <= 1
+    assert got.low < got.high
+    assert (got.n, got.method) == (case[1], "wilson")
+
+
+def test_wilson_ends_solve_its_equation():
+    got = wilson(37, 50)
+    for end in (got.low, got.high):
+        assert abs(got.value - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / 50), rel=1e-6)
+
+
+def test_wilson_covers_about_95_percent():
+    rng = np.random.default_rng(0)
+    intervals = [wilson(int(k), 80) for k in rng.binomial(80, 0.9, 2000)]
+    assert 0.93 < np.mean([each.low <= 0.9 <= each.high for each in intervals]) < 0.98
+
+
+@pytest.mark.parametrize("case", [(0, 0), (-1, 3), (4, 3)])
+def test_wilson_of_nothing(case):
+    with pytest.raises(LearnerError):
+        wilson(*case)
+
+
+def test_a_mean_covers_about_95_percent_and_one_value_says_nothing():
+    rng = np.random.default_rng(0)
+    intervals = [normal_mean(rng.exponential(size=200)) for _ in range(500)]
+    assert 0.91 < np.mean([each.low <= 1 <= each.high for each in intervals]) < 0.98
+    assert normal_mean(np.array([1.0])).high == math.inf
+
+
+def test_the_calibration_interval_is_not_fooled_by_its_own_bias():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 300)
+    got = calibration_interval(confidence, rng.random(300) < confidence)
+    assert got.low <= 0.03
+    assert got.low <= got.value <= got.high
+    sure_and_wrong = calibration_interval(np.full(300, 0.95), rng.random(300) < 0.5)
+    assert sure_and_wrong.low > 0.35
+
+
+def test_calibration_error_of_known_cases():
+    assert calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0
+    assert calibration_error(np.array([1.0, 1.0]), np.array([False, False])) == 1
+    assert calibration_error(np.array([0.5, 0.5]), np.array([True, False])) == 0
+
+
+def test_perfect_and_uniform_predictions():
+    labels = np.array([0, 1, 2, 0])
+    perfect = metrics(np.eye(3)[labels], labels)
+    assert (perfect.accuracy.value, perfect.nll.value, perfect.brier.value, perfect.ece.value) == (1, 0, 0, 0)
+    uniform = metrics(np.full((4, 3), 1 / 3), labels)
+    assert uniform.nll.value == pytest.approx(math.log(3))
+    assert uniform.brier.value == pytest.approx(2 / 3)
+
+
+def test_recall_and_confusion_are_by_class_and_a_class_without_images_has_none():
+    labels = np.array([0, 0, 0, 2])
+    got = metrics(np.eye(3)[[0, 0, 1, 2]], labels)
+    assert got.confusion_C_C.tolist() == [[2, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert [each and round(each.value, 3) for each in got.recall] == [0.667, None, 1.0]
+    assert got.accuracy.value == 0.75
+    assert got.n == 4
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40), st.integers(2, 8), st.integers(0, 1000))
+def test_every_number_lies_in_its_interval_and_range(n, n_classes, seed):
+    rng = np.random.default_rng(seed)
+    got = metrics(rng.dirichlet(np.ones(n_classes), n).astype(np.float16), rng.integers(0, n_classes, n))
+    for each, most in ((got.accuracy, 1), (got.nll, math.inf), (got.brier, 2.01), (got.ece, 1)):
+        assert 0 <= each.low <= each.value <= each.high
+        assert each.value <= most
+    assert got.confusion_C_C.sum() == n
+
+
+def test_a_probability_of_zero_is_finite():
+    assert math.isfinite(metrics(np.eye(2, dtype=np.float16)[[0, 0]], np.array([0, 1])).nll.value)
+
+
+@pytest.mark.parametrize(("probs", "labels"), [(np.empty((0, 3)), []), (np.eye(3), [0, 1, 3]), (np.eye(3), [0, 1])])
+def test_labels_that_do_not_fit(probs, labels):
+    with pytest.raises(LabelError):
+        metrics(probs, np.array(labels, dtype=np.int64))
+
+
+def test_numbers_are_shown_with_their_uncertainty():
+    assert str(wilson(93, 100)) == "0.930 ± 0.052"
+
+
+@pytest.mark.parametrize(
+    "module", ["", ".config", ".pool", ".scores", ".metrics", ".acquisition", ".uncertainty", ".round"]
+)
+def test_what_the_web_process_may_import_does_not_load_torch(module):
+    program = f"import sys, learner{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from learner.config import MEASURES
+from learner.errors import ArtifactError, UnknownNameError
+from learner.pool import CHUNK_SIZE
+from learner.scores import is_scored, read_scores, score_path, scores_at, write_scores
+
+
+def columns(n, offset=0.0):
+    values = {name: np.arange(n, dtype=np.float32) + offset for name in MEASURES}
+    probs = np.full((n, 3), 0.25, np.float16)
+    return {"mean_probs_N_C": probs, "std_probs_N_C": probs, **values}
+
+
+@pytest.fixture
+def scored(tmp_path):
+    write_scores(tmp_path, 0, "model", columns(4))
+    write_scores(tmp_path, 7, "model", columns(2, offset=100))
+    return tmp_path
+
+
+def test_columns_come_back_in_the_order_of_the_chunks(scored):
+    assert read_scores(scored, [7, 0], "margin").tolist() == [100, 101, 0, 1, 2, 3]
+    assert read_scores(scored, [0], "mean_probs_N_C").shape == (4, 3)
+    assert read_scores(scored, [], "margin").shape == (0,)
+
+
+def test_single_positions_across_chunks(scored):
+    start = 7 * CHUNK_SIZE
+    assert scores_at(scored, np.array([start + 1, 2, start, 0]), "margin").tolist() == [101, 2, 100, 0]
+    assert scores_at(scored, np.array([start]), "std_probs_N_C").shape == (1, 3)
+    with pytest.raises(ArtifactError, match="beyond the end"):
+        scores_at(scored, np.array([4]), "margin")
+
+
+def test_an_unknown_column_lists_the_known_ones(scored):
+    with pytest.raises(UnknownNameError, match=r"known: .*margin"):
+        read_scores(scored, [0], "entropy")
+
+
+def test_a_chunk_that_has_not_been_scored(scored):
+    with pytest.raises(ArtifactError, match="chunk 3 has not been scored"):
+        read_scores(scored, [0, 3], "margin")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, 700])
+def test_a_damaged_file_is_refused_and_counts_as_not_scored(scored, keep):
+    path = score_path(scored, 0)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ArtifactError, match="damaged"):
+        read_scores(scored, [0], "margin")
+    assert not is_scored(scored, 0, "model", 4)
+
+
+def test_a_flipped_bit_is_seen(scored):
+    path = score_path(scored, 0)
+    content = bytearray(path.read_bytes())
+    content[content.index(np.arange(4, dtype=np.float32).tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged"):
+        read_scores(scored, [0], "predictive_entropy")
+
+
+def test_scores_belong_to_one_model(scored):
+    assert is_scored(scored, 0, "model", 4)
+    assert not is_scored(scored, 0, "another", 4)
+    assert not is_scored(scored, 0, "model", 5)
+    assert not is_scored(scored, 1, "model", 4)

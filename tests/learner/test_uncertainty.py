@@ -1,0 +1,116 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learner.config import MEASURES
+from learner.errors import LearnerError
+from learner.uncertainty import measure, summarise
+
+shapes = st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(2, 12))
+facts = settings(max_examples=40, deadline=None)
+
+
+def samples(shape, seed, scale):
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+    return logits.log_softmax(-1)
+
+
+def scores(log_probs):
+    return measure(summarise(log_probs))
+
+
+@facts
+@given(shapes, st.integers(0, 10_000), st.sampled_from([0.1, 1.0, 10.0, 100.0]))
+def test_every_measure_stays_in_its_range(shape, seed, scale):
+    n_classes, tiny = shape[2], 1e-9
+    got = scores(samples(shape, seed, scale))
+    assert tuple(got) == MEASURES
+    assert all(values.isfinite().all() and (values >= 0).all() for values in got.values())
+    assert (got["mutual_information"] <= got["predictive_entropy"] + tiny).all()
+    assert (got["expected_entropy"] <= got["predictive_entropy"] + tiny).all()
+    assert (got["predictive_entropy"] <= math.log(n_classes) + tiny).all()
+    assert (got["variation_ratio"] <= 1 - 1 / n_classes + tiny).all()
+    assert (got["least_confidence"] <= 1 - 1 / n_classes + tiny).all()
+    assert (got["margin"] <= 1 + tiny).all()
+    assert (got["mean_std"] <= 0.5 + tiny).all()
+    assert (got["std_entropy"] <= n_classes / math.e + tiny).all()
+
+
+@facts
+@given(shapes, st.integers(0, 10_000))
+def test_total_uncertainty_is_the_sum_of_its_kinds(shape, seed):
+    got = scores(samples(shape, seed, 2.0))
+    assert torch.allclose(got["predictive_entropy"], got["expected_entropy"] + got["mutual_information"], atol=1e-9)
+
+
+@facts
+@given(shapes, st.integers(0, 10_000))
+def test_nothing_is_epistemic_where_all_samples_agree(shape, seed):
+    log_probs = samples((shape[0], 1, shape[2]), seed, 2.0).expand(shape)
+    got = scores(log_probs)
+    for name in ("mutual_information", "variation_ratio", "mean_std", "std_entropy"):
+        assert torch.allclose(got[name], torch.zeros(shape[0], dtype=torch.float64), atol=1e-6), name
+
+
+@facts
+@given(shapes, st.integers(0, 10_000))
+def test_the_order_of_images_samples_and_classes_does_not_matter(shape, seed):
+    log_probs, generator = samples(shape, seed, 3.0), torch.Generator().manual_seed(seed)
+    images, ks, classes = (torch.randperm(n, generator=generator) for n in shape)
+    whole, shuffled = scores(log_probs), scores(log_probs[images][:, ks][:, :, classes])
+    for name in MEASURES:
+        assert torch.allclose(whole[name][images], shuffled[name], atol=1e-9), name
+
+
+def test_float32_is_precise_enough_where_samples_agree():
+    log_probs = samples((20, 1, 10), 0, 5.0).float().expand(20, 100, 10)
+    got = scores(log_probs)
+    assert got["mutual_information"].max() < 1e-5
+    assert got["mean_std"].max() < 1e-6
+
+
+def test_the_measures_equal_their_formulas():
+    p = torch.tensor([[[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]]], dtype=torch.float64)
+    got = {name: float(values) for name, values in scores(p.log()).items()}
+    mean, std = p.mean(1)[0], p.std(1, correction=0)[0]
+    entropy = float(-(mean * mean.log()).sum())
+    expected = float(-(p * p.log()).sum(-1).mean())
+    assert got == pytest.approx(
+        {
+            "predictive_entropy": entropy,
+            "expected_entropy": expected,
+            "mutual_information": entropy - expected,
+            "variation_ratio": 0.5,
+            "mean_std": float(std.mean()),
+            "margin": 1.0,
+            "least_confidence": 0.6,
+            "std_entropy": float(-(std * std.log()).sum()),
+        }
+    )
+
+
+def test_certainty_and_total_disagreement():
+    sure = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]).log()
+    torn = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]).log()
+    noisy = torch.tensor([[[0.5, 0.5], [0.5, 0.5]]]).log()
+    got = scores(torch.cat([sure, torn, noisy]))
+    assert got["predictive_entropy"].tolist() == pytest.approx([0, math.log(2), math.log(2)])
+    assert got["mutual_information"].tolist() == pytest.approx([0, math.log(2), 0])
+    assert got["expected_entropy"].tolist() == pytest.approx([0, 0, math.log(2)])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3.0])
+def test_what_is_no_distribution_is_refused(bad):
+    log_probs = samples((3, 4, 5), 0, 1.0)
+    log_probs[1, 2, 3] = bad
+    with pytest.raises(LearnerError, match="not finite"):
+        summarise(log_probs)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 0, 4), (3, 4, 0)])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(LearnerError, match="expected log-probabilities"):
+        summarise(torch.zeros(shape))
