@@ -237,7 +237,7 @@ def folder_of(round_: Round) -> Path:
 def limit_threads() -> None:
     import torch
 
-    torch.set_num_threads(settings.LEARNER_THREADS or os.cpu_count() or 1)
+    torch.set_num_threads(settings.LEARNER_THREADS or max(1, (os.cpu_count() or 1) - 1))
 
 
 def _chunk_beat(round_chunk: RoundChunk) -> Beat:

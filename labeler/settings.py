@@ -220,7 +220,7 @@ WORKER_MISSING_SECONDS = 30  # no worker seen this long: pages say so
 SWEEP_SECONDS = 5
 ROUND_ATTEMPTS = 3
 ROUND_TIME_LIMIT = env.int("ROUND_TIME_LIMIT", default=4 * 3600)
-LEARNER_THREADS = env.int("LEARNER_THREADS", default=0)  # 0: as many as cores
+LEARNER_THREADS = env.int("LEARNER_THREADS", default=0)  # 0: one less than cores, so that pages stay quick
 LEARNER_DEVICE = env.str("LEARNER_DEVICE", default="auto")
 
 CELERY_BROKER_URL = REDIS_URL or "filesystem://localhost"

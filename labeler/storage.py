@@ -89,7 +89,7 @@ def local_path(name: str) -> Iterator[Path]:
 
 
 def stage(name: str, offset: int, data: bytes) -> None:
-    """Put a part of an upload in its place. A half-written part is written again: `ImportFile.received` is the truth."""
+    """Put a part of an upload in its place. A half-written one is written again: `ImportFile.received` is the truth."""
     path = _path(name)
     if path is None:
         raise StorageError("Uploads need a local folder as their staging area.")
@@ -97,11 +97,10 @@ def stage(name: str, offset: int, data: bytes) -> None:
     with _words_for_full_disks():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            view = memoryview(data)
-            while view:
-                written = os.pwrite(descriptor, view, offset)
-                view, offset = view[written:], offset + written
-            os.fsync(descriptor)
+            _write_at(descriptor, offset, data)
+        except OSError:
+            os.ftruncate(descriptor, offset)  # gives its room back
+            raise
         finally:
             os.close(descriptor)
 
@@ -125,6 +124,14 @@ def _path(name: str) -> Path | None:
         return Path(default_storage.path(name))
     except NotImplementedError:  # Django's way to say that a storage is not local
         return None
+
+
+def _write_at(descriptor: int, offset: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+    os.fsync(descriptor)
 
 
 def _fill(file: BinaryIO, content: bytes | Callable[[BinaryIO], object]) -> None:

@@ -145,14 +145,16 @@ def _train(
 ) -> list[float]:
     device = next(network.parameters()).device
     weights = torch.from_numpy(draw_weights(labels, recipe.balance))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=max(steps, 2))
     losses: list[float] = []
     for step in range(steps):
         drawn = torch.multinomial(weights, recipe.batch, replacement=True, generator=generator).numpy()
         pixels = torch.from_numpy(pool.pixels(positions[drawn])).to(device)
         masks = [mask.to(device) for mask in network.head.draw_masks(recipe.batch, generator)]
-        features = network.trunk(random_affine(network.normalise(pixels), recipe, generator))
+        features = network.features_of(random_affine(network.normalise(pixels), recipe, generator))
         target = torch.from_numpy(labels[drawn]).to(device)
         loss: Tensor = functional.cross_entropy(
             network.head(features, masks), target, label_smoothing=recipe.label_smoothing

@@ -40,6 +40,18 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     return messages
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> None:
+    """SQLite tests use a file, as the product does: threads and other processes see what they would see there."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    if "sqlite" in database["ENGINE"]:
+        database.setdefault("TEST", {})["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+    else:
+        request.getfixturevalue("django_db_modify_db_settings_parallel_suffix")
+
+
 @pytest.fixture
 def make_user(db) -> Callable[..., User]:
     def make(username: str, **fields) -> User:

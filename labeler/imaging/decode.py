@@ -146,10 +146,8 @@ def _stretched(image: Image.Image) -> Image.Image:
     """
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    if high > low:
-        scaled = (values - low) * (255 / (high - low))
-    else:
-        scaled = np.full_like(values, min(255, max(0, low / 257)))
+    flat = min(255.0, max(0.0, low / 257))  # one value all over: by the range of the type
+    scaled = (values - low) * (255 / (high - low)) if high > low else np.full_like(values, flat)
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
@@ -188,9 +186,7 @@ def _size_refusal(width: int, height: int, limits: Limits) -> str:
     if width * height > limits.max_pixels:
         return f"The image has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} in all are taken."
     if max(width, height) > limits.max_aspect_ratio * min(width, height):
-        return (
-            f"The image is {width:,} × {height:,}: one side is more than {limits.max_aspect_ratio} times the other."
-        )
+        return f"The image is {width:,} × {height:,}: one side is more than {limits.max_aspect_ratio} times the other."
     return ""
 
 

@@ -1,5 +1,5 @@
-"""Names of files as people give them. They are only ever stored as text and never opened, but a name that tries to leave
-its folder says enough about the archive to refuse the entry."""
+"""Names of files as people give them. They are only ever stored as text and never opened, but a name that tries to
+leave its folder says enough about the archive to refuse the entry."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Reads zip archives of unknown origin one entry at a time.
 
-The standard library loads the whole table of contents (about 1 KB an entry); this walks it, so that memory stays flat in
-the size of the archive. Nothing is ever written under a name from the archive. Caps on bytes, ratio and count, overlapping
-entries and lying headers are refused in words.
+The standard library loads the whole table of contents (about 1 KB an entry); this walks it, so that memory stays flat
+in the size of the archive. Nothing is ever written under a name from the archive. Bombs by bytes, ratio and count,
+overlapping entries and lying headers are refused in words.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from labeler.imaging.decode import Limits
 
@@ -54,7 +55,7 @@ class ZipEntry:
 
 
 class ZipReader:
-    """An open archive. `entries` walks its table of contents, `read` and `blocks` give one entry. Safe to share by threads."""
+    """An open archive: `entries` walks its table of contents, `read` and `blocks` give one. Threads may share it."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self.limits = limits
@@ -70,6 +71,12 @@ class ZipReader:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def entries(self) -> Iterator[ZipEntry]:
         """Every entry in the order of the table, folders too. Raises BadArchive where the table is broken."""
@@ -140,7 +147,7 @@ class ZipReader:
         name_length, extra_length = struct.unpack_from("<HH", header, 26)
         if header[LOCAL_SIZE : LOCAL_SIZE + name_length] != entry.raw_name:
             raise BadEntry("The archive gives it two different names.")
-        start = at + LOCAL_SIZE + name_length + extra_length
+        start: int = at + LOCAL_SIZE + name_length + extra_length
         if start + entry.compressed > self._table_start:
             raise BadEntry("It reaches past its end in the archive.")
         return start
@@ -158,7 +165,7 @@ class ZipReader:
             yield entry
 
     def _find_table(self) -> tuple[int, int, int, int]:
-        """Number of entries, size and place of the table, and by how much all offsets are shifted by bytes put before."""
+        """Number of entries, size and place of the table, and the shift of all offsets by bytes put before."""
         tail_start = max(0, self._file_size - 22 - 0xFFFF)
         tail = os.pread(self._descriptor, self._file_size - tail_start, tail_start)
         found = tail.rfind(END)
@@ -167,7 +174,9 @@ class ZipReader:
         disk, table_disk, _, count, size, offset = struct.unpack_from("<4H2I", tail, found + 4)
         end = tail_start + found
         if 0xFFFF in (count, disk) or 0xFFFFFFFF in (size, offset):
-            disk, table_disk, count, size, offset, end = self._find_table_64(end, (disk, table_disk, count, size, offset))
+            disk, table_disk, count, size, offset, end = self._find_table_64(
+                end, (disk, table_disk, count, size, offset)
+            )
         if disk or table_disk:
             raise BadArchive("The archive is one part of several; join them first.")
         start = end - size

@@ -81,12 +81,12 @@ def offer_of(project: Project, user: User) -> Offer | None:
     )
     if not names:
         return None
-    classes = {
-        name.casefold(): is_archived for name, is_archived in project.classes.values_list("name", "is_archived")
-    }
+    classes = {name.casefold(): is_archived for name, is_archived in project.classes.values_list("name", "is_archived")}
     usable = [name for name, _ in names if classes.get(name.casefold()) is False]
     answered = Annotation.objects.filter(image=OuterRef("image"), annotator=user, retracted_at__isnull=True).exclude(
         outcome=Outcome.UNDO
     )
     open_ones = offered.filter(image__state=ImageState.POOL, class_name__in=usable).filter(~Exists(answered))
-    return Offer(names, [name for name, _ in names if name.casefold() not in classes], open_ones.count() if usable else 0)
+    return Offer(
+        names, [name for name, _ in names if name.casefold() not in classes], open_ones.count() if usable else 0
+    )

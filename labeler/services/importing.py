@@ -1,4 +1,4 @@
-"""Runs an import: decode, recognise duplicates, store, batch by batch, in memory that does not grow with the archive."""
+"""Runs an import: decode, recognise duplicates, store, batch by batch; memory does not grow with the archive."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def import_local(
 def _run(
     job: ImportJob, paths: dict[int, Path] | None = None, parts: Collection[str] = (), report: Report | None = None
 ) -> None:
-    """1. Sweep what a killed run left. 2. Count entries. 3. Import file by file. 4. Make the first queue. 5. Close the job.
+    """1. Sweep what a killed run left. 2. Count entries. 3. Import file by file. 4. Make the first queue. 5. Close.
 
     Whatever happens ends in a state with words; only a lost claim leaves the job to its new owner, and a killed process
     leaves it to the sweep.
@@ -159,9 +159,7 @@ def _import_source(run: Run, file: ImportFile, source: Source) -> None:
     for entries in _batches(source.entries(done)):
         loaded = _load(run, entries)
         done += len(entries)
-        store_batch(
-            job=run.job, file=file, loaded=loaded, entries_done=done, holdout_share=share, beat=run.beat
-        )
+        store_batch(job=run.job, file=file, loaded=loaded, entries_done=done, holdout_share=share, beat=run.beat)
         if run.report:
             run.report(done, run.job.total)
 

@@ -1,6 +1,6 @@
 """Imports and exports as work that one worker at a time owns: claim, beat, finish, resume.
 
-Every write of a worker is conditional on its claim, so that one which was taken for dead and comes back changes nothing.
+Every write of a worker is conditional on its claim: one that was taken for dead and comes back changes nothing.
 """
 
 from __future__ import annotations
@@ -94,9 +94,11 @@ def resume_stalled(*, model: type[JobT], task_name: str) -> int:
     running.filter(attempts__gte=settings.ROUND_ATTEMPTS).update(
         state=JobState.FAILED,
         finished_at=now,
-        error=f"Its worker died {settings.ROUND_ATTEMPTS} times. The worker's log says why; what was done so far is kept.",
+        error=f"Its worker died {settings.ROUND_ATTEMPTS} times; the worker's log says why. What is done is kept.",
     )
-    waiting = Q(state=JobState.QUEUED) & (silent | Q(heartbeat_at__isnull=True, created_at__lt=now - timedelta(seconds=5)))
+    waiting = Q(state=JobState.QUEUED) & (
+        silent | Q(heartbeat_at__isnull=True, created_at__lt=now - timedelta(seconds=5))
+    )
     woken = 0
     for job_id in model.objects.filter(waiting | (Q(state=JobState.RUNNING) & silent)).values_list("pk", flat=True):
         # One wake in a while is enough; a running job keeps its silence, by which it is claimed.

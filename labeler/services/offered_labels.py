@@ -44,9 +44,7 @@ def _next_rows(project: Project, by: User, after: int) -> list[tuple[int, str]]:
         outcome=Outcome.UNDO
     )
     rows = OfferedLabel.objects.filter(image__project=project, image__state=ImageState.POOL, image_id__gt=after)
-    return list(
-        rows.filter(~Exists(answered)).order_by("image_id").values_list("image_id", "class_name")[:BATCH]
-    )
+    return list(rows.filter(~Exists(answered)).order_by("image_id").values_list("image_id", "class_name")[:BATCH])
 
 
 @transaction.atomic

@@ -1,8 +1,8 @@
 """A batch of decoded entries becomes files, then rows.
 
-Files first: one pack of what browsers get, and the pixel files of the chunks that grow. Then all rows in one transaction,
-with the entries counted as done. Killed before it, nothing happened but a file that nobody refers to (swept by its name,
-which carries the job); killed after it, the import goes on at the next entry. So there are neither doubles nor gaps.
+Files first: one pack of what browsers get, and the pixel files of the chunks that grow. Then all rows in one
+transaction, with the entries counted as done. Killed before it, nothing happened but a file that nobody refers to (swept
+by its name, which carries the job); killed after it, the import goes on at the next entry: neither doubles nor gaps.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Loaded:
     result: DecodedImage | Refused | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fresh:
     name: str
     label: str
     image: DecodedImage
-    offset: int
     is_holdout: bool
+    offset: int = 0  # in the pack
 
 
 @dataclass
@@ -101,10 +101,9 @@ def sweep_files(job: ImportJob) -> int:
 
 
 def _sort(batch: Batch, loaded: Sequence[Loaded], holdout_share: float) -> None:
-    """Refused, litter, doubles within the batch; the rest is fresh, with its place in the pack and its side of the holdout."""
+    """Refused, litter, doubles within the batch; the rest is fresh, and drawn into the holdout or not."""
     draws = np.random.default_rng([batch.job.pk, batch.file.pk, batch.entries_done]).random(len(loaded))
     seen: dict[str, str] = {}
-    offset = 0
     for entry, draw in zip(loaded, draws, strict=True):
         if entry.result is None:
             batch.ignored += 1
@@ -114,8 +113,7 @@ def _sort(batch: Batch, loaded: Sequence[Loaded], holdout_share: float) -> None:
             _reject_duplicate(batch, entry.name, seen[entry.result.content_hash])
         else:
             seen[entry.result.content_hash] = entry.name
-            batch.fresh.append(Fresh(entry.name, entry.label, entry.result, offset, bool(draw < holdout_share)))
-            offset += len(entry.result.data)
+            batch.fresh.append(Fresh(entry.name, entry.label, entry.result, bool(draw < holdout_share)))
 
 
 def _names_of_existing(project_id: int, fresh: Sequence[Fresh]) -> dict[str, str]:
@@ -137,8 +135,8 @@ def _write_pack(job: ImportJob, fresh: list[Fresh]) -> tuple[str, int]:
     if not fresh:
         return "", 0
     offset = 0
-    for index, item in enumerate(fresh):
-        fresh[index] = Fresh(item.name, item.label, item.image, offset, item.is_holdout)
+    for item in fresh:
+        item.offset = offset
         offset += len(item.image.data)
     name = storage.new_name(job.project, "packs", "pack", prefix=f"{job.pk}-")
     return name, storage.write_once(name, lambda file: file.writelines(item.image.data for item in fresh))

@@ -107,7 +107,9 @@ def finish_upload(*, job: ImportJob) -> bool:
         return False
     missing = job.files.filter(received__lt=F("size")).first()
     if missing is not None:
-        raise UploadRefused(f"{missing.name} is not complete: {missing.received:,} of {missing.size:,} bytes are there.")
+        raise UploadRefused(
+            f"{missing.name} is not complete: {missing.received:,} of {missing.size:,} bytes are there."
+        )
     if not job.files.exists():
         raise UploadRefused("Choose at least one file.")
     with transaction.atomic():

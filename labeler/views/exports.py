@@ -48,7 +48,9 @@ def exports(request: HttpRequest, slug: str) -> HttpResponse:
         "is_unfinished": is_unfinished,
         "is_worker_missing": is_unfinished and not workers_alive("default"),
     }
-    return render(request, "exports/_jobs.html" if request.headers.get("HX-Request") else "exports/exports.html", context)
+    return render(
+        request, "exports/_jobs.html" if request.headers.get("HX-Request") else "exports/exports.html", context
+    )
 
 
 @require_safe

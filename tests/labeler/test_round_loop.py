@@ -85,3 +85,8 @@ def test_everything_labelled_ends_quietly(pool, annotator, sent) -> None:
     before = Round.objects.count()
     start_due_rounds()
     assert Round.objects.count() == before
+
+
+@pytest.fixture(autouse=True)
+def one_thread(settings) -> None:
+    settings.LEARNER_THREADS = 1

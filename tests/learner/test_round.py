@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -6,21 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learner.config import Recipe, RoundRequest, ignore
+from learner.config import Recipe, RoundConfig, RoundRequest, ignore
 from learner.errors import ArtifactError, ChunkError, LabelError
 from learner.pool import CHUNK_SIZE, Chunk, write_array
 from learner.round import Scorer, acquire, evaluate, fit, read_scores, run_round, score_chunk
 from learner.scores import COLUMNS, score_path
 
 
+def make_two(folder, pixels):
+    """Two chunks, so that positions are not indices: 1,000 images, then 797 from position 4,096 on."""
+    return (
+        Chunk(0, write_array(folder / "pool" / "0.npy", pixels[:1000]), 1000),
+        Chunk(1, write_array(folder / "pool" / "1.npy", pixels[1000:]), 797),
+    )
+
+
 @pytest.fixture
 def chunks(tmp_path, digits):
-    """Two chunks, so that positions are not indices: 1,000 images, then 797 from position 4,096 on."""
-    pixels = digits[0]
-    return (
-        Chunk(0, write_array(tmp_path / "pool" / "0.npy", pixels[:1000]), 1000),
-        Chunk(1, write_array(tmp_path / "pool" / "1.npy", pixels[1000:]), 797),
-    )
+    return make_two(tmp_path, digits[0])
 
 
 @pytest.fixture
@@ -184,12 +188,17 @@ def test_notes_say_which_classes_lack_labels(request_):
     assert notes[1].startswith("1 of 10 classes have a single label")
 
 
-@pytest.fixture
-def scored(request_, chunks):
-    fit(request_, ignore)
-    for chunk in chunks:
-        score_chunk(request_.directory, chunk, ignore)
-    return request_
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, digits):
+    """A round that has been fitted and scored once for all tests below, which only read it."""
+    folder = tmp_path_factory.mktemp("scored")
+    config = RoundConfig(n_classes=10, posterior_samples=7, device="cpu", recipe=Recipe(steps=20))
+    request = RoundRequest(make_two(folder, digits[0]), np.arange(100), digits[1][:100], config, folder / "round")
+    fit(request, ignore)
+    scorer = Scorer(request.directory)
+    for chunk in request.chunks:
+        scorer.score(chunk, ignore)
+    return request
 
 
 def ask(scored, positions, count=5, near=None, **changes):
@@ -243,12 +252,13 @@ def test_neighbours_are_put_off(scored):
     assert second not in got.positions
 
 
-def test_an_eligible_image_without_a_score_is_an_error(scored):
+def test_an_eligible_image_without_a_score_is_an_error(scored, tmp_path):
     with pytest.raises(ArtifactError, match="1 eligible positions are in none"):
         ask(scored, [1500])
-    score_path(scored.directory, 1).unlink()
+    scores = shutil.copytree(scored.directory / "scores", tmp_path / "copy" / "scores")
+    (scores / "000001.npz").unlink()
     with pytest.raises(ArtifactError, match="chunk 1 has not been scored"):
-        ask(scored, [CHUNK_SIZE])
+        ask(replace(scored, directory=scores.parent), [CHUNK_SIZE])
 
 
 def test_evaluate_counts_by_position(scored, holdout):

@@ -1,0 +1,81 @@
+"""Images with known labels for the demo: scikit-learn's digits, a file or folder of one's own, or MNIST where a network is."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+class NoSuchData(Exception):
+    """In words for the person at the command line."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source that `import_local` takes. `rename` maps its labels to the names of classes."""
+
+    name: str
+    path: Path
+    guidelines: str
+    rename: dict[str, str]
+
+
+@contextmanager
+def open_dataset(wanted: str) -> Iterator[Dataset]:
+    """`digits`, `mnist`, or a path to a .zip, an .npz or a folder of class folders. Raises NoSuchData."""
+    if wanted == "digits":
+        with tempfile.TemporaryDirectory() as folder:
+            yield _digits(Path(folder))
+    elif wanted == "mnist":
+        with tempfile.TemporaryDirectory() as folder:
+            yield _mnist(Path(folder))
+    else:
+        path = Path(wanted).expanduser()
+        if not path.exists():
+            raise NoSuchData(f"There is nothing at {path}. Give a .zip, an .npz or a folder of class folders, or `mnist`.")
+        is_digits = path.name.startswith("mnist")
+        name = path.stem.replace("-", " ").replace("_", " ")
+        yield Dataset(
+            name=name.upper() if is_digits else name.capitalize(),
+            path=path,
+            guidelines="Which digit is it?" if is_digits else "",
+            rename=_digit_names() if is_digits else {},
+        )
+
+
+def _digits(folder: Path) -> Dataset:
+    """1,797 handwritten digits of 8 x 8 that come with scikit-learn."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    path = folder / "digits.npz"
+    np.savez(path, x=255 - pixels, y=digits.target.astype(np.uint8))
+    return Dataset("Digits", path, "Which digit is it? Images are 8 by 8 pixels, scaled up.", _digit_names())
+
+
+def _mnist(folder: Path) -> Dataset:
+    """60,000 handwritten digits, downloaded by torchvision."""
+    from learner.vision import torchvision
+
+    try:
+        import importlib
+
+        torchvision()
+        data = importlib.import_module("torchvision.datasets").MNIST(str(folder), train=True, download=True)
+    except (OSError, RuntimeError) as error:
+        raise NoSuchData(f"MNIST could not be downloaded ({error}). With a file at hand: DATA=path/to/mnist.npz") from error
+    path = folder / "mnist.npz"
+    np.savez(path, x_train=data.data.numpy(), y_train=data.targets.numpy().astype(np.uint8))
+    return Dataset("MNIST", path, "Which digit is it?", _digit_names())
+
+
+def _digit_names() -> dict[str, str]:
+    return {str(number): name for number, name in enumerate(DIGITS)}

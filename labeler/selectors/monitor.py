@@ -1,0 +1,227 @@
+"""What the Monitor shows, in a fixed number of statements, none of which reads the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Avg, Count, Max, Q, StdDev, Sum
+from django.utils import timezone
+
+from labeler.intervals import Interval, mean
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    Outcome,
+    Project,
+    Round,
+    RoundChunk,
+    RoundState,
+    User,
+    Worker,
+)
+from labeler.selectors.pool import PoolCounts, pool_counts
+from labeler.services.rounds import why_not_trainable
+from labeler.services.triggers import next_round_words
+
+LEAST_HOLDOUT = 20  # answers; with fewer the accuracy would say nothing
+ACTIVE_SECONDS = 600
+PAUSE_SECONDS = 120  # an answer that took longer had a break in it
+COMMANDS = {
+    "learner": "celery -A labeler worker -Q learner -c 1 -n learner@%h",
+    "default": "celery -A labeler worker -Q default -c 1 -n worker@%h",
+}
+MISSING_WORDS = {
+    "learner": "No learner is alive: rounds wait, answers are kept.",
+    "default": "No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds.",
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    round: Round
+    done: int
+    total: int
+    seconds_left: float | None
+
+    @property
+    def share(self) -> float:
+        return self.done / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class Queue:
+    ready: int
+    leased: int
+    answered: int
+    waiting: int  # images in the pool that are not in the queue
+
+
+@dataclass(frozen=True)
+class Missing:
+    words: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Monitor:
+    progress: Progress | None
+    model: Round | None  # the last one that has been measured
+    newest: Round | None
+    missing_holdout: int
+    answers: int
+    counts: PoolCounts
+    queue: Queue
+    workers: Sequence[Worker]
+    missing: Sequence[Missing]
+    failures: Sequence[Round]
+    next_words: str
+    why_not: str
+    poll_seconds: int  # 0: nothing moves
+
+    @property
+    def percent(self) -> str:
+        return f"{self.progress.share * 100:.0f}" if self.progress else ""
+
+    @property
+    def starts_in(self) -> float:
+        """Seconds that a queued round still waits by intention: debounce and cool-down."""
+        if self.progress is None or self.progress.round.state != RoundState.QUEUED:
+            return 0.0
+        return max(0.0, (self.progress.round.not_before - timezone.now()).total_seconds())
+
+    @property
+    def accuracy_title(self) -> str:
+        if self.model is None:
+            return ""
+        return f"Wilson 95 % interval, {self.model.metrics['n']:,} holdout images, round {self.model.number}"
+
+    @property
+    def missing_words(self) -> str:
+        if self.missing_holdout:
+            return f"not measured yet: {self.missing_holdout} more holdout answer{'s' * (self.missing_holdout != 1)}"
+        return (
+            "not measured yet: the next round measures it"
+            if self.counts.holdout
+            else "not measured: there is no holdout"
+        )
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    person: User
+    answers: int
+    labels: int
+    seconds: Interval | None
+    last_at: datetime | None
+
+
+def monitor_of(project: Project) -> Monitor:
+    rounds = Round.objects.filter(project=project).defer("metrics", "phase_seconds", "classes")
+    newest = rounds.order_by("-number").first()
+    model = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy").first()
+    progress = progress_of(newest) if newest is not None and newest.is_unfinished else None
+    counts, workers, missing = pool_counts(project), _recent_workers(), missing_workers()
+    return Monitor(
+        progress=progress,
+        model=model,
+        newest=newest,
+        missing_holdout=max(0, min(LEAST_HOLDOUT, counts.holdout) - counts.holdout_labelled),
+        answers=counts.labelled + counts.holdout_labelled,
+        counts=counts,
+        queue=queue_of(project, counts),
+        workers=workers,
+        missing=missing,
+        failures=_failures(rounds),
+        next_words="" if progress else next_round_words(project),
+        why_not="" if progress else why_not_trainable(project),
+        poll_seconds=_poll_seconds(project, is_moving=progress is not None or bool(missing)),
+    )
+
+
+def progress_of(round_: Round) -> Progress:
+    done, total = round_.progress_done, round_.progress_total
+    if round_.state == RoundState.SCORING:
+        chunks = RoundChunk.objects.filter(round=round_).aggregate(done=Sum("scored"), total=Sum("count"))
+        done, total = chunks["done"] or 0, chunks["total"] or 0
+    left = None
+    if round_.phase_started_at is not None and 0 < done < total:
+        elapsed = (timezone.now() - round_.phase_started_at).total_seconds()
+        left = elapsed * (total - done) / done
+    return Progress(round_, done, total, left)
+
+
+def queue_of(project: Project, counts: PoolCounts) -> Queue:
+    places = Candidate.objects.filter(round_id=project.queue_round_id)
+    open_, live = Q(state=CandidateState.OPEN), Q(leased_until__gt=timezone.now(), leased_to__isnull=False)
+    in_queue = places.aggregate(
+        ready=Count("id", filter=open_ & ~live),
+        answered=Count("id", filter=Q(state=CandidateState.ANSWERED)),
+        images=Count("image", filter=open_, distinct=True),
+    )
+    leased = Candidate.objects.filter(open_ & live, project=project).count()
+    waiting = counts.eligible + counts.holdout_waiting - in_queue["images"]
+    return Queue(in_queue["ready"], leased, in_queue["answered"], max(0, waiting))
+
+
+def missing_workers() -> list[Missing]:
+    """The kinds of worker of which none has been seen for WORKER_MISSING_SECONDS, with the command that starts one."""
+    alive = {queue for worker in _recent_workers(settings.WORKER_MISSING_SECONDS) for queue in worker.queues.split(",")}
+    return [Missing(MISSING_WORDS[queue], COMMANDS[queue]) for queue in COMMANDS if queue not in alive]
+
+
+def people_rows(project: Project) -> list[PersonRow]:
+    """What each person has answered, and how long an answer takes. Reads all answers: not for polling."""
+    live = Annotation.objects.filter(project=project, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
+    timed = Q(seconds__gt=0, seconds__lte=PAUSE_SECONDS)
+    rows = {
+        row["annotator"]: row
+        for row in live.order_by()
+        .values("annotator")
+        .annotate(
+            answers=Count("id"),
+            labels=Count("id", filter=Q(outcome=Outcome.LABEL)),
+            timed=Count("id", filter=timed),
+            average=Avg("seconds", filter=timed),
+            deviation=StdDev("seconds", filter=timed),
+            last_at=Max("created_at"),
+        )
+    }
+    people = User.objects.in_bulk(list(rows))
+    found = [
+        PersonRow(
+            person=people[pk],
+            answers=row["answers"],
+            labels=row["labels"],
+            seconds=mean(row["average"], row["deviation"], row["timed"]),
+            last_at=row["last_at"],
+        )
+        for pk, row in rows.items()
+    ]
+    return sorted(found, key=lambda row: -row.answers)
+
+
+def _recent_workers(seconds: int = 86_400) -> list[Worker]:
+    return list(Worker.objects.filter(seen_at__gt=timezone.now() - timedelta(seconds=seconds)))
+
+
+def _failures(rounds) -> list[Round]:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    """Rounds that failed since the last one that went well, newest first."""
+    failures: list[Round] = []
+    for round_ in rounds.order_by("-number")[:5]:
+        if round_.state == RoundState.DONE:
+            break
+        if round_.state == RoundState.FAILED:
+            failures.append(round_)
+    return failures
+
+
+def _poll_seconds(project: Project, *, is_moving: bool) -> int:
+    if is_moving:
+        return 1
+    recent = timezone.now() - timedelta(seconds=ACTIVE_SECONDS)
+    newest = Annotation.objects.filter(project=project).order_by("-id").values_list("created_at", flat=True).first()
+    return 5 if newest is not None and newest > recent else 0

@@ -1,0 +1,106 @@
+"""Rounds for their pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import F, FloatField, QuerySet
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast
+
+from labeler import choices
+from labeler.models import Candidate, LabelClass, Project, Reason, Round
+
+MAX_CONFUSION = 40  # classes; a larger matrix is no longer read by anybody
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    name: str
+    colour: str
+    recall: dict[str, Any] | None
+    counts: list[int]
+    total: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    words: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    words: str
+    value: str
+
+
+PHASES = {"fit": "Fitting", "score": "Scoring the pool", "acquire": "Measuring, choosing and publishing"}
+
+
+def list_rounds(project: Project) -> QuerySet[Round]:
+    """Newest first; of the metrics only the accuracy is read."""
+    accuracy = {
+        f"accuracy_{name}": Cast(KT(f"metrics__accuracy__{name}"), FloatField()) for name in ("value", "low", "high")
+    }
+    rounds = Round.objects.filter(project=project).select_related("requested_by")
+    return rounds.defer("metrics", "classes").annotate(**accuracy, accuracy_n=KT("metrics__accuracy__n"))
+
+
+def class_rows(round_: Round) -> list[ClassRow]:
+    """A row a class with its recall and its line of the confusion matrix; empty before the first measurement."""
+    recalls = round_.metrics.get("recall")
+    if not recalls:
+        return []
+    classes = LabelClass.objects.in_bulk(round_.classes)
+    confusion = round_.metrics.get("confusion") or []
+    rows = []
+    for index, pk in enumerate(round_.classes):
+        label_class = classes.get(pk)
+        counts = confusion[index] if index < len(confusion) else []
+        rows.append(
+            ClassRow(
+                name=label_class.name if label_class else "a deleted class",
+                colour=label_class.colour if label_class else "#7f7f7f",
+                recall=recalls[index],
+                counts=counts if len(round_.classes) <= MAX_CONFUSION else [],
+                total=sum(counts),
+            )
+        )
+    return rows
+
+
+def phases_of(round_: Round) -> list[Phase]:
+    return [Phase(words, round_.phase_seconds[key]) for key, words in PHASES.items() if key in round_.phase_seconds]
+
+
+def settings_of(round_: Round) -> list[Setting]:
+    """What the round ran with, in words."""
+    config = round_.config
+    names = {
+        "architecture": ("Network", dict(choices.ARCHITECTURES)),
+        "estimator": ("Posterior", dict(choices.ESTIMATORS)),
+        "acquisition": ("Asks about", dict(choices.ACQUISITIONS)),
+    }
+    rows = [Setting(words, known.get(config.get(key), config.get(key))) for key, (words, known) in names.items()]
+    plain = {
+        "posterior_samples": "Posterior samples",
+        "coldness": "Coldness",
+        "budget": "Images asked for",
+        "overlap": "Answers an image",
+        "random_share": "Share at random",
+        "holdout_questions": "Share of holdout",
+    }
+    rows += [Setting(words, f"{config[key]:g}") for key, words in plain.items() if key in config]
+    return [*rows, Setting("Seed", str(round_.seed))]
+
+
+def queue_reasons(round_: Round) -> dict[str, int]:
+    """How many images of its queue stand there for which reason, in words."""
+    rows = Candidate.objects.filter(round=round_, slot=0).order_by().values_list("reason", F("rank"))
+    counts: dict[str, int] = {}
+    for reason, _ in rows:
+        words = str(Reason(reason).label)
+        counts[words] = counts.get(words, 0) + 1
+    return counts

@@ -1,0 +1,97 @@
+"""Rounds: the list, one of them, and the buttons. Managers only."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from labeler.access import manager_access
+from labeler.models import Round, Trigger
+from labeler.selectors.monitor import progress_of
+from labeler.selectors.rounds import class_rows, list_rounds, phases_of, queue_reasons, settings_of
+from labeler.services.rounds import RoundRefused, cancel_round, request_round, retry_round
+
+RUNNING_WORDS = "A round is running already. Its answers will be in the next one."
+
+
+@never_cache
+@require_safe
+@login_required
+def rounds(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    page = Paginator(list_rounds(access.project), 50).get_page(request.GET.get("page"))
+    return render(request, "rounds/rounds.html", {"access": access, "tab": "rounds", "page": page})
+
+
+@never_cache
+@require_safe
+@login_required
+def round_page(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    round_ = get_object_or_404(Round.objects.select_related("requested_by"), project=access.project, number=number)
+    context = {
+        "access": access,
+        "tab": "rounds",
+        "round": round_,
+        "progress": progress_of(round_) if round_.is_unfinished else None,
+        "phases": phases_of(round_),
+        "settings": settings_of(round_),
+        "classes": class_rows(round_),
+        "reasons": queue_reasons(round_),
+    }
+    return render(request, "rounds/round.html", context)
+
+
+@require_POST
+@login_required
+def round_start(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    reason = f"{access.user.get_username()} pressed the button"
+    try:
+        round_ = request_round(project=access.project, trigger=Trigger.BUTTON, reason=reason, requested_by=access.user)
+    except RoundRefused as refused:
+        messages.error(request, str(refused))
+    else:
+        if round_ is None:
+            messages.info(request, RUNNING_WORDS)
+    return redirect("monitor", slug)
+
+
+@require_POST
+@login_required
+def round_cancel(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    round_ = get_object_or_404(Round, project=access.project, number=number)
+    if cancel_round(round_=round_, by=access.user):
+        messages.success(request, f"Round {number} is cancelled. The queue and the last model stay as they were.")
+    else:
+        messages.info(request, f"Round {number} was over already.")
+    return redirect("monitor", slug)
+
+
+@require_POST
+@login_required
+def round_retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    round_ = get_object_or_404(Round, project=access.project, number=number)
+    try:
+        if retry_round(round_=round_, by=access.user) is None:
+            messages.info(request, RUNNING_WORDS)
+    except RoundRefused as refused:
+        messages.error(request, str(refused))
+    return redirect("monitor", slug)
+
+
+urlpatterns = [
+    path("p/<slug:slug>/rounds/", rounds, name="rounds"),
+    path("p/<slug:slug>/rounds/start/", round_start, name="round-start"),
+    path("p/<slug:slug>/rounds/<int:number>/", round_page, name="round"),
+    path("p/<slug:slug>/rounds/<int:number>/cancel/", round_cancel, name="round-cancel"),
+    path("p/<slug:slug>/rounds/<int:number>/retry/", round_retry, name="round-retry"),
+]

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from labeler.models import Round, RoundState, Trigger, Worker
+from labeler.services.rounds import start_cold_round
+from tests.labeler.rounds import answer, tune
+
+INTERVAL = {"value": 0.9, "low": 0.8, "high": 0.96, "n": 50, "method": "wilson"}
+METRICS = {
+    "n": 50,
+    **dict.fromkeys(("accuracy", "nll", "brier", "ece"), INTERVAL),
+    "recall": [INTERVAL, None, INTERVAL],
+    "confusion": [[9, 1, 0], [0, 0, 0], [2, 0, 38]],
+    "fit": {"loss": 0.1, "steps": 400, "notes": ["1 of 3 classes has a single label"]},
+}
+
+
+@pytest.fixture
+def at(project) -> str:
+    return f"/p/{project.slug}/"
+
+
+@pytest.fixture
+def measured(project, make_images) -> Round:
+    make_images(project, 60)
+    make_images(project, 30, is_holdout=True, state="labelled", label=project.classes.first())
+    tune(project)
+    start_cold_round(project=project)
+    return Round.objects.create(
+        project=project,
+        number=2,
+        trigger=Trigger.ANSWERS,
+        reason="10 new answers",
+        state=RoundState.DONE,
+        seed=1,
+        metrics=METRICS,
+        answers_spent=40,
+        training_count=30,
+        classes=list(project.classes.values_list("pk", flat=True)),
+        phase_seconds={"fit": 3.2, "score": 65.0, "acquire": 0.2},
+        config={"architecture": "cnn", "budget": 100},
+        training_digest="a" * 64,
+    )
+
+
+def alive(*queues: str) -> None:
+    for queue in queues:
+        Worker.objects.create(name=f"{queue}@here", queues=queue, doing="fitting <b>round</b> 7")
+
+
+def test_an_empty_project_says_what_to_do(at, manager, client_of) -> None:
+    text = client_of(manager).get(at).content.decode()
+    assert "There are no images yet" in text
+    assert "No learner is alive" in text
+    assert "celery -A labeler worker -Q learner -c 1 -n learner@%h" in text
+
+
+def test_it_says_how_good_the_model_is_and_how_sure_we_are(at, manager, client_of, measured) -> None:
+    alive("learner", "default")
+    text = client_of(manager).get(at).content.decode()
+    assert '90.0 %<span class="number-interval"> + 6.0 − 10.0</span>' in text
+    assert "Wilson 95 % interval, 50 holdout images, round 2" in text
+    assert "Next round after 6 more answers." in text
+    assert '<circle class="curve-mark"' in text
+    assert "fitting &lt;b&gt;round&lt;/b&gt; 7" in text
+    assert "No learner is alive" not in text
+    assert "hx-trigger" not in text
+
+
+def test_without_enough_holdout_answers_there_is_no_number(at, manager, client_of, project, make_images) -> None:
+    make_images(project, 30, is_holdout=True)
+    assert "not measured yet: 20 more holdout answers" in client_of(manager).get(at).content.decode()
+
+
+def test_a_round_that_fails_says_so_and_can_be_tried_again(at, manager, client_of, measured) -> None:
+    failed = Round.objects.create(
+        project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FAILED,
+        error="The fit diverged at step 3.", finished_at=timezone.now(),
+    )  # fmt: skip
+    text = client_of(manager).get(at).content.decode()
+    assert "The fit diverged at step 3." in text
+    assert f"/p/signs/rounds/{failed.number}/retry/" in text
+
+
+def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, client_of, measured) -> None:
+    alive("learner", "default")
+    running = Round.objects.create(
+        project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
+        progress_done=100, progress_total=400, phase_started_at=timezone.now() - timedelta(seconds=10),
+    )  # fmt: skip
+    client = client_of(manager)
+    text = client.get(at + "state/?seen=2").content.decode()
+    assert 'hx-trigger="every 1s"' in text
+    assert "is fitting (25 %, 30 s left)" in text
+    assert 'id="curve"' not in text
+    running.delete()
+    text = client.get(at + "state/?seen=0").content.decode()
+    assert "hx-trigger" not in text
+    assert 'hx-swap-oob="true"' in text
+
+
+def test_it_looks_now_and_then_while_people_answer(at, manager, annotator, client_of, project, make_images) -> None:
+    make_images(project, 30)
+    tune(project)
+    start_cold_round(project=project)
+    alive("learner", "default")
+    answer(project, annotator, 2)
+    assert 'hx-trigger="every 5s"' in client_of(manager).get(at).content.decode()
+
+
+def test_the_number_of_statements_is_fixed(
+    page, manager, client_of, measured, make_images, django_assert_max_num_queries
+) -> None:
+    client = client_of(manager)
+    client.get(at)
+    make_images(measured.project, 500)
+    with django_assert_max_num_queries(24):
+        client.get(at + "state/?seen=2")
+
+
+def test_an_annotator_is_sent_to_label(at, annotator, client_of) -> None:
+    response = client_of(annotator).get(at)
+    assert (response.status_code, response.url) == (302, "/p/signs/label/")
+
+
+@pytest.mark.parametrize("path", ["state/", "rounds/", "rounds/2/"])
+def test_only_managers_see_the_rest(path, at, annotator, stranger, client_of, measured) -> None:
+    assert client_of(annotator).get(at + path).status_code == 403
+    assert client_of(stranger).get(at + path).status_code == 404
+
+
+def test_a_stranger_finds_nothing(at, stranger, client_of) -> None:
+    assert client_of(stranger).get(at).status_code == 404
+
+
+def test_a_round_has_a_page(at, manager, client_of, measured) -> None:
+    text = client_of(manager).get(at + "rounds/2/").content.decode()
+    for words in ("10 new answers", "1.1 min", "65 s", "owl", "Small convolutional network", "a" * 64, "single label"):
+        if words != "1.1 min" and words != "65 s":
+            assert words in text
+    assert "not measured yet: no holdout image of it has an answer" in text
+    assert text.count("confusion-wrong") == 2
+
+
+def test_the_list_has_few_statements(at, manager, client_of, measured, django_assert_max_num_queries) -> None:
+    with django_assert_max_num_queries(8):
+        text = client_of(manager).get(at + "rounds/").content.decode()
+    assert "before the first model" in text
+
+
+def test_a_round_that_is_not_there(at, manager, client_of) -> None:
+    assert client_of(manager).get(at + "rounds/99/").status_code == 404
+
+
+class TestButtons:
+    @pytest.fixture(autouse=True)
+    def labels(self, measured) -> None:
+        first, second, _ = measured.project.classes.all()
+        images = list(measured.project.images.filter(is_holdout=False)[:2])
+        for image, label in zip(images, (first, second), strict=True):
+            image.state, image.label = "labelled", label
+            image.save()
+
+    def test_start(self, at, manager, client_of, django_capture_on_commit_callbacks, sent) -> None:
+        with django_capture_on_commit_callbacks(execute=True):
+            response = client_of(manager).post(at + "rounds/start/")
+        assert response.status_code == 302
+        round_ = Round.objects.get(number=3)
+        assert (round_.state, round_.trigger, round_.requested_by) == (RoundState.QUEUED, Trigger.BUTTON, manager)
+        assert sent == [("learner.run_round", round_.pk)]
+
+    def test_pressed_twice_it_is_one_round(self, at, manager, client_of) -> None:
+        client = client_of(manager)
+        client.post(at + "rounds/start/")
+        text = client.post(at + "rounds/start/", follow=True).content.decode()
+        assert "A round is running already" in text
+        assert Round.objects.filter(trigger=Trigger.BUTTON).count() == 1
+
+    def test_it_says_what_is_missing(self, at, manager, client_of, project) -> None:
+        project.images.filter(is_holdout=False).update(state="pool", label=None)
+        text = client_of(manager).post(at + "rounds/start/", follow=True).content.decode()
+        assert "A model needs labels of two classes" in text
+        assert not Round.objects.filter(trigger=Trigger.BUTTON).exists()
+
+    def test_cancel_and_retry(self, at, manager, client_of) -> None:
+        client = client_of(manager)
+        client.post(at + "rounds/start/")
+        client.post(at + "rounds/3/cancel/")
+        assert Round.objects.get(number=3).state == RoundState.CANCELLED
+        assert "was over already" in client.post(at + "rounds/3/cancel/", follow=True).content.decode()
+        client.post(at + "rounds/3/retry/")
+        assert Round.objects.get(number=4).reason == "mia tried round 3 again"
+        assert "nothing to try again" in client.post(at + "rounds/2/retry/", follow=True).content.decode()
+
+    @pytest.mark.parametrize("path", ["rounds/start/", "rounds/2/cancel/", "rounds/2/retry/"])
+    def test_only_managers_and_only_by_post(self, path, at, manager, annotator, stranger, client_of) -> None:
+        assert client_of(manager).get(at + path).status_code == 405
+        assert client_of(annotator).post(at + path).status_code == 403
+        assert client_of(stranger).post(at + path).status_code == 404
+        assert Round.objects.count() == 2
