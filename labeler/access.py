@@ -22,17 +22,17 @@ class Access:
 
 
 def member_access(request: HttpRequest, slug: str) -> Access:
-    """The project for its members (and site admins, as managers). The learning config comes along."""
+    """The project for its members (and site admins, as managers). Learning config and queue come along."""
     user = request.user
     if not isinstance(user, User):
         raise PermissionDenied  # views are behind login_required; this is the second lock
     membership = (
-        Membership.objects.filter(user=user, project__slug=slug).select_related("project", "project__learning").first()
+        Membership.objects.filter(user=user, project__slug=slug).select_related("project__learning", "project__queue_round").first()
     )
     if membership is not None:
         return Access(user, membership.project, membership.role)
     if user.is_superuser:
-        project = Project.objects.filter(slug=slug).select_related("learning").first()
+        project = Project.objects.filter(slug=slug).select_related("learning", "queue_round").first()
         if project is not None:
             return Access(user, project, Role.MANAGER)
     raise Http404("No such project")

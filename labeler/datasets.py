@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ class Dataset:
     path: Path
     guidelines: str
     rename: dict[str, str]
+    parts: tuple[str, ...] = ()  # of an .npz; none: all
 
 
 @contextmanager
@@ -39,7 +42,9 @@ def open_dataset(wanted: str) -> Iterator[Dataset]:
     else:
         path = Path(wanted).expanduser()
         if not path.exists():
-            raise NoSuchData(f"There is nothing at {path}. Give a .zip, an .npz or a folder of class folders, or `mnist`.")
+            raise NoSuchData(
+                f"There is nothing at {path}. Give a .zip, an .npz or a folder of class folders, or `mnist`."
+            )
         is_digits = path.name.startswith("mnist")
         name = path.stem.replace("-", " ").replace("_", " ")
         yield Dataset(
@@ -47,7 +52,17 @@ def open_dataset(wanted: str) -> Iterator[Dataset]:
             path=path,
             guidelines="Which digit is it?" if is_digits else "",
             rename=_digit_names() if is_digits else {},
+            parts=_parts(path),
         )
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    """Where an .npz comes split, what it holds back for tests stays out."""
+    if path.suffix != ".npz":
+        return ()
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+    return ("train",) if {"x_train.npy", "x_test.npy"} <= names else ()
 
 
 def _digits(folder: Path) -> Dataset:
@@ -66,12 +81,12 @@ def _mnist(folder: Path) -> Dataset:
     from learner.vision import torchvision
 
     try:
-        import importlib
-
         torchvision()
         data = importlib.import_module("torchvision.datasets").MNIST(str(folder), train=True, download=True)
     except (OSError, RuntimeError) as error:
-        raise NoSuchData(f"MNIST could not be downloaded ({error}). With a file at hand: DATA=path/to/mnist.npz") from error
+        raise NoSuchData(
+            f"MNIST could not be downloaded ({error}). With a file at hand: DATA=path/to/mnist.npz"
+        ) from error
     path = folder / "mnist.npz"
     np.savez(path, x_train=data.data.numpy(), y_train=data.targets.numpy().astype(np.uint8))
     return Dataset("MNIST", path, "Which digit is it?", _digit_names())

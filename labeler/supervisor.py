@@ -33,7 +33,7 @@ from typing import IO
 
 STEADY_SECONDS = 10.0  # a process that lived this long is started again at once
 LONGEST_PAUSE = 10.0
-STOP_SIGNALS = ((0.0, signal.SIGTERM), (3.0, signal.SIGQUIT), (6.0, signal.SIGKILL))  # celery drops its task at SIGQUIT
+STOP_SIGNALS = ((0.0, signal.SIGTERM), (2.0, signal.SIGQUIT), (5.0, signal.SIGKILL))  # celery drops its task at SIGQUIT
 LOG_BYTES = 5 * 1024**2
 IMPORTANT = re.compile(r"\b(ERROR|CRITICAL)\b")
 
@@ -104,7 +104,9 @@ class Supervisor:
         self.is_stopping = False
         self.selector = selectors.DefaultSelector()
         logs.mkdir(parents=True, exist_ok=True)
-        self.logs = {name: RotatingFileHandler(logs / f"{name}.log", maxBytes=LOG_BYTES, backupCount=3) for name in commands}
+        self.logs = {
+            name: RotatingFileHandler(logs / f"{name}.log", maxBytes=LOG_BYTES, backupCount=3) for name in commands
+        }
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
         """Blocks. `tick` is called about five times a second."""
@@ -118,6 +120,7 @@ class Supervisor:
                 if not self.is_stopping:
                     tick()
         finally:
+            self.say("Stopping …")
             self._end_all()
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -24,6 +24,11 @@ from django.utils import timezone
 logger = logging.getLogger(__name__)
 _name = ""  # of the worker that this process belongs to; set before the children are forked
 
+# No child is forked while the heartbeat has the database open. A child inherits SQLite's table of the locks that its
+# process holds: with the write lock in it, every write of that child would find the database locked, for ever.
+_no_fork = threading.Lock()
+os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
+
 
 def this_worker() -> str:
     return _name or f"{socket.gethostname()}:{os.getpid()}"
@@ -66,14 +71,15 @@ class Heartbeat(threading.Thread):
                 self.guarded(self.sweep)
             self.stopped.wait(settings.HEARTBEAT_SECONDS)
         self.guarded(self.leave)
-        connection.close()
 
     def guarded(self, action: Any) -> None:
-        try:
-            action()
-        except DatabaseProblem as error:
-            logger.warning("The heartbeat could not %s: %s", action.__name__, error)
-            connection.close()
+        with _no_fork:
+            try:
+                action()
+            except DatabaseProblem as error:
+                logger.warning("The heartbeat could not %s: %s", action.__name__, error)
+            finally:
+                connection.close()
 
     def beat(self) -> None:
         from labeler.models import Worker

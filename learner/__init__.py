@@ -21,7 +21,7 @@ D features. Importing the package, or its numpy modules (`config`, `pool`, `scor
 
 import os
 
-# Before torch loads its OpenMP: threads that wait give up their core. On a machine that also serves pages, spinning ones
-# make a fit five times slower (docs/log.md).
+# Before torch loads its OpenMP: threads that wait give up their core. On a machine that also serves pages, spinning
+# ones make a fit five times slower (docs/log.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")

@@ -23,7 +23,9 @@ def main(arguments: list[str]) -> int:
     results = {"SQLite": pytest(["-n", WORKERS, *arguments], {})}
     try:
         with postgres() as database:
-            results["PostgreSQL"] = pytest(["-n", WORKERS, "-m", "not e2e", "tests/labeler", *arguments], {"DATABASE_URL": database.url})
+            results["PostgreSQL"] = pytest(
+                ["-n", WORKERS, "-m", "not e2e", "tests/labeler", *arguments], {"DATABASE_URL": database.url}
+            )
     except ServerMissing as error:
         print(error)
     for name, code in results.items():

@@ -22,6 +22,7 @@ from labeler.models import (
     Project,
     User,
 )
+from labeler.models.rounds import UNFINISHED
 
 RECENT = 8
 PACE_OF = 50  # the last answers, for the seconds an answer
@@ -122,7 +123,7 @@ def why_empty(project: Project, annotator: User) -> Empty:
         return Empty("no_images", "There are no images yet. A manager can import some.", 10)
     if not LabelClass.objects.filter(project=project, is_archived=False).exists():
         return Empty("no_classes", "There are no classes yet. A manager can add them in the settings.", 10)
-    unfinished = project.rounds.filter(finished_at__isnull=True).order_by("-number").first()
+    unfinished = project.rounds.filter(state__in=UNFINISHED).order_by("-number").first()
     if unfinished is not None:
         return Empty(
             "waiting_for_round",

@@ -86,7 +86,9 @@ def _take_place(answer: Annotation) -> bool:
 
 def _place_after(outcome: str) -> dict[str, Any]:
     """A skipped place goes back to the queue, for other people."""
-    return {"state": CandidateState.OPEN if outcome == Outcome.SKIP else CandidateState.ANSWERED, **FREE}
+    if outcome == Outcome.SKIP:
+        return {"state": CandidateState.OPEN, **FREE}
+    return {"state": CandidateState.ANSWERED, "leased_to": None, "leased_until": None}  # leased_at stays, for an undo
 
 
 def _settle_at_once(answer: Annotation) -> bool:
@@ -210,7 +212,6 @@ def _lease_again(candidate: Candidate, annotator: User) -> None:
     Candidate.objects.filter(pk=candidate.pk).filter(leased_to__isnull=True).update(
         state=CandidateState.OPEN,
         leased_to=annotator,
-        leased_at=now,
         leased_until=now + timedelta(seconds=settings.LEASE_SECONDS),
     )
 

@@ -56,7 +56,7 @@ def find_project(*, name: str) -> Project:
 
 def fill_project(*, project: Project, dataset: Dataset, report: Callable[[int, int], None]) -> ImportJob:
     """Images, known labels, classes and the first queue. Images that an interrupted call brought in are recognised."""
-    job = import_local(project=project, path=dataset.path, by=project.created_by, report=report)
+    job = import_local(project=project, path=dataset.path, by=project.created_by, report=report, parts=dataset.parts)
     if job.state != JobState.DONE or not project.images.exists():
         raise ImportFailed(job.error or "no image was found in it")
     with transaction.atomic():
@@ -74,7 +74,9 @@ def _make_classes(project: Project) -> None:
     """As the known labels are named; the labels themselves stay hidden. A digit gets its own key."""
     offered = OfferedLabel.objects.filter(image__project=project)
     names = set(offered.values_list("class_name", flat=True).distinct())
-    keys = {name: str(number) for number, name in enumerate(DIGITS)} | {str(number): str(number) for number in range(10)}
+    keys = {name: str(number) for number, name in enumerate(DIGITS)} | {
+        str(number): str(number) for number in range(10)
+    }
     rows = add_classes(project=project, names=sorted(names, key=lambda name: (keys.get(name, "x"), name)))
     if rows and names <= keys.keys() and len({keys[name] for name in names}) == len(names):
         LabelClass.objects.filter(pk__in=[row.pk for row in rows]).update(shortcut="")

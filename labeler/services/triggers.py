@@ -192,7 +192,8 @@ def next_scheduled(learning: LearningConfig) -> datetime | None:
         return None
     now = timezone.now()
     left: timedelta = schedule.schedule.remaining_estimate(schedule.last_run_at or now)
-    return now + max(left, timedelta(0))
+    half_a_minute = timedelta(seconds=30)  # schedules are in minutes, the estimate loses fractions of a second
+    return (now + max(left, timedelta(0)) + half_a_minute).replace(second=0, microsecond=0)
 
 
 def _clock(at: datetime) -> str:

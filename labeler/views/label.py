@@ -178,6 +178,8 @@ def label_leases(request: HttpRequest, access: Access) -> JsonResponse:
         body = read_body(request)
     else:
         body = {name: [int(value) for value in request.POST.getlist(name) if value.isdecimal()] for name in request.POST}
+    if not {"release", "renew"} & set(body):
+        raise BadRequest("", "Say which leases to renew or to release.")
     if "release" in body:
         release_leases(project=access.project, annotator=access.user, candidate_ids=_ids(body, "release"))
         return JsonResponse({"held": []})

@@ -12,7 +12,7 @@ from labeler.models import Candidate, CandidateState, Image, LabelClass, Project
 from labeler.services.annotate import record_answer
 from labeler.services.lease import lease_next
 
-SIDE = 12
+SIDE = 12  # pixels of a side; a multiple of 3
 
 
 def truth(position: int) -> int:
@@ -25,8 +25,8 @@ def paint(project: Project) -> None:
     for chunk in project.chunks.all():
         pixels = rng.integers(0, 60, (chunk.count, 1, SIDE, SIDE), dtype=np.uint8)
         for index in range(chunk.count):
-            top = 4 * truth(chunk.number * 4096 + index)
-            pixels[index, :, top : top + 4] += 150
+            top = SIDE // 3 * truth(chunk.number * 4096 + index)
+            pixels[index, :, top : top + SIDE // 3] += 150
         buffer = io.BytesIO()
         np.save(buffer, pixels, allow_pickle=False)
         chunk.pixels = storage.new_name(project, "chunks", "npy")

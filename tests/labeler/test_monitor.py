@@ -113,7 +113,7 @@ def test_it_looks_now_and_then_while_people_answer(at, manager, annotator, clien
 
 
 def test_the_number_of_statements_is_fixed(
-    page, manager, client_of, measured, make_images, django_assert_max_num_queries
+    at, manager, client_of, measured, make_images, django_assert_max_num_queries
 ) -> None:
     client = client_of(manager)
     client.get(at)

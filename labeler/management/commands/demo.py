@@ -19,7 +19,9 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--data", default="digits", help="digits, mnist, or a .zip, .npz or folder of class folders")
+        parser.add_argument(
+            "--data", default="digits", help="digits, mnist, or a .zip, .npz or folder of class folders"
+        )
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
         parser.add_argument("--port", type=int, help="default: 8000 if it is free, else a free one")
         parser.add_argument("--prepare-only", action="store_true", help="make project and people, start nothing")

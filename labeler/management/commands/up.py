@@ -27,7 +27,9 @@ class Command(BaseCommand):
         self._say("PlusMinus has stopped.")
 
     def _announce(self, address: str) -> None:
-        self._say(f"\nPlusMinus is at {address}\nCtrl+C stops it. Logs: {embedded.shown(settings.DATA_DIR / 'logs')}/\n")
+        self._say(
+            f"\nPlusMinus is at {address}\nCtrl+C stops it. Logs: {embedded.shown(settings.DATA_DIR / 'logs')}/\n"
+        )
         if not User.objects.exists():
             self._say("Nobody can sign in yet. Make the first person: .venv/bin/python manage.py createsuperuser\n")
 

@@ -1,0 +1,253 @@
+"""The Label page: what its script calls, and the same as a plain form."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from labeler.models import Annotation, Candidate, Image, ImageState, Outcome
+from tests.labeler.queues import fill_queue
+
+
+@pytest.fixture
+def queue(project, make_images) -> list[Image]:
+    images = make_images(project, 40)
+    fill_queue(project, images)
+    return images
+
+
+def call(client: Client, what: str, body: object) -> tuple[int, dict]:
+    reply = client.post(f"/p/signs/label/{what}/", json.dumps(body), content_type="application/json")
+    return reply.status_code, reply.json()
+
+
+def answer_to(item: dict, label: int | None = None, **changes: object) -> dict:
+    outcome = "skip" if label is None else "label"
+    return {
+        "key": str(uuid.uuid4()), "image": item["image"], "candidate": item["candidate"], "outcome": outcome,
+        "label_class": label, "seconds": 1.5, "answered_at": "2026-01-01T00:00:00Z", "want": 3, "holding": [], **changes,
+    }  # fmt: skip
+
+
+def test_next_gives_items_in_rank_order_with_their_reason(client_of, annotator, project, queue) -> None:
+    status, body = call(client_of(annotator), "next", {"want": 3})
+    assert status == 200
+    assert [item["image"] for item in body["items"]] == [image.pk for image in queue[:3]]
+    assert body["items"][0]["reason"] == "cold_start"
+    assert body["progress"] == {"labelled": 0, "total": 40, "mine_today": 0, "seconds": None}
+    assert body["empty"] is None
+
+
+def test_next_leaves_out_what_the_page_holds(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    first = call(client, "next", {"want": 3})[1]["items"]
+    again = call(client, "next", {"want": 3, "holding": [first[0]["candidate"]]})[1]["items"]
+    assert [item["candidate"] for item in again] == [item["candidate"] for item in first[1:]]
+
+
+def test_an_answer_is_saved_and_brings_what_there_is_room_for(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    items = call(client, "next", {"want": 3})[1]["items"]
+    holding = [item["candidate"] for item in items[1:]]
+    body = answer_to(items[0], project.classes.first().pk, holding=holding)
+    status, reply = call(client, "answer", body)
+    assert (status, reply["saved"]) == (200, body["key"])
+    assert [item["image"] for item in reply["items"]] == [queue[3].pk]
+    row = Annotation.objects.get()
+    assert (row.label_class.name, row.seconds, row.annotator) == ("cat", 1.5, annotator)
+
+
+def test_a_repeated_answer_is_harmless(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    item = call(client, "next", {"want": 1})[1]["items"][0]
+    body = answer_to(item, project.classes.first().pk)
+    assert call(client, "answer", body)[0] == call(client, "answer", body)[0] == 200
+    assert Annotation.objects.count() == 1
+
+
+def test_answer_and_next_lease_take_eight_statements(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    items = call(client, "next", {"want": 3})[1]["items"]
+    body = answer_to(items[0], project.classes.first().pk, holding=[item["candidate"] for item in items[1:]])
+    with CaptureQueriesContext(connection) as captured:
+        status, reply = call(client, "answer", body)
+    assert status == 200
+    assert len(reply["items"]) == 1
+    work = [q["sql"] for q in captured if not q["sql"].startswith(("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT"))]
+    assert len(work) <= 8, "\n".join(work)
+
+
+def test_undo_brings_the_image_back(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    item = call(client, "next", {"want": 1})[1]["items"][0]
+    body = answer_to(item, project.classes.first().pk)
+    call(client, "answer", body)
+    status, reply = call(client, "undo", {"key": str(uuid.uuid4()), "target": body["key"]})
+    assert (status, reply["undone"]) == (200, body["key"])
+    assert Image.objects.get(pk=item["image"]).state == ImageState.POOL
+    assert call(client, "next", {"want": 1})[1]["items"][0]["image"] == item["image"]
+
+
+def test_a_correction_names_what_it_corrects(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    item = call(client, "next", {"want": 1})[1]["items"][0]
+    cat, dog, _ = project.classes.all()
+    body = answer_to(item, cat.pk)
+    call(client, "answer", body)
+    status, _ = call(client, "answer", answer_to(item, dog.pk, corrects=body["key"]))
+    assert status == 200
+    assert Image.objects.get(pk=item["image"]).label == dog
+
+
+def test_leases_are_renewed_and_given_back(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    ids = [item["candidate"] for item in call(client, "next", {"want": 2})[1]["items"]]
+    assert call(client, "leases", {"renew": ids})[1] == {"held": ids}
+    reply = client.post("/p/signs/label/leases/", {"release": ids})  # as sendBeacon does
+    assert reply.status_code == 200
+    assert not Candidate.objects.filter(leased_to__isnull=False).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"key": "no uuid"}, "key"),
+        ({"image": "7; drop table"}, "image"),
+        ({"image": None}, "image"),
+        ({"label_class": 10**9}, "label_class"),
+        ({"outcome": "undo", "label_class": None}, "outcome"),
+        ({"candidate": -1}, "candidate"),
+        ({"candidate": 10**30}, "candidate"),
+        ({"holding": "all"}, "holding"),
+    ],
+)
+def test_nonsense_is_refused_beside_its_field(client_of, annotator, project, queue, change, field) -> None:
+    client = client_of(annotator)
+    item = call(client, "next", {"want": 1})[1]["items"][0]
+    status, reply = call(client, "answer", {**answer_to(item, project.classes.first().pk), **change})
+    assert (status, reply["field"]) == (400, field)
+    assert reply["error"]
+
+
+@pytest.mark.parametrize("body", ["", "nonsense", "[]", '"text"', "{" * 70_000])
+def test_what_is_no_json_object_is_refused(client_of, annotator, project, queue, body) -> None:
+    for what in ("next", "answer", "undo", "leases"):
+        reply = client_of(annotator).post(f"/p/signs/label/{what}/", body, content_type="application/json")
+        assert reply.status_code == 400
+
+
+@pytest.mark.parametrize("seconds", [-1, 1e9, "fast", None, float("inf"), True])
+def test_a_clock_that_went_wrong_costs_no_answer(client_of, annotator, project, queue, seconds) -> None:
+    client = client_of(annotator)
+    item = call(client, "next", {"want": 1})[1]["items"][0]
+    status, _ = call(client, "answer", answer_to(item, project.classes.first().pk, seconds=seconds, answered_at="1601-01-01"))
+    assert status == 200
+    assert Annotation.objects.get().seconds in {None, 3600.0}
+
+
+@pytest.mark.parametrize("what", ["next", "answer", "undo", "leases"])
+def test_who_may_call(client_of, stranger, project, queue, what) -> None:
+    assert call(Client(), what, {})[0] == 401
+    assert client_of(stranger).post(f"/p/signs/label/{what}/", "{}", content_type="application/json").status_code == 404
+    assert client_of(stranger).get(f"/p/signs/label/{what}/").status_code == 405
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(stranger)
+    assert strict.post(f"/p/signs/label/{what}/", "{}", content_type="application/json").status_code == 403
+
+
+def test_an_image_of_another_project_is_not_answered(client_of, annotator, project, queue, make_images, manager) -> None:
+    from labeler.models import LearningConfig, Project
+
+    other = Project.objects.create(name="Other", slug="other")
+    LearningConfig.objects.create(project=other)
+    foreign = make_images(other, 1)[0]
+    body = answer_to({"image": foreign.pk, "candidate": None}, project.classes.first().pk)
+    status, reply = call(client_of(annotator), "answer", body)
+    assert (status, reply["field"]) == (400, "image")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "why"),
+    [
+        (lambda _project: None, "all_answered"),
+        (lambda project: project.chunks.all().delete(), "no_images"),
+        (lambda project: project.classes.update(is_archived=True), "no_classes"),
+    ],
+)
+def test_nothing_to_answer_says_why(client_of, annotator, project, make_images, prepare, why) -> None:
+    make_images(project, 2, state=ImageState.BAD)
+    prepare(project)
+    body = call(client_of(annotator), "next", {"want": 3})[1]
+    assert (body["items"], body["empty"]["why"]) == ([], why)
+
+
+def test_others_hold_the_rest(client_of, annotator, manager, project, make_images) -> None:
+    fill_queue(project, make_images(project, 1))
+    call(client_of(manager), "next", {"want": 1})
+    assert call(client_of(annotator), "next", {"want": 1})[1]["empty"]["why"] == "others_hold"
+
+
+# --- Without JavaScript ---------------------------------------------------------------------------------------------
+
+
+def hidden(page: str, name: str) -> str:
+    import re
+
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found, name
+    return found.group(1)
+
+
+def test_the_page_is_a_plain_form_too(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    page = client.get("/p/signs/label/").content.decode()
+    form = {name: hidden(page, name) for name in ("key", "image", "candidate")}
+    reply = client.post("/p/signs/label/", {**form, "label_class": project.classes.get(name="dog").pk})
+    assert reply.status_code == 302
+    assert Image.objects.get(pk=queue[0].pk).label.name == "dog"
+    page = client.get("/p/signs/label/").content.decode()
+    assert hidden(page, "image") == str(queue[1].pk)
+    client.post("/p/signs/label/", {"undo": hidden_undo(page), "undo_key": hidden(page, "undo_key")})
+    assert Image.objects.get(pk=queue[0].pk).state == ImageState.POOL
+
+
+def hidden_undo(page: str) -> str:
+    import re
+
+    return re.search(r'name="undo" value="([^"]+)"', page).group(1)  # type: ignore[union-attr]
+
+
+def test_a_form_answers_without_a_class(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    page = client.get("/p/signs/label/").content.decode()
+    form = {name: hidden(page, name) for name in ("key", "image", "candidate")}
+    client.post("/p/signs/label/", {**form, "outcome": "bad_image"})
+    assert Annotation.objects.get().outcome == Outcome.BAD_IMAGE
+
+
+def test_a_broken_form_says_so_and_loses_nothing(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    reply = client.post("/p/signs/label/", {"key": "x", "image": "y"}, follow=True)
+    assert reply.status_code == 200
+    assert "is not" in reply.content.decode()
+
+
+def test_names_are_shown_as_text(client_of, annotator, project, queue) -> None:
+    evil = '"><script>alert(1)</script>'
+    project.classes.update(is_archived=True)
+    project.classes.create(name=evil, colour="#000000")
+    Image.objects.filter(pk=queue[0].pk).update(name=evil)
+    project.guidelines = evil
+    project.save()
+    page = client_of(annotator).get("/p/signs/label/").content.decode()
+    assert "<script>alert(1)" not in page
+
+
+def test_who_may_open_the_page(client_of, stranger, project, queue) -> None:
+    assert Client().get("/p/signs/label/").status_code == 302
+    assert client_of(stranger).get("/p/signs/label/").status_code == 404

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, Round, RoundState, Trigger
+from labeler.services import triggers
+from labeler.services.annotate import retract_answer
+from labeler.services.lease import lease_next
+from labeler.services.rounds import RoundRefused, request_round, start_cold_round
+from tests.labeler.rounds import answer, tune
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def pool(project, make_images) -> Project:
+    make_images(project, 60)
+    tune(project, retrain_every=6, budget=40, holdout_questions=0)
+    start_cold_round(project=project)
+    project.refresh_from_db()
+    return project
+
+
+def newest(project: Project) -> Round:
+    return Round.objects.filter(project=project).first()
+
+
+def end(project: Project, state: str = RoundState.DONE, **changes) -> None:
+    Round.objects.filter(pk=newest(project).pk).update(
+        state=state, finished_at=timezone.now(), started_at=timezone.now(), **changes
+    )
+
+
+def test_the_nth_answer_starts_a_round(pool, annotator) -> None:
+    answer(pool, annotator, 5)
+    assert Round.objects.count() == 1
+    answer(pool, annotator, 1)
+    assert (newest(pool).trigger, newest(pool).state) == (Trigger.ANSWERS, RoundState.QUEUED)
+    assert newest(pool).reason == "6 new answers"
+    answer(pool, annotator, 10)
+    assert Round.objects.count() == 2
+
+
+def test_the_next_one_counts_from_what_the_last_one_saw(pool, annotator) -> None:
+    answer(pool, annotator, 8)
+    end(pool, last_annotation_id=Annotation.objects.order_by("id")[6].pk)
+    answer(pool, annotator, 4)
+    assert Round.objects.count() == 2
+    answer(pool, annotator, 1)
+    assert Round.objects.count() == 3
+
+
+def test_a_failed_round_is_not_tried_again_at_once(pool, annotator) -> None:
+    answer(pool, annotator, 6)
+    end(pool, RoundState.FAILED)
+    triggers.start_due_rounds()
+    answer(pool, annotator, 5)
+    triggers.start_due_rounds()
+    assert Round.objects.count() == 2
+    answer(pool, annotator, 1)
+    assert Round.objects.count() == 3
+
+
+def test_the_cool_down_delays_the_start(pool, annotator) -> None:
+    tune(pool, retrain_every=6, cooldown_seconds=300)
+    answer(pool, annotator, 6)
+    end(pool, last_annotation_id=Annotation.objects.latest("id").pk)
+    answer(pool, annotator, 6)
+    wait = newest(pool).not_before - timezone.now()
+    assert timedelta(seconds=290) < wait < timedelta(seconds=301)
+
+
+def test_answering_costs_one_statement(pool, annotator, django_assert_num_queries) -> None:
+    answer(pool, annotator, 2)
+    with django_assert_num_queries(1):
+        triggers.note_answer(project=pool)
+
+
+def test_one_class_only_starts_nothing(pool, annotator) -> None:
+    Candidate.objects.filter(image__in=[i.pk for i in Image.objects.all() if i.position % 3]).update(
+        state=CandidateState.SUPERSEDED
+    )
+    assert answer(pool, annotator, 8) == 8
+    assert Round.objects.count() == 1
+    assert "two classes" in triggers.next_round_words(pool)
+    with pytest.raises(RoundRefused, match="two classes"):
+        request_round(project=pool, trigger=Trigger.BUTTON, reason="x")
+
+
+def test_edits_of_what_was_learned_start_a_round_when_they_have_settled(pool, annotator) -> None:
+    answer(pool, annotator, 6)
+    end(pool, last_annotation_id=Annotation.objects.latest("id").pk)
+    target = Annotation.objects.first()
+    undo = retract_answer(project=pool, annotator=annotator, target_key=target.key, key=uuid.uuid4())
+    assert triggers.round_due(pool) is None
+    Annotation.objects.filter(pk=undo.pk).update(created_at=timezone.now() - timedelta(minutes=1))
+    assert triggers.round_due(pool) == triggers.Due(Trigger.EDITS, "1 answer that the model learned from changed")
+
+
+def test_edits_of_new_answers_do_not(pool, annotator) -> None:
+    answer(pool, annotator, 6)
+    end(pool, last_annotation_id=Annotation.objects.earliest("id").pk - 1)
+    undo = retract_answer(
+        project=pool, annotator=annotator, target_key=Annotation.objects.first().key, key=uuid.uuid4()
+    )
+    Annotation.objects.filter(pk=undo.pk).update(created_at=timezone.now() - timedelta(minutes=1))
+    assert triggers.round_due(pool) is None
+
+
+def test_a_nearly_empty_queue_starts_early(pool, annotator) -> None:
+    tune(pool, retrain_every=1000, budget=40)
+    answer(pool, annotator, 32)
+    assert Round.objects.count() == 1
+    answer(pool, annotator, 1)
+    assert newest(pool).trigger == Trigger.QUEUE_DRY
+
+
+def test_an_empty_queue_before_a_model_is_drawn_at_random(pool) -> None:
+    Candidate.objects.update(state=CandidateState.SUPERSEDED)
+    triggers.start_due_rounds()
+    assert (newest(pool).number, newest(pool).trigger) == (2, Trigger.COLD_START)
+    assert newest(pool).reason == "the queue is empty and no model can be fitted yet"
+    assert Candidate.objects.filter(round=newest(pool), state=CandidateState.OPEN).count() == 40
+
+
+def test_an_empty_queue_after_a_failure_is_drawn_at_random_in_words(pool, annotator) -> None:
+    answer(pool, annotator, 6)
+    end(pool, RoundState.FAILED)
+    Candidate.objects.update(state=CandidateState.SUPERSEDED)
+    triggers.start_due_rounds()
+    assert newest(pool).reason == "the queue is empty and round 2 failed"
+
+
+def test_images_without_a_queue_get_one(project, make_images) -> None:
+    make_images(project, 10)
+    tune(project)
+    triggers.start_due_rounds()
+    assert newest(project).trigger == Trigger.COLD_START
+
+
+def test_without_a_number_only_button_and_schedule_start_rounds(pool, annotator) -> None:
+    tune(pool, retrain_every=0)
+    answer(pool, annotator, 40)
+    triggers.start_due_rounds()
+    assert Round.objects.count() == 1
+    assert triggers.next_round_words(pool) == "when a manager starts it"
+
+
+def test_one_project_that_breaks_does_not_stop_the_others(pool, make_images, monkeypatch, caplog) -> None:
+    from django.db import DatabaseError
+
+    other = Project.objects.create(name="A", slug="a")
+    type(pool.learning).objects.create(project=other)
+    make_images(other, 5)
+    Candidate.objects.update(state=CandidateState.SUPERSEDED)
+    real = triggers.round_due
+
+    def breaks(project):
+        if project == other:
+            raise DatabaseError("broken")
+        return real(project)
+
+    monkeypatch.setattr(triggers, "round_due", breaks)
+    assert triggers.start_due_rounds() == 1
+    assert newest(pool).number == 2
+    assert f"Could not look after the rounds of project {other.pk}" in caplog.text
+
+
+class TestWords:
+    def test_answers(self, pool, annotator) -> None:
+        assert triggers.next_round_words(pool) == "after 6 more answers"
+        answer(pool, annotator, 5)
+        assert triggers.next_round_words(pool) == "after 1 more answer"
+
+    def test_schedule(self, pool) -> None:
+        from datetime import time
+
+        from labeler.services.schedule import set_schedule
+
+        set_schedule(project=pool, at=time(2, 0), days=[0, 1, 2, 3, 4, 5, 6])
+        pool.learning.refresh_from_db()
+        assert triggers.next_round_words(pool) == "after 6 more answers, or at 02:00"
+
+    def test_while_a_round_runs(self, pool, annotator) -> None:
+        answer(pool, annotator, 6)
+        assert triggers.next_round_words(pool) == ""
+
+
+class TestSchedule:
+    def test_something_new(self, pool, annotator) -> None:
+        answer(pool, annotator, 5)
+        assert triggers.scheduled_round(project=pool).trigger == Trigger.SCHEDULE
+
+    def test_nothing_new_is_said_on_the_schedule(self, pool) -> None:
+        from datetime import time
+
+        from labeler.services.schedule import set_schedule
+
+        set_schedule(project=pool, at=time(2, 0), days=[1])
+        pool.learning.refresh_from_db()
+        assert triggers.scheduled_round(project=pool) is None
+        pool.learning.schedule.refresh_from_db()
+        assert pool.learning.schedule.description.endswith("no round, nothing new to learn from")
+
+
+def test_skips_alone_do_not_count(pool, annotator) -> None:
+    from labeler.services.annotate import record_answer
+
+    for _ in range(7):
+        (place,) = lease_next(project=pool, annotator=annotator)
+        record_answer(
+            project=pool, annotator=annotator, image_id=place.image_id, candidate_id=place.pk,
+            outcome=Outcome.UNSURE, label_class_id=None, key=uuid.uuid4(),
+        )  # fmt: skip
+    assert Round.objects.count() == 1

@@ -1,0 +1,102 @@
+"""Real worker processes that are killed in the middle, on the broker that is a folder; on Redis with the mark `servers`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.labeler.stage import Stage
+
+BIG = "set_the_stage(9000, side=24, architecture='cnn', posterior_samples=200)"
+
+
+@pytest.fixture(params=["folder", pytest.param("redis", marks=pytest.mark.servers)])
+def stage(request, tmp_path) -> Iterator[Stage]:
+    env = {}
+    if request.param == "redis":
+        from benchmarks.servers import redis
+
+        env["REDIS_URL"] = request.getfixturevalue("redis_url") if "redis_url" in request.fixturenames else ""
+        server = redis(tmp_path / "redis")
+        env["REDIS_URL"] = server.__enter__().url
+        request.addfinalizer(lambda: server.__exit__(None, None, None))
+    stage = Stage(tmp_path / "data", **env)
+    yield stage
+    stage.close()
+
+
+def test_a_worker_shows_that_it_lives_and_that_it_stopped(stage) -> None:
+    worker = stage.worker("learner")
+    stage.until("Worker.objects.filter(name='learner@test', queues='learner').exists()")
+    os.kill(worker.pid, signal.SIGTERM)
+    worker.wait(timeout=30)
+    assert not stage.run("Worker.objects.exists()")
+
+
+def test_a_round_survives_the_death_of_its_worker_in_the_fit_and_in_the_scoring(stage) -> None:
+    stage.run(BIG)
+    worker = stage.worker("learner")
+    stage.until("Worker.objects.exists()")
+    stage.run("start_round()")
+    stage.until("Round.objects.filter(state='fitting', progress_done__gt=20).exists()")
+    stage.kill(worker)
+    first = stage.run("Round.objects.first().folder")
+
+    worker = stage.worker("learner")
+    stage.until("Round.objects.filter(state='fitting', attempts=2).exists()", meanwhile=stage.sweep)
+    assert stage.run("Round.objects.first().folder") != first
+    stage.until(
+        "RoundChunk.objects.filter(is_done=True).exists() and RoundChunk.objects.filter(scored__gt=0).count() == 2"
+    )
+    done = stage.run("list(RoundChunk.objects.filter(is_done=True).values_list('pk', 'heartbeat_at'))")
+    stage.kill(worker)
+
+    stage.worker("learner")
+    stage.until("Round.objects.filter(number=2, state='done').exists()", 90, meanwhile=stage.sweep)
+    assert stage.run("list(RoundChunk.objects.values_list('pk', 'heartbeat_at'))[:1]") == done[:1]
+    assert stage.run("Project.objects.get().queue_round.number") == 2
+    assert stage.run("Candidate.objects.filter(round__number=2).count()") == 12
+    assert stage.run("Round.objects.count()") == 2
+
+
+@pytest.mark.parametrize("moment", ["state='fitting', progress_done__gt=20", "state='scoring', chunks__scored__gt=200"])
+def test_cancelling_stops_the_work_within_seconds(stage, moment) -> None:
+    stage.run(BIG)
+    stage.worker("learner")
+    stage.until("Worker.objects.exists()")
+    stage.run("start_round()")
+    stage.until(f"Round.objects.filter({moment}).exists()")
+    started = time.monotonic()
+    assert stage.run("cancel_newest()")
+    stage.until("Worker.objects.get().doing == ''", 10)
+    assert time.monotonic() - started < 4
+    assert stage.run("Round.objects.first().state") == "cancelled"
+    assert stage.run("Project.objects.get().queue_round.number") == 1
+
+
+def test_a_round_that_nobody_takes_fails_in_words_after_three_lost_workers(stage) -> None:
+    stage.run("set_the_stage(100)")
+    stage.run("start_round()")
+    stage.run(
+        "Round.objects.filter(number=2).update(state='fitting', claim='gone', attempts=3, heartbeat_at='2020-01-01T00:00Z')"
+    )
+    stage.sweep()
+    assert stage.run("Round.objects.first().state") == "failed"
+    assert "lost 3 times" in stage.run("Round.objects.first().error")
+
+
+def test_a_message_that_got_lost_is_sent_again(stage) -> None:
+    stage.run("set_the_stage(100)")
+    stage.run("start_round()")
+    for message in (stage.folder / "broker" / "messages").glob("*"):
+        message.unlink()
+    if "REDIS_URL" in stage.env:
+        from redis import Redis
+
+        Redis.from_url(stage.env["REDIS_URL"]).flushall()
+    stage.worker("learner")
+    stage.until("Round.objects.filter(number=2, state='done').exists()", meanwhile=stage.sweep)
