@@ -4,9 +4,10 @@ SHELL := /bin/sh
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
-	if command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
-	then echo $$p; break; fi; done)
+# The first of these that is new enough; make demo PYTHON=/path/to/python3.12 takes that one.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+PIP_ARGS ?=
 DATA ?= digits
 
 .PHONY: help demo up test check format clean
@@ -32,7 +33,7 @@ test: $(VENV)/.development
 check: $(VENV)/.development
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy labeler learner
+	$(PY) -m mypy labeler learner gunicorn.conf.py
 	$(PY) -m djade --check $$(git ls-files --cached --others --exclude-standard 'templates/*.html')
 	$(PY) manage.py makemigrations --check --dry-run
 	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') DATABASE_URL=postgres://nobody@127.0.0.1/none \
@@ -49,15 +50,17 @@ clean:
 
 # The stamps hold what was installed: nothing is installed again until a list changes.
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "PlusMinus needs Python 3.11 or newer. Install it, or say where it is: make demo PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "PlusMinus needs Python 3.11 or newer$(if $(PYTHON), and $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there))."; \
+		echo "Install one (apt-get install python3-venv, or python.org), or say where it is: make demo PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python could not make an environment (see above; Debian: apt-get install python3-venv)."; exit 1; }
 
 $(VENV)/.runtime: requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing (about two minutes, once) …"
-	$(PIP) install --quiet -r requirements.txt -c constraints.txt
+	@$(PIP) install --quiet $(PIP_ARGS) -r requirements.txt -c constraints.txt
 	@touch $@
 
 $(VENV)/.development: requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing what tests and checks need (about two minutes, once) …"
-	$(PIP) install --quiet -r requirements-dev.txt -c constraints.txt
+	@$(PIP) install --quiet $(PIP_ARGS) -r requirements-dev.txt -c constraints.txt
 	@touch $@ $(VENV)/.runtime

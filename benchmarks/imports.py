@@ -2,8 +2,8 @@
 
     python benchmarks/imports.py --data ../shared/data/mnist.npz --images 6000 60000
 
-For each size: fresh database, web server (gunicorn) and worker (celery), as the Procfile starts them. Memory is the peak
-resident set (VmHWM) of the largest process of each kind; that of the larger archive should be that of the smaller one.
+For each size: fresh database, web server (gunicorn) and worker (celery), as the Procfile starts them. Memory is the
+peak resident set (VmHWM) of the largest process of each kind; it should not grow with the archive.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 PART_BYTES = 8 * 2**20
+WAIT_SECONDS = 900
 COMMANDS = {
     "web": "gunicorn labeler.wsgi",
     "worker": "celery -A labeler worker --queues default --concurrency 1 --without-gossip --without-mingle "
@@ -130,7 +131,7 @@ def one_run(archive: Path, data: Path, count: int) -> float:
         raise SystemExit(f"The import ended as {state}: {added} added, {duplicates} duplicates, {refused} refused")
     print(
         f"  upload {seconds_upload:.1f} s ({archive.stat().st_size / 2**20 / seconds_upload:.0f} MiB/s), "
-        f"import {seconds:.1f} s ({count / seconds:,.0f} images/s), {added:,} added, {duplicates} duplicates; peak memory: "
+        f"import {seconds:.1f} s ({count / seconds:,.0f} images/s), {added:,} added, {duplicates} duplicates; peak: "
         + ", ".join(f"{name} {peaks[name]:.0f} MiB (idle {idle[name]:.0f})" for name in COMMANDS)
     )
     return count / seconds
@@ -165,11 +166,13 @@ def wait_until_up(port: int, processes: dict[str, subprocess.Popen[bytes]]) -> d
 
 
 def wait_until_done(environment: dict[str, str]) -> tuple[str, int, int, int, float]:
-    while True:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < deadline:
         time.sleep(3)
         state, added, refused, duplicates, seconds, _ = python(STATE, environment).split(maxsplit=5)
         if state not in ("uploading", "queued", "running"):
             return state, int(added), int(refused), int(duplicates), float(seconds)
+    raise SystemExit(f"The import is still {state} after {WAIT_SECONDS} s: {added} added")
 
 
 def peak_of(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""Images with known labels for the demo: scikit-learn's digits, a file or folder of one's own, or MNIST where a network is."""
+"""Images with known labels for the demo: scikit-learn's digits, a file or folder, or MNIST where a network is."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""All of PlusMinus on one machine, under one supervisor, at one address: what `manage.py up` and `manage.py demo` share."""
+"""All of PlusMinus on one machine, at one address: what `manage.py up` and `manage.py demo` share."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import urllib.error
@@ -90,10 +91,8 @@ def answers(url: str) -> bool:
 
 @contextmanager
 def own_foreground() -> Iterator[None]:
-    """At a terminal, be its foreground job, as a shell would make us: Ctrl+C then reaches this process and not the `make`
-    that started it, which would report an interrupt for what is the ordinary way to stop."""
-    import signal
-
+    """At a terminal, be its foreground job, as a shell would make us: Ctrl+C then reaches this process, and not the
+    `make` that started it, which would report an interrupt for what is the ordinary way to stop."""
     if not sys.stdin.isatty() or os.getpgrp() == os.getpid() or os.tcgetpgrp(0) != os.getpgrp():
         yield
         return

@@ -46,7 +46,7 @@ PATIENCE_SECONDS = 2.0  # between heartbeats while the database is away
 Integers = npt.NDArray[np.int64]
 
 
-class CannotLearn(Exception):  # noqa: N818
+class CannotLearn(Exception):
     """The learner said no, in words for people. Trying again would end the same way."""
 
 

@@ -3,7 +3,7 @@
 Not PyPI's supervisor or honcho, because of what must hold after any single process is killed:
 
 - A dead gunicorn or celery leaves forked workers behind, which hold the port or go on with a task. Each process leads a
-  group of its own here, and what is left of the group is killed before the next start. (supervisor restarts beside them;
+  group of its own here, and what is left of the group is killed before the next start. (supervisor restarts beside it;
   honcho does not restart.)
 - If this process itself is killed, the others are told to end (Linux), and wherever some live on, the lock that they
   inherited keeps a second set from starting beside them. (supervisor's orphans go on unseen.)
@@ -51,7 +51,7 @@ def read_procfile(path: Path) -> dict[str, list[str]]:
 
 @contextmanager
 def only_one(lock: Path, *, patience: float = 5.0) -> Iterator[int]:
-    """Hold `lock` and yield its descriptor, for children to inherit; AlreadyRunning when it is held for `patience` s."""
+    """Hold `lock` and yield its descriptor, for children to inherit. AlreadyRunning if it is held after `patience`."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:
         deadline = time.monotonic() + patience
@@ -142,7 +142,7 @@ class Supervisor:
             self._start(program)
 
     def _start(self, program: Program) -> None:
-        program.process = subprocess.Popen(
+        program.process = subprocess.Popen(  # noqa: S603  (the Procfile's commands)
             program.command,
             cwd=self.folder,
             env=self.env,

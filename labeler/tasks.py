@@ -20,7 +20,7 @@ from labeler.workers import busy_with, this_worker
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="learner.run_round")
+@shared_task(name="learner.run_round")  # type: ignore[untyped-decorator]
 def run_round(round_id: int) -> None:
     """1. Claim a queued round. 2. Fit. 3. Score with whoever else comes. 4. If all is scored: choose and publish."""
     from labeler import learning
@@ -33,7 +33,7 @@ def run_round(round_id: int) -> None:
     score_chunks(round_id)
 
 
-@shared_task(name="learner.score_chunks")
+@shared_task(name="learner.score_chunks")  # type: ignore[untyped-decorator]
 def score_chunks(round_id: int) -> None:
     """Score chunks until none is free; whoever finds all of them done chooses and publishes."""
     from labeler import learning
@@ -88,25 +88,25 @@ def _unexpected(error: Exception) -> str:
     )
 
 
-@shared_task(name="labeler.run_import")
+@shared_task(name="labeler.run_import")  # type: ignore[untyped-decorator]
 def run_import(job_id: int) -> None:
     with busy_with("importing images"):
         importing.run_import(job_id=job_id)
 
 
-@shared_task(name="labeler.run_export")
+@shared_task(name="labeler.run_export")  # type: ignore[untyped-decorator]
 def run_export(job_id: int) -> None:
     with busy_with("writing an export"):
         exporting.run_export(job_id=job_id)
 
 
-@shared_task(name="labeler.scheduled_round")
+@shared_task(name="labeler.scheduled_round")  # type: ignore[untyped-decorator]
 def scheduled_round(project_id: int) -> None:
     project = Project.objects.select_related("learning__schedule").filter(pk=project_id).first()
     if project is not None:
         triggers.scheduled_round(project=project)
 
 
-@shared_task(name="labeler.sweep")
+@shared_task(name="labeler.sweep")  # type: ignore[untyped-decorator]
 def sweep() -> None:
     sweeping.sweep()

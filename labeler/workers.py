@@ -104,7 +104,7 @@ class Heartbeat(threading.Thread):
         Worker.objects.filter(pk=self.worker_name).delete()
 
 
-class HeartbeatStep(bootsteps.StartStopStep):
+class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Starts the heartbeat with the worker, and removes its row when it stops cleanly."""
 
     def __init__(self, parent: Any, **options: Any) -> None:

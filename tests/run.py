@@ -1,4 +1,4 @@
-"""`make test`: every test, on SQLite and on a real PostgreSQL, with a real Redis and a real browser where they can be had.
+"""`make test`: every test, on SQLite and on a real PostgreSQL, with a real Redis and browser where they can be had.
 
 What cannot be had is said loudly at the end; under CI=true it is a failure.
 """
@@ -6,6 +6,7 @@ What cannot be had is said loudly at the end; under CI=true it is a failure.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -16,43 +17,41 @@ from benchmarks.servers import ServerMissing, postgres, postgres_binaries, redis
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WORKERS = os.environ.get("TEST_WORKERS", "2")
+SERVERS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")
 
 
 def main(arguments: list[str]) -> int:
     missing = missing_parts()
-    results = {"SQLite": pytest(["-n", WORKERS, *arguments], {})}
+    results = {"SQLite": pytest("on SQLite", arguments, {})}
     try:
         with postgres() as database:
-            results["PostgreSQL"] = pytest(
-                ["-n", WORKERS, "-m", "not e2e", "tests/labeler", *arguments], {"DATABASE_URL": database.url}
-            )
-    except ServerMissing as error:
-        print(error)
+            extra = {"DATABASE_URL": database.url, "SECRET_KEY": secrets.token_urlsafe(64)}
+            selected = ["tests/labeler", "-m", "not e2e and not servers", *arguments]
+            results["PostgreSQL"] = pytest("on PostgreSQL", selected, extra)
+    except ServerMissing:
+        pass  # said below
+    print()
     for name, code in results.items():
-        print(f"{name}: {'passed' if code == 0 else f'FAILED (pytest exit code {code})'}")
+        print(f"{name}: {'all passed' if code == 0 else f'FAILED (pytest exit code {code})'}")
     for part, remedy in missing.items():
         print(f"LEFT OUT: {part} ({remedy})")
-    is_failure = any(results.values()) or (bool(missing) and os.environ.get("CI") == "true")
-    return 1 if is_failure else 0
+    return 1 if any(results.values()) or (missing and os.environ.get("CI") == "true") else 0
 
 
 def missing_parts() -> dict[str, str]:
-    found = {
-        "everything again on PostgreSQL: apt-get install postgresql": postgres_binaries() is not None,
-        "tests with Redis as broker: apt-get install redis-server": redis_binary() is not None,
-        "tests in a browser: apt-get install chromium": any(shutil.which(name) for name in BROWSERS),
+    """What is not on this machine, and what would bring it."""
+    parts = {
+        "all tests again on PostgreSQL, and those of real servers": (postgres_binaries(), "postgresql"),
+        "tests with Redis as the broker": (redis_binary(), "redis-server"),
+        "tests in a browser": (any(shutil.which(name) for name in BROWSERS), "chromium"),
     }
-    return {part.split(": ")[0]: part.split(": ")[1] for part, is_there in found.items() if not is_there}
+    return {part: f"apt-get install {package}" for part, (found, package) in parts.items() if not found}
 
 
-def pytest(arguments: list[str], extra: dict[str, str]) -> int:
-    environment = {**os.environ, **extra}
-    if extra.get("DATABASE_URL"):
-        import secrets
-
-        environment["SECRET_KEY"] = secrets.token_urlsafe(64)
-    command = [sys.executable, "-m", "pytest", "-q", *arguments]
-    print(f"\n=== {' '.join(command[1:])} {'on PostgreSQL' if extra else 'on SQLite'}", flush=True)
+def pytest(title: str, arguments: list[str], extra: dict[str, str]) -> int:
+    environment = {name: value for name, value in os.environ.items() if name not in SERVERS} | extra
+    command = [sys.executable, "-m", "pytest", "-q", "-n", WORKERS, *arguments]
+    print(f"\n=== {title}: pytest {' '.join(command[3:])}", flush=True)
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 

@@ -100,7 +100,6 @@ def measured_rounds(project: Project) -> list[Point]:
 
 def _round_up(number: int) -> int:
     """The next of 4, 8, 12, 20, 40, 80, 120, 200...: quarters of it are round."""
-    size = 10 ** max(0, int(math.log10(max(number, 1))))
-    return next(
-        step * size for step in (1, 2, 4, 8, 12, 20, 40) if step * size >= max(number, 4) and step * size % 4 == 0
-    )
+    size: int = 10 ** max(0, int(math.log10(max(number, 1))))
+    steps = [step * size for step in (1, 2, 4, 8, 12, 20, 40)]
+    return next(step for step in steps if step >= max(number, 4) and step % 4 == 0)

@@ -36,7 +36,7 @@ def _database() -> str:
 
 def _broker() -> str:
     if not settings.REDIS_URL:
-        folder = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"])
+        folder = Path(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"]))
         return "ok" if os.access(folder, os.W_OK) else "away"
     from redis import Redis, RedisError
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 
 from labeler.models import Worker
 
@@ -18,3 +19,14 @@ def workers_alive(queue: str) -> list[Worker]:
 
 def idle_workers(queue: str) -> list[Worker]:
     return [worker for worker in workers_alive(queue) if not worker.doing]
+
+
+def worker_is_alive(name: str) -> bool:
+    lately = timezone.now() - timedelta(seconds=settings.WORKER_MISSING_SECONDS)
+    return Worker.objects.filter(name=name, seen_at__gt=lately).exists()
+
+
+def beat_is_alive() -> bool:
+    """Whether the sweep was sent lately. Beat keeps the times in memory and writes them every three minutes."""
+    lately = timezone.now() - timedelta(minutes=10)
+    return bool(PeriodicTask.objects.filter(name="sweep", last_run_at__gt=lately).exists())

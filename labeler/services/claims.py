@@ -24,7 +24,7 @@ from labeler.wake import wake
 RUN, SCORE = "learner.run_round", "learner.score_chunks"
 
 
-class RoundLost(Exception):  # noqa: N818
+class RoundLost(Exception):
     """The round (or chunk) is no longer this worker's: cancelled, or given to another after a silence."""
 
 
@@ -149,7 +149,8 @@ def _my_chunk(round_chunk: RoundChunk) -> QuerySet[RoundChunk]:
 def fail_round(*, round_id: int, claim: str, words: str) -> bool:
     """End a round in words. Only for its worker, or one that holds a chunk of it. The queue and the last model stay."""
     chunk = RoundChunk.objects.filter(round=OuterRef("pk"), claim=claim, is_done=False)
-    return end_round(Q(pk=round_id) & (Q(claim=claim) | Exists(chunk)), RoundState.FAILED, words)
+    mine = Q(claim=claim) | Q(Exists(chunk))
+    return end_round(Q(pk=round_id) & mine, RoundState.FAILED, words)
 
 
 def mark_done(*, round_: Round, **changes: Any) -> None:

@@ -91,9 +91,7 @@ def check_key(label_class: LabelClass) -> None:
         words = RESERVED_KEYS[label_class.shortcut]
         raise ValidationError({"shortcut": f"The key {label_class.shortcut} is taken: {words}."})
     holder = (
-        LabelClass.objects.filter(
-            project_id=label_class.project_id, shortcut=label_class.shortcut, is_archived=False
-        )
+        LabelClass.objects.filter(project_id=label_class.project_id, shortcut=label_class.shortcut, is_archived=False)
         .exclude(pk=label_class.pk)
         .first()
     )

@@ -85,9 +85,7 @@ def has_skip(answers: Sequence[tuple[str, int | None]]) -> bool:
 
 
 def store(image_id: int, verdict: Verdict) -> None:
-    Image.objects.filter(pk=image_id).update(
-        state=verdict.state, label_id=verdict.label_id, labelled_at=_when(verdict)
-    )
+    Image.objects.filter(pk=image_id).update(state=verdict.state, label_id=verdict.label_id, labelled_at=_when(verdict))
 
 
 def _when(verdict: Verdict):  # type: ignore[no-untyped-def]  # noqa: ANN202

@@ -1,4 +1,4 @@
-"""The demo: a project whose images have known labels, and three people. Made once; a repeated call adds what is missing."""
+"""The demo: a project whose images have known labels, and three people. Repeated calls add what is missing."""
 
 from __future__ import annotations
 

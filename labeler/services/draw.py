@@ -108,7 +108,8 @@ def draw_positions(
     Positions are dense, so they are drawn as numbers and looked up by index, and those that do not wait are thrown
     away: the cost does not grow with the pool. Where most would be thrown away, the waiting ones are listed instead.
     """
-    end, found, seen = end_of_positions(project), [], set(without)
+    end, seen = end_of_positions(project), set(without)
+    found: list[int] = []
     if count <= 0 or end == 0:
         return []
     density = waiting / end
@@ -121,7 +122,8 @@ def draw_positions(
             if len(found) >= count:
                 return found[:count]
     listed = waiting_positions(project, is_holdout=is_holdout, without={*without, *found})
-    return found + rng.permutation(listed)[: count - len(found)].tolist()
+    more: list[int] = rng.permutation(listed)[: count - len(found)].tolist()
+    return found + more
 
 
 def mix(*, draw: Draw, main: Sequence[Place]) -> list[Place]:

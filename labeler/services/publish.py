@@ -50,7 +50,7 @@ def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: 
     4. The rest is mixed as drawn. Images that were answered, set aside or taken since are left out.
     5. The queue moves to this round.
     """
-    project = Project.objects.select_for_update().select_related("learning").get(pk=round_.project_id)
+    project = Project.objects.select_for_update(of=("self",)).select_related("learning").get(pk=round_.project_id)
     mark_done(round_=round_, metrics=metrics, answers_spent=count_answers(project))
     return _publish(project, round_, draw, main)
 
@@ -58,7 +58,7 @@ def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: 
 @transaction.atomic
 def publish_cold(*, round_: Round, draw: Draw, main: Sequence[Place]) -> int:
     """As `publish_round`, for a round without a model, which is made and done in the caller's transaction."""
-    project = Project.objects.select_for_update().select_related("learning").get(pk=round_.project_id)
+    project = Project.objects.select_for_update(of=("self",)).select_related("learning").get(pk=round_.project_id)
     return _publish(project, round_, draw, main)
 
 

@@ -30,7 +30,7 @@ from labeler.wake import wake
 MAX_COUNTDOWN = 600  # seconds; what is later than this is the sweep's to wake
 
 
-class RoundRefused(Exception):  # noqa: N818
+class RoundRefused(Exception):
     """A round that cannot be made now; the message says why, for people."""
 
 

@@ -9,11 +9,13 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
 
 from labeler.models import (
     Annotation,
@@ -159,8 +161,9 @@ def scheduled_round(*, project: Project) -> Round | None:
         words = str(refused)
     logger.info("Scheduled round of project %s left out: %s", project.pk, words)
     if project.learning.schedule_id is not None:
-        schedules = type(project.learning.schedule).objects.filter(pk=project.learning.schedule_id)
-        schedules.update(description=f"{timezone.localtime():%Y-%m-%d %H:%M}: no round, {words}")
+        PeriodicTask.objects.filter(pk=project.learning.schedule_id).update(
+            description=f"{timezone.localtime():%Y-%m-%d %H:%M}: no round, {words}"
+        )
     return None
 
 
@@ -252,7 +255,7 @@ def _standing(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
     return answers.filter(outcome=Outcome.LABEL, retracted_at__isnull=True)
 
 
-def _open_places(round_id: object) -> QuerySet[Candidate]:
+def _open_places(round_id: Any) -> QuerySet[Candidate]:
     return Candidate.objects.filter(round_id=round_id, state=CandidateState.OPEN)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -11,11 +13,15 @@ register = template.Library()
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float)
+
+
 @register.simple_tag
 def interval(
-    value: float | None,
-    low: float | None = None,
-    high: float | None = None,
+    value: object,
+    low: object = None,
+    high: object = None,
     *,
     unit: str = "",
     title: str = "",
@@ -26,7 +32,7 @@ def interval(
 
     With `unit="%"` value, low and high are shares from 0 to 1.
     """
-    if value is None or low is None or high is None:
+    if not (is_number(value) and is_number(low) and is_number(high)):  # a template gives "" for what is not there
         return format_html('<span class="number number-missing">{}</span>', missing)
     scale = 100 if unit == "%" else 1
     below, above = (value - low) * scale, (high - value) * scale

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from labeler.access import Access, manager_access
 from labeler.models import ImportJob, JobState, RejectedFile
+from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.imports import import_progress, offer_of, rejected_page, rejected_rows
 from labeler.services.exporting import spreadsheet_safe
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
@@ -126,7 +127,10 @@ def import_(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     job = _job(access, job_id)
     context: dict[str, object] = {"access": access, "job": job, "progress": import_progress(job)}
     if request.headers.get("HX-Request"):
-        return render(request, "imports/_progress.html", context)
+        response = render(request, "imports/_progress.html", context)
+        if job.state not in UNFINISHED_JOB:
+            response.headers["HX-Refresh"] = "true"  # what was left out and the labels stand beside the progress
+        return response
     kind = request.GET.get("kind", "")
     after = request.GET.get("after", "0")
     rows, following = rejected_page(job, kind=kind, after=int(after) if _is_number(after) else 0)

@@ -4,7 +4,8 @@ export class Stopped extends Error {}
 export async function openUpload(form, sources, signal) {
   const key = sources.length === 1 && sources[0].mark ? `upload ${form.action} ${sources[0].mark}` : null;
   const known = key && localStorage.getItem(key);
-  const urls = known ? JSON.parse(known) : await ask(form.action, null, form, signal);
+  // Not to be broken off: an upload that nobody knows of could not be cancelled.
+  const urls = known ? JSON.parse(known) : await ask(form.action, null, form, new AbortController().signal);
   if (key) localStorage.setItem(key, JSON.stringify(urls));
   const forget = () => key && localStorage.removeItem(key);
   return {

@@ -1,6 +1,8 @@
 /** The light table: one image at a time, as large as fits, sharp-edged when it is scaled up more than three times. */
 const PIXELATE_FROM = 3;
-const LARGEST_SCALE = 24;
+const LARGEST_SCALE = 8;
+const TINY = 64; // a picture of a few pixels, as large as a wall, is harder to read than one as large as a hand
+const TINY_SHOWN = 336;
 
 export class Stage {
   #table;
@@ -46,10 +48,9 @@ export class Stage {
       width: this.#table.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight),
       height: this.#table.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom),
     };
-    let scale = Math.min(room.width / width, room.height / height, LARGEST_SCALE * Math.max(1, 28 / Math.max(width, height)));
-    if (scale > 1 && scale * Math.max(width, height) > 560 && Math.max(width, height) <= 64) {
-      scale = Math.min(scale, 560 / Math.max(width, height)); // a tiny picture the size of a wall is no easier to see
-    }
+    const longest = Math.max(width, height);
+    const most = longest <= TINY ? TINY_SHOWN / longest : LARGEST_SCALE;
+    const scale = Math.min(room.width / width, room.height / height, most);
     element.style.width = `${Math.max(1, Math.round(width * scale))}px`;
     element.style.height = `${Math.max(1, Math.round(height * scale))}px`;
     element.toggleAttribute("data-pixelated", scale > PIXELATE_FROM);

@@ -4,13 +4,14 @@ export function explain(list, item) {
   if (item.round !== undefined) facts.push(["place", `round ${item.round}, rank ${item.rank}`]);
   if (typeof item.score === "number") facts.push([item.measure, `${item.score.toFixed(2)} nats`]);
   if (typeof item.percentile === "number") facts.push(["more unsure than", `${item.percentile.toFixed(1)} % of the pool`]);
-  if (item.likely?.length) facts.push(["the model says", item.likely.join(", ")]);
+  if (item.likely?.length) facts.push(["the model says", item.likely.join("\n")]);
   facts.push(["file", item.name], ["size", `${item.width} × ${item.height}`]);
   list.replaceChildren(
     ...facts.flatMap(([term, words]) => {
       const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
       dt.textContent = term;
       dd.textContent = words;
+      dd.className = "label-lines";
       return [dt, dd];
     }),
   );

@@ -147,8 +147,9 @@ def test_a_round_has_a_page(at, manager, client_of, measured) -> None:
 
 
 def test_the_list_has_few_statements(at, manager, client_of, measured, django_assert_max_num_queries) -> None:
+    client = client_of(manager)
     with django_assert_max_num_queries(8):
-        text = client_of(manager).get(at + "rounds/").content.decode()
+        text = client.get(at + "rounds/").content.decode()
     assert "before the first model" in text
 
 

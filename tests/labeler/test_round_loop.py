@@ -7,6 +7,7 @@ import pytest
 from labeler import tasks
 from labeler.models import Candidate, CandidateState, Image, ImageState, Reason, Round, RoundState, Trigger
 from labeler.services.rounds import request_round, start_cold_round
+from labeler.services.triggers import start_due_rounds
 from tests.labeler.rounds import answer, open_places, paint, tune
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,16 +74,15 @@ def test_a_round_can_be_run_again_exactly(pool, annotator, manager, sent) -> Non
 
 
 def test_everything_labelled_ends_quietly(pool, annotator, sent) -> None:
-    for _ in range(40):
-        answer(pool, annotator, 12)
-        run_messages(sent)
-        from labeler.services.triggers import start_due_rounds
-
+    tune(pool, budget=40, retrain_every=30)
+    for _ in range(20):
+        answer(pool, annotator, 50)
         start_due_rounds()
         run_messages(sent)
     assert not Image.objects.filter(state=ImageState.POOL, is_holdout=False).exists()
     assert not Candidate.objects.filter(state=CandidateState.OPEN).exists()
     before = Round.objects.count()
+    assert before < 10
     start_due_rounds()
     assert Round.objects.count() == before
 

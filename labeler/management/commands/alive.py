@@ -1,0 +1,22 @@
+"""Exit code 0 if the process of this container does its work: what docker-compose.yml asks."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from labeler.selectors.workers import beat_is_alive, worker_is_alive
+
+
+class Command(BaseCommand):
+    help = "Does this machine's learner, worker or beat do its work? Exit code 1 and a line if not."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("process", choices=["learner", "worker", "beat"])
+
+    def handle(self, *args: Any, process: str, **options: Any) -> None:
+        if not (beat_is_alive() if process == "beat" else worker_is_alive(f"{process}@{socket.gethostname()}")):
+            raise CommandError(f"{process} has not been heard of lately.")

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError, connection
+
+from labeler.models import Worker
+
+
+@pytest.mark.django_db
+def test_it_tells_the_parts_apart_without_signing_in(client) -> None:
+    response = client.get("/health")
+    assert response.status_code == 200
+    assert response.json() == {
+        "web": "ok", "database": "ok", "broker": "ok", "learner": "missing", "worker": "missing",
+    }  # fmt: skip
+    Worker.objects.create(name="a", queues="learner")
+    Worker.objects.create(name="b", queues="default")
+    assert set(client.get("/health").json().values()) == {"ok"}
+
+
+@pytest.mark.django_db
+def test_without_a_database_it_is_503(client, monkeypatch) -> None:
+    def away(*_args, **_kwargs):
+        raise OperationalError("password=secret host=db")
+
+    monkeypatch.setattr(connection, "cursor", away)
+    response = client.get("/health")
+    assert response.status_code == 503
+    assert response.json()["database"] == "away"
+    assert b"secret" not in response.content
+
+
+@pytest.mark.django_db
+def test_a_broker_that_is_away_is_told_but_people_are_still_served(client, settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    response = client.get("/health")
+    assert response.status_code == 200
+    assert response.json()["broker"] == "away"
+
+
+def test_only_reading(client) -> None:
+    assert client.post("/health").status_code == 405

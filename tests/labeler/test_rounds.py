@@ -1,0 +1,159 @@
+"""Asking for rounds, also many at once; the sweep."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from labeler.models import ImportJob, JobState, Round, RoundChunk, RoundState, Trigger, Worker
+from labeler.services import claims, sweep
+from labeler.services.rounds import RoundRefused, request_round, start_cold_round
+from tests.labeler.rounds import tune
+
+
+@pytest.fixture
+def pool(project, make_images):
+    images = make_images(project, 40)
+    for image, label in zip(images[:2], project.classes.all(), strict=False):
+        image.state, image.label = "labelled", label
+        image.save()
+    tune(project)
+    start_cold_round(project=project)
+    project.refresh_from_db()
+    return project
+
+
+def ask(project, trigger: str = Trigger.BUTTON) -> Round | None:
+    return request_round(project=project, trigger=trigger, reason="test")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_requests_at_once_one_becomes_a_round(pool) -> None:
+    start, made = threading.Barrier(8), []
+
+    def press() -> None:
+        start.wait()
+        made.append(ask(pool))
+        connection.close()
+
+    threads = [threading.Thread(target=press) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert len([round_ for round_ in made if round_ is not None]) == 1
+    assert Round.objects.filter(trigger=Trigger.BUTTON).count() == 1
+
+
+@pytest.mark.django_db
+def test_the_first_cold_round_makes_a_queue_of_both_kinds(project, make_images) -> None:
+    make_images(project, 100)
+    make_images(project, 30, is_holdout=True)
+    tune(project, budget=50, holdout_questions=0.3)
+    round_ = start_cold_round(project=project)
+    project.refresh_from_db()
+    assert project.queue_round == round_
+    assert round_.candidates.count() == 50
+    assert 5 <= round_.candidates.filter(image__is_holdout=True).count() <= 25
+
+
+@pytest.mark.django_db
+def test_no_labels_no_round(project, make_images) -> None:
+    make_images(project, 5)
+    with pytest.raises(RoundRefused, match="No image has a label yet"):
+        ask(project)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("pool")
+class TestSweep:
+    def test_a_waiting_round_is_sent_again_to_an_idle_worker_and_not_too_often(self, pool, sent) -> None:
+        round_ = ask(pool)
+        sent.clear()
+        assert sweep.wake_learners() == 0
+        Worker.objects.create(name="a", queues="learner")
+        assert sweep.wake_learners() == 1
+        assert sweep.wake_learners() == 0
+        assert sent == [("learner.run_round", round_.pk)]
+
+    def test_a_busy_worker_gets_no_messages(self, pool) -> None:
+        ask(pool)
+        Worker.objects.create(name="a", queues="learner", doing="fitting")
+        assert sweep.wake_learners() == 0
+
+    def test_a_silent_fit_goes_to_another(self, pool, sent) -> None:
+        round_ = ask(pool)
+        claims.claim_fit(round_id=round_.pk, claim="a")
+        assert claims.give_up_stalled() == 0
+        self.silence(round_)
+        sent.clear()
+        assert claims.give_up_stalled() == 1
+        assert claims.give_up_stalled() == 0
+        round_.refresh_from_db()
+        assert (round_.state, round_.claim, round_.attempts) == (RoundState.QUEUED, "", 1)
+        assert sent == [("learner.run_round", round_.pk)]
+
+    def test_silent_chunks_go_to_others_alone(self, pool) -> None:
+        round_ = ask(pool)
+        chunk = pool.chunks.get()
+        Round.objects.filter(pk=round_.pk).update(state=RoundState.SCORING)
+        long_ago = timezone.now() - timedelta(hours=1)
+        row = RoundChunk.objects.create(
+            round=round_, chunk=chunk, count=40, pixels="x", claim="a", heartbeat_at=long_ago, scored=20
+        )
+        assert claims.give_up_stalled() == 1
+        row.refresh_from_db()
+        assert (row.claim, row.scored) == ("", 0)
+        for _ in range(2):
+            assert claims.claim_chunk(round_id=round_.pk, claim="b") is not None
+            RoundChunk.objects.update(heartbeat_at=long_ago)
+            claims.give_up_stalled()
+        round_.refresh_from_db()
+        assert round_.state == RoundState.FAILED
+        assert "lost 3 times" in round_.error
+
+    def test_a_chunk_that_gets_done_gives_the_attempts_back(self, pool) -> None:
+        round_ = ask(pool)
+        Round.objects.filter(pk=round_.pk).update(state=RoundState.SCORING, attempts=2)
+        RoundChunk.objects.create(round=round_, chunk=pool.chunks.get(), count=40, pixels="x")
+        claims.finish_chunk(round_chunk=claims.claim_chunk(round_id=round_.pk, claim="b"))
+        round_.refresh_from_db()
+        assert round_.attempts == 0
+
+    def test_a_silent_choice_goes_to_another(self, pool) -> None:
+        round_ = ask(pool)
+        Round.objects.filter(pk=round_.pk).update(state=RoundState.SCORING)
+        assert claims.claim_acquire(round_id=round_.pk, claim="a") is not None
+        assert claims.claim_acquire(round_id=round_.pk, claim="b") is None
+        self.silence(round_)
+        claims.give_up_stalled()
+        assert claims.claim_acquire(round_id=round_.pk, claim="b") is not None
+
+    def test_a_part_that_breaks_does_not_stop_the_others(self, monkeypatch, caplog) -> None:
+        def broken() -> int:
+            raise ValueError("oh")
+
+        monkeypatch.setattr(claims, "give_up_stalled", broken)
+        Worker.objects.create(name="old", queues="learner", seen_at=timezone.now() - timedelta(days=2))
+        assert sweep.sweep()["forget_old_workers"] == 1
+        assert "The sweep could not do" in caplog.text
+
+    def test_imports_are_woken_too(self, pool, sent) -> None:
+        job = ImportJob.objects.create(
+            project=pool, state=JobState.QUEUED, created_at=timezone.now() - timedelta(minutes=1)
+        )
+        sweep.sweep()
+        assert ("labeler.run_import", job.pk) in sent
+
+    def test_an_idle_site_costs_few_statements(self, django_assert_max_num_queries) -> None:
+        with django_assert_max_num_queries(40):
+            sweep.sweep()
+
+    @staticmethod
+    def silence(round_: Round) -> None:
+        Round.objects.filter(pk=round_.pk).update(heartbeat_at=timezone.now() - timedelta(hours=1))

@@ -1,0 +1,199 @@
+"""The supervisor with small programs: what ends is started again, what it left behind goes, all stop together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from labeler.supervisor import AlreadyRunning, only_one, read_procfile
+
+ROOT = Path(__file__).resolve().parent.parent
+STEADY = (
+    "import os, time; open('{mark}', 'a').write(f'{{os.getpid()}}\\n'); print('ready', flush=True); time.sleep(600)"
+)
+WITH_CHILD = """
+import os, time
+if os.fork() == 0:
+    open('{mark}.child', 'a').write(f'{{os.getpid()}}\\n')
+    time.sleep(600)
+open('{mark}', 'a').write(f'{{os.getpid()}}\\n')
+time.sleep(600)
+"""
+STUBBORN = """
+import os, signal, time
+for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+open('{mark}', 'a').write(f'{{os.getpid()}}\\n')
+time.sleep(600)
+"""
+BROKEN = "open('{mark}', 'a').write('1\\n'); raise SystemExit('ERROR cannot start')"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return False
+    return state != "Z"
+
+
+class Run:
+    def __init__(self, folder: Path, programs: dict[str, str]) -> None:
+        self.folder = folder
+        commands = {name: [sys.executable, "-c", code.format(mark=folder / name)] for name, code in programs.items()}
+        code = textwrap.dedent(f"""
+            import os, sys
+            from pathlib import Path
+            from labeler.supervisor import Supervisor, only_one
+            with only_one(Path({str(folder)!r}) / "lock", patience=0.5) as lock:
+                Supervisor({commands!r}, folder=Path({str(ROOT)!r}), logs=Path({str(folder)!r}) / "logs",
+                    env=os.environ, say=lambda line: print(line, flush=True), lock=lock).run()
+        """)
+        environment = {**os.environ, "DATA_DIR": str(folder / "data")}
+        with (folder / "out").open("wb") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+            )
+
+    def pids(self, name: str) -> list[int]:
+        return [int(line) for line in lines(self.folder / name)]
+
+    def output(self) -> str:
+        return (self.folder / "out").read_text()
+
+    def all_pids(self) -> list[int]:
+        return [
+            pid
+            for path in self.folder.iterdir()
+            if path.is_file() and path.name[0] == "p"
+            for pid in self.pids(path.name)
+        ]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    started: list[Run] = []
+
+    def start(**programs: str) -> Run:
+        started.append(Run(tmp_path, programs))
+        return started[-1]
+
+    yield start
+    for one in started:
+        for pid in [one.process.pid, *one.all_pids()]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        one.process.wait()
+
+
+def test_what_is_killed_is_started_again(run: Callable[..., Run]):
+    it = run(p1=STEADY, p2=STEADY)
+    wait_until(lambda: bool(it.pids("p1") and it.pids("p2")))
+    os.kill(it.pids("p1")[0], signal.SIGKILL)
+    wait_until(lambda: len(it.pids("p1")) == 2)
+    assert it.pids("p2") == [it.pids("p2")[0]]
+    assert is_alive(it.pids("p2")[0])
+    assert "p1 was killed by SIGKILL; starting it again" in it.output()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_children_that_a_killed_process_left_behind_go_too(run: Callable[..., Run]):
+    it = run(p1=WITH_CHILD)
+    wait_until(lambda: bool(it.pids("p1") and it.pids("p1.child")))
+    child = it.pids("p1.child")[0]
+    os.kill(it.pids("p1")[0], signal.SIGKILL)
+    wait_until(lambda: len(it.pids("p1")) == 2)
+    wait_until(lambda: not is_alive(child))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_stops_everything_in_order_and_exits_with_0(run: Callable[..., Run], number: int):
+    it = run(p1=STEADY, p2=WITH_CHILD)
+    wait_until(lambda: bool(it.pids("p1") and it.pids("p2.child")))
+    it.process.send_signal(number)
+    assert it.process.wait(timeout=10) == 0
+    assert not any(is_alive(pid) for pid in it.all_pids())
+    assert "Traceback" not in it.output() and "starting it again" not in it.output()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_will_not_stop_is_killed(run: Callable[..., Run]):
+    it = run(p1=STUBBORN)
+    wait_until(lambda: bool(it.pids("p1")))
+    it.process.send_signal(signal.SIGTERM)
+    assert it.process.wait(timeout=12) == 0
+    assert not is_alive(it.pids("p1")[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel does this on Linux")
+def test_when_the_supervisor_itself_is_killed_the_others_end(run: Callable[..., Run]):
+    it = run(p1=STEADY)
+    wait_until(lambda: bool(it.pids("p1")))
+    it.process.kill()
+    it.process.wait()
+    wait_until(lambda: not is_alive(it.pids("p1")[0]))
+
+
+def test_nothing_starts_beside_what_a_killed_supervisor_left(run: Callable[..., Run], tmp_path: Path):
+    it = run(p1=STUBBORN)
+    wait_until(lambda: bool(it.pids("p1")))
+    it.process.kill()
+    it.process.wait()
+    second = run(p1=STEADY)
+    assert second.process.wait(timeout=10) != 0
+    assert "AlreadyRunning" in second.output()
+
+
+def test_what_cannot_start_is_tried_less_and_less_often_and_says_why(run: Callable[..., Run]):
+    it = run(p1=BROKEN)
+    wait_until(lambda: "starting it again in 2 s" in it.output())
+    assert 3 <= len(lines(it.folder / "p1")) <= 4
+    assert "p1 | ERROR cannot start" in it.output()
+    assert "p1 ended with exit code 1" in it.output()
+
+
+def test_output_is_kept_in_a_file_each(run: Callable[..., Run]):
+    it = run(p1=STEADY)
+    log = it.folder / "logs" / "p1.log"
+    wait_until(lambda: log.exists() and log.read_text() == "ready\n")
+    assert "ready" not in it.output()  # the console has what matters only
+
+
+def test_the_lock_is_held_once(tmp_path: Path):
+    lock = tmp_path / "lock"
+    with only_one(lock), pytest.raises(AlreadyRunning, match=str(os.getpid())), only_one(lock, patience=0.2):
+        pass
+    with only_one(tmp_path / "lock", patience=0.2):
+        pass
+
+
+def test_the_procfile_is_read_in_order_and_without_a_shell(tmp_path: Path):
+    path = tmp_path / "Procfile"
+    path.write_text("# a comment\nweb: gunicorn 'a b'\n\nbeat: celery -A labeler beat\n")
+    assert list(read_procfile(path).items()) == [
+        ("web", ["gunicorn", "a b"]),
+        ("beat", ["celery", "-A", "labeler", "beat"]),
+    ]
