@@ -6,6 +6,10 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("labeler.views.health")),
+    path("", include("labeler.views.settings")),
+    path("", include("labeler.views.people")),
+    path("", include("labeler.views.home")),
+    path("", include("labeler.views.accounts")),
     path("", include("labeler.views.label")),
     path("", include("labeler.views.media")),
     path("", include("labeler.views.images")),
@@ -14,3 +18,8 @@ urlpatterns = [
     path("", include("labeler.views.monitor")),
     path("", include("labeler.views.rounds")),
 ]
+
+handler400 = "labeler.views.errors.bad_request"
+handler403 = "labeler.views.errors.permission_denied"
+handler404 = "labeler.views.errors.page_not_found"
+handler500 = "labeler.views.errors.server_error"

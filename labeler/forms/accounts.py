@@ -5,7 +5,7 @@ from django.contrib.auth.forms import UserCreationForm
 from labeler.models import User
 
 
-class AccountForm(UserCreationForm[User]):
+class AccountForm(UserCreationForm):  # type: ignore[type-arg]
     """A new account, made by somebody who holds an invitation."""
 
     class Meta:

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from labeler.choices import ACQUISITIONS, ARCHITECTURES, ESTIMATORS
+from labeler.forms.base import PercentField
+from labeler.models import LearningConfig
+from labeler.services.schedule import DAYS, WEEK, schedule_of
+
+
+class LearningForm(forms.Form):
+    """How a project learns, each choice with what it does and costs."""
+
+    retrain_every = forms.IntegerField(
+        min_value=0,
+        max_value=100_000,
+        label="New answers that start a round",
+        help_text="0: only by the schedule or the button. Fewer follow the answers closely, and keep a learner busier.",
+    )
+    schedule_at = forms.TimeField(
+        required=False,
+        label="And at a time of day",
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        help_text="Empty: no schedule. A scheduled round is left out when there is nothing new to learn from.",
+    )
+    schedule_days = forms.TypedMultipleChoiceField(
+        required=False,
+        coerce=int,
+        choices=[(day, DAYS[day]) for day in WEEK],
+        widget=forms.CheckboxSelectMultiple,
+        label="On these days",
+    )
+    cooldown_seconds = forms.IntegerField(
+        min_value=0, max_value=7 * 86400, label="Pause between rounds, in seconds",
+        help_text="At least this long after a round before answers start another one.",
+    )  # fmt: skip
+    budget = forms.IntegerField(
+        min_value=1,
+        max_value=10_000,
+        label="Queue (budget)",
+        help_text="Images that a round puts into the queue. Have more than people answer while the next round runs.",
+    )
+    overlap = forms.IntegerField(
+        min_value=1,
+        max_value=20,
+        label="People an image (overlap)",
+        help_text="So many different people answer each image; most votes decide. Each one costs an answer.",
+    )
+    random_share = PercentField(
+        label="Drawn at random, in %",
+        help_text="A control arm: shows what the ordering saves, and finds what the model does not know of.",
+    )
+    holdout_questions = PercentField(
+        highest=90,
+        label="Asked from the holdout, in %",
+        help_text="These answers measure accuracy and are never trained on, until the number below is reached.",
+    )
+    holdout_target = forms.IntegerField(
+        min_value=0,
+        max_value=100_000,
+        label="Holdout answers wanted",
+        help_text="At 95 % accuracy 100 answers give ± 4 points, 200 ± 3, 400 ± 2.",
+    )
+    holdout_share = PercentField(
+        highest=90,
+        label="Holdout drawn at import, in %",
+        help_text="For images to come: those that are in already keep their part.",
+    )
+    acquisition = forms.ChoiceField(
+        choices=ACQUISITIONS,
+        label="What is asked next",
+        help_text="Sampled: the more unsure, the likelier. It avoids asking the same kind of image over and over.",
+    )
+    coldness = forms.FloatField(
+        min_value=0.1,
+        max_value=64,
+        label="Coldness of the sampling",
+        help_text="1 is mild, 8 the measured default; past 30 it is the same as the highest.",
+    )
+    architecture = forms.ChoiceField(choices=ARCHITECTURES, label="Network", help_text="Trained from scratch each round.")
+    estimator = forms.ChoiceField(
+        choices=ESTIMATORS, label="Posterior", help_text="Where the spread of the predictions comes from. Costs one pass."
+    )
+    posterior_samples = forms.IntegerField(
+        min_value=2,
+        max_value=1000,
+        label="Posterior samples (K)",
+        help_text="More make the spread more exact; scoring takes a little longer with each.",
+    )
+
+    SCHEDULE = ("schedule_at", "schedule_days")
+
+    @classmethod
+    def initial_of(cls, learning: LearningConfig) -> dict[str, Any]:
+        values = {name: getattr(learning, name) for name in cls.base_fields if name not in cls.SCHEDULE}
+        schedule = schedule_of(learning)
+        days = list(schedule.days) if schedule else list(WEEK)
+        return {**values, "schedule_at": schedule.at if schedule else None, "schedule_days": days}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("schedule_at") and not cleaned.get("schedule_days"):
+            self.add_error("schedule_days", "Choose at least one day, or empty the time.")
+        return cleaned
+
+    @property
+    def learning_values(self) -> dict[str, Any]:
+        return {name: value for name, value in self.cleaned_data.items() if name not in self.SCHEDULE}

@@ -1,0 +1,152 @@
+"""A project's settings: its name and guidelines, its classes, how it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path
+from django.views.decorators.http import require_http_methods, require_POST
+
+from labeler.access import Access, manager_access
+from labeler.forms.classes import AddClassesForm, ClassForm
+from labeler.forms.learning import LearningForm
+from labeler.forms.projects import GeneralForm
+from labeler.models import LabelClass
+from labeler.services import classes as service
+from labeler.services.projects import change_learning, change_project
+from labeler.services.schedule import schedule_words, set_schedule
+
+PAGE = ["GET", "HEAD", "POST"]
+
+
+@login_required
+@require_http_methods(PAGE)
+def general(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    project = access.project
+    form = GeneralForm(request.POST or None, initial={"name": project.name, "guidelines": project.guidelines})
+    if request.method == "POST" and form.is_valid():
+        change_project(project=project, **form.cleaned_data)
+        messages.success(request, "Saved.")
+        return redirect("settings", slug)
+    return _page(request, access, "general", form=form)
+
+
+@login_required
+@require_http_methods(PAGE)
+def learning(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    config = access.project.learning
+    form = LearningForm(request.POST or None, initial=LearningForm.initial_of(config))
+    if request.method == "POST" and form.is_valid():
+        change_learning(project=access.project, values=form.learning_values)
+        set_schedule(
+            project=access.project, at=form.cleaned_data["schedule_at"], days=form.cleaned_data["schedule_days"]
+        )
+        messages.success(request, "Saved. It holds from the next round on.")
+        return redirect("learning-settings", slug)
+    return _page(request, access, "learning", form=form, schedule=schedule_words(config))
+
+
+@login_required
+@require_http_methods(PAGE)
+def classes(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    form = AddClassesForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            added = service.add_classes(project=access.project, names=form.cleaned_data["names"])
+            messages.success(request, f"{len(added)} added." if added else "They were all there already.")
+            return redirect("classes", slug)
+        except ValidationError as error:
+            form.add_error("names", error)
+    rows = list(access.project.classes.all())
+    return _page(
+        request,
+        access,
+        "classes",
+        form=form,
+        classes=[row for row in rows if not row.is_archived],
+        archived=[row for row in rows if row.is_archived],
+    )
+
+
+@login_required
+@require_http_methods(PAGE)
+def class_edit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    label_class = get_object_or_404(access.project.classes, pk=pk)
+    form = ClassForm(request.POST or None, label_class=label_class)
+    if request.method == "POST" and form.is_valid():
+        try:
+            service.change_class(label_class=label_class, **form.cleaned_data)
+            messages.success(request, "Saved.")
+            return redirect("classes", slug)
+        except ValidationError as error:
+            form.add_error(None, error) if not hasattr(error, "error_dict") else _add_errors(form, error)
+    return _page(request, access, "class_edit", form=form, label_class=LabelClass.objects.get(pk=pk))
+
+
+def class_action(act: Callable[[LabelClass, HttpRequest], None]) -> Callable[..., HttpResponse]:
+    """A button on a row of the list of classes."""
+
+    @login_required
+    @require_POST
+    @wraps(act)
+    def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+        access = manager_access(request, slug)
+        act(get_object_or_404(access.project.classes, pk=pk), request)
+        return redirect("classes", slug)
+
+    return run
+
+
+@class_action
+def class_archive(label_class: LabelClass, request: HttpRequest) -> None:
+    service.archive_class(label_class=label_class)
+    messages.success(request, f"“{label_class}” is offered no more. Its answers stay.")
+
+
+@class_action
+def class_restore(label_class: LabelClass, request: HttpRequest) -> None:  # noqa: ARG001
+    service.restore_class(label_class=label_class)
+
+
+@class_action
+def class_move(label_class: LabelClass, request: HttpRequest) -> None:
+    service.move_class(label_class=label_class, steps=-1 if request.POST.get("to") == "up" else 1)
+
+
+@login_required
+@require_POST
+def class_keys(request: HttpRequest, slug: str) -> HttpResponse:
+    service.renew_keys(project=manager_access(request, slug).project)
+    messages.success(request, "Keys follow the order of the list now.")
+    return redirect("classes", slug)
+
+
+def _add_errors(form: ClassForm, error: ValidationError) -> None:
+    for field, errors in error.error_dict.items():
+        form.add_error(field if field in form.fields else None, errors)
+
+
+def _page(request: HttpRequest, access: Access, page: str, **context: object) -> HttpResponse:
+    return render(request, f"settings/{page}.html", {"access": access, "tab": "settings", "page": page, **context})
+
+
+urlpatterns = [
+    path("p/<slug:slug>/settings/", general, name="settings"),
+    path("p/<slug:slug>/settings/learning/", learning, name="learning-settings"),
+    path("p/<slug:slug>/settings/classes/", classes, name="classes"),
+    path("p/<slug:slug>/settings/classes/keys/", class_keys, name="class-keys"),
+    path("p/<slug:slug>/settings/classes/<int:pk>/", class_edit, name="class-edit"),
+    path("p/<slug:slug>/settings/classes/<int:pk>/archive/", class_archive, name="class-archive"),
+    path("p/<slug:slug>/settings/classes/<int:pk>/restore/", class_restore, name="class-restore"),
+    path("p/<slug:slug>/settings/classes/<int:pk>/move/", class_move, name="class-move"),
+]
