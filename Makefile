@@ -53,7 +53,7 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "PlusMinus needs Python 3.11 or newer$(if $(PYTHON), and $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there))."; \
 		echo "Install one (apt-get install python3-venv, or python.org), or say where it is: make demo PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python could not make an environment (see above; Debian: apt-get install python3-venv)."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python could not make an environment (see above; Debian: apt-get install python3-venv)."; exit 1; }
 
 $(VENV)/.runtime: requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing (about two minutes, once) …"

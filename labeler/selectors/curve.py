@@ -62,8 +62,8 @@ def learning_curve(project: Project) -> Curve:
     points = measured_rounds(project)
     if not points:
         return Curve([], [], "", "", [], [])
-    most = _round_up(max(point.answers for point in points))
-    least = math.floor(min(point.low for point in points) * 10) / 10
+    across = _ticks(max(point.answers for point in points))
+    most, least = across[-1], math.floor(min(point.low for point in points) * 5) / 5
 
     def x(answers: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * answers / most, 1)
@@ -79,7 +79,7 @@ def learning_curve(project: Project) -> Curve:
         marks=[Mark(point, x(point.answers), y(point.value)) for point in points],
         line=" ".join(f"{x(point.answers)},{y(point.value)}" for point in points),
         band=" ".join(upper + lower),
-        across=[Tick(x(most * i / 4), f"{most * i // 4:,}") for i in range(5)],
+        across=[Tick(x(answers), f"{answers:,}") for answers in across],
         up=[Tick(y(step), f"{step * 100:.0f} %") for step in steps],
     )
 
@@ -98,8 +98,13 @@ def measured_rounds(project: Project) -> list[Point]:
     ]
 
 
-def _round_up(number: int) -> int:
-    """The next of 4, 8, 12, 20, 40, 80, 120, 200...: quarters of it are round."""
-    size: int = 10 ** max(0, int(math.log10(max(number, 1))))
-    steps = [step * size for step in (1, 2, 4, 8, 12, 20, 40)]
-    return next(step for step in steps if step >= max(number, 4) and step % 4 == 0)
+def _ticks(most: int) -> list[int]:
+    """From 0 to `most` or a little more in at most six round numbers.
+
+    >>> _ticks(240), _ticks(3)
+    ([0, 50, 100, 150, 200, 250], [0, 1, 2, 3])
+    """
+    wanted = max(most, 1) / 5
+    size = 10 ** math.floor(math.log10(wanted))
+    step = max(1, next(int(part * size) for part in (1, 2, 5, 10) if part * size >= wanted))
+    return list(range(0, most + step, step))

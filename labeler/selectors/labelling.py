@@ -72,7 +72,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
     return {
         **image_item(project, place.image),
         "candidate": place.pk,
-        "rank": place.rank + 1,
+        "rank": place.rank,
         "round": place.round.number,
         "reason": place.reason,
         "reason_words": place.get_reason_display(),

@@ -32,7 +32,8 @@ from labeler.selectors.labelling import (
     why_empty,
 )
 from labeler.services.annotate import correct_answer, record_answer, retract_answer
-from labeler.services.lease import claim_places, lease_next, release_leases, renew_leases
+from labeler.services.lease import claim_places, release_leases, renew_leases
+from labeler.services.refill import lease_or_refill
 
 WANT = 3
 MAX_BODY = 64 * 1024
@@ -97,7 +98,7 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
         return _answer_by_form(request, access)
     classes = classes_of(access.project)
     names = {row.pk: row.name for row in classes}
-    places = lease_next(project=access.project, annotator=access.user, want=1) if classes else []
+    places = lease_or_refill(project=access.project, annotator=access.user, want=1) if classes else []
     items = [item_of(access.project, place, names) for place in places]
     context = {
         "access": access,
@@ -145,7 +146,7 @@ def label_next(request: HttpRequest, access: Access) -> JsonResponse:
     """Places for this person, without those that the page has already, and how far the work is."""
     body = read_body(request)
     holding = _ids(body, "holding")
-    places = lease_next(project=access.project, annotator=access.user, want=_want(body))
+    places = lease_or_refill(project=access.project, annotator=access.user, want=_want(body))
     fresh = [place for place in places if place.pk not in holding]
     progress = as_json(progress_of(access.project, access.user))
     return JsonResponse({**_items(access, fresh, is_idle=not places), "progress": progress})
