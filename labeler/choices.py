@@ -21,6 +21,13 @@ ACQUISITIONS = [
     ("random", "At random"),
 ]
 # Keys of the Label page that no class may have, with what they do.
-RESERVED_KEYS = {"s": "it skips", "x": "it marks a bad image", "u": "it undoes", "i": "it shows why", "n": "it is kept"}
+RESERVED_KEYS = {
+    "s": "it skips",
+    "x": "it marks a bad image",
+    "u": "it undoes",
+    "i": "it shows why",
+    "g": "it opens the guide",
+    "n": "it is kept",
+}
 # Okabe and Ito's palette, told apart by colour-blind people; more classes reuse it in lighter and darker shades.
 PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f", "#6a3d9a", "#8c564b"]

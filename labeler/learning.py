@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,9 +26,9 @@ from django.core.files.storage import default_storage
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler.models import Chunk, Image, ImageState, LabelClass, Project, Reason, Round, RoundChunk
+from labeler.models import Chunk, LabelClass, Project, Reason, Round, RoundChunk, RoundState
 from labeler.models.images import CHUNK_SIZE
-from labeler.selectors.pool import waiting_positions
+from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
 from labeler.services.draw import Draw, Place, draw_queue
 from labeler.services.publish import held_positions, publish_round
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0  # between heartbeats while the database is away
+LEFTOVER_SECONDS = 3600
 Integers = npt.NDArray[np.int64]
 
 
@@ -159,6 +161,16 @@ def choose(*, round_: Round) -> int:
     return publish_round(round_=round_, draw=draw, main=main, metrics={**round_.metrics, **measured})
 
 
+def forget_leftovers(project: Project) -> None:
+    """Delete the files of attempts that came to nothing, an hour later: whoever was taken for dead may still write."""
+    folder = Path(default_storage.path(f"{project_folder(project)}/rounds"))
+    ended = [RoundState.FAILED, RoundState.CANCELLED]
+    kept = set(Round.objects.filter(project=project).exclude(state__in=ended).values_list("folder", flat=True))
+    for path in folder.iterdir() if folder.is_dir() else []:
+        if f"rounds/{path.name}" not in kept and path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def acquire(round_: Round, draw: Draw, held: set[int], beat: Beat) -> list[Place]:
     """The places that the model chooses, best first, among what the draw has not taken."""
     from learner.round import acquire as acquire_images
@@ -190,10 +202,8 @@ def measure(round_: Round) -> dict[str, Any]:
     from learner.round import evaluate
 
     number = {pk: index for index, pk in enumerate(round_.classes)}
-    holdout = Image.objects.filter(
-        project=round_.project, is_holdout=True, state=ImageState.LABELLED, label__in=round_.classes
-    )
-    labels = dict(holdout.order_by("position").values_list("position", "label_id"))
+    holdout = labelled_images(round_.project, is_holdout=True).filter(label__in=round_.classes)
+    labels = dict(sorted(holdout.values_list("position", "label_id")))
     positions = _scored(round_, np.array(list(labels), dtype=np.int64))
     if not len(positions):
         return {}
@@ -212,8 +222,7 @@ def metrics_as_json(metrics: Metrics) -> dict[str, Any]:
 
 def read_training_set(project: Project) -> TrainingSet:
     """All consensus labels that are not holdout. Classes: those in use and those that people can choose, in order."""
-    labelled = Image.objects.filter(project=project, state=ImageState.LABELLED, is_holdout=False).order_by("position")
-    pairs = list(labelled.values_list("position", "label_id"))
+    pairs = sorted(labelled_images(project, is_holdout=False).values_list("position", "label_id"))
     used = {label for _, label in pairs}
     known = LabelClass.objects.filter(project=project).order_by("order", "id").values_list("id", "is_archived")
     classes = [pk for pk, is_archived in known if pk in used or not is_archived]

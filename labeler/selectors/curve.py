@@ -107,4 +107,4 @@ def _ticks(most: int) -> list[int]:
     wanted = max(most, 1) / 5
     size = 10 ** math.floor(math.log10(wanted))
     step = max(1, next(int(part * size) for part in (1, 2, 5, 10) if part * size >= wanted))
-    return list(range(0, most + step, step))
+    return list(range(0, max(most, 1) + step, step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from labeler.models import Annotation, Candidate, Chunk, Image, ImageState, Memb
 from labeler.models.images import CHUNK_SIZE
 
 PAGE = 60
+RARE = {ImageState.DISPUTED, ImageState.SET_ASIDE, ImageState.BAD}
 WINDOW = 200_000  # positions that one page of a filtered list looks at, at most
 
 
@@ -67,6 +69,8 @@ def image_count(project: Project) -> int:
 def image_page(project: Project, wanted: ImageFilter, *, start: int = 0, before: int | None = None) -> ImagePage:
     """The images from position `start` on, or those right before `before`, in order of position."""
     images = _narrowed(project, wanted)
+    if wanted.state in RARE:
+        return _rare_page(images, start, before)
     if before is not None:
         low = max(0, before - WINDOW)
         rows = list(images.filter(position__lt=before, position__gte=low).order_by("-position")[: PAGE + 1])
@@ -80,6 +84,15 @@ def image_page(project: Project, wanted: ImageFilter, *, start: int = 0, before:
     is_cut = not is_full and end < image_count(project)
     following = rows[PAGE].position if is_full else end if is_cut else None
     return ImagePage(rows[:PAGE], following, start or None, end if is_cut else None)
+
+
+def _rare_page(images: QuerySet[Image], start: int, before: int | None) -> ImagePage:
+    """States that few images are in: their positions come from the index of what left the pool, whatever its size."""
+    positions = sorted(images.exclude(state=ImageState.POOL).order_by().values_list("position", flat=True))
+    at = bisect_left(positions, start) if before is None else max(0, bisect_left(positions, before) - PAGE)
+    shown, behind = positions[at : at + PAGE], positions[at + PAGE :]
+    rows = list(images.filter(position__in=shown).order_by("position"))
+    return ImagePage(rows, behind[0] if behind else None, shown[0] if at and shown else None, None)
 
 
 def image_with_history(project: Project, image_id: int) -> Image | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
 
@@ -24,9 +24,11 @@ from labeler.models import (
 )
 from labeler.models.rounds import UNFINISHED
 
-RECENT = 8
+RECENT = 12
 PACE_OF = 50  # the last answers, for the seconds an answer
 RETRY_SECONDS = 3
+SMALL = 100  # pixels; a picture this small is drawn with sharp edges
+IN_NATS = ("entropy", "mutual_information")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def classes_of(project: Project) -> list[LabelClass]:
 def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[str, Any]:
     """A place of the queue as the page gets it."""
     likely = place.details.get("likely", [])
+    acquisition = place.round.config.get("acquisition", "")
     return {
         **image_item(project, place.image),
         "candidate": place.pk,
@@ -77,7 +80,8 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "reason": place.reason,
         "reason_words": place.get_reason_display(),
         "score": place.score,
-        "measure": measure_words(place.round.config.get("acquisition", "")),
+        "measure": measure_words(acquisition),
+        "unit": "nats" if acquisition.endswith(IN_NATS) else "",
         "percentile": place.percentile,
         "torn": [names[each["class"]] for each in likely if each["class"] in names],
         "likely": [f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}" for each in likely
@@ -91,7 +95,8 @@ def image_item(project: Project, image: Image) -> dict[str, Any]:
         "url": reverse("media", args=[project.slug, image.pk]),
         "width": image.width,
         "height": image.height,
-        "name": image.name,
+        "name": image.name.rpartition("/")[2],  # a folder is often named after the class: it would give the answer away
+        "is_small": max(image.width, image.height) < SMALL,
     }
 
 
@@ -135,7 +140,7 @@ def why_empty(project: Project, annotator: User) -> Empty:
         return Empty("all_answered", f"All {total:,} images have their answers. Thank you.", None)
     others = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=timezone.now())
     if others.exclude(leased_to=annotator).exists():
-        return Empty("others_hold", "Others are answering the last images of this queue. More come soon.", RETRY_SECONDS)
+        return Empty("others_hold", "Others are answering the last images. More come soon.", RETRY_SECONDS)
     mine = _live(project).filter(annotator=annotator, image__state=ImageState.POOL)
     if waiting.exclude(pk__in=mine.values("image")).exists():
         return Empty(
@@ -150,5 +155,5 @@ def as_json(value: Progress | Empty | None) -> dict[str, Any] | None:
     return None if value is None else asdict(value)
 
 
-def _live(project: Project):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _live(project: Project) -> QuerySet[Annotation]:
     return Annotation.objects.filter(project=project, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, QuerySet, Sum
 
 from labeler.models import Chunk, Image, ImageState, Project
 from labeler.models.images import CHUNK_SIZE
@@ -54,6 +54,12 @@ def pool_counts(project: Project) -> PoolCounts:
         labelled=labelled[False],
         left=left[False],
     )
+
+
+def labelled_images(project: Project, *, is_holdout: bool) -> QuerySet[Image]:
+    """In no order, by the partial index: SQLite does not see by itself that what is labelled is not in the pool."""
+    images = Image.objects.filter(project=project, state=ImageState.LABELLED, is_holdout=is_holdout)
+    return images.exclude(state=ImageState.POOL).order_by()
 
 
 def total_images(project: Project) -> int:

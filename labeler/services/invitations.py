@@ -43,7 +43,7 @@ def invite(*, project: Project, role: str, note: str, by: User) -> NewInvitation
     invitation = Invitation(
         project=project, role=role, note=note, token_hash=Invitation.hash_token(token), created_by=by
     )
-    invitation.full_clean(exclude=["project", "created_by", "used_by"])
+    invitation.full_clean(exclude=["project", "created_by", "used_by", "used_at", "revoked_at"])
     invitation.save()
     return NewInvitation(invitation, token)
 

@@ -1,8 +1,8 @@
 """A batch of decoded entries becomes files, then rows.
 
 Files first: one pack of what browsers get, and the pixel files of the chunks that grow. Then all rows in one
-transaction, with the entries counted as done. Killed before it, nothing happened but a file that nobody refers to (swept
-by its name, which carries the job); killed after it, the import goes on at the next entry: neither doubles nor gaps.
+transaction, with the entries counted as done. Killed before it, nothing happened but a file that nobody refers to
+(swept by its name, which carries the job); killed after it, the import goes on at the next entry: no doubles, no gaps.
 """
 
 from __future__ import annotations

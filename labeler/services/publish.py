@@ -50,7 +50,7 @@ def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: 
     4. The rest is mixed as drawn. Images that were answered, set aside or taken since are left out.
     5. The queue moves to this round.
     """
-    project = Project.objects.select_for_update(of=("self",)).select_related("learning").get(pk=round_.project_id)
+    project = _locked(round_.project_id)
     mark_done(round_=round_, metrics=metrics, answers_spent=count_answers(project))
     return _publish(project, round_, draw, main)
 
@@ -58,8 +58,13 @@ def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: 
 @transaction.atomic
 def publish_cold(*, round_: Round, draw: Draw, main: Sequence[Place]) -> int:
     """As `publish_round`, for a round without a model, which is made and done in the caller's transaction."""
-    project = Project.objects.select_for_update(of=("self",)).select_related("learning").get(pk=round_.project_id)
-    return _publish(project, round_, draw, main)
+    return _publish(_locked(round_.project_id), round_, draw, main)
+
+
+def _locked(project_id: int) -> Project:
+    """Against another publication; not against answers, whose foreign keys only need the project to stay."""
+    locked = Project.objects.select_for_update(of=("self",), no_key=True)
+    return locked.select_related("learning", "queue_round").get(pk=project_id)
 
 
 def count_answers(project: Project) -> int:

@@ -12,8 +12,6 @@ from django.utils import timezone
 
 from labeler.models import (
     Annotation,
-    Image,
-    ImageState,
     LearningConfig,
     Project,
     Reason,
@@ -22,6 +20,7 @@ from labeler.models import (
     Trigger,
     User,
 )
+from labeler.selectors.pool import labelled_images
 from labeler.services.claims import RUN, end_round
 from labeler.services.draw import draw_places, draw_queue
 from labeler.services.publish import count_answers, held_positions, publish_cold
@@ -54,8 +53,8 @@ def last_annotation_id(project: Project) -> int:
 
 def why_not_trainable(project: Project) -> str:
     """Empty if a model can be fitted, else what is missing."""
-    labelled = Image.objects.filter(project=project, state=ImageState.LABELLED, is_holdout=False)
-    first = labelled.order_by().values_list("label_id", flat=True).first()
+    labelled = labelled_images(project, is_holdout=False).values_list("label_id", flat=True)
+    first = next(iter(labelled[:1]), None)
     if first is None:
         return "No image has a label yet that may be learned from. A model needs labels of two classes."
     if not labelled.exclude(label_id=first).exists():

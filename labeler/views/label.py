@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
@@ -36,6 +37,7 @@ from labeler.services.lease import claim_places, release_leases, renew_leases
 from labeler.services.refill import lease_or_refill
 
 WANT = 3
+MADE_FOR = "X-Annotator"  # whose page it is: nobody's answers are sent as those of who signed in after them
 MAX_BODY = 64 * 1024
 MAX_SECONDS = 3600.0
 FILTER_FROM = 31  # with this many classes the page has a box to type in
@@ -67,6 +69,9 @@ def for_script(view: Callable[[HttpRequest, Access], JsonResponse]) -> Callable[
     def run(request: HttpRequest, slug: str) -> JsonResponse:
         if not request.user.is_authenticated:
             return JsonResponse({"error": "You are signed out."}, status=401)
+        if request.headers.get(MADE_FOR, str(request.user.pk)) != str(request.user.pk):
+            words = f"In this browser {request.user.get_username()} is signed in now: nothing is sent from this page."
+            return JsonResponse({"error": words}, status=401)
         access = member_access(request, slug)
         try:
             return view(request, access)
@@ -178,7 +183,7 @@ def label_leases(request: HttpRequest, access: Access) -> JsonResponse:
     if request.content_type == "application/json":
         body = read_body(request)
     else:
-        body = {name: [int(value) for value in request.POST.getlist(name) if value.isdecimal()] for name in request.POST}
+        body = {name: list(request.POST.getlist(name)) for name in request.POST}
     if not {"release", "renew"} & set(body):
         raise BadRequest("", "Say which leases to renew or to release.")
     if "release" in body:
@@ -198,7 +203,7 @@ def _items(access: Access, places: list[Candidate], *, is_idle: bool) -> dict[st
 
 
 def _save(access: Access, answer: Answer) -> None:
-    values = {
+    values: dict[str, Any] = {
         "project": access.project,
         "annotator": access.user,
         "outcome": answer.outcome,
@@ -273,7 +278,7 @@ def _ids(body: dict[str, Any], field: str) -> list[int]:
 
 
 def _want(body: dict[str, Any]) -> int:
-    return max(1, min(_number(body, "want") or WANT, WANT))
+    return max(1, min(_number(body, "want") or WANT, settings.LEASES_PER_ANNOTATOR))
 
 
 def _seconds(body: dict[str, Any]) -> float | None:

@@ -9,6 +9,7 @@ export async function openUpload(form, sources, signal) {
   if (key) localStorage.setItem(key, JSON.stringify(urls));
   const forget = () => key && localStorage.removeItem(key);
   return {
+    isKnown: Boolean(known),
     part: (query, body, progress) => send(`${urls.part}?${query}`, body, form, progress, signal),
     forget,
     async finish() {
@@ -26,13 +27,15 @@ export async function openUpload(form, sources, signal) {
 export async function sendSource(upload, source, length, progress, say, signal) {
   let offset = 0;
   let wait = 1;
+  let isAsking = upload.isKnown;
   do {
-    // A repeated part is harmless: the server answers where to go on.
-    const body = await source.part(offset, length);
+    // Of an upload that was begun before, an empty part asks where to go on.
+    const body = isAsking ? "" : await source.part(offset, length);
     const query = new URLSearchParams({ name: source.name, size: source.size, offset });
     const answer = await upload.part(query, body, (sent) => progress(offset + sent));
     if (answer.status === 200 || answer.status === 409) {
       offset = answer.json.received;
+      isAsking = false;
       wait = 1;
       progress(offset);
     } else if (answer.status === 0 || answer.status >= 500) {

@@ -1,165 +1,179 @@
 /** The Label page: one key, one answer, the next image in the same frame. The parts are in files of their own. */
+import { openDrawers } from "./drawers.js";
 import { filterClasses } from "./filter.js";
 import { pressByKey } from "./hotkeys.js";
 import { keepLeases } from "./leases.js";
 import { Outbox } from "./outbox.js";
-import { Queue } from "./queue.js";
+import { decoded, Queue } from "./queue.js";
+import { Saved } from "./saved.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
+import { pressBySwipe } from "./swipe.js";
+import { Tabs } from "./tabs.js";
 import { newKey } from "./uuid.js";
+import { lookCloser } from "./view.js";
 import { explain } from "./why.js";
 
-const PREFETCH = 3;
+const PREFETCH = 4; // the image in view and three to come
+const PROGRESS_EVERY = 20000;
+const OFFLINE = "The server does not answer. Your answers are kept on this machine and are sent as soon as it does.";
+
 const root = document.querySelector("#label");
 const part = (name) => root.querySelector(`[data-${name}]`);
 const data = (id) => JSON.parse(document.getElementById(id).textContent);
-const buttons = [...part("answers").querySelectorAll("button")];
+const { user, project } = root.dataset;
+const buttons = [...part("answers").elements].filter((each) => each.dataset.outcome);
 
 let correcting = null; // the answer that is shown again, while it is
-const stage = new Stage(part("table"));
-const strip = new Strip(part("strip"), data("label-recent"));
+let lastProgress = performance.now();
+const stage = new Stage(part("table"), part("trouble"));
+const tabs = new Tabs({ user, project });
 const queue = new Queue({ url: root.dataset.nextUrl, want: PREFETCH, canAsk: () => outbox.length === 0 });
 const outbox = new Outbox({
-  user: root.dataset.user,
-  project: root.dataset.project,
+  user,
+  project,
   urls: { answer: root.dataset.answerUrl, undo: root.dataset.undoUrl },
   extra: () => ({ want: PREFETCH, holding: queue.holding }),
 });
-const tidyFilter = filterClasses(part("filter"), buttons.filter((button) => button.dataset.outcome === "label"), answer);
+const saved = new Saved({ dot: part("saved"), line: part("kept"), loginUrl: root.dataset.loginUrl, say });
+const strip = new Strip(part("strip"), withUnsent(data("label-recent")));
+const tidyFilter = filterClasses(part("filter"), buttons.filter((button) => button.dataset.outcome === "label"));
+
+/** What this browser has not sent yet is newer than what the server knows. */
+function withUnsent(recent) {
+  let answers = recent;
+  for (const { kind, body, shown } of outbox.waiting) {
+    const former = kind === "undo" ? body.target : body.corrects;
+    if (former) answers = answers.filter((answer) => answer.key !== former);
+    if (kind === "answer") answers = [{ ...shown, ...body }, ...answers];
+  }
+  return answers;
+}
 
 function showNext() {
   correcting = null;
   strip.mark(null);
+  part("correcting").hidden = true;
   const item = queue.items[0] ?? null;
   if (item !== stage.item) stage.show(item);
-  part("answers").hidden = !item;
-  if (item) {
-    part("empty").hidden = true;
-    mark(null);
-    explain(part("why"), item);
-  }
+  showButtons(Boolean(item));
+  if (!item) return;
+  mark(null);
+  explain(part("why"), item);
 }
 
 function answer(button) {
   const item = stage.item;
   if (!item) return;
+  const { outcome } = button.dataset;
+  if (outcome === "label" && !stage.isSeen) {
+    say("The picture has not arrived yet.");
+    return;
+  }
   const body = {
     key: newKey(),
     image: item.image,
     candidate: item.candidate ?? null,
-    outcome: button.dataset.outcome,
-    label_class: button.dataset.outcome === "label" ? Number(button.value) : null,
-    seconds: Math.round(stage.seconds * 100) / 100,
+    outcome,
+    label_class: outcome === "label" ? Number(button.value) : null,
+    seconds: stage.seconds,
     answered_at: new Date().toISOString(),
   };
-  const words = button.dataset.name ?? button.querySelector("span").textContent;
-  const done = { ...item, key: body.key, outcome: body.outcome, label_class: body.label_class, words };
+  if (correcting) body.corrects = correcting.key;
+  const { element, ...shown } = { ...item, words: wordsOf(button) };
+  outbox.put("answer", body, shown);
+  const done = { ...shown, ...body, element };
   if (correcting) {
-    body.corrects = correcting.key;
     strip.replace(correcting.key, done);
+    countLabelled(done, correcting);
   } else {
-    queue.shift();
     strip.add(done);
     count(part("mine"), 1);
-    if (body.outcome === "label") count(part("labelled"), 1);
+    countLabelled(done, null);
   }
-  outbox.put("answer", body);
+  queue.leave(item.image);
+  tabs.tellAnswered(item.image);
   flash(button);
   tidyFilter(button);
-  say(words);
-  showNext();
-  if (!stage.item) waitForMore();
+  say(shown.words);
+  goOn();
 }
 
-/** The newest answer comes back, whether it has been sent or not. */
+/** The newest answer comes back (or the one that is shown for correction), whether it has been sent or not. */
 function undo() {
-  const last = strip.pop();
+  const last = correcting ?? strip.answers[0];
   if (!last) return;
-  if (!outbox.takeBack(last.key)) outbox.put("undo", { key: newKey(), target: last.key });
-  if (last.outcome === "label") count(part("labelled"), -1);
+  outbox.put("undo", { key: newKey(), target: last.key });
+  strip.remove(last.key);
+  countLabelled(null, last);
   count(part("mine"), -1);
-  queue.remove(last.image);
-  queue.add([{ ...last, element: undefined }], null, { isFront: true });
+  const { key, outcome, label_class, words, corrects, ...item } = last;
+  queue.comeBack(item);
+  tabs.tellUndone(item.image);
   showNext();
   mark(last);
-  say(`Undone: ${last.words}`);
   part("undo").disabled = !strip.answers.length;
+  say(`Undone: ${words}`);
 }
 
 /** Show a former answer again; the next key corrects it. */
 function correct(former) {
+  former.element ??= decoded(former);
   correcting = former;
-  const item = { ...former, element: new Image(former.width, former.height) };
-  item.element.src = former.url;
-  item.element.alt = `Image to correct, ${former.name}`;
-  stage.show(item);
-  part("answers").hidden = false;
-  part("empty").hidden = true;
-  explain(part("why"), item);
+  stage.show(former);
+  showButtons(true);
+  part("correcting").hidden = false;
+  part("former").textContent = former.words;
+  explain(part("why"), former);
   mark(former);
   strip.mark(former.key);
   say(`Correcting ${former.words}`);
 }
 
+function showButtons(isItem) {
+  part("answers").hidden = part("outcomes").hidden = !isItem;
+  part("empty").hidden = isItem;
+}
+
 function mark(former) {
   for (const button of buttons) {
-    const isFormer = former && button.dataset.outcome === former.outcome && (!former.label_class || Number(button.value) === former.label_class);
+    const isClass = !former?.label_class || Number(button.value) === former.label_class;
+    const isFormer = former && button.dataset.outcome === former.outcome && isClass;
     if (isFormer) button.setAttribute("aria-pressed", "true");
     else button.removeAttribute("aria-pressed");
   }
 }
 
-function waitForMore() {
-  part("empty").hidden = false;
+function goOn() {
+  showNext();
+  part("undo").disabled = !strip.answers.length;
+  if (stage.item) return;
   part("empty-words").textContent = outbox.state === "offline" ? OFFLINE : "Getting the next image …";
   queue.fill();
 }
 
-const OFFLINE = "The server does not answer. Your answers are kept on this machine and are sent as soon as it does.";
-const SAVED_WORDS = {
-  saved: () => "saved",
-  sending: (count) => `sending (${count})`,
-  offline: (count) => `offline (${count} kept)`,
-  "signed-out": (count) => `signed out (${count} kept)`,
-};
-
-function showState({ state, count: kept }) {
-  const saved = root.querySelector(".label-saved");
-  saved.hidden = false;
-  saved.dataset.saved = state;
-  part("saved-words").textContent = SAVED_WORDS[state](kept);
-  if (state === "signed-out") showSignedOut(kept);
-  else if (part("kept").dataset.about === "sign-in") part("kept").hidden = true;
-}
-
-function showSignedOut(kept) {
-  const link = document.createElement("a");
-  link.href = root.dataset.loginUrl;
-  link.textContent = "Sign in";
-  const words = kept ? `${kept} of your answers are kept on this machine. ` : "";
-  part("kept").replaceChildren(`You are signed out. ${words}`, link, " to go on.");
-  part("kept").dataset.about = "sign-in";
-  part("kept").hidden = false;
-}
-
-function showRefused({ body, words }) {
-  strip.remove(body.key);
-  part("kept").replaceChildren(`One answer was not taken: ${words} Nothing else was lost.`);
-  part("kept").dataset.about = "refused";
-  part("kept").hidden = false;
-}
-
 function showProgress(progress) {
-  if (!progress || outbox.length) return;
-  part("labelled").textContent = progress.labelled.toLocaleString();
-  part("total").textContent = progress.total.toLocaleString();
-  part("mine").textContent = progress.mine_today.toLocaleString();
+  lastProgress = performance.now();
+  if (outbox.length) return;
+  part("labelled").textContent = progress.labelled.toLocaleString("en");
+  part("total").textContent = progress.total.toLocaleString("en");
+  part("mine").textContent = progress.mine_today.toLocaleString("en");
   part("pace").textContent = progress.seconds ?? "";
   root.querySelector(".label-pace").hidden = progress.seconds === null;
 }
 
+/** Between two reports of the server the page counts by itself, where one answer makes a label. */
+function countLabelled(answer, former) {
+  if (root.dataset.overlap !== "1") return;
+  count(part("labelled"), Number(answer?.outcome === "label") - Number(former?.outcome === "label"));
+}
+
 function count(element, change) {
-  element.textContent = (Number(element.textContent.replace(/\D/g, "")) + change).toLocaleString();
+  element.textContent = (Number(element.textContent.replace(/\D/g, "")) + change).toLocaleString("en");
+}
+
+function wordsOf(button) {
+  return button.dataset.name ?? button.querySelector("span").textContent;
 }
 
 function say(words) {
@@ -179,44 +193,65 @@ part("undo-form").addEventListener("submit", (event) => {
   event.preventDefault();
   undo();
 });
-for (const button of root.querySelectorAll("[aria-controls]")) {
-  button.addEventListener("click", () => {
-    const panel = document.getElementById(button.getAttribute("aria-controls"));
-    for (const other of root.querySelectorAll("[data-panel]")) if (other !== panel) other.hidden = true;
-    panel.hidden = !panel.hidden;
-    button.setAttribute("aria-expanded", String(!panel.hidden));
-  });
-}
-
-strip.addEventListener("chosen", (event) => correct(event.detail));
+part("leave-correction").addEventListener("click", goOn);
+strip.addEventListener("chosen", (event) => correct(event.detail.answer));
+tabs.addEventListener("answered", (event) => {
+  queue.leave(event.detail.image);
+  if (!correcting && stage.item?.image === event.detail.image) goOn();
+});
 queue.addEventListener("ready", () => correcting || showNext());
-queue.addEventListener("progress", (event) => showProgress(event.detail));
-queue.addEventListener("signed-out", () => showState({ state: "signed-out", count: outbox.length }));
+queue.addEventListener("progress", (event) => {
+  showProgress(event.detail);
+  if (!outbox.length) saved.show({ state: "saved", count: 0 });
+});
+queue.addEventListener("signed-out", ({ detail }) => saved.show({ state: "signed-out", count: outbox.length, ...detail }));
 queue.addEventListener("offline", () => stage.item || (part("empty-words").textContent = OFFLINE));
 queue.addEventListener("empty", (event) => {
   if (correcting) return;
   showNext();
-  part("empty").hidden = false;
   part("empty-words").textContent = event.detail.words;
 });
-outbox.addEventListener("state", (event) => showState(event.detail));
-outbox.addEventListener("refused", (event) => showRefused(event.detail));
+outbox.addEventListener("state", ({ detail }) => {
+  saved.show(detail);
+  if (!detail.count && queue.isShort) queue.fill(); // another tab may have sent the last one
+});
+outbox.addEventListener("refused", (event) => {
+  strip.remove(event.detail.body.key);
+  saved.showRefused(outbox.refused, () => outbox.forgetRefused());
+});
 outbox.addEventListener("saved", (event) => {
   const { items, empty } = event.detail.reply;
-  part("undo").disabled = !strip.answers.length;
   queue.add(items, outbox.length ? null : empty);
-  if (queue.items.length < PREFETCH && !empty) queue.fill();
+  if (outbox.length || empty) return;
+  if (queue.isShort) queue.fill();
+  else if (performance.now() - lastProgress > PROGRESS_EVERY) queue.fill({ isForced: true });
 });
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload(); // its leases were given back when it was left
 });
 
-keepLeases({ url: root.dataset.leasesUrl, holding: () => queue.holding, onLost: () => {} });
+keepLeases({
+  url: root.dataset.leasesUrl,
+  holding: () => queue.holding,
+  isShared: () => tabs.areOpen,
+  onLost: (ids) => {
+    queue.drop(ids);
+    if (!correcting) goOn();
+    queue.fill();
+  },
+});
+lookCloser(part("table"), stage, part("view-tools"));
+pressBySwipe(part("table"), part("undo"));
+openDrawers(root);
 pressByKey(root);
-showState({ state: "saved", count: 0 });
-queue.add(data("label-items"));
+
+const answered = new Set(outbox.waiting.map(({ body }) => body.image));
+const [first] = data("label-items").filter((item) => !answered.has(item.image));
+if (first) queue.add([first]);
+else goOn();
+saved.show({ state: outbox.length ? "sending" : "saved", count: outbox.length });
+saved.showRefused(outbox.refused, () => outbox.forgetRefused());
 outbox.send();
 queue.fill();
 part("undo").disabled = !strip.answers.length;
-if (part("filter")) part("filter").focus();
 root.dataset.ready = "";

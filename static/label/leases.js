@@ -4,28 +4,35 @@ import { csrfToken, post } from "./post.js";
 const RENEW_SECONDS = 45;
 const IDLE_SECONDS = 300;
 
-export function keepLeases({ url, holding, onLost }) {
+/**
+ * @param {{url: string, holding: () => number[], isShared: () => boolean, onLost: (ids: number[]) => void}} options
+ *   `isShared`: another tab of the same person shows the same images; `onLost` gets leases that somebody else may have now
+ */
+export function keepLeases({ url, holding, isShared, onLost }) {
   let lastActive = Date.now();
   const touch = () => (lastActive = Date.now());
   for (const name of ["keydown", "pointerdown", "pointermove"]) addEventListener(name, touch, { passive: true });
 
-  setInterval(async () => {
+  async function renew() {
     const ids = holding();
     if (document.hidden || !ids.length || Date.now() - lastActive > IDLE_SECONDS * 1000) return;
-    try {
-      const reply = await post(url, { renew: ids });
-      if (reply.status === 200) onLost(ids.filter((id) => !reply.body.held.includes(id)));
-    } catch {
-      /* offline: an answer still counts when its lease has run out */
-    }
-  }, RENEW_SECONDS * 1000);
+    const reply = await post(url, { renew: ids }).catch(() => null); // offline: an answer counts without its lease too
+    if (reply?.status !== 200) return;
+    const lost = ids.filter((id) => !reply.body.held.includes(id) && holding().includes(id));
+    if (lost.length) onLost(lost);
+  }
 
+  setInterval(renew, RENEW_SECONDS * 1000);
+  document.addEventListener("visibilitychange", () => {
+    touch();
+    renew();
+  });
   addEventListener("pagehide", () => {
     const ids = holding();
-    if (!ids.length) return;
+    if (!ids.length || isShared()) return;
     const form = new FormData();
     form.set("csrfmiddlewaretoken", csrfToken());
-    for (const id of ids) form.append("release", id);
+    for (const id of ids) form.append("release", String(id));
     navigator.sendBeacon(url, form);
   });
 }

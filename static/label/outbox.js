@@ -2,26 +2,37 @@
  * Answers on their way to the server. Each is kept on disk, synchronously, before the page moves on, and leaves only when
  * the server has said that it has it. A closed tab, a lost network, a stopped server or an ended session lose nothing:
  * the next visit of the same person to the same project sends what is left. A repeated send is harmless (same key).
+ * What the server refuses is kept aside, with its words, until the person has read them.
+ *
+ * Events: "state" {state, count, words}, "saved" {kind, body, reply}, "refused" {kind, body, shown, words}.
+ *
+ * @typedef {"saved" | "sending" | "offline" | "signed-out" | "shut-out"} State
+ * @typedef {{kind: "answer" | "undo", body: any, shown?: object, words?: string}} Operation
  */
 import { post } from "./post.js";
+import { Store } from "./store.js";
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15000;
+const OTHER_TAB_PAUSE = 1000;
 
 export class Outbox extends EventTarget {
+  #store = new Store();
   #prefix;
+  #refusedPrefix;
   #urls;
   #isSending = false;
-  #inFlight = null;
   #pause = 0;
   #timer = 0;
-  #memory = new Map(); // where the browser refuses to store (private windows, full disk)
+  #words = "";
+  /** @type {State} */
   state = "saved";
 
   /** @param {{user: string, project: string, urls: {answer: string, undo: string}, extra: () => object}} options */
   constructor({ user, project, urls, extra }) {
     super();
     this.#prefix = `plusminus.outbox.${user}.${project}.`;
+    this.#refusedPrefix = `plusminus.refused.${user}.${project}.`;
     this.#urls = urls;
     this.extra = extra;
     addEventListener("online", () => this.#retryNow());
@@ -29,30 +40,29 @@ export class Outbox extends EventTarget {
     document.addEventListener("visibilitychange", () => document.hidden || this.#retryNow());
   }
 
-  /** Keep an operation and start sending. `kind` is "answer" or "undo". */
-  put(kind, body) {
-    const name = `${this.#prefix}${String(Date.now()).padStart(15, "0")}.${String(performance.now()).padStart(20, "0")}.${body.key}`;
-    const text = JSON.stringify({ kind, body });
-    try {
-      localStorage.setItem(name, text);
-    } catch {
-      this.#memory.set(name, text);
-    }
+  /** Keep an operation and start sending. `shown` is what the page needs to show it after a reload. */
+  put(kind, body, shown) {
+    this.#store.set(this.#nextName(body.key), JSON.stringify({ kind, body, shown }));
     this.#announce();
     this.send();
   }
 
-  /** Take back what has not been sent. False if it is on its way, or has arrived. */
-  takeBack(key) {
-    const name = this.#names().find((each) => each.endsWith(key));
-    if (!name || this.#inFlight === name) return false;
-    this.#forget(name);
-    this.#announce();
-    return true;
-  }
-
   get length() {
     return this.#names().length;
+  }
+
+  /** @returns {Operation[]} in the order in which they will be sent */
+  get waiting() {
+    return this.#names().map((name) => this.#read(name)).filter(Boolean);
+  }
+
+  /** @returns {Operation[]} */
+  get refused() {
+    return this.#store.names(this.#refusedPrefix).map((name) => this.#read(name)).filter(Boolean);
+  }
+
+  forgetRefused() {
+    for (const name of this.#store.names(this.#refusedPrefix)) this.#store.remove(name);
   }
 
   /** Send in order, one at a time; only one tab of the browser sends (where locks exist). */
@@ -62,7 +72,7 @@ export class Outbox extends EventTarget {
     try {
       if (navigator.locks) {
         await navigator.locks.request(`${this.#prefix}sending`, { ifAvailable: true }, (lock) =>
-          lock ? this.#sendAll() : this.#later(2000),
+          lock ? this.#sendAll() : this.#later(OTHER_TAB_PAUSE),
         );
       } else {
         await this.#sendAll();
@@ -75,44 +85,52 @@ export class Outbox extends EventTarget {
 
   async #sendAll() {
     for (let name = this.#names()[0]; name; name = this.#names()[0]) {
-      const { kind, body } = JSON.parse(this.#read(name));
-      this.#inFlight = name;
-      let reply;
-      try {
-        reply = await post(this.#urls[kind], { ...body, ...this.extra() });
-      } catch {
-        reply = { status: 0, body: {} };
-      } finally {
-        this.#inFlight = null;
+      const operation = this.#read(name);
+      if (!operation) {
+        this.#store.remove(name); // another tab was faster, or the text is broken
+        continue;
       }
-      if (!this.#settle(name, kind, body, reply)) return;
+      const extra = operation.kind === "answer" ? this.extra() : {};
+      const reply = await post(this.#urls[operation.kind], { ...operation.body, ...extra }).catch(() => NO_REPLY);
+      if (!this.#settle(name, operation, reply)) return;
     }
   }
 
   /** What the reply means for the operation; false stops the sending. */
-  #settle(name, kind, body, reply) {
+  #settle(name, operation, reply) {
     if (reply.status === 200) {
-      this.#forget(name);
+      this.#store.remove(name);
       this.#pause = 0;
+      this.state = "sending";
       this.#announce();
-      this.#tell("saved", { kind, body, reply: reply.body });
+      this.#tell("saved", { ...operation, reply: reply.body });
       return true;
     }
-    if (reply.status === 401 || reply.status === 403) return this.#stop("signed-out");
-    if (reply.status === 400 || reply.status === 404) {
-      this.#forget(name);
-      this.#tell("refused", { kind, body, words: reply.body.error || "The server did not take this answer." });
+    if (reply.status === 400) {
+      this.#keepAside(name, operation, reply.body.error || "The server did not take this answer.");
       return true;
     }
+    this.#words = reply.body.error ?? "";
     this.#pause = Math.min(this.#pause ? this.#pause * 2 : FIRST_PAUSE, LONGEST_PAUSE);
-    this.#later(this.#pause);
-    return this.#stop("offline");
+    if (reply.status === 401 || reply.status === 403) this.#stop("signed-out", LONGEST_PAUSE);
+    else if (reply.status === 404) this.#stop("shut-out", LONGEST_PAUSE);
+    else this.#stop("offline", this.#pause);
+    return false;
   }
 
-  #stop(state) {
-    this.#set(state);
-    if (state === "signed-out") this.#later(LONGEST_PAUSE);
-    return false;
+  #keepAside(name, operation, words) {
+    this.#store.set(this.#refusedPrefix + operation.body.key, JSON.stringify({ ...operation, words }));
+    this.#store.remove(name);
+    for (const other of this.#names()) {
+      if (this.#read(other)?.body.target === operation.body.key) this.#store.remove(other); // its undo
+    }
+    this.#announce();
+    this.#tell("refused", { ...operation, words });
+  }
+
+  #stop(state, pause) {
+    this.state = state;
+    this.#later(pause);
   }
 
   #later(pause) {
@@ -125,33 +143,35 @@ export class Outbox extends EventTarget {
     if (this.length) this.send();
   }
 
+  /** Names sort in the order of the answers, whatever the clock does. */
+  #nextName(key) {
+    const last = this.#names().at(-1)?.slice(this.#prefix.length).split(".")[0] ?? "0";
+    return `${this.#prefix}${String(Number(last) + 1).padStart(9, "0")}.${key}`;
+  }
+
   #names() {
-    const stored = Object.keys(localStorage).filter((name) => name.startsWith(this.#prefix));
-    return [...stored, ...this.#memory.keys()].sort();
+    return this.#store.names(this.#prefix);
   }
 
+  /** @returns {Operation | null} */
   #read(name) {
-    return this.#memory.get(name) ?? localStorage.getItem(name);
-  }
-
-  #forget(name) {
-    this.#memory.delete(name);
-    localStorage.removeItem(name);
+    try {
+      return JSON.parse(this.#store.get(name));
+    } catch {
+      return null;
+    }
   }
 
   #announce() {
-    const isStuck = this.state === "offline" || this.state === "signed-out";
-    if (!this.length) this.#set("saved");
-    else if (!isStuck || this.#pause === 0) this.#set(isStuck ? this.state : "sending");
-    else this.#set(this.state);
-  }
-
-  #set(state) {
-    this.state = state;
-    this.#tell("state", { state, count: this.length });
+    const count = this.length;
+    if (!count) this.state = "saved";
+    else if (this.state === "saved") this.state = "sending";
+    this.#tell("state", { state: this.state, count, words: this.#words });
   }
 
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
+
+const NO_REPLY = { status: 0, body: {} };

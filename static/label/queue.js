@@ -1,13 +1,23 @@
-/** The images to come: leased, fetched and decoded before they are shown, so that showing one is a matter of one frame. */
+/**
+ * The images to come: leased, fetched and decoded before they are shown, so that showing one is a matter of one frame.
+ *
+ * Events: "ready", "empty" {words}, "progress" {...}, "signed-out" {words}, "offline".
+ *
+ * @typedef {{image: number, candidate: number | null, url: string, width: number, height: number, name: string,
+ *   element?: HTMLImageElement}} Item
+ */
 import { post } from "./post.js";
 
-const TRIES = 3;
+const TRIES = 4;
+const FINISHED_PAUSE = 60; // somebody may import more images
 
 export class Queue extends EventTarget {
   #url;
   #want;
   #isAsking = false;
   #timer = 0;
+  #answeredAt = new Map();
+  /** @type {Item[]} the first is in view, unless a former answer is shown again */
   items = [];
 
   /** @param {{url: string, want: number, canAsk: () => boolean}} options */
@@ -16,10 +26,11 @@ export class Queue extends EventTarget {
     this.#url = url;
     this.#want = want;
     this.canAsk = canAsk;
+    document.addEventListener("visibilitychange", () => document.hidden || this.fill());
   }
 
-  get want() {
-    return this.#want;
+  get isShort() {
+    return this.items.length < this.#want;
   }
 
   get holding() {
@@ -35,40 +46,48 @@ export class Queue extends EventTarget {
     else if (empty) this.#rest(empty);
   }
 
-  /** The image that is shown leaves. */
-  shift() {
-    return this.items.shift();
-  }
-
-  remove(image) {
+  /** An image that has been answered leaves, and is not let in again by a reply that was on its way. */
+  leave(image) {
+    this.#answeredAt.set(image, performance.now());
     this.items = this.items.filter((item) => item.image !== image);
   }
 
-  /** Ask for more when there is room. Answers that are still on their way bring more by themselves. */
-  async fill() {
-    if (this.#isAsking || this.items.length >= this.#want || !this.canAsk()) return;
+  /** Those of these leases leave. */
+  drop(candidates) {
+    this.items = this.items.filter((item) => !candidates.includes(item.candidate));
+  }
+
+  /** An undone answer: its image comes first. */
+  comeBack(item) {
+    this.#answeredAt.delete(item.image);
+    this.items = this.items.filter((each) => each.image !== item.image);
+    this.add([item], null, { isFront: true });
+  }
+
+  /** Ask for more when there is room. Not while answers are on their way: they bring more by themselves. */
+  async fill({ isForced = false } = {}) {
+    if (this.#isAsking || !this.canAsk() || !(isForced || this.isShort)) return;
     clearTimeout(this.#timer);
+    if (document.hidden && !isForced) return; // goes on when somebody looks
     this.#isAsking = true;
-    try {
-      const reply = await post(this.#url, { want: this.#want, holding: this.holding });
-      if (reply.status === 401 || reply.status === 403) this.dispatchEvent(new CustomEvent("signed-out"));
-      else if (reply.status === 200) {
-        this.dispatchEvent(new CustomEvent("progress", { detail: reply.body.progress }));
-        this.add(reply.body.items, reply.body.empty);
-        return;
-      }
-      this.#later(3);
-    } catch {
-      this.dispatchEvent(new CustomEvent("offline"));
+    const askedAt = performance.now();
+    const reply = await post(this.#url, { want: this.#want, holding: this.holding }).catch(() => null);
+    this.#isAsking = false;
+    if (reply?.status === 200) {
+      this.dispatchEvent(new CustomEvent("progress", { detail: reply.body.progress }));
+      this.add(reply.body.items.filter((item) => !(this.#answeredAt.get(item.image) > askedAt)), reply.body.empty);
+    } else if (reply?.status === 404) {
+      this.#rest({ words: "This project is no longer open to you.", retry_seconds: null });
+    } else {
+      const name = reply?.status === 401 || reply?.status === 403 ? "signed-out" : "offline";
+      this.dispatchEvent(new CustomEvent(name, { detail: { words: reply?.body.error ?? "" } }));
       this.#later(2);
-    } finally {
-      this.#isAsking = false;
     }
   }
 
   #rest(empty) {
     this.dispatchEvent(new CustomEvent("empty", { detail: empty }));
-    if (empty.retry_seconds) this.#later(empty.retry_seconds);
+    this.#later(empty.retry_seconds ?? FINISHED_PAUSE);
   }
 
   #later(seconds) {
@@ -77,18 +96,23 @@ export class Queue extends EventTarget {
   }
 }
 
-/** An <img> whose picture is decoded ahead. A lost network is tried again; a broken picture says so when it is shown. */
-function decoded(item) {
+/**
+ * An <img> whose picture is decoded ahead. A lost network is tried again; a picture that stays broken says so.
+ * @param {Item} item
+ */
+export function decoded(item) {
   const image = new Image(item.width, item.height);
   image.alt = `Image to label, ${item.name}`;
   image.decoding = "sync";
+  image.draggable = false;
   image.src = item.url;
   let tries = 0;
   image.addEventListener("error", () => {
     tries += 1;
     if (tries < TRIES) setTimeout(() => (image.src = `${item.url}?again=${tries}`), 1000 * tries);
     else image.dataset.broken = "";
+    image.dispatchEvent(new CustomEvent("broken"));
   });
-  image.decode().catch(() => {});
+  image.decode().catch(() => {}); // the listener above sees to it
   return image;
 }

@@ -1,62 +1,64 @@
-/** The last answers, newest first. Choosing one shows it again, to correct it. */
+/** The last answers, newest first. Choosing one shows it again, to correct it. Event: "chosen" {answer}. */
 const LENGTH = 12;
 
 export class Strip extends EventTarget {
   #list;
+  #entries = new Map(); // by key
+  /** @type {object[]} */
   answers = [];
 
   constructor(list, recent) {
     super();
     this.#list = list;
-    this.answers = recent;
-    this.#draw();
+    list.replaceChildren();
+    for (const answer of recent.slice(0, LENGTH).reverse()) this.add(answer);
   }
 
   add(answer) {
-    this.answers = [answer, ...this.answers].slice(0, LENGTH);
-    this.#draw();
-  }
-
-  /** The newest leaves: it was undone. */
-  pop() {
-    const answer = this.answers.shift();
-    this.#draw();
-    return answer;
+    this.answers.unshift(answer);
+    this.#list.prepend(this.#entry(answer));
+    this.#list.scrollLeft = 0;
+    if (this.answers.length > LENGTH) this.remove(this.answers.at(-1).key);
   }
 
   remove(key) {
     this.answers = this.answers.filter((answer) => answer.key !== key);
-    this.#draw();
+    this.#entries.get(key)?.remove();
+    this.#entries.delete(key);
   }
 
   replace(key, answer) {
     this.answers = this.answers.map((each) => (each.key === key ? answer : each));
-    this.#draw();
+    this.#entries.get(key)?.replaceWith(this.#entry(answer));
+    this.#entries.delete(key);
   }
 
+  /** Mark the one that is being corrected, or none. */
   mark(key) {
-    for (const button of this.#list.querySelectorAll("button")) {
-      button.toggleAttribute("data-correcting", button.dataset.key === key);
-    }
-  }
-
-  #draw() {
-    this.#list.replaceChildren(...this.answers.map((answer) => this.#entry(answer)));
+    for (const [each, entry] of this.#entries) setCurrent(entry.firstElementChild, each === key);
   }
 
   #entry(answer) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "label-thumb";
-    button.dataset.key = answer.key;
-    const picture = new Image(36, 36);
-    picture.src = answer.url;
-    picture.alt = "";
-    button.append(picture, answer.words);
     button.setAttribute("aria-label", `Correct ${answer.words}`);
-    button.addEventListener("click", () => this.dispatchEvent(new CustomEvent("chosen", { detail: answer })));
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
+    const picture = new Image(36, 36);
+    picture.decoding = "async";
+    picture.alt = "";
+    picture.src = answer.url;
+    const words = document.createElement("span");
+    words.textContent = answer.words;
+    button.append(picture, words);
+    button.addEventListener("click", () => this.dispatchEvent(new CustomEvent("chosen", { detail: { answer } })));
+    const entry = document.createElement("li");
+    entry.append(button);
+    this.#entries.set(answer.key, entry);
+    return entry;
   }
+}
+
+function setCurrent(button, isCurrent) {
+  if (isCurrent) button.setAttribute("aria-current", "true");
+  else button.removeAttribute("aria-current");
 }

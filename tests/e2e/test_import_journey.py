@@ -115,9 +115,9 @@ def test_a_closed_tab_goes_on_when_the_file_is_chosen_again(signed_in, live_serv
     signed_in.locator("[data-files]").set_input_files(archive)
     while len(offsets) < 2:
         signed_in.wait_for_timeout(50)
-    signed_in.unroute("**/part/**")
     signed_in.on("dialog", lambda dialog: dialog.accept())
     open_page(signed_in, live_server, project)
+    signed_in.unroute("**/part/**")
     offsets.clear()
     signed_in.on("request", lambda request: offsets.append(request.url) if "/part/" in request.url else None)
     signed_in.locator("[data-files]").set_input_files(archive)

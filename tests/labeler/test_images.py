@@ -117,16 +117,32 @@ def test_the_list_is_filtered_by_allowed_keys_only(project, make_images, annotat
 def test_a_filtered_page_looks_at_a_window_and_says_so(project, make_images, annotator, client_of, monkeypatch):
     monkeypatch.setattr(selecting, "WINDOW", 100)
     images = make_images(project, 250)
-    project.images.filter(pk=images[240].pk).update(state=ImageState.BAD)
+    project.images.filter(pk=images[240].pk).update(name="needle.png")
     client = client_of(annotator)
     url = reverse("images", args=[project.slug])
-    answer = client.get(url, {"state": "bad"})
+    answer = client.get(url, {"name": "needle"})
     assert "None among the first 100" in answer.content.decode()
     start = answer.context["page"].start
-    start = client.get(url, {"state": "bad", "start": start}).context["page"].start
-    assert [image.position for image in client.get(url, {"state": "bad", "start": start}).context["page"].images] == [
-        240
-    ]
+    start = client.get(url, {"name": "needle", "start": start}).context["page"].start
+    page = client.get(url, {"name": "needle", "start": start}).context["page"]
+    assert [image.position for image in page.images] == [240]
+
+
+def test_what_needs_a_manager_is_found_at_once(project, make_images, manager, client_of, monkeypatch):
+    monkeypatch.setattr(selecting, "WINDOW", 100)
+    monkeypatch.setattr(selecting, "PAGE", 3)
+    images = make_images(project, 250)
+    rare = [images[at].pk for at in (5, 99, 150, 200, 249)]
+    project.images.filter(pk__in=rare).update(state=ImageState.SET_ASIDE)
+    client = client_of(manager)
+    url = reverse("images", args=[project.slug])
+    first = client.get(url, {"state": "set_aside"}).context["page"]
+    assert [image.position for image in first.images] == [5, 99, 150]
+    second = client.get(url, {"state": "set_aside", "start": first.start}).context["page"]
+    assert [image.position for image in second.images] == [200, 249]
+    back = client.get(url, {"state": "set_aside", "before": second.before}).context["page"]
+    assert [image.position for image in back.images] == [5, 99, 150]
+    assert (first.before, second.start, back.before) == (None, None, None)
 
 
 def test_one_image_shows_its_answers_with_those_taken_back(

@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from labeler.models import ImportJob, JobState, Round, RoundChunk, RoundState, Trigger, Worker
+from labeler.selectors.pool import labelled_images
 from labeler.services import claims, sweep
 from labeler.services.rounds import RoundRefused, request_round, start_cold_round
 from tests.labeler.rounds import tune
@@ -157,3 +158,10 @@ class TestSweep:
     @staticmethod
     def silence(round_: Round) -> None:
         Round.objects.filter(pk=round_.pk).update(heartbeat_at=timezone.now() - timedelta(hours=1))
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's plan; PostgreSQL plans by statistics")
+def test_what_left_the_pool_is_found_by_index(pool) -> None:
+    for images in (labelled_images(pool, is_holdout=False), labelled_images(pool, is_holdout=True)):
+        assert "image_left_pool" in images.explain()

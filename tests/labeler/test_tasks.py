@@ -185,6 +185,18 @@ def test_a_worker_that_was_taken_for_dead_changes_nothing(round_) -> None:
     claims.beat(round_=again, done=1, total=2)
 
 
+def test_files_of_attempts_that_came_to_nothing_are_deleted_later(round_, project, monkeypatch) -> None:
+    failed = learning.folder_of(claims.claim_fit(round_id=round_.pk, claim="first0001"))
+    failed.mkdir(parents=True)
+    Round.objects.filter(pk=round_.pk).update(state=RoundState.QUEUED, claim="")
+    run(round_)
+    assert failed.exists()
+    monkeypatch.setattr(learning, "LEFTOVER_SECONDS", -1)
+    learning.forget_leftovers(project)
+    assert not failed.exists()
+    assert (learning.folder_of(round_) / "model.json").exists()
+
+
 def test_chunks_are_as_long_on_both_sides() -> None:
     from learner.pool import CHUNK_SIZE as LEARNERS
 

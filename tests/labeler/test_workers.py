@@ -1,4 +1,4 @@
-"""Real worker processes that are killed in the middle, on the broker that is a folder; on Redis too (mark `servers`)."""
+"""Real worker processes that are killed in the middle: on the broker that is a folder, and on Redis (`servers`)."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def test_cancelling_stops_the_work_within_seconds(stage, moment) -> None:
     stage.until("Worker.objects.exists()")
     stage.run("start_round()")
     stage.until(f"Round.objects.filter({moment}).exists()")
+    assert stage.run("Worker.objects.get().doing").endswith("ing round 2 of Signs")
     started = time.monotonic()
     assert stage.run("cancel_newest()")
     stage.until("Worker.objects.get().doing == ''", 10)
@@ -82,9 +83,8 @@ def test_cancelling_stops_the_work_within_seconds(stage, moment) -> None:
 def test_a_round_that_nobody_takes_fails_in_words_after_three_lost_workers(stage) -> None:
     stage.run("set_the_stage(100)")
     stage.run("start_round()")
-    stage.run(
-        "Round.objects.filter(number=2).update(state='fitting', claim='gone', attempts=3, heartbeat_at='2020-01-01T00:00Z')"
-    )
+    lost = "state='fitting', claim='gone', attempts=3, heartbeat_at='2020-01-01T00:00Z'"
+    stage.run(f"Round.objects.filter(number=2).update({lost})")
     stage.sweep()
     assert stage.run("Round.objects.first().state") == "failed"
     assert "lost 3 times" in stage.run("Round.objects.first().error")

@@ -1,0 +1,66 @@
+"""What a browser test needs of the database of its server, run as a process beside it: `python -m tests.e2e.backstage …`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import django
+import numpy as np
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labeler.settings")
+django.setup()
+
+from django.contrib.sessions.models import Session  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+
+from labeler.models import Annotation, Membership, Outcome, Project, Role, User  # noqa: E402
+from labeler.services.importing import import_local  # noqa: E402
+from labeler.services.projects import change_learning, create_project  # noqa: E402
+
+PEOPLE = {"mia": Role.MANAGER, "ann": Role.ANNOTATOR, "bob": Role.ANNOTATOR}
+
+
+def prepare() -> None:
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", verbosity=0, interactive=False)
+    for name in PEOPLE:
+        User.objects.create_user(name, password=os.environ["PASSWORD"])
+
+
+def make(slug: str, images: str, classes: str, guidelines: str) -> None:
+    """No model is trained: nothing but the server runs."""
+    manager = User.objects.get(username="mia")
+    project = create_project(name=slug, guidelines=guidelines, class_names=classes.split(), by=manager)
+    assert project.slug == slug
+    change_learning(project=project, values={"retrain_every": 0, "holdout_share": 0.0, "budget": int(images)})
+    for name, role in PEOPLE.items():
+        user = User.objects.get(username=name)
+        Membership.objects.get_or_create(project=project, user=user, defaults={"role": role})
+    pixels = np.random.default_rng(len(slug)).integers(0, 256, (int(images), 28, 28), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npz"
+        np.savez(path, x=pixels)
+        job = import_local(project=Project.objects.get(pk=project.pk), path=path, by=manager)
+    assert job.added == int(images), job.error
+
+
+def answers(slug: str) -> None:
+    live = Annotation.objects.filter(project__slug=slug, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
+    names = [row.label_class.name if row.label_class else row.outcome for row in live.select_related("label_class")]
+    sys.stdout.write(" ".join(names))
+
+
+def sign_everybody_out() -> None:
+    Session.objects.all().delete()
+
+
+def rows(slug: str) -> None:
+    sys.stdout.write(str(Annotation.objects.filter(project__slug=slug).count()))
+
+
+if __name__ == "__main__":
+    commands = {"prepare": prepare, "make": make, "answers": answers, "rows": rows, "sign-out": sign_everybody_out}
+    commands[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,116 @@
+"""A real browser on a real server: a gunicorn process of its own, which tests may kill and start again."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from benchmarks.servers import Server, web_server
+
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # the browser's driver keeps an event loop in this thread
+ROOT = Path(__file__).resolve().parent.parent.parent
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+EXPECTED_NOISE = ("net::ERR_", "status of 401", "status of 502")  # what a browser logs for a server that is away
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    system = next((path for name in names if (path := shutil.which(name))), None)
+    return {**browser_type_launch_args, "args": ARGUMENTS, **({"executable_path": system} if system else {})}
+
+
+@dataclass
+class Site:
+    """The server, and people who can sign in. Each test takes a project of its own with `project()`."""
+
+    server: Server
+    env: dict[str, str]
+    password: str
+    used: int = 0
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def project(self, images: int = 40, classes: str = "cat dog owl", guidelines: str = "Look at it.") -> str:
+        """The address name of a new project."""
+        self.used += 1
+        slug = f"project-{self.used}"
+        self.ask("make", slug, str(images), classes, guidelines)
+        return slug
+
+    def ask(self, *arguments: str) -> str:
+        """Run tests/e2e/backstage.py beside the server, on its database."""
+        result = subprocess.run(
+            [sys.executable, "-m", "tests.e2e.backstage", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    def answers(self, slug: str) -> list[str]:
+        """Live answers in the order given, as class names or outcomes."""
+        return self.ask("answers", slug).split()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    password = secrets.token_urlsafe(12)
+    env = {"DATA_DIR": str(folder), "PASSWORD": password, "DJANGO_SETTINGS_MODULE": "labeler.settings", "DATABASE_URL": ""}
+    site = Site(web_server(env, log=folder / "web.log"), env, password)
+    site.ask("prepare")
+    site.server.start()
+    yield site
+    site.server.stop()
+
+
+@pytest.fixture
+def open_as(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
+    """Sign in through the login page and open an address. Anything on the console that should not be there fails the test."""
+    contexts: list[BrowserContext] = []
+    problems: list[str] = []
+
+    def note(text: str) -> None:
+        if not any(noise in text for noise in EXPECTED_NOISE):
+            problems.append(text)
+
+    def open_page(username: str, path: str, **options: object) -> Page:
+        context = browser.new_context(base_url=site.url, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: note(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: note(str(error)))
+        sign_in(page, username, site.password)
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def sign_in(page: Page, username: str, password: str) -> None:
+    page.goto("/login/")
+    page.get_by_label("Username").fill(username)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda url: "/login/" not in url)
