@@ -1,4 +1,4 @@
-"""Real servers on free ports of this machine, in folders of their own, for tests and benchmarks; gone when the block ends."""
+"""Real servers for tests and benchmarks: on free ports, in folders of their own, gone when the block ends."""
 
 from __future__ import annotations
 
@@ -137,9 +137,17 @@ def postgres(*, durable: bool = False) -> Iterator[Server]:
         [*initdb, "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd="/", user=user, group=user,
         extra_groups=[] if user else None,
     )  # fmt: skip
-    settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": folder, "max_connections": 200}
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": folder,
+        "max_connections": 200,
+    }
     if not durable:
-        settings |= {"fsync": "off", "full_page_writes": "off"}  # a killed process loses nothing, only a dead machine does
+        settings |= {
+            "fsync": "off",
+            "full_page_writes": "off",
+        }  # a killed process loses nothing, only a dead machine does
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     server = Server(
         name="postgres",
@@ -173,7 +181,19 @@ def redis() -> Iterator[Server]:
     if binary is None:
         raise ServerMissing("Redis is not installed (apt-get install redis-server)")
     folder, port = Path(tempfile.mkdtemp(prefix="plusminus-redis-")), free_port()
-    command = [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    command = [
+        binary,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(folder),
+    ]
     server = Server("redis", command, lambda: is_listening(port), url=f"redis://127.0.0.1:{port}/0", log=folder / "log")
     try:
         server.start()
@@ -218,4 +238,6 @@ def machine_line() -> str:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return (
+        f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    )

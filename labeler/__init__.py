@@ -1,4 +1,4 @@
-"""The Django project and its app: people, images, answers, rounds. It reaches the learner through `learning.py` only."""
+"""The Django project and its app: people, images, answers, rounds. Only `learning.py` reaches the learner."""
 
 from labeler.celery import app as celery_app
 

@@ -27,7 +27,9 @@ def member_access(request: HttpRequest, slug: str) -> Access:
     if not isinstance(user, User):
         raise PermissionDenied  # views are behind login_required; this is the second lock
     membership = (
-        Membership.objects.filter(user=user, project__slug=slug).select_related("project__learning", "project__queue_round").first()
+        Membership.objects.filter(user=user, project__slug=slug)
+        .select_related("project__learning", "project__queue_round")
+        .first()
     )
     if membership is not None:
         return Access(user, membership.project, membership.role)

@@ -22,7 +22,7 @@ LONGEST_PAUSE = 5.0
 OK, BAD_REQUEST, SIGNED_OUT = 200, 400, 401
 
 
-class CannotAnswer(Exception):  # noqa: N818
+class CannotAnswer(Exception):
     """The server said no in a way that trying again will not change."""
 
 
@@ -99,7 +99,9 @@ class Oracle:
             raise CannotAnswer(f"{self.username} could not sign in at {self.url} (status {reply.status_code}).")
         page = self._patiently(lambda: self.client.get(f"/p/{self.slug}/label/"))
         if page.status_code != OK:
-            raise CannotAnswer(f"{self.username} cannot open the Label page of {self.slug} (status {page.status_code}).")
+            raise CannotAnswer(
+                f"{self.username} cannot open the Label page of {self.slug} (status {page.status_code})."
+            )
 
     def _next_item(self) -> dict[str, Any] | None:
         waited = time.monotonic()
@@ -153,10 +155,10 @@ class Oracle:
 
     def _post(self, what: str, body: dict[str, Any], seconds: list[float]) -> dict[str, Any]:
         """As the page's outbox: the same key again until the server has it."""
+        url = f"/p/{self.slug}/label/{what}/"
         while True:
-            headers = {"X-CSRFToken": self.client.cookies.get("csrftoken", ""), "Referer": self.url}
             begin = time.monotonic()
-            reply = self._patiently(lambda: self.client.post(f"/p/{self.slug}/label/{what}/", json=body, headers=headers))  # noqa: B023
+            reply = self._patiently(lambda: self.client.post(url, json=body, headers=self._headers()))
             if reply.status_code == OK:
                 with self.tally.lock:
                     seconds.append(time.monotonic() - begin)
@@ -172,7 +174,7 @@ class Oracle:
         while True:
             try:
                 reply = send()
-                if reply.status_code < 500:  # noqa: PLR2004
+                if reply.status_code < 500:
                     return reply
                 words = f"status {reply.status_code}"
             except httpx.HTTPError as error:
@@ -182,6 +184,9 @@ class Oracle:
                 raise CannotAnswer(f"The server at {self.url} does not answer ({words}).")
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _headers(self) -> dict[str, str]:
+        return {"X-CSRFToken": self.client.cookies.get("csrftoken") or "", "Referer": self.url}
 
     @staticmethod
     def _token(html: str) -> str:

@@ -15,7 +15,7 @@ def check_secret_key(key: str) -> str:
     is_weak = len(key) < MINIMUM_LENGTH or len(set(key)) < MINIMUM_DIFFERENT or key.startswith("django-insecure-")
     if is_weak:
         raise ImproperlyConfigured(
-            f"SECRET_KEY is missing or weak (needs {MINIMUM_LENGTH} characters, {MINIMUM_DIFFERENT} of them different). "
+            f"SECRET_KEY is missing or weak ({MINIMUM_LENGTH} characters, {MINIMUM_DIFFERENT} of them different). "
             'Make one: python -c "import secrets; print(secrets.token_urlsafe(64))"'
         )
     return key

@@ -40,4 +40,4 @@ class ClassForm(forms.Form):
 
     def __init__(self, *args: Any, label_class: LabelClass, **kwargs: Any) -> None:
         initial = {"name": label_class.name, "shortcut": label_class.shortcut, "colour": label_class.colour}
-        super().__init__(*args, initial=initial, **kwargs)
+        super().__init__(*args, **{"initial": initial, **kwargs})

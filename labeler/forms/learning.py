@@ -79,9 +79,13 @@ class LearningForm(forms.Form):
         label="Coldness of the sampling",
         help_text="1 is mild, 8 the measured default; past 30 it is the same as the highest.",
     )
-    architecture = forms.ChoiceField(choices=ARCHITECTURES, label="Network", help_text="Trained from scratch each round.")
+    architecture = forms.ChoiceField(
+        choices=ARCHITECTURES, label="Network", help_text="Trained from scratch each round."
+    )
     estimator = forms.ChoiceField(
-        choices=ESTIMATORS, label="Posterior", help_text="Where the spread of the predictions comes from. Costs one pass."
+        choices=ESTIMATORS,
+        label="Posterior",
+        help_text="Where the spread of the predictions comes from. Costs one pass.",
     )
     posterior_samples = forms.IntegerField(
         min_value=2,

@@ -11,6 +11,4 @@ class InvitationForm(forms.Form):
         choices=[(Role.ANNOTATOR, "annotator: labels images"), (Role.MANAGER, "manager: everything, settings too")],
         initial=Role.ANNOTATOR,
     )
-    note = forms.CharField(
-        label="Note", required=False, max_length=100, help_text="For your own list: who is it for?"
-    )
+    note = forms.CharField(label="Note", required=False, max_length=100, help_text="For your own list: who is it for?")

@@ -24,7 +24,7 @@ class ProjectForm(GeneralForm):
         required=False,
         label="Classes",
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
-        help_text="One a line. Keys (1 to 9, 0, then letters) and colours are given in this order; you can change them.",
+        help_text="One a line. Keys (1 to 9, 0, letters) and colours are given in this order; you can change them.",
     )
     field_order = ["name", "classes", "guidelines"]
 

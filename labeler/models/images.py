@@ -95,8 +95,8 @@ class Image(models.Model):
 
 
 class OfferedLabel(models.Model):
-    """A label that came with the image (its folder's name). Hidden from annotators and learner until a manager takes it;
-    the simulated annotators of `manage.py oracle` answer from it."""
+    """A label that came with the image (its folder's name). Hidden from annotators and learner until a manager takes
+    it; the simulated annotators of `manage.py oracle` answer from it."""
 
     image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="offered")
     class_name = models.CharField(max_length=100)

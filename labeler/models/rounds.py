@@ -28,7 +28,7 @@ UNFINISHED = [RoundState.QUEUED, RoundState.FITTING, RoundState.SCORING, RoundSt
 
 
 class Round(models.Model):
-    """Fit, score, acquire, publish. A cold start has no model: it goes from queued to done in the transaction that makes it.
+    """Fit, score, acquire, publish. A cold start has no model: it is done in the transaction that makes it.
 
     `claim` names the worker process that owns the phase; every write of a worker is conditional on it, so that a worker
     which was taken for dead and comes back can change nothing. Cancelling ends the round at once: its worker finds at

@@ -51,7 +51,8 @@ class Empty:
 def progress_of(project: Project, annotator: User) -> Progress:
     mine = _live(project).filter(annotator=annotator)
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    pace = list(mine.filter(seconds__isnull=False).order_by("-id").values_list("seconds", flat=True)[:PACE_OF])
+    recent = mine.filter(seconds__isnull=False).order_by("-id").values_list("seconds", flat=True)[:PACE_OF]
+    pace = [seconds for seconds in recent if seconds is not None]
     return Progress(
         labelled=Image.objects.filter(project=project, state=ImageState.LABELLED).count(),
         total=total_images(project),

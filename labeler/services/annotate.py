@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, LabelClass, Outcome, Project, User
@@ -55,7 +55,7 @@ def record_answer(
         seconds=seconds,
         answered_at=answered_at,
     )
-    if candidate_id is not None and _take_place(answer):
+    if candidate_id is not None and _take_place(answer, candidate_id):
         answer.save(force_insert=True)
         if project.learning.overlap != 1 or outcome == Outcome.SKIP or not _settle_at_once(answer):
             settle(_locked_image(project, image_id), project.learning.overlap)
@@ -65,14 +65,14 @@ def record_answer(
     return answer
 
 
-def _take_place(answer: Annotation) -> bool:
+def _take_place(answer: Annotation, candidate_id: int) -> bool:
     """Close the place that this person holds, if all is as usual: one statement that checks everything.
 
     False means that something is unusual: a repeated send, a lost lease, a second tab, a wrong class.
     """
     same = Annotation.objects.filter(annotator=answer.annotator)
     place = Candidate.objects.filter(
-        pk=answer.candidate_id,
+        pk=candidate_id,
         project=answer.project,
         image_id=answer.image_id,
         leased_to=answer.annotator,
@@ -173,7 +173,7 @@ def correct_answer(
         answered_at=answered_at,
     )
     if target.candidate is not None and target.candidate.state != CandidateState.SUPERSEDED:
-        Candidate.objects.filter(pk=target.candidate_id).update(**_place_after(outcome))
+        Candidate.objects.filter(pk=target.candidate.pk).update(**_place_after(outcome))
     settle(target.image, project.learning.overlap)
     note_answer(project=project)
     return answer
@@ -196,7 +196,7 @@ def check_class(project: Project, label_class_id: int | None) -> None:
         raise ValidationError({"label_class": f"The class “{label_class}” is archived. Choose another one."})
 
 
-def _live(answers):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _live(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
     return answers.filter(retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
 
 

@@ -1,11 +1,13 @@
-"""From the live answers on an image to its state and label. The only place that writes `Image.state` and `Image.label`."""
+"""From the live answers on an image to its state and label. Nothing else writes `Image.state` and `Image.label`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome
@@ -76,7 +78,7 @@ def put_back(image_id: int) -> bool:
     return left.update(state=ImageState.POOL) == 1
 
 
-def live_answers(image: Image):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def live_answers(image: Image) -> QuerySet[Annotation]:
     return Annotation.objects.filter(image=image, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
 
 
@@ -88,5 +90,5 @@ def store(image_id: int, verdict: Verdict) -> None:
     Image.objects.filter(pk=image_id).update(state=verdict.state, label_id=verdict.label_id, labelled_at=_when(verdict))
 
 
-def _when(verdict: Verdict):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _when(verdict: Verdict) -> datetime | None:
     return timezone.now() if verdict.state == ImageState.LABELLED else None

@@ -1,4 +1,4 @@
-"""Handing out places of the queue: own leases first, then the lowest free rank. Its cost does not grow with the pool."""
+"""Handing out places of the queue: own leases first, then the lowest free rank, at a cost that the pool does not raise."""
 
 from __future__ import annotations
 
@@ -100,8 +100,9 @@ def _claim(project: Project, annotator: User) -> Candidate | None:
     if not rows:
         return None
     place = rows[0]
+    shown = vars(place)  # the extra columns of a raw query are attributes
     columns = ["id", "project_id", "name", "width", "height"]
-    values = [place.image_id, place.project_id, place.image_name, place.image_width, place.image_height]
+    values = [place.image_id, place.project_id, shown["image_name"], shown["image_width"], shown["image_height"]]
     place.image = Image.from_db("default", columns, values)
     if project.queue_round_id == place.round_id and project.queue_round is not None:
         place.round = project.queue_round

@@ -27,7 +27,7 @@ def lease_or_refill(*, project: Project, annotator: User, want: int) -> list[Can
 
 @transaction.atomic
 def refill_queue(*, project: Project) -> int:
-    """Add up to REFILL random images at the end of the queue, if it is empty and a round is unfinished. Returns how many.
+    """Add up to REFILL random images to the queue, if it is empty and a round is unfinished. Returns how many.
 
     They are drawn alike from all that wait, with the probability written down, as the random share of a round is.
     """

@@ -39,7 +39,7 @@ def interval(
     if f"{below:.{digits}f}" == f"{above:.{digits}f}":
         spread = f"± {above:.{digits}f}"
     else:
-        spread = f"+ {above:.{digits}f} − {below:.{digits}f}"  # noqa: RUF001
+        spread = f"+ {above:.{digits}f} − {below:.{digits}f}"
     return format_html(
         '<span class="number" title="{}">{}{}<span class="number-interval"> {}</span></span>',
         title or "95 % interval",

@@ -32,7 +32,9 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     found = find_invitation(token)
     if found is None or not found.is_open:
         wrong_links.note_failure(address)
-        return render(request, "accounts/invitation_gone.html", {"invitation": found}, status=404 if found is None else 410)
+        return render(
+            request, "accounts/invitation_gone.html", {"invitation": found}, status=404 if found is None else 410
+        )
     if isinstance(request.user, User):
         return _join_as(request, found, request.user)
     return _join_as_new(request, found)
@@ -77,7 +79,11 @@ class PasswordChange(auth.PasswordChangeView):
 
 
 urlpatterns = [
-    path("login/", auth.LoginView.as_view(template_name="accounts/login.html", redirect_authenticated_user=True), name="login"),
+    path(
+        "login/",
+        auth.LoginView.as_view(template_name="accounts/login.html", redirect_authenticated_user=True),
+        name="login",
+    ),
     path("logout/", require_POST(auth.LogoutView.as_view()), name="logout"),
     path("password/", login_required(PasswordChange.as_view()), name="password-change"),
     path("invite/<str:token>/", invitation, name="invitation"),

@@ -49,4 +49,4 @@ def server_error(request: HttpRequest) -> HttpResponse:
     words = WORDS[HTTPStatus.INTERNAL_SERVER_ERROR]
     if wants_json(request):
         return JsonResponse({"error": words}, status=HTTPStatus.INTERNAL_SERVER_ERROR)
-    return render(None, "500.html", {"words": words}, status=HTTPStatus.INTERNAL_SERVER_ERROR)  # type: ignore[arg-type]
+    return render(None, "500.html", {"words": words}, status=HTTPStatus.INTERNAL_SERVER_ERROR)

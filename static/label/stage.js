@@ -39,6 +39,7 @@ export class Stage extends EventTarget {
     this.#table.hidden = !item;
     if (!item) return;
     const { element } = item;
+    element.dataset.image = item.image;
     this.#table.prepend(element);
     this.#fit();
     this.#shownAt = performance.now();

@@ -1,4 +1,4 @@
-"""What a browser test needs of the database of its server, run as a process beside it: `python -m tests.e2e.backstage …`."""
+"""What a browser test needs of its server's database, as a process of its own: `python -m tests.e2e.backstage …`."""
 
 from __future__ import annotations
 

@@ -74,7 +74,12 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     password = secrets.token_urlsafe(12)
-    env = {"DATA_DIR": str(folder), "PASSWORD": password, "DJANGO_SETTINGS_MODULE": "labeler.settings", "DATABASE_URL": ""}
+    env = {
+        "DATA_DIR": str(folder),
+        "PASSWORD": password,
+        "DJANGO_SETTINGS_MODULE": "labeler.settings",
+        "DATABASE_URL": "",
+    }
     site = Site(web_server(env, log=folder / "web.log"), env, password)
     site.ask("prepare")
     site.server.start()
@@ -84,7 +89,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def open_as(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
-    """Sign in through the login page and open an address. Anything on the console that should not be there fails the test."""
+    """Sign in through the login page and open an address. Unexpected lines on the console fail the test."""
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 

@@ -84,7 +84,9 @@ def build(project: Project, manager, make_images) -> World:
                 project=project, role=Role.ANNOTATOR, token_hash=f"hash of {project.slug}", created_by=manager
             ).pk,
             "import": ImportJob.objects.create(project=project, created_by=manager, state=JobState.DONE).pk,
-            "export": ExportJob.objects.create(project=project, created_by=manager, state=JobState.DONE, format="csv").pk,
+            "export": ExportJob.objects.create(
+                project=project, created_by=manager, state=JobState.DONE, format="csv"
+            ).pk,
             "round": failed.number,
         },
     )

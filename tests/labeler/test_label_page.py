@@ -30,7 +30,8 @@ def answer_to(item: dict, label: int | None = None, **changes: object) -> dict:
     outcome = "skip" if label is None else "label"
     return {
         "key": str(uuid.uuid4()), "image": item["image"], "candidate": item["candidate"], "outcome": outcome,
-        "label_class": label, "seconds": 1.5, "answered_at": "2026-01-01T00:00:00Z", "want": 3, "holding": [], **changes,
+        "label_class": label, "seconds": 1.5, "answered_at": "2026-01-01T00:00:00Z", "want": 3, "holding": [],
+        **changes,
     }  # fmt: skip
 
 
@@ -145,7 +146,9 @@ def test_what_is_no_json_object_is_refused(client_of, annotator, project, queue,
 def test_a_clock_that_went_wrong_costs_no_answer(client_of, annotator, project, queue, seconds) -> None:
     client = client_of(annotator)
     item = call(client, "next", {"want": 1})[1]["items"][0]
-    status, _ = call(client, "answer", answer_to(item, project.classes.first().pk, seconds=seconds, answered_at="1601-01-01"))
+    status, _ = call(
+        client, "answer", answer_to(item, project.classes.first().pk, seconds=seconds, answered_at="1601-01-01")
+    )
     assert status == 200
     assert Annotation.objects.get().seconds in {None, 3600.0}
 
@@ -160,7 +163,9 @@ def test_who_may_call(client_of, stranger, project, queue, what) -> None:
     assert strict.post(f"/p/signs/label/{what}/", "{}", content_type="application/json").status_code == 403
 
 
-def test_an_image_of_another_project_is_not_answered(client_of, annotator, project, queue, make_images, manager) -> None:
+def test_an_image_of_another_project_is_not_answered(
+    client_of, annotator, project, queue, make_images, manager
+) -> None:
     from labeler.models import LearningConfig, Project
 
     other = Project.objects.create(name="Other", slug="other")

@@ -31,7 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = self._project(options["project"])
-        if not 0 <= options["error"] <= 1 or options["rate"] < 0 or not 1 <= options["annotators"] <= 256:  # noqa: PLR2004
+        if not 0 <= options["error"] <= 1 or options["rate"] < 0 or not 1 <= options["annotators"] <= 256:
             raise CommandError("--error is from 0 to 1, --rate at least 0, --annotators from 1 to 256.")
         truth, class_ids = self._truth(project)
         url = self._running_server(options["url"])
