@@ -34,7 +34,7 @@ check: $(VENV)/.development
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy labeler learner gunicorn.conf.py
-	$(PY) -m djade --check $$(git ls-files --cached --others --exclude-standard 'templates/*.html')
+	$(VENV)/bin/djade --check $$(git ls-files --cached --others --exclude-standard 'templates/*.html')
 	$(PY) manage.py makemigrations --check --dry-run
 	SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') DATABASE_URL=postgres://nobody@127.0.0.1/none \
 		HTTPS=true ALLOWED_HOSTS=plusminus.example $(PY) manage.py check --deploy --fail-level WARNING
@@ -43,7 +43,7 @@ check: $(VENV)/.development
 format: $(VENV)/.development
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
-	$(PY) -m djade $$(git ls-files --cached --others --exclude-standard 'templates/*.html')
+	$(VENV)/bin/djade $$(git ls-files --cached --others --exclude-standard 'templates/*.html')
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Handing out places of the queue: own leases first, then the lowest free rank, at a cost that the pool does not raise."""
+"""Handing out places of the queue: own leases first, then the lowest free rank, at a cost that no pool raises."""
 
 from __future__ import annotations
 
