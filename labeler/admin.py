@@ -1,4 +1,7 @@
-"""Django's admin, for operators. What workers and services own is shown and not edited here."""
+"""Django's admin, for operators. What services and workers own is shown here and not edited.
+
+Lists of what grows with the pool have no full count, no sorting by what has no index, and no filters that scan.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from django.http import HttpRequest
 from labeler import models
 
 admin.site.site_header = "PlusMinus"
+admin.site.site_title = "PlusMinus"
 admin.site.register(models.User, UserAdmin)
 
 
@@ -17,6 +21,7 @@ class Shown(admin.ModelAdmin):  # type: ignore[type-arg]
     """Read only: these rows change by services and workers alone."""
 
     show_full_result_count = False
+    list_per_page = 50
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
@@ -28,6 +33,13 @@ class Shown(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
 
+class ShownWhole(Shown):
+    """Of a table with a row an image or an answer: newest first, by the key, and sorted by nothing else."""
+
+    ordering = ("-id",)
+    sortable_by = ()
+
+
 class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
     model = models.Membership
     raw_id_fields = ("user",)
@@ -36,38 +48,82 @@ class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
 
 @admin.register(models.Project)
 class ProjectAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Made in the app, where it gets its settings and its manager; here an operator puts a manager into one."""
+
     list_display = ("name", "slug", "created_by", "created_at")
+    list_select_related = ("created_by",)
     search_fields = ("name", "slug")
     raw_id_fields = ("created_by",)
-    readonly_fields = ("queue_round", "pixel_side", "pixel_channels")
+    readonly_fields = ("created_at", "queue_round", "pixel_side", "pixel_channels")
     inlines = (MembershipInline,)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:  # noqa: ARG002
+        return False
+
+
+@admin.register(models.LearningConfig)
+class LearningConfigAdmin(Shown):
+    list_display = ("project", "architecture", "estimator", "acquisition", "budget", "overlap", "retrain_every")
+    list_select_related = ("project",)
+    search_fields = ("project__slug",)
+
+
+@admin.register(models.Membership)
+class MembershipAdmin(Shown):
+    list_display = ("user", "project", "role", "created_at")
+    list_select_related = ("user", "project")
+    list_filter = ("role",)
+    search_fields = ("user__username", "project__slug")
 
 
 @admin.register(models.Invitation)
 class InvitationAdmin(Shown):
-    list_display = ("project", "role", "note", "created_by", "expires_at", "used_by", "revoked_at")
+    list_display = ("project", "role", "note", "created_by", "expires_at", "used_by", "used_at", "revoked_at")
+    list_select_related = ("project", "created_by", "used_by")
+    search_fields = ("project__slug", "note", "used_by__username")
     exclude = ("token_hash",)
 
 
 @admin.register(models.LabelClass)
 class LabelClassAdmin(Shown):
-    list_display = ("name", "project", "shortcut", "is_archived")
+    list_display = ("name", "project", "shortcut", "colour", "order", "is_archived")
+    list_select_related = ("project",)
     search_fields = ("name", "project__slug")
 
 
 @admin.register(models.Image)
-class ImageAdmin(Shown):
-    list_display = ("id", "project_id", "position", "name", "state", "is_holdout")
+class ImageAdmin(ShownWhole):
+    list_display = ("id", "project_id", "position", "name", "state", "label_id", "is_holdout")
     search_fields = ("=content_hash",)
-    ordering = ("-id",)
+    search_help_text = "The content hash (SHA-256), whole."
+
+
+@admin.register(models.OfferedLabel)
+class OfferedLabelAdmin(ShownWhole):
+    list_display = ("id", "image_id", "class_name")
+
+
+@admin.register(models.Chunk)
+class ChunkAdmin(ShownWhole):
+    list_display = ("id", "project", "number", "count", "pixels")
+    list_select_related = ("project",)
+
+
+@admin.register(models.Pack)
+class PackAdmin(ShownWhole):
+    list_display = ("id", "project", "name", "size", "created_at")
+    list_select_related = ("project",)
 
 
 @admin.register(models.Annotation)
-class AnnotationAdmin(Shown):
+class AnnotationAdmin(ShownWhole):
     list_display = ("id", "project_id", "image_id", "annotator", "outcome", "label_class", "created_at", "retracted_at")
     list_select_related = ("annotator", "label_class")
-    search_fields = ("=key", "annotator__username")
-    ordering = ("-id",)
+    search_fields = ("=key", "=image__id")
+    search_help_text = "The key of an answer, whole, or the number of an image."
 
 
 @admin.register(models.Round)
@@ -75,15 +131,21 @@ class RoundAdmin(Shown):
     list_display = ("project", "number", "state", "trigger", "reason", "attempts", "heartbeat_at", "finished_at")
     list_filter = ("state", "trigger")
     list_select_related = ("project",)
+    search_fields = ("project__slug", "error")
     ordering = ("-id",)
+
+
+@admin.register(models.RoundChunk)
+class RoundChunkAdmin(ShownWhole):
+    list_display = ("id", "round_id", "chunk_id", "claim", "heartbeat_at", "is_done")
 
 
 @admin.register(models.Candidate)
-class CandidateAdmin(Shown):
+class CandidateAdmin(ShownWhole):
     list_display = ("id", "round_id", "rank", "slot", "image_id", "reason", "state", "leased_to", "leased_until")
     list_select_related = ("leased_to",)
-    list_filter = ("state", "reason")
-    ordering = ("-id",)
+    search_fields = ("=image__id",)
+    search_help_text = "The number of an image."
 
 
 @admin.register(models.ImportJob, models.ExportJob)
@@ -91,6 +153,18 @@ class JobAdmin(Shown):
     list_display = ("id", "project", "state", "created_by", "done", "total", "attempts", "heartbeat_at", "finished_at")
     list_filter = ("state",)
     list_select_related = ("project", "created_by")
+
+
+@admin.register(models.ImportFile)
+class ImportFileAdmin(ShownWhole):
+    list_display = ("id", "job_id", "name", "size", "received", "entries_done", "is_done")
+
+
+@admin.register(models.RejectedFile)
+class RejectedFileAdmin(ShownWhole):
+    list_display = ("id", "job_id", "kind", "name", "reason")
+    search_fields = ("=job__id",)
+    search_help_text = "The number of an import."
 
 
 @admin.register(models.Worker)

@@ -160,6 +160,10 @@ AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ACCESS_FAILURE_LOG = False
 AXES_VERBOSE = False
 
+# Own proxies in front, each of which appends to X-Forwarded-For. Without it all people behind one share its address.
+PROXIES = env.int("PROXIES", default=0)
+AXES_CLIENT_IP_CALLABLE = "labeler.addresses.client_address"
+
 INVITATION_DAYS = 7
 
 # --- Web ------------------------------------------------------------------------------------------------------------

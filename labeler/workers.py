@@ -83,6 +83,7 @@ class Heartbeat(threading.Thread):
 
     def beat(self) -> None:
         from labeler.models import Worker
+        from labeler.services.claims import give_up_stalled
 
         now = timezone.now()
         values: dict[str, Any] = {"seen_at": now, "queues": ",".join(sorted(self.queues))}
@@ -92,6 +93,8 @@ class Heartbeat(threading.Thread):
             values["doing"] = ""  # a child that was killed could not say that it had stopped
         Worker.objects.update_or_create(name=self.worker_name, defaults=values)
         self.is_first = False
+        if "learner" in self.queues and not worker_state.active_requests:
+            give_up_stalled(idle_worker=self.worker_name)
 
     def sweep(self) -> None:
         from labeler.services.sweep import sweep

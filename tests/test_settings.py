@@ -27,7 +27,12 @@ def settings_with(tmp_path: Path, code: str = "", **extra: str) -> subprocess.Co
     )
 
 
-@pytest.mark.parametrize("key", ["", "hunter2", "a" * 80, "django-insecure-" + GOOD, GOOD[:49]])
+# The ids are given: xdist wants every process to name the tests alike, and these keys differ in each.
+@pytest.mark.parametrize(
+    "key",
+    ["", "hunter2", "a" * 80, "django-insecure-" + GOOD, GOOD[:49]],
+    ids=["none", "known", "monotonous", "insecure", "short"],
+)
 def test_a_server_refuses_a_missing_or_weak_secret_key(tmp_path: Path, key: str):
     result = settings_with(tmp_path, **SERVER, SECRET_KEY=key)
     assert result.returncode != 0

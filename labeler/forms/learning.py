@@ -3,11 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from labeler.choices import ACQUISITIONS, ARCHITECTURES, ESTIMATORS
 from labeler.forms.base import PercentField
 from labeler.models import LearningConfig
 from labeler.services.schedule import DAYS, WEEK, schedule_of
+
+TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds", "cooldown_seconds")
+QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
+HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
+MODEL = ("architecture", "estimator", "posterior_samples")
 
 
 class LearningForm(forms.Form):
@@ -23,7 +29,8 @@ class LearningForm(forms.Form):
         required=False,
         label="And at a time of day",
         widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
-        help_text="Empty: no schedule. A scheduled round is left out when there is nothing new to learn from.",
+        help_text=f"By the clock of {settings.TIME_ZONE}. Empty: no schedule. A scheduled round is left out when there "
+        "is nothing new to learn from.",
     )
     schedule_days = forms.TypedMultipleChoiceField(
         required=False,
@@ -32,10 +39,18 @@ class LearningForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         label="On these days",
     )
+    debounce_seconds = forms.IntegerField(
+        min_value=0,
+        max_value=3600,
+        label="Delay of a round, in seconds",
+        help_text="A round that is due begins this much later, and takes along what is answered meanwhile.",
+    )
     cooldown_seconds = forms.IntegerField(
-        min_value=0, max_value=7 * 86400, label="Pause between rounds, in seconds",
-        help_text="At least this long after a round before answers start another one.",
-    )  # fmt: skip
+        min_value=0,
+        max_value=7 * 86400,
+        label="Pause between rounds, in seconds",
+        help_text="At least this long after a round before answers start another one. Longer spares the machine.",
+    )
     budget = forms.IntegerField(
         min_value=1,
         max_value=10_000,
@@ -95,6 +110,19 @@ class LearningForm(forms.Form):
     )
 
     SCHEDULE = ("schedule_at", "schedule_days")
+    SECTIONS = (
+        ("When a round starts", TRIGGERS),
+        ("What people are asked", QUESTIONS),
+        ("How accuracy is measured", HOLDOUT),
+        ("The model", MODEL),
+    )
+
+    def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
+        return [(title, [self[name] for name in names]) for title, names in self.SECTIONS]
+
+    def __init__(self, *args: Any, has_holdout: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.has_holdout = has_holdout  # images that are in already
 
     @classmethod
     def initial_of(cls, learning: LearningConfig) -> dict[str, Any]:
@@ -107,7 +135,20 @@ class LearningForm(forms.Form):
         cleaned = super().clean() or {}
         if cleaned.get("schedule_at") and not cleaned.get("schedule_days"):
             self.add_error("schedule_days", "Choose at least one day, or empty the time.")
+        if cleaned.get("holdout_questions") and cleaned.get("holdout_share") == 0 and not self.has_holdout:
+            self.add_error("holdout_questions", "Without a holdout there is nothing to ask from: 0 here, too.")
         return cleaned
+
+    def advice(self, *, people: int) -> list[str]:
+        """What is sound but surprising, to be said after it is saved."""
+        values, words = self.cleaned_data, []
+        if values["overlap"] > people:
+            words.append(f"Each image now waits for {values['overlap']} people, and the project has {people}.")
+        if values["retrain_every"] > values["budget"] * values["overlap"]:
+            words.append("The queue holds fewer answers than a round waits for: rounds will start when it runs dry.")
+        if not values["retrain_every"] and not values["schedule_at"]:
+            words.append("Rounds now start only by the button.")
+        return words
 
     @property
     def learning_values(self) -> dict[str, Any]:

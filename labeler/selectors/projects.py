@@ -22,7 +22,6 @@ from labeler.models import (
     Role,
     Round,
     RoundState,
-    Trigger,
     User,
 )
 
@@ -77,7 +76,7 @@ def home_rows(user: User) -> list[ProjectRow]:
     roles = dict(Membership.objects.filter(user=user).values_list("project_id", "role"))
     projects = Project.objects.all() if user.is_superuser else Project.objects.filter(pk__in=list(roles))
     newest = Round.objects.filter(project=OuterRef("pk")).order_by("-number")
-    measured = newest.filter(state=RoundState.DONE).exclude(trigger=Trigger.COLD_START)
+    measured = newest.filter(state=RoundState.DONE, metrics__has_key="accuracy")
     projects = projects.annotate(
         last_metrics=Subquery(measured.values("metrics")[:1], output_field=JSONField()),
         last_measured=Subquery(measured.values("number")[:1]),
@@ -115,12 +114,9 @@ def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:
         if project.last_state == RoundState.FAILED:
             url = reverse("round", args=[slug, project.last_number])
             yield Need(f"Round {project.last_number} failed", url, is_warning=True)
-        if counts.classes < 2:
-            yield Need("Needs two classes or more", reverse("classes", args=[slug]))
-        if counts.images == 0:
-            yield Need("Needs images", reverse("import-new", args=[slug]))
-        elif counts.members < 2:
-            yield Need("Nobody else is invited", reverse("people", args=[slug]))
+        missing = ["two classes or more"] * (counts.classes < 2) + ["images"] * (counts.images == 0)
+        if missing:
+            yield Need(f"Set it up: needs {' and '.join(missing)}", reverse("project-start", args=[slug]))
     if counts.waiting and counts.classes:
         noun = "image waits" if counts.waiting == 1 else "images wait"
         yield Need(f"{counts.waiting:,} {noun} for an answer", reverse("label", args=[slug]))
@@ -205,4 +201,4 @@ def first_steps(project: Project) -> list[Step]:
 
 def _sample(project: Project) -> str:
     names = list(project.classes.filter(is_archived=False).values_list("name", flat=True)[:4])
-    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -23,7 +23,6 @@ ANSWERS = {Outcome.LABEL, Outcome.SKIP, Outcome.UNSURE, Outcome.BAD_IMAGE}
 FREE = {"leased_to": None, "leased_at": None, "leased_until": None}
 
 
-@transaction.atomic
 def record_answer(
     *,
     project: Project,
@@ -44,21 +43,35 @@ def record_answer(
         ValidationError: naming the field, for an image or class that is not of this project, or an archived class.
     """
     check_outcome(outcome, label_class_id)
-    answer = Annotation(
-        project=project,
-        annotator=annotator,
-        image_id=image_id,
-        candidate_id=candidate_id,
-        outcome=outcome,
-        label_class_id=label_class_id,
-        key=key,
-        seconds=seconds,
-        answered_at=answered_at,
-    )
-    if candidate_id is not None and _take_place(answer, candidate_id):
+
+    def record() -> Annotation:
+        answer = Annotation(
+            project=project,
+            annotator=annotator,
+            image_id=image_id,
+            candidate_id=candidate_id,
+            outcome=outcome,
+            label_class_id=label_class_id,
+            key=key,
+            seconds=seconds,
+            answered_at=answered_at,
+        )
+        return _record(answer, project)
+
+    try:
+        with transaction.atomic():
+            return record()
+    except IntegrityError:  # the same answer, sent twice at once: the other one was faster, and is found now
+        with transaction.atomic():
+            return record()
+
+
+def _record(answer: Annotation, project: Project) -> Annotation:
+    if answer.candidate_id is not None and _take_place(answer, answer.candidate_id):
         answer.save(force_insert=True)
-        if project.learning.overlap != 1 or outcome == Outcome.SKIP or not _settle_at_once(answer):
-            settle(_locked_image(project, image_id), project.learning.overlap)
+        is_usual = project.learning.overlap == 1 and answer.outcome != Outcome.SKIP
+        if not is_usual or not _settle_at_once(answer):
+            settle(_locked_image(project, answer.image_id), project.learning.overlap)
     else:
         answer = _record_with_care(answer, project)
     note_answer(project=project)

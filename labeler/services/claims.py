@@ -22,6 +22,7 @@ from labeler.selectors.workers import idle_workers
 from labeler.wake import wake
 
 RUN, SCORE = "learner.run_round", "learner.score_chunks"
+IDLE_SECONDS = 5  # a claim of a worker without a task is dead when it has been silent for so long
 
 
 class RoundLost(Exception):
@@ -181,15 +182,20 @@ def seconds_since(start: datetime | None, now: datetime) -> float:
 # --- The sweep's side -----------------------------------------------------------------------------------------------
 
 
-def give_up_stalled() -> int:
-    """Work of silent workers goes to others, and after ROUND_ATTEMPTS without progress fails in words."""
-    silent = timezone.now() - timedelta(seconds=settings.STALL_SECONDS)
-    working = Q(state__in=[RoundState.FITTING, RoundState.ACQUIRING], heartbeat_at__lt=silent)
+def give_up_stalled(*, idle_worker: str = "") -> int:
+    """Work of silent workers goes to others, and after ROUND_ATTEMPTS without progress fails in words.
+
+    A worker that knows itself to be idle need not be waited for: what its claims hold is what a killed process left.
+    """
+    seconds = IDLE_SECONDS if idle_worker else settings.STALL_SECONDS
+    silent = Q(heartbeat_at__lt=timezone.now() - timedelta(seconds=seconds)) & ~Q(claim="")
+    if idle_worker:
+        silent &= Q(claim__startswith=f"{idle_worker[:60]} ")
     count = 0
-    for round_ in Round.objects.filter(working).exclude(claim=""):
+    for round_ in Round.objects.filter(silent, state__in=[RoundState.FITTING, RoundState.ACQUIRING]):
         count += _take_from_silent(round_)
-    chunks = RoundChunk.objects.filter(round__state=RoundState.SCORING, is_done=False, heartbeat_at__lt=silent)
-    for round_chunk in chunks.exclude(claim="").select_related("round"):
+    chunks = RoundChunk.objects.filter(silent, round__state=RoundState.SCORING, is_done=False)
+    for round_chunk in chunks.select_related("round"):
         count += _take_chunk_from_silent(round_chunk)
     return count
 

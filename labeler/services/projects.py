@@ -59,7 +59,7 @@ def free_slug(name: str) -> str:
 def change_project(*, project: Project, name: str, guidelines: str) -> None:
     """The address stays, so that links that people kept go on working."""
     project.name, project.guidelines = name, guidelines
-    project.full_clean(exclude=["slug", "created_by", "queue_round"])
+    project.clean_fields(exclude={field.name for field in project._meta.fields} - {"name", "guidelines"})
     project.save(update_fields=["name", "guidelines"])
 
 

@@ -13,41 +13,47 @@ from django.urls import path, reverse_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from labeler.addresses import client_address
 from labeler.forms.accounts import AccountForm
-from labeler.models import Invitation, Role, User
-from labeler.services.invitations import InvitationGoneError, find_invitation, join, join_as_new
+from labeler.models import Invitation, Membership, Project, Role, User
+from labeler.services.invitations import InvitationGoneError, find_invitation, join, join_as_new, raises_role
 from labeler.throttle import Throttle
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
-wrong_links = Throttle("invitation", limit=20, seconds=600)
+unknown_links = Throttle("invitation", limit=20, seconds=600)
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
     """A stranger makes an account and joins; who is signed in joins with one button."""
-    address = request.META.get("REMOTE_ADDR", "")
-    if wrong_links.is_over(address):
+    address = client_address(request)
+    if unknown_links.is_over(address):
         return render(request, "accounts/invitation_gone.html", {"is_throttled": True}, status=429)
     found = find_invitation(token)
-    if found is None or not found.is_open:
-        wrong_links.note_failure(address)
-        return render(
-            request, "accounts/invitation_gone.html", {"invitation": found}, status=404 if found is None else 410
-        )
+    if found is None:
+        unknown_links.note_failure(address)
+        return render(request, "accounts/invitation_gone.html", status=404)
     if isinstance(request.user, User):
         return _join_as(request, found, request.user)
-    return _join_as_new(request, found)
+    return _join_as_new(request, found) if found.is_open else _gone(request, found)
 
 
 def _join_as(request: HttpRequest, found: Invitation, user: User) -> HttpResponse:
+    """Who is in already (also by this very link, sent twice) is led on, and an open link stays open for others."""
+    membership = Membership.objects.filter(project=found.project, user=user).first()
+    if membership is not None and not (found.is_open and raises_role(membership, found)):
+        messages.info(request, f"You are in “{found.project}” already.")
+        return _lead_on(found.project, membership.role)
+    if not found.is_open:
+        return _gone(request, found)
     if request.method != "POST":
         return render(request, "accounts/invitation.html", {"invitation": found})
     try:
-        join(invitation=found, user=user)
+        membership = join(invitation=found, user=user)
     except InvitationGoneError:
-        return render(request, "accounts/invitation_gone.html", {"invitation": found}, status=410)
-    return _welcome(found)
+        return _gone(request, found)
+    return _lead_on(found.project, membership.role)
 
 
 def _join_as_new(request: HttpRequest, found: Invitation) -> HttpResponse:
@@ -56,17 +62,22 @@ def _join_as_new(request: HttpRequest, found: Invitation) -> HttpResponse:
         try:
             user = join_as_new(invitation=found, save_user=form.save)
         except InvitationGoneError:
-            return render(request, "accounts/invitation_gone.html", {"invitation": found}, status=410)
+            return _gone(request, found)
         except IntegrityError:
             form.add_error("username", "Somebody took this name a moment ago.")
         else:
             start_session(request, user, backend=BACKEND)
-            return _welcome(found)
+            return _lead_on(found.project, found.role)
     return render(request, "accounts/invitation.html", {"invitation": found, "form": form})
 
 
-def _welcome(found: Invitation) -> HttpResponse:
-    return redirect("monitor" if found.role == Role.MANAGER else "label", found.project.slug)
+def _lead_on(project: Project, role: str) -> HttpResponse:
+    return redirect("monitor" if role == Role.MANAGER else "label", project.slug)
+
+
+def _gone(request: HttpRequest, found: Invitation) -> HttpResponse:
+    found.refresh_from_db(fields=["used_at", "revoked_at"])  # perhaps it was spent a moment ago
+    return render(request, "accounts/invitation_gone.html", {"invitation": found}, status=410)
 
 
 class PasswordChange(auth.PasswordChangeView):
@@ -85,6 +96,6 @@ urlpatterns = [
         name="login",
     ),
     path("logout/", require_POST(auth.LogoutView.as_view()), name="logout"),
-    path("password/", login_required(PasswordChange.as_view()), name="password-change"),
+    path("password/", never_cache(login_required(PasswordChange.as_view())), name="password-change"),
     path("invite/<str:token>/", invitation, name="invitation"),
 ]

@@ -47,7 +47,9 @@ def project_new(request: HttpRequest) -> HttpResponse:
 def project_start(request: HttpRequest, slug: str) -> HttpResponse:
     """The first steps of a new project, each of which can wait."""
     access = manager_access(request, slug)
-    return render(request, "projects/project_start.html", {"access": access, "steps": first_steps(access.project)})
+    steps = first_steps(access.project)
+    following = next((step for step in steps if not step.is_done), None)
+    return render(request, "projects/project_start.html", {"access": access, "steps": steps, "following": following})
 
 
 urlpatterns = [

@@ -50,8 +50,10 @@ def people(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
-    revoke_invitation(invitation=get_object_or_404(access.project.invitations, pk=pk))
-    messages.success(request, "The invitation is revoked: its link opens nothing any more.")
+    if revoke_invitation(invitation=get_object_or_404(access.project.invitations, pk=pk)):
+        messages.success(request, "The invitation is revoked: its link opens nothing any more.")
+    else:
+        messages.warning(request, "That invitation was used or revoked before. See who is in the list.")
     return redirect("people", slug)
 
 
@@ -59,13 +61,16 @@ def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
-    membership = get_object_or_404(access.project.memberships, pk=pk)
+    membership = get_object_or_404(access.project.memberships.select_related("user"), pk=pk)
+    role = request.POST.get("role", "")
     try:
-        change_role(membership=membership, role=request.POST.get("role", ""))
-        messages.success(request, f"{membership.user} is {request.POST['role']} now.")
+        change_role(membership=membership, role=role)
     except ValidationError as error:
         messages.error(request, error.messages[0])
-    return redirect("people", slug) if membership.user_id != access.user.pk else redirect("home")
+        return redirect("people", slug)
+    messages.success(request, f"{membership.user} is {role} now.")
+    gave_up = membership.user_id == access.user.pk and role != Role.MANAGER
+    return redirect("home") if gave_up else redirect("people", slug)
 
 
 @login_required

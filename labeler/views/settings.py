@@ -8,6 +8,8 @@ from functools import wraps
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
@@ -43,13 +45,17 @@ def general(request: HttpRequest, slug: str) -> HttpResponse:
 def learning(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     config = access.project.learning
-    form = LearningForm(request.POST or None, initial=LearningForm.initial_of(config))
+    has_holdout = access.project.images.filter(is_holdout=True).exists()
+    form = LearningForm(request.POST or None, initial=LearningForm.initial_of(config), has_holdout=has_holdout)
     if request.method == "POST" and form.is_valid():
-        change_learning(project=access.project, values=form.learning_values)
-        set_schedule(
-            project=access.project, at=form.cleaned_data["schedule_at"], days=form.cleaned_data["schedule_days"]
-        )
+        with transaction.atomic():  # both or neither
+            change_learning(project=access.project, values=form.learning_values)
+            set_schedule(
+                project=access.project, at=form.cleaned_data["schedule_at"], days=form.cleaned_data["schedule_days"]
+            )
         messages.success(request, "Saved. It holds from the next round on.")
+        for words in form.advice(people=access.project.memberships.count()):
+            messages.warning(request, words)
         return redirect("learning-settings", slug)
     return _page(request, access, "learning", form=form, schedule=schedule_words(config))
 
@@ -66,7 +72,7 @@ def classes(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("classes", slug)
         except ValidationError as error:
             form.add_error("names", error)
-    rows = list(access.project.classes.all())
+    rows = list(access.project.classes.annotate(labelled=Count("images")))
     return _page(
         request,
         access,
@@ -89,7 +95,7 @@ def class_edit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             messages.success(request, "Saved.")
             return redirect("classes", slug)
         except ValidationError as error:
-            form.add_error(None, error) if not hasattr(error, "error_dict") else _add_errors(form, error)
+            form.add_error(None, error)
     return _page(request, access, "class_edit", form=form, label_class=LabelClass.objects.get(pk=pk))
 
 
@@ -129,11 +135,6 @@ def class_keys(request: HttpRequest, slug: str) -> HttpResponse:
     service.renew_keys(project=manager_access(request, slug).project)
     messages.success(request, "Keys follow the order of the list now.")
     return redirect("classes", slug)
-
-
-def _add_errors(form: ClassForm, error: ValidationError) -> None:
-    for field, errors in error.error_dict.items():
-        form.add_error(field if field in form.fields else None, errors)
 
 
 def _page(request: HttpRequest, access: Access, page: str, **context: object) -> HttpResponse:

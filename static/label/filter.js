@@ -1,4 +1,8 @@
-/** Many classes: type to filter, Enter answers with the marked one. Recently used ones stand first. */
+/**
+ * Many classes: type to filter, Enter answers with the marked one. Recently used ones stand first. Only the first of those
+ * that match are drawn, so that a thousand classes cost no more than a hundred.
+ */
+const MOST_SHOWN = 60;
 
 /**
  * @param {HTMLInputElement | null} input
@@ -7,8 +11,10 @@
  */
 export function filterClasses(input, buttons) {
   if (!input) return () => {};
-  const all = buttons.map((button) => ({ button, name: button.dataset.name.toLocaleLowerCase() }));
+  let all = buttons.map((button) => ({ button, name: button.dataset.name.toLocaleLowerCase() }));
   const list = buttons[0].parentElement;
+  const note = document.querySelector("[data-filter-note]");
+  let shown = all;
   let marked = null;
 
   function mark(button) {
@@ -20,17 +26,27 @@ export function filterClasses(input, buttons) {
   function show() {
     const typed = input.value.toLocaleLowerCase().trim();
     const words = typed.split(/\s+/).filter(Boolean);
-    for (const { button, name } of all) button.hidden = !words.every((word) => name.includes(word));
-    const exact = all.find(({ name }) => name === typed)?.button;
-    const start = all.find(({ button, name }) => !button.hidden && name.startsWith(typed))?.button;
-    mark(typed ? (exact ?? start ?? list.querySelector("button:not([hidden])")) : null);
+    const matching = all.filter(({ name }) => words.every((word) => name.includes(word)));
+    const exact = matching.find(({ name }) => name === typed);
+    const best = exact ?? matching.find(({ name }) => name.startsWith(typed)) ?? matching[0];
+    draw(matching.slice(0, MOST_SHOWN), best);
+    mark(typed && best ? best.button : null);
+    if (!matching.length) note.textContent = "No class has this in its name.";
+    else if (matching.length > MOST_SHOWN) note.textContent = `${MOST_SHOWN} of ${matching.length.toLocaleString("en")} shown: type on.`;
+    else note.textContent = "";
+  }
+
+  function draw(first, best) {
+    shown = !best || first.includes(best) ? first : [best, ...first];
+    const buttonsShown = new Set(shown.map(({ button }) => button));
+    for (const { button } of all) if (button.hidden === buttonsShown.has(button)) button.hidden = !button.hidden;
     list.scrollTop = 0;
   }
 
   function step(by) {
-    const visible = [...list.querySelectorAll("button:not([hidden])")];
-    const next = visible[Math.max(0, Math.min(visible.length - 1, visible.indexOf(marked) + by))];
-    mark(next ?? null);
+    const at = shown.findIndex(({ button }) => button === marked) + by;
+    const next = shown[Math.max(0, Math.min(shown.length - 1, at))]?.button ?? null;
+    mark(next);
     next?.scrollIntoView({ block: "nearest" });
   }
 
@@ -46,13 +62,15 @@ export function filterClasses(input, buttons) {
     event.preventDefault();
   });
   document.querySelector("[data-focus-filter]").addEventListener("click", () => input.focus());
+  show();
   if (matchMedia("(pointer: fine)").matches) input.focus();
 
   return (used) => {
-    if (used?.dataset.outcome === "label" && list.firstElementChild !== used) list.prepend(used);
-    if (input.value) {
-      input.value = "";
-      show();
-    } else mark(null);
+    if (used?.dataset.outcome === "label" && list.firstElementChild !== used) {
+      list.prepend(used);
+      all = [all.find(({ button }) => button === used), ...all.filter(({ button }) => button !== used)];
+    }
+    input.value = "";
+    show();
   };
 }

@@ -25,7 +25,7 @@ const { user, project } = root.dataset;
 const buttons = [...part("answers").elements].filter((each) => each.dataset.outcome);
 
 let correcting = null; // the answer that is shown again, while it is
-let lastProgress = performance.now();
+let lastProgress = 0;
 const stage = new Stage(part("table"), part("trouble"));
 const tabs = new Tabs({ user, project });
 const queue = new Queue({ url: root.dataset.nextUrl, want: PREFETCH, canAsk: () => outbox.length === 0 });
@@ -67,7 +67,7 @@ function answer(button) {
   if (!item) return;
   const { outcome } = button.dataset;
   if (outcome === "label" && !stage.isSeen) {
-    say("The picture has not arrived yet.");
+    say("The picture is on its way.");
     return;
   }
   const body = {
@@ -252,6 +252,7 @@ else goOn();
 saved.show({ state: outbox.length ? "sending" : "saved", count: outbox.length });
 saved.showRefused(outbox.refused, () => outbox.forgetRefused());
 outbox.send();
+lastProgress = outbox.length ? -Infinity : performance.now(); // what is sent first changes what the page counts
 queue.fill();
 part("undo").disabled = !strip.answers.length;
 root.dataset.ready = "";

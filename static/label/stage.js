@@ -3,6 +3,7 @@ const PIXELATE_FROM = 3;
 const LARGEST_SCALE = 8;
 const TINY = 64; // a picture of a few pixels, as large as a wall, is harder to read than one as large as a hand
 const TINY_SHOWN = 336;
+const PATIENCE = 300; // ms without a picture, before a line says that it is on its way
 const LONGEST_SECONDS = 300; // nobody looks at one image for longer without having gone away
 
 export class Stage extends EventTarget {
@@ -44,10 +45,11 @@ export class Stage extends EventTarget {
     this.#fit();
     this.#shownAt = performance.now();
     this.#away = 0;
-    this.#tellTrouble();
+    this.#note.hidden = true;
     if (!this.isSeen) {
       element.addEventListener("load", () => this.#painted(item), { once: true });
       element.addEventListener("broken", () => this.#tellTrouble());
+      setTimeout(() => this.#tellTrouble(), PATIENCE);
     }
     this.dispatchEvent(new CustomEvent("shown"));
   }
@@ -77,10 +79,10 @@ export class Stage extends EventTarget {
 
   #tellTrouble() {
     const isBroken = this.#item?.element.hasAttribute("data-broken");
-    this.#note.hidden = this.isSeen || !this.#item?.element.complete;
+    this.#note.hidden = !this.#item || this.isSeen;
     this.#note.textContent = isBroken
       ? "This picture cannot be loaded. Skip it, or mark it as a bad image."
-      : "The picture has not arrived yet; it is asked for again.";
+      : "The picture is on its way …";
   }
 
   #fit() {

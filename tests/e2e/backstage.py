@@ -16,7 +16,8 @@ django.setup()
 from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
-from labeler.models import Annotation, Membership, Outcome, Project, Role, User  # noqa: E402
+from labeler.models import Annotation, Candidate, Membership, Outcome, Project, Role, User  # noqa: E402
+from labeler.services.classes import archive_class  # noqa: E402
 from labeler.services.importing import import_local  # noqa: E402
 from labeler.services.projects import change_learning, create_project  # noqa: E402
 
@@ -61,6 +62,22 @@ def rows(slug: str) -> None:
     sys.stdout.write(str(Annotation.objects.filter(project__slug=slug).count()))
 
 
+def archive(slug: str, name: str) -> None:
+    archive_class(label_class=Project.objects.get(slug=slug).classes.get(name=name))
+
+
+def leases(slug: str) -> None:
+    sys.stdout.write(str(Candidate.objects.filter(project__slug=slug, leased_to__isnull=False, state="open").count()))
+
+
 if __name__ == "__main__":
-    commands = {"prepare": prepare, "make": make, "answers": answers, "rows": rows, "sign-out": sign_everybody_out}
+    commands = {
+        "prepare": prepare,
+        "make": make,
+        "answers": answers,
+        "rows": rows,
+        "sign-out": sign_everybody_out,
+        "archive": archive,
+        "leases": leases,
+    }
     commands[sys.argv[1]](*sys.argv[2:])

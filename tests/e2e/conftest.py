@@ -22,7 +22,12 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-EXPECTED_NOISE = ("net::ERR_", "status of 401", "status of 502")  # what a browser logs for a server that is away
+EXPECTED_NOISE = (
+    "net::ERR_",
+    "status of 400",
+    "status of 401",
+    "status of 502",
+)  # what a browser logs for a server that is away
 
 
 @pytest.fixture(scope="session")

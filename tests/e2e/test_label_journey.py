@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -12,8 +14,9 @@ pytestmark = pytest.mark.e2e
 
 
 def shown(page: Page) -> str:
-    """The id of the image in view."""
-    return str(page.evaluate("document.querySelector('[data-table] img')?.dataset.image ?? ''"))
+    """The id of the image in view, once it has loaded: before that a class key does nothing."""
+    image = "document.querySelector('[data-table] img')"
+    return str(page.evaluate(f"{image}?.naturalWidth ? {image}.dataset.image ?? '' : ''"))
 
 
 def press(page: Page, keys: str) -> None:
@@ -21,7 +24,7 @@ def press(page: Page, keys: str) -> None:
     for key in keys:
         before = shown(page)
         page.keyboard.press(key)
-        wait_until(lambda before=before: shown(page) != before, 10, "the next image")
+        wait_until(lambda before=before: shown(page) not in {"", before}, 10, "the next image")
 
 
 def ready(page: Page) -> None:
@@ -162,20 +165,139 @@ def test_somebody_else_on_the_same_browser_does_not_send_them(open_as, site: Sit
     assert site.answers(slug) == ["dog"]
 
 
+def test_an_open_page_sends_nothing_as_somebody_who_signed_in_since(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    other = page.context.new_page()
+    site.ask("sign-out")
+    sign_in(other, "bob", site.password)
+    press(page, "1")
+    expect(page.get_by_text("bob is signed in now")).to_be_visible()
+    assert site.answers(slug) == []
+    other.goto("/")
+    other.get_by_role("button", name="Sign out").click()
+    sign_in(other, "ann", site.password)
+    page.bring_to_front()
+    page.reload()
+    ready(page)
+    sent(page)
+    assert site.answers(slug) == ["cat"]
+
+
 def test_two_tabs_of_one_person(open_as, site: Site) -> None:
+    """They show the same image, and what is answered in one leaves the other."""
     slug = site.project()
     page = label_page(open_as, site, slug)
     other = page.context.new_page()
     other.goto(f"/p/{slug}/label/")
     ready(other)
-    press(page, "11")
-    press(other, "22")
-    saved(page)
-    saved(other)
+    assert shown(page) == shown(other)
+    for key in "1212":
+        now = shown(page)
+        press(page, key)
+        wait_until(lambda now=now: shown(other) not in {"", now}, 5, "the other tab to move on")
+    press(other, "33")
     sent(page)
-    live = site.answers(slug)
-    assert 2 <= len(live) <= 4
-    assert int(site.ask("rows", slug)) == 4
+    saved(other)
+    assert site.answers(slug) == ["cat", "dog", "cat", "dog", "owl", "owl"]
+    assert site.ask("rows", slug) == "6"
+    other.close()
+    press(page, "1")
+    sent(page)
+    assert int(site.ask("leases", slug)) >= 3  # the closed tab gave nothing back that this one shows
+
+
+def test_a_closed_page_gives_its_images_back(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    page.goto("/")
+    wait_until(lambda: site.ask("leases", slug) == "0", 10, "no lease")
+
+
+def test_what_the_server_refuses_is_kept_aside_and_said(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    site.ask("archive", slug, "dog")
+    press(page, "121")
+    sent(page)
+    words = page.get_by_text("The class “dog” is archived")
+    expect(words).to_be_visible()
+    assert site.answers(slug) == ["cat", "cat"]
+    page.reload()
+    ready(page)
+    expect(words).to_be_visible()
+    page.get_by_role("button", name="I have read this").click()
+    page.reload()
+    ready(page)
+    expect(words).to_be_hidden()
+
+
+def test_undo_of_what_has_not_been_sent(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    first = shown(page)
+    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    page.context.set_offline(True)
+    press(page, "12uu")
+    assert shown(page) == first
+    press(page, "3")
+    page.context.set_offline(False)
+    sent(page)
+    assert site.answers(slug) == ["owl"]
+    press(page, "1")
+    sent(page)
+    assert site.answers(slug) == ["owl", "cat"]
+
+
+def test_with_the_keyboard_alone(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    for key in ("Control+1", "Alt+1", "Meta+1"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="dog 2").focus()
+    before = shown(page)
+    page.keyboard.down("Enter")
+    for _ in range(5):
+        page.keyboard.down("Enter")  # held: the browser repeats it
+    page.keyboard.up("Enter")
+    wait_until(lambda: shown(page) not in {"", before}, 5, "the next image")
+    expect(page.get_by_role("button", name="dog 2")).to_be_focused()
+    sent(page)
+    assert site.answers(slug) == ["dog"]
+    page.get_by_role("button", name="Correct dog").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-correcting]")).to_have_text(re.compile("Correcting dog"))
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-correcting]")).to_be_hidden()
+    assert site.answers(slug) == ["dog"]
+
+
+def test_looking_closer_ends_with_the_image(open_as, site: Site) -> None:
+    page = label_page(open_as, site, site.project())
+    table, image = page.locator("[data-table]"), page.locator("[data-table] img")
+    for key in "++,;":
+        page.keyboard.press(key)
+    assert "scale(2.25)" in (image.get_attribute("style") or "")
+    expect(table).to_have_attribute("data-inverted", "")
+    expect(table).to_have_attribute("data-contrast", "1")
+    press(page, "1")
+    assert "scale" not in (image.get_attribute("style") or "")
+    expect(table).to_have_attribute("data-inverted", "")
+
+
+def test_it_goes_on_by_itself_when_others_give_images_back(open_as, site: Site) -> None:
+    slug = site.project(images=4)
+    bob = open_as("bob", f"/p/{slug}/label/")
+    ready(bob)
+    wait_until(lambda: site.ask("leases", slug) == "4", 10, "bob's leases")
+    ann = open_as("ann", f"/p/{slug}/label/")
+    expect(ann.get_by_text("Others are answering the last images")).to_be_visible()
+    bob.goto("/")
+    ready(ann)
+    press(ann, "123")
+    ann.keyboard.press("1")
+    expect(ann.get_by_text("All 4 images have their answers")).to_be_visible()
 
 
 def test_two_people_never_have_the_same_image(open_as, site: Site) -> None:
@@ -202,11 +324,18 @@ def test_all_is_answered(open_as, site: Site) -> None:
 def test_many_classes_are_typed(open_as, site: Site) -> None:
     slug = site.project(classes=" ".join(f"species{number}" for number in range(1000)))
     page = label_page(open_as, site, slug)
-    page.get_by_label("Type a class, Enter answers").fill("species777")
+    page.get_by_label("Find a class").fill("species777")
     page.keyboard.press("Enter")
-    saved(page)
+    sent(page)
     assert site.answers(slug) == ["species777"]
     expect(page.locator("[data-filter]")).to_have_value("")
+    expect(page.locator("[data-outcome=label]").first).to_have_attribute("data-name", "species777")
+    page.keyboard.type("s1s")  # letters are typed, and press no button
+    assert site.ask("rows", slug) == "1"
+    page.keyboard.press("Escape")
+    press(page, "s")
+    page.keyboard.press("/")
+    expect(page.locator("[data-filter]")).to_be_focused()
 
 
 def test_why_and_guide_open_by_key(open_as, site: Site) -> None:
@@ -236,6 +365,7 @@ def test_on_a_phone_all_is_in_reach(open_as, site: Site) -> None:
         assert box["height"] >= 44
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
     page.get_by_role("button", name="owl").tap()
     saved(page)
     assert site.answers(slug) == ["owl"]

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Stage:
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
-        own = {"DATA_DIR": str(folder), "STALL_SECONDS": "3", "LEARNER_THREADS": "1", "LOG_LEVEL": "INFO"}
+        own = {"DATA_DIR": str(folder), "STALL_SECONDS": "30", "LEARNER_THREADS": "1", "LOG_LEVEL": "INFO"}
         self.env = {**os.environ, **own, **env}
         self.env.pop("DJANGO_SETTINGS_MODULE", None)
         self.processes: list[subprocess.Popen[Any]] = []

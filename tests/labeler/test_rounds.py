@@ -99,6 +99,15 @@ class TestSweep:
         assert (round_.state, round_.claim, round_.attempts) == (RoundState.QUEUED, "", 1)
         assert sent == [("learner.run_round", round_.pk)]
 
+    def test_what_a_worker_left_that_is_idle_again_goes_to_another_soon(self, pool) -> None:
+        round_ = ask(pool)
+        claims.claim_fit(round_id=round_.pk, claim=claims.new_claim("learner@here"))
+        assert claims.give_up_stalled(idle_worker="learner@here") == 0
+        Round.objects.filter(pk=round_.pk).update(heartbeat_at=timezone.now() - timedelta(seconds=6))
+        assert claims.give_up_stalled() == 0
+        assert claims.give_up_stalled(idle_worker="learner@her") == 0
+        assert claims.give_up_stalled(idle_worker="learner@here") == 1
+
     def test_silent_chunks_go_to_others_alone(self, pool) -> None:
         round_ = ask(pool)
         chunk = pool.chunks.get()

@@ -32,9 +32,39 @@ def pages(project, manager, make_images, client_of) -> list[tuple[str, str]]:
     urls = [reverse(name) for name in PAGES] + [reverse(name, args=[project.slug]) for name in PROJECT_PAGES]
     urls.append(reverse("image", args=[project.slug, project.images.first().pk]))
     urls.append(reverse("round", args=[project.slug, 1]))
+    urls.append(reverse("class-edit", args=[project.slug, project.classes.first().pk]))
     replies = [(url, client.get(url)) for url in urls]
-    assert [url for url, reply in replies if reply.status_code != 200] == []
+    replies += of_others(project, manager, client_of)
+    assert [url for url, reply in replies if reply.status_code not in (200, 404, 410)] == []
+    assert [url for url, reply in replies if "unsafe" in reply.headers["Content-Security-Policy"]] == []
     return [(url, reply.content.decode()) for url, reply in replies]
+
+
+def of_others(project: Project, manager: User, client_of):
+    """The pages of annotators, of strangers with a link, of errors; and forms that give back what was typed."""
+    annotator = client_of(project.memberships.get(role="annotator").user)
+    link = reverse("invitation", args=[invite(project=project, role="annotator", note="", by=manager).token])
+    replies = [(f"annotator {url}", annotator.get(url)) for url in ["/", reverse("label", args=[project.slug])]]
+    replies.append(("invitation", Client().get(link)))
+    typed = {
+        "username": EVIL,
+        "name": EVIL * 9,
+        "classes": f"{EVIL}\n{EVIL}",
+        "note": EVIL * 9,
+        "role": EVIL,
+        "names": "\x00",
+    }
+    replies.append(("invitation typed", Client().post(link, typed)))
+    replies.append(("login typed", Client().post("/login/", {**typed, "password": "x", "next": EVIL})))
+    Invitation.objects.exclude(note=EVIL).update(revoked_at="2020-01-01T00:00Z")
+    replies.append(("invitation revoked", Client().get(link)))
+    client = client_of(manager)
+    for name in ("people", "settings", "classes", "learning-settings"):
+        url = reverse(name, args=[project.slug])
+        replies.append((f"{url} typed", client.post(url, typed)))
+    replies.append(("new typed", client.post("/projects/new/", typed)))
+    replies.append(("error", client.get("/<script>alert(1)</script>")))
+    return replies
 
 
 def test_names_are_text_on_every_page(pages) -> None:
@@ -95,7 +125,7 @@ def test_guessing_passwords_is_throttled(manager, settings) -> None:
     for _ in range(settings.AXES_FAILURE_LIMIT):
         last = sign_in(client, "mia", "wrong")
     assert last.status_code == 429
-    assert "15 minutes" in last.content.decode()
+    assert "15 min" in last.content.decode()
     assert sign_in(client, "mia", PASSWORD).status_code == 429
 
 

@@ -1,0 +1,264 @@
+"""The settings of a project: general, classes, learning, schedule."""
+
+from __future__ import annotations
+
+import json
+from datetime import time
+
+import pytest
+from django.urls import reverse
+from django_celery_beat.models import CrontabSchedule, PeriodicTask
+
+from labeler.choices import PALETTE, RESERVED_KEYS
+from labeler.forms.learning import LearningForm
+from labeler.models import LabelClass, LearningConfig, Project
+from labeler.services import classes
+from labeler.services.schedule import WEEK, schedule_of, schedule_words, set_schedule
+
+
+def url(project: Project, name: str, *arguments: object) -> str:
+    return reverse(name, args=[project.slug, *arguments])
+
+
+def names(project: Project) -> list[str]:
+    return list(project.classes.filter(is_archived=False).values_list("name", flat=True))
+
+
+def keys(project: Project) -> list[str]:
+    return list(project.classes.filter(is_archived=False).values_list("shortcut", flat=True))
+
+
+# --- General ----------------------------------------------------------------------------------------------------------
+
+
+def test_name_and_guidelines_change_and_the_address_stays(project, manager, client_of) -> None:
+    client = client_of(manager)
+    for _ in range(2):
+        assert (
+            client.post(url(project, "settings"), {"name": "Zeichen ✋", "guidelines": "Hin\r\nsehen"}).status_code
+            == 302
+        )
+    project.refresh_from_db()
+    assert (project.name, project.slug) == ("Zeichen ✋", "signs")
+    assert "Zeichen ✋" in client.get(url(project, "settings")).content.decode()
+
+
+@pytest.mark.parametrize("form", [{"name": ""}, {"name": "x" * 101}, {"name": "ok", "guidelines": "g" * 20_001}])
+def test_general_nonsense_is_refused(project, manager, client_of, form) -> None:
+    reply = client_of(manager).post(url(project, "settings"), form)
+    assert reply.status_code == 200
+    assert "field-error" in reply.content.decode()
+    project.refresh_from_db()
+    assert project.name == "Signs"
+
+
+# --- Classes ----------------------------------------------------------------------------------------------------------
+
+
+def test_classes_are_added_with_keys_and_colours_and_again_is_harmless(project, manager, client_of) -> None:
+    client = client_of(manager)
+    client.post(url(project, "classes"), {"names": "fox\nelk"})
+    reply = client.post(url(project, "classes"), {"names": "fox\nelk"}, follow=True)
+    assert "already" in reply.content.decode()
+    assert names(project) == ["cat", "dog", "owl", "fox", "elk"]
+    assert keys(project) == ["1", "2", "3", "4", "5"]
+    assert list(project.classes.values_list("colour", flat=True))[3:] == PALETTE[3:5]
+
+
+def test_many_classes_get_keys_while_there_are_any_and_different_colours(project, manager, client_of) -> None:
+    rows = classes.add_classes(project=project, names=[f"class {number}" for number in range(1000)])
+    given = [row.shortcut for row in rows if row.shortcut]
+    assert len(given) == len(set(given)) == len(classes.KEYS) - 3
+    assert not set(given) & set(RESERVED_KEYS)
+    assert len({classes.colour_of(number) for number in range(50)}) == 50
+    reply = client_of(manager).get(url(project, "classes"))
+    assert reply.status_code == 200
+    assert reply.content.decode().count("csrfmiddlewaretoken") < 5  # one form for all the buttons
+
+
+def test_a_class_is_renamed_rekeyed_and_recoloured(project, manager, client_of) -> None:
+    cat = project.classes.get(name="cat")
+    form = {"name": "Kater", "shortcut": "K", "colour": "#112233"}
+    assert client_of(manager).post(url(project, "class-edit", cat.pk), form).status_code == 302
+    cat.refresh_from_db()
+    assert (cat.name, cat.shortcut, cat.colour) == ("Kater", "k", "#112233")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "DOG"}, "There is a class"),
+        ({"shortcut": "2"}, "has this key"),
+        ({"shortcut": "s"}, "it skips"),
+        ({"shortcut": "é"}, "One digit or one letter"),
+        ({"shortcut": "12"}, "at most 1"),
+        ({"colour": "red"}, "A colour such as"),
+        ({"colour": '"><script>'}, "A colour such as"),
+        ({"name": ""}, "required"),
+    ],
+)
+def test_class_nonsense_is_refused_beside_the_field(project, manager, client_of, change, words) -> None:
+    cat = project.classes.get(name="cat")
+    form = {"name": "cat", "shortcut": "1", "colour": "#0072b2", **change}
+    reply = client_of(manager).post(url(project, "class-edit", cat.pk), form)
+    assert reply.status_code == 200
+    assert words in reply.content.decode()
+    assert set(reply.context["form"].errors) == set(change)
+    cat.refresh_from_db()
+    assert (cat.name, cat.shortcut, cat.colour) == ("cat", "1", "#0072b2")
+
+
+def test_classes_move_and_stay_at_the_ends(project, manager, client_of) -> None:
+    client, owl = client_of(manager), project.classes.get(name="owl")
+    client.post(url(project, "class-move", owl.pk), {"to": "up"})
+    assert names(project) == ["cat", "owl", "dog"]
+    for _ in range(4):
+        client.post(url(project, "class-move", owl.pk), {"to": "up"})
+    assert names(project) == ["owl", "cat", "dog"]
+    client.post(url(project, "class-keys"))
+    assert dict(project.classes.values_list("name", "shortcut")) == {"owl": "1", "cat": "2", "dog": "3"}
+
+
+def test_an_archived_class_frees_its_key_and_comes_back_with_another(project, manager, client_of) -> None:
+    client, cat = client_of(manager), project.classes.get(name="cat")
+    for _ in range(2):
+        assert client.post(url(project, "class-archive", cat.pk)).status_code == 302
+    assert names(project) == ["dog", "owl"]
+    classes.add_classes(project=project, names=["fox"])
+    assert LabelClass.objects.get(name="fox").shortcut == "1"
+    for _ in range(2):
+        client.post(url(project, "class-restore", cat.pk))
+    assert names(project) == ["dog", "owl", "fox", "cat"]
+    assert keys(project) == ["2", "3", "1", "4"]
+
+
+def test_its_queries_do_not_grow_with_the_classes(project, manager, client_of, django_assert_max_num_queries) -> None:
+    classes.add_classes(project=project, names=[f"class {number}" for number in range(40)])
+    client = client_of(manager)
+    with django_assert_max_num_queries(5):
+        client.get(url(project, "classes"))
+
+
+# --- Learning ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sane(project) -> dict[str, object]:
+    """What the page sends when nothing is changed."""
+    form = LearningForm(initial=LearningForm.initial_of(project.learning))
+    values = {name: form[name].value() for name in form.fields}
+    return {name: "" if value is None else value for name, value in values.items()}
+
+
+def test_every_setting_of_the_model_is_on_the_page_with_its_help() -> None:
+    own = {field.name for field in LearningConfig._meta.concrete_fields} - {"id", "project", "schedule"}
+    assert set(LearningForm.base_fields) == own | set(LearningForm.SCHEDULE)
+    shown = [name for _, group in LearningForm.SECTIONS for name in group]
+    assert sorted(shown) == sorted(LearningForm.base_fields)
+    assert all(field.help_text for name, field in LearningForm.base_fields.items() if name != "schedule_days")
+
+
+def test_saving_what_is_shown_changes_nothing(project, manager, client_of, sane) -> None:
+    before = LearningConfig.objects.filter(project=project).values().get()
+    assert client_of(manager).post(url(project, "learning-settings"), sane).status_code == 302
+    assert LearningConfig.objects.filter(project=project).values().get() == before
+
+
+def test_settings_are_saved_shares_as_shares(project, manager, client_of, sane) -> None:
+    form = {**sane, "random_share": "12.5", "retrain_every": 40, "acquisition": "random", "overlap": 2}
+    reply = client_of(manager).post(url(project, "learning-settings"), form, follow=True)
+    assert "next round" in reply.content.decode()
+    learning = LearningConfig.objects.get(project=project)
+    assert (learning.random_share, learning.retrain_every, learning.overlap) == (0.125, 40, 2)
+    assert learning.acquisition == "random"
+    assert 'value="12.5"' in reply.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("budget", "0"), ("budget", "-1"), ("budget", "many"), ("budget", "10001"), ("budget", ""),
+        ("random_share", "101"), ("random_share", "nan"), ("random_share", "inf"), ("random_share", "-1"),
+        ("overlap", "0"), ("overlap", "21"), ("posterior_samples", "1"), ("posterior_samples", "1e9"),
+        ("coldness", "0"), ("coldness", "nan"), ("acquisition", "best"), ("estimator", "__class__"),
+        ("holdout_share", "91"), ("schedule_at", "25:00"), ("schedule_days", ["7"]), ("retrain_every", "1.5"),
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused_beside_the_field(project, manager, client_of, sane, field, value) -> None:
+    before = LearningConfig.objects.filter(project=project).values().get()
+    reply = client_of(manager).post(url(project, "learning-settings"), {**sane, field: value})
+    assert reply.status_code == 200
+    assert list(reply.context["form"].errors) == [field]
+    assert "field-error" in reply.content.decode()
+    assert LearningConfig.objects.filter(project=project).values().get() == before
+
+
+def test_measuring_questions_need_a_holdout(project, manager, client_of, sane, make_images) -> None:
+    form = {**sane, "holdout_share": 0}
+    reply = client_of(manager).post(url(project, "learning-settings"), form)
+    assert list(reply.context["form"].errors) == ["holdout_questions"]
+    make_images(project, 1, is_holdout=True)
+    assert client_of(manager).post(url(project, "learning-settings"), form).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"overlap": 5}, "waits for 5 people"),
+        ({"retrain_every": 500}, "when it runs dry"),
+        ({"retrain_every": 0}, "only by the button"),
+    ],
+)
+def test_what_is_sound_but_surprising_is_saved_and_said(project, manager, client_of, sane, change, words) -> None:
+    reply = client_of(manager).post(url(project, "learning-settings"), {**sane, **change}, follow=True)
+    assert words in reply.content.decode()
+    name, value = next(iter(change.items()))
+    assert getattr(LearningConfig.objects.get(project=project), name) == value
+
+
+# --- Schedule ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_becomes_one_row_of_beat_and_goes_again(project, manager, client_of, sane) -> None:
+    client, page = client_of(manager), url(project, "learning-settings")
+    for _ in range(2):
+        reply = client.post(page, {**sane, "schedule_at": "02:00"}, follow=True)
+    assert "every day at 02:00" in reply.content.decode()
+    task = PeriodicTask.objects.get(task="labeler.scheduled_round")
+    assert json.loads(task.args) == [project.pk]
+    assert (task.crontab.hour, task.crontab.minute, task.crontab.day_of_week) == ("2", "0", "*")
+    client.post(page, {**sane, "schedule_at": "23:30", "schedule_days": [5, 0]})
+    task.refresh_from_db()
+    assert (task.crontab.hour, task.crontab.minute, task.crontab.day_of_week) == ("23", "30", "0,5")
+    assert schedule_words(LearningConfig.objects.get(project=project)) == "Friday and Sunday at 23:30"
+    client.post(page, {**sane, "schedule_at": ""})
+    assert not PeriodicTask.objects.filter(task="labeler.scheduled_round").exists()
+    assert not CrontabSchedule.objects.filter(hour="23").exists()
+    assert LearningConfig.objects.get(project=project).schedule is None
+
+
+def test_a_time_without_a_day_is_refused(project, manager, client_of, sane) -> None:
+    form = {**sane, "schedule_at": "02:00", "schedule_days": []}
+    reply = client_of(manager).post(url(project, "learning-settings"), form)
+    assert list(reply.context["form"].errors) == ["schedule_days"]
+    assert not PeriodicTask.objects.filter(task="labeler.scheduled_round").exists()
+
+
+def test_the_schedule_keeps_the_sites_time_zone(project, settings) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    set_schedule(project=project, at=time(2), days=WEEK)
+    learning = LearningConfig.objects.get(project=project)
+    assert str(learning.schedule.crontab.timezone) == "Europe/Berlin"
+    assert schedule_of(learning).at == time(2)
+
+
+@pytest.mark.parametrize("days", [[], [7], [1, 1, 9]])
+def test_days_that_are_none_are_an_error(project, days) -> None:
+    with pytest.raises(ValueError, match="days are some of"):
+        set_schedule(project=project, at=time(2), days=days)
+
+
+@pytest.mark.parametrize("name", ["settings", "classes", "learning-settings"])
+def test_wrong_methods(project, manager, client_of, name) -> None:
+    assert client_of(manager).delete(url(project, name)).status_code == 405
+    assert client_of(manager).put(url(project, name)).status_code == 405
