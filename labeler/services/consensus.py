@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome
@@ -47,18 +47,26 @@ def settle(image: Image, overlap: int) -> Verdict:
     answers = list(live_answers(image).values_list("outcome", "label_class_id"))
     people = Membership.objects.filter(project_id=image.project_id).count() if has_skip(answers) else 1
     verdict = decide(answers, overlap=overlap, people=people)
-    store(image.pk, verdict)
+    if (image.state, image.label_id) != (verdict.state, verdict.label_id):
+        store(image.pk, verdict)
     if verdict.state != ImageState.POOL:
         open_places = Candidate.objects.filter(image=image, state=CandidateState.OPEN, leased_to__isnull=True)
         open_places.update(state=CandidateState.SUPERSEDED)
     return verdict
 
 
-def settle_first_answer(image_id: int, outcome: str, label_id: int | None) -> bool:
-    """The same in one statement, for the one answer that an image of the pool needs. False if it is not in the pool."""
+def settle_first_answer(answer_id: int, image_id: int, outcome: str, label_id: int | None) -> bool:
+    """The same in one statement, for the one answer that an image of the pool needs.
+
+    False, and nothing done, when the image is not in the pool or has other answers: put back by a manager, or from a
+    time when the project asked for several. An answer that is just being given elsewhere is no matter: of two
+    statements on one image the second waits for the first, and finds the image gone from the pool.
+    """
     verdict = decide([(outcome, label_id)], overlap=1, people=2)
     changes = {"state": verdict.state, "label_id": verdict.label_id, "labelled_at": _when(verdict)}
-    return Image.objects.filter(pk=image_id, state=ImageState.POOL).update(**changes) == 1
+    others = Annotation.objects.filter(image=OuterRef("pk"), retracted_at__isnull=True)
+    is_first = ~Exists(others.exclude(outcome__in=[Outcome.UNDO, Outcome.SKIP]).exclude(pk=answer_id))
+    return Image.objects.filter(is_first, pk=image_id, state=ImageState.POOL).update(**changes) == 1
 
 
 def settle_first_labels(image_ids: Sequence[int], label_id: int) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from labeler.models import Candidate, CandidateState, Image, Project, User
+from labeler.models import Candidate, CandidateState, Image, ImageState, Project, Reason, User
+from labeler.services.races import again_if_raced, lock_person
 
-ATTEMPTS = 5
+SWEEP_AT_ONCE = 2000
 
 # The whole of handing out, in one statement: the lowest (rank, slot) of the queue's round that is open and that nobody
-# holds, on an image that this person has not answered and does not hold in another place. The inner SELECT reads the
-# partial index candidate_queue in its order and stops at the first row. On PostgreSQL it locks that row and passes over
-# rows that others are taking at this very moment; on SQLite writers come one after the other anyway.
+# holds, on an image that still waits for answers and that this person has not answered and does not hold in another
+# place. The inner SELECT reads the partial index candidate_queue in its order and stops at the first row. On PostgreSQL
+# it locks that row and passes over rows that others are taking at this very moment; on SQLite writers come one after
+# the other anyway. States are written out because a partial index is only used for what the planner can read.
 # What the page shows of the image comes along, so that no second statement is needed.
 CLAIM = """
 UPDATE labeler_candidate
@@ -27,6 +29,8 @@ WHERE id = (
     WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = %(project)s)
       AND c.state = 'open'
       AND (c.leased_until IS NULL OR c.leased_until <= %(now)s)
+      AND (c.reason = 'relabel' OR EXISTS (
+          SELECT 1 FROM labeler_image i WHERE i.id = c.image_id AND i.state = 'pool'))
       AND NOT EXISTS (
           SELECT 1 FROM labeler_annotation a
           WHERE a.image_id = c.image_id AND a.annotator_id = %(me)s
@@ -77,17 +81,13 @@ def claim_places(*, project: Project, annotator: User, count: int) -> list[Candi
 
 
 def _claim_one(project: Project, annotator: User) -> Candidate | None:
-    for _ in range(ATTEMPTS - 1):
-        try:
-            with transaction.atomic():
-                return _claim(project, annotator)
-        except IntegrityError:
-            continue  # two tabs of one person took two places of one image: the database let one have it
-    with transaction.atomic():
-        return _claim(project, annotator)
+    """In a race with another tab of the same person, the database lets one of them have an image."""
+    return again_if_raced(lambda: _claim(project, annotator))
 
 
 def _claim(project: Project, annotator: User) -> Candidate | None:
+    if project.learning.overlap > 1:
+        lock_person(annotator)
     now = timezone.now()
     parameters = {
         "me": annotator.pk,
@@ -110,44 +110,67 @@ def _claim(project: Project, annotator: User) -> Candidate | None:
 
 
 def claim_statement() -> str:
-    return CLAIM.format(lock="FOR UPDATE OF c SKIP LOCKED" if connection.vendor == "postgresql" else "")
+    return CLAIM.format(lock="FOR NO KEY UPDATE OF c SKIP LOCKED" if connection.vendor == "postgresql" else "")
 
 
 @transaction.atomic
 def renew_leases(*, project: Project, annotator: User, candidate_ids: list[int]) -> list[int]:
-    """Prolong those that the person still holds, and say which these are."""
+    """Prolong those that the person still holds, and say which these are, in rank order.
+
+    One that ran out is not revived: it may have been offered to others.
+    """
     now = timezone.now()
-    mine = Candidate.objects.filter(
-        pk__in=candidate_ids,
-        project=project,
-        leased_to=annotator,
-        state=CandidateState.OPEN,
-        leased_until__gt=now,
-    )
-    mine.update(leased_until=now + timedelta(seconds=settings.LEASE_SECONDS))
-    return list(mine.order_by("rank").values_list("pk", flat=True))
+    mine = _places_of(project, annotator).filter(pk__in=candidate_ids, leased_until__gt=now)
+    held = dict(mine.order_by("pk").values_list("pk", "rank"))
+    Candidate.objects.filter(pk__in=held).update(leased_until=now + timedelta(seconds=settings.LEASE_SECONDS))
+    return sorted(held, key=lambda pk: held[pk])
 
 
 @transaction.atomic
 def release_leases(*, project: Project, annotator: User, candidate_ids: list[int] | None = None) -> int:
     """Give places back at once: those named, or all."""
-    mine = Candidate.objects.filter(project=project, leased_to=annotator, state=CandidateState.OPEN)
+    mine = _places_of(project, annotator)
     if candidate_ids is not None:
         mine = mine.filter(pk__in=candidate_ids)
-    return mine.update(leased_to=None, leased_at=None, leased_until=None)
+    return _give_back(Candidate.objects.filter(pk__in=list(mine.order_by("pk").values_list("pk", flat=True))))
 
 
 @transaction.atomic
 def free_expired_leases() -> int:
-    """Hygiene, for the sweep: an expired lease is free for everybody already. Places of replaced rounds are closed."""
-    expired = Candidate.objects.filter(
-        state=CandidateState.OPEN, leased_to__isnull=False, leased_until__lte=timezone.now()
+    """Hygiene, for the sweep: an expired lease is free for everybody already.
+
+    Places that nobody is to get any more are closed: those of replaced rounds, and those of images with all their
+    answers.
+    """
+    opened = Candidate.objects.filter(state=CandidateState.OPEN)
+    expired = opened.filter(leased_to__isnull=False, leased_until__lte=timezone.now())
+    idle = opened.filter(~_is_wanted(), leased_to__isnull=True)
+    ids = [*expired.values_list("pk", flat=True)[:SWEEP_AT_ONCE], *idle.values_list("pk", flat=True)[:SWEEP_AT_ONCE]]
+    still = Q(leased_to__isnull=True) | Q(leased_until__lte=timezone.now())
+    return _give_back(Candidate.objects.filter(still, pk__in=ids)) if ids else 0
+
+
+def _places_of(project: Project, annotator: User) -> QuerySet[Candidate]:
+    """The person's open places, locked in one order, so that two tabs do not wait for each other."""
+    mine = Candidate.objects.filter(project=project, leased_to=annotator, state=CandidateState.OPEN)
+    return mine.select_for_update(no_key=True)
+
+
+def _give_back(places: QuerySet[Candidate]) -> int:
+    """Take the leases off these places, and close those that nobody is to get any more."""
+    return places.filter(state=CandidateState.OPEN).update(
+        state=Case(When(_is_wanted(), then=Value(CandidateState.OPEN)), default=Value(CandidateState.SUPERSEDED)),
+        leased_to=None,
+        leased_at=None,
+        leased_until=None,
     )
-    stale = expired.filter(~Q(round_id=F("project__queue_round_id")))
-    closed = Candidate.objects.filter(pk__in=list(stale.values_list("pk", flat=True)[:10_000])).update(
-        state=CandidateState.SUPERSEDED, leased_to=None, leased_at=None, leased_until=None
-    )
-    return closed + expired.update(leased_to=None, leased_at=None, leased_until=None)
+
+
+def _is_wanted() -> Q:
+    """Of the round that is the queue, on an image that still waits for answers or is asked again on purpose."""
+    queue = Project.objects.filter(pk=OuterRef("project_id"), queue_round_id=OuterRef("round_id"))
+    waiting = Image.objects.filter(pk=OuterRef("image_id"), state=ImageState.POOL)
+    return Q(Exists(queue)) & (Q(reason=Reason.RELABEL) | Q(Exists(waiting)))
 
 
 def _stored(moment: datetime) -> str | datetime:

@@ -1,0 +1,40 @@
+"""When two transactions meet, the database lets one through; the other runs once more and finds what the first did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import IntegrityError, OperationalError, connection, transaction
+
+from labeler.models import User
+
+T = TypeVar("T")
+ATTEMPTS = 5
+DEADLOCK, CANNOT_SERIALISE = "40P01", "40001"  # PostgreSQL's codes for "try that again"
+
+
+def again_if_raced(work: Callable[[], T]) -> T:
+    """Run `work` in a transaction; again when a unique constraint or a deadlock says that somebody else was first."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            with transaction.atomic():
+                return work()
+        except IntegrityError:
+            continue
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in {DEADLOCK, CANNOT_SERIALISE}:
+                raise
+    with transaction.atomic():
+        return work()
+
+
+def lock_person(annotator: User) -> None:
+    """Until the transaction ends, no other one works for this person.
+
+    For images with several places: a claim in one tab would else not see the answer that another tab is just giving,
+    and offer the image again in its next place. SQLite has one writer at a time anyway.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('labeler.person'), %s)", [annotator.pk])
