@@ -120,10 +120,6 @@ class LearningForm(forms.Form):
     def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
         return [(title, [self[name] for name in names]) for title, names in self.SECTIONS]
 
-    def __init__(self, *args: Any, has_holdout: bool = False, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.has_holdout = has_holdout  # images that are in already
-
     @classmethod
     def initial_of(cls, learning: LearningConfig) -> dict[str, Any]:
         values = {name: getattr(learning, name) for name in cls.base_fields if name not in cls.SCHEDULE}
@@ -135,11 +131,9 @@ class LearningForm(forms.Form):
         cleaned = super().clean() or {}
         if cleaned.get("schedule_at") and not cleaned.get("schedule_days"):
             self.add_error("schedule_days", "Choose at least one day, or empty the time.")
-        if cleaned.get("holdout_questions") and cleaned.get("holdout_share") == 0 and not self.has_holdout:
-            self.add_error("holdout_questions", "Without a holdout there is nothing to ask from: 0 here, too.")
         return cleaned
 
-    def advice(self, *, people: int) -> list[str]:
+    def advice(self, *, people: int, has_holdout: bool) -> list[str]:
         """What is sound but surprising, to be said after it is saved."""
         values, words = self.cleaned_data, []
         if values["overlap"] > people:
@@ -148,6 +142,10 @@ class LearningForm(forms.Form):
             words.append("The queue holds fewer answers than a round waits for: rounds will start when it runs dry.")
         if not values["retrain_every"] and not values["schedule_at"]:
             words.append("Rounds now start only by the button.")
+        if not has_holdout and not values["holdout_share"]:
+            words.append("There is no holdout: accuracy will not be measured.")
+        elif not values["holdout_questions"] or not values["holdout_target"]:
+            words.append("Nobody is asked about the holdout any more: accuracy rests on the answers so far.")
         return words
 
     @property

@@ -1,22 +1,25 @@
 """Answers: recorded once, undone, corrected. A true answer is never refused because a lease ran out or a round changed.
 
-Locks are taken in one order, the candidate's place before the image, so that no two answers wait for each other.
+Locks are taken in one order, the candidate's place before the image, so that two answers seldom wait for each other;
+where they do, or meet at a unique constraint, the later one runs again and finds the earlier (services/races.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, LabelClass, Outcome, Project, User
 from labeler.services.consensus import settle, settle_first_answer
+from labeler.services.lease import claim_places
+from labeler.services.races import again_if_raced, lock_person
 from labeler.services.triggers import note_answer
 
 ANSWERS = {Outcome.LABEL, Outcome.SKIP, Outcome.UNSURE, Outcome.BAD_IMAGE}
@@ -44,7 +47,7 @@ def record_answer(
     """
     check_outcome(outcome, label_class_id)
 
-    def record() -> Annotation:
+    def work() -> Annotation:
         answer = Annotation(
             project=project,
             annotator=annotator,
@@ -56,22 +59,105 @@ def record_answer(
             seconds=seconds,
             answered_at=answered_at,
         )
-        return _record(answer, project)
+        return _record(project, answer)
 
-    try:
-        with transaction.atomic():
-            return record()
-    except IntegrityError:  # the same answer, sent twice at once: the other one was faster, and is found now
-        with transaction.atomic():
-            return record()
+    return again_if_raced(work)
 
 
-def _record(answer: Annotation, project: Project) -> Annotation:
+def answer_and_lease(
+    *, project: Project, annotator: User, save: Callable[[], Annotation], room: int
+) -> tuple[Annotation, list[Candidate]]:
+    """`save` (which records or corrects) and lease up to `room` fresh places, in one transaction.
+
+    It is one flush to the disk in place of two. A send that failed half-way has saved nothing, and is sent again.
+    """
+
+    def work() -> tuple[Annotation, list[Candidate]]:
+        return save(), claim_places(project=project, annotator=annotator, count=room)
+
+    return again_if_raced(work)
+
+
+def retract_answer(*, project: Project, annotator: User, target_key: UUID, key: UUID) -> Annotation:
+    """Undo: an UNDO row. The image goes back, and its place to the same person. Undoing twice is harmless.
+
+    An answer that was corrected since is undone as what it was corrected to.
+
+    Raises:
+        ValidationError: naming `target`, if the person has given no such answer.
+    """
+    return again_if_raced(lambda: _retract_answer(project, annotator, target_key, key))
+
+
+def correct_answer(
+    *,
+    project: Project,
+    annotator: User,
+    target_key: UUID,
+    outcome: str,
+    label_class_id: int | None,
+    key: UUID,
+    seconds: float | None = None,
+    answered_at: datetime | None = None,
+) -> Annotation:
+    """Another answer in place of an own one, whether that was corrected or undone since or not.
+
+    The same key again returns the row of the first time. Raises ValidationError as `record_answer` and
+    `retract_answer` do.
+    """
+    check_outcome(outcome, label_class_id)
+
+    def work() -> Annotation:
+        if project.learning.overlap > 1:
+            lock_person(annotator)
+        target = _own_answer(project, annotator, target_key)
+        answer = Annotation(
+            project=project,
+            annotator=annotator,
+            image_id=target.image_id,
+            candidate_id=target.candidate_id,
+            outcome=outcome,
+            label_class_id=label_class_id,
+            key=key,
+            seconds=seconds,
+            answered_at=answered_at,
+        )
+        answer = _record_with_care(answer, project)
+        note_answer(project=project)
+        return answer
+
+    return again_if_raced(work)
+
+
+def check_outcome(outcome: str, label_class_id: int | None) -> None:
+    if outcome not in ANSWERS:
+        raise ValidationError({"outcome": f"Unknown outcome; known: {', '.join(sorted(ANSWERS))}."})
+    if (outcome == Outcome.LABEL) != (label_class_id is not None):
+        raise ValidationError({"label_class": "A label names a class, and nothing else does."})
+
+
+def check_class(project: Project, label_class_id: int | None) -> None:
+    if label_class_id is None:
+        return
+    label_class = LabelClass.objects.filter(pk=label_class_id, project=project).first()
+    if label_class is None:
+        raise ValidationError({"label_class": "There is no such class in this project."})
+    if label_class.is_archived:
+        raise ValidationError({"label_class": f"The class “{label_class}” is archived. Choose another one."})
+
+
+# --- The usual answer: four statements ------------------------------------------------------------------------------
+
+
+def _record(project: Project, answer: Annotation) -> Annotation:
+    overlap = project.learning.overlap
+    if overlap > 1:
+        lock_person(answer.annotator)
     if answer.candidate_id is not None and _take_place(answer, answer.candidate_id):
         answer.save(force_insert=True)
-        is_usual = project.learning.overlap == 1 and answer.outcome != Outcome.SKIP
-        if not is_usual or not _settle_at_once(answer):
-            settle(_locked_image(project, answer.image_id), project.learning.overlap)
+        is_settled = overlap == 1 and answer.outcome != Outcome.SKIP and _settle_at_once(answer)
+        if not is_settled:
+            settle(_locked_image(project, answer.image_id), overlap)
     else:
         answer = _record_with_care(answer, project)
     note_answer(project=project)
@@ -105,108 +191,131 @@ def _place_after(outcome: str) -> dict[str, Any]:
 
 
 def _settle_at_once(answer: Annotation) -> bool:
-    return settle_first_answer(answer.image_id, answer.outcome, answer.label_class_id)
+    return settle_first_answer(answer.pk, answer.image_id, answer.outcome, answer.label_class_id)
+
+
+# --- The long way, under locks, for whatever is unusual about an answer ---------------------------------------------
 
 
 def _record_with_care(answer: Annotation, project: Project) -> Annotation:
-    """The long way, under locks, for whatever is unusual about an answer."""
-    place = _locked_place(answer)
+    asked, mine = _locked_places(answer)
     image = _locked_image(project, answer.image_id)
-    mine = Annotation.objects.filter(annotator=answer.annotator)
-    if sent_before := mine.filter(key=answer.key).first():
+    own = Annotation.objects.filter(annotator=answer.annotator)
+    if sent_before := own.filter(key=answer.key).first():
         return sent_before
     check_class(project, answer.label_class_id)
-    former = _live(mine).filter(image=image).first()
-    answer.candidate = place or (former.candidate if former else None)
+    former = _live(own).filter(image=image).first()
+    answer.candidate = asked or mine or (former.candidate if former else None)
     if former is not None:
         _retract(former)
         answer.retracts = former
     answer.save(force_insert=True)
-    if place is not None and place.state == CandidateState.OPEN and place.leased_to_id in {None, answer.annotator_id}:
+    place = mine or asked
+    if place is not None and _may_move(place, answer):
         Candidate.objects.filter(pk=place.pk).update(**_place_after(answer.outcome))
     settle(image, project.learning.overlap)
     return answer
 
 
-@transaction.atomic
-def retract_answer(*, project: Project, annotator: User, target_key: UUID, key: UUID) -> Annotation:
-    """Undo: an UNDO row. The image goes back, and its place to the same person. Undoing twice is harmless."""
-    target = _locked_target(project, annotator, target_key)
-    if target.retracted_at is not None:
-        return Annotation.objects.get(retracts=target)
-    _retract(target)
+def _locked_places(answer: Annotation) -> tuple[Candidate | None, Candidate | None]:
+    """The place that the answer names, and the place of its image that the person holds; usually one and the same."""
+    of_image = Candidate.objects.filter(project=answer.project, image_id=answer.image_id)
+    wanted = of_image.filter(Q(pk=answer.candidate_id) | Q(leased_to=answer.annotator, state=CandidateState.OPEN))
+    places = list(wanted.select_for_update(no_key=True).order_by("pk"))
+    asked = next((place for place in places if place.pk == answer.candidate_id), None)
+    mine = next((place for place in places if _is_held_by(place, answer.annotator)), None)
+    return asked, mine
+
+
+def _may_move(place: Candidate, answer: Annotation) -> bool:
+    """An open place unless somebody else holds it; one that was answered, to give it back, unless by somebody else."""
+    if place.state == CandidateState.OPEN:
+        return place.leased_to_id == answer.annotator_id or not _is_live(place)
+    is_given_back = place.state == CandidateState.ANSWERED and answer.outcome == Outcome.SKIP
+    return is_given_back and not _is_used_by_others(place, answer.annotator)
+
+
+def _is_held_by(place: Candidate, annotator: User) -> bool:
+    return place.state == CandidateState.OPEN and place.leased_to_id == annotator.pk
+
+
+def _is_live(place: Candidate) -> bool:
+    return place.leased_until is not None and place.leased_until > timezone.now()
+
+
+def _is_used_by_others(place: Candidate, annotator: User) -> bool:
+    answers = _live(Annotation.objects.filter(candidate=place)).exclude(outcome=Outcome.SKIP)
+    return answers.exclude(annotator=annotator).exists()
+
+
+def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UUID) -> Annotation:
+    if project.learning.overlap > 1:
+        lock_person(annotator)
+    target = _own_answer(project, annotator, target_key)
+    if target.candidate_id is not None:
+        target.candidate = Candidate.objects.select_for_update(no_key=True).get(pk=target.candidate_id)
+    image = _locked_image(project, target.image_id)
+    if sent_before := Annotation.objects.filter(annotator=annotator, key=key).first():
+        return sent_before
+    last = _last_word(target)
+    if last.retracted_at is not None or last.outcome == Outcome.UNDO:
+        return last
+    _retract(last)
     undo = Annotation.objects.create(
         project=project,
         annotator=annotator,
-        image=target.image,
+        image=image,
         candidate=target.candidate,
         outcome=Outcome.UNDO,
         key=key,
-        retracts=target,
+        retracts=last,
     )
-    settle(target.image, project.learning.overlap)
+    settle(image, project.learning.overlap)
     if target.candidate is not None:
         _lease_again(target.candidate, annotator)
     note_answer(project=project)
     return undo
 
 
-@transaction.atomic
-def correct_answer(
-    *,
-    project: Project,
-    annotator: User,
-    target_key: UUID,
-    outcome: str,
-    label_class_id: int | None,
-    key: UUID,
-    seconds: float | None = None,
-    answered_at: datetime | None = None,
-) -> Annotation:
-    """Another answer in place of an own one. The same key again returns the row of the first time."""
-    check_outcome(outcome, label_class_id)
-    target = _locked_target(project, annotator, target_key)
-    mine = Annotation.objects.filter(annotator=annotator)
-    if sent_before := mine.filter(key=key).first():
-        return sent_before
-    check_class(project, label_class_id)
-    former = _live(mine).filter(image=target.image).first()  # the target, or what it was corrected to since
-    if former is not None:
-        _retract(former)
-    answer = Annotation.objects.create(
-        project=project,
-        annotator=annotator,
-        image=target.image,
-        candidate=target.candidate,
-        outcome=outcome,
-        label_class_id=label_class_id,
-        key=key,
-        retracts=former,
-        seconds=seconds,
-        answered_at=answered_at,
-    )
-    if target.candidate is not None and target.candidate.state != CandidateState.SUPERSEDED:
-        Candidate.objects.filter(pk=target.candidate.pk).update(**_place_after(outcome))
-    settle(target.image, project.learning.overlap)
-    note_answer(project=project)
+def _last_word(answer: Annotation) -> Annotation:
+    """What the answer became: itself, its newest correction, or the undo that ended it."""
+    while (newer := Annotation.objects.filter(retracts=answer).first()) is not None:
+        answer = newer
+    answer.refresh_from_db(fields=["retracted_at"])
     return answer
 
 
-def check_outcome(outcome: str, label_class_id: int | None) -> None:
-    if outcome not in ANSWERS:
-        raise ValidationError({"outcome": f"Unknown outcome; known: {', '.join(sorted(ANSWERS))}."})
-    if (outcome == Outcome.LABEL) != (label_class_id is not None):
-        raise ValidationError({"label_class": "A label names a class, and nothing else does."})
-
-
-def check_class(project: Project, label_class_id: int | None) -> None:
-    if label_class_id is None:
+def _lease_again(place: Candidate, annotator: User) -> None:
+    """The place of an undone answer, unless somebody else has it now. The caller has locked it."""
+    held = Candidate.objects.filter(image_id=place.image_id, leased_to=annotator, state=CandidateState.OPEN)
+    if held.exclude(pk=place.pk).exists():
+        return  # a newer place of this image is theirs already
+    place.refresh_from_db(fields=["state", "leased_to", "leased_until"])
+    is_taken = place.state == CandidateState.OPEN and place.leased_to_id != annotator.pk and _is_live(place)
+    if is_taken or (place.state == CandidateState.ANSWERED and _is_used_by_others(place, annotator)):
         return
-    label_class = LabelClass.objects.filter(pk=label_class_id, project=project).first()
-    if label_class is None:
-        raise ValidationError({"label_class": "There is no such class in this project."})
-    if label_class.is_archived:
-        raise ValidationError({"label_class": f"The class “{label_class}” is archived. Choose another one."})
+    now = timezone.now()
+    Candidate.objects.filter(pk=place.pk).update(
+        state=CandidateState.OPEN,
+        leased_to=annotator,
+        leased_at=place.leased_at or now,
+        leased_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+    )
+
+
+def _own_answer(project: Project, annotator: User, key: UUID) -> Annotation:
+    own = Annotation.objects.filter(project=project, annotator=annotator, key=key)
+    target = own.exclude(outcome=Outcome.UNDO).select_related("candidate").first()
+    if target is None:
+        raise ValidationError({"target": "There is no such answer of yours."})
+    return target
+
+
+def _locked_image(project: Project, image_id: int) -> Image:
+    image = Image.objects.select_for_update(no_key=True).filter(pk=image_id, project=project).first()
+    if image is None:
+        raise ValidationError({"image": "There is no such image in this project."})
+    return image
 
 
 def _live(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
@@ -215,44 +324,3 @@ def _live(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
 
 def _retract(answer: Annotation) -> None:
     Annotation.objects.filter(pk=answer.pk).update(retracted_at=timezone.now())
-
-
-def _lease_again(candidate: Candidate, annotator: User) -> None:
-    now = timezone.now()
-    other = Candidate.objects.filter(image_id=candidate.image_id, leased_to=annotator, state=CandidateState.OPEN)
-    if other.exclude(pk=candidate.pk).exists():
-        return  # a newer place of this image is theirs already
-    Candidate.objects.filter(pk=candidate.pk).filter(leased_to__isnull=True).update(
-        state=CandidateState.OPEN,
-        leased_to=annotator,
-        leased_until=now + timedelta(seconds=settings.LEASE_SECONDS),
-    )
-
-
-def _locked_place(answer: Annotation) -> Candidate | None:
-    if answer.candidate_id is None:
-        return None
-    places = Candidate.objects.select_for_update().filter(project=answer.project, image_id=answer.image_id)
-    return places.filter(pk=answer.candidate_id).first()
-
-
-def _locked_image(project: Project, image_id: int) -> Image:
-    image = Image.objects.select_for_update().filter(pk=image_id, project=project).first()
-    if image is None:
-        raise ValidationError({"image": "There is no such image in this project."})
-    return image
-
-
-def _locked_target(project: Project, annotator: User, target_key: UUID) -> Annotation:
-    target = (
-        Annotation.objects.filter(project=project, annotator=annotator, key=target_key)
-        .exclude(outcome=Outcome.UNDO)
-        .first()
-    )
-    if target is None:
-        raise ValidationError({"target": "There is no such answer of yours."})
-    if target.candidate_id is not None:
-        target.candidate = Candidate.objects.select_for_update().get(pk=target.candidate_id)
-    target.image = _locked_image(project, target.image_id)
-    target.refresh_from_db(fields=["retracted_at"])
-    return target

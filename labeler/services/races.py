@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -11,11 +12,25 @@ from labeler.models import User
 
 T = TypeVar("T")
 ATTEMPTS = 5
+_is_inside = ContextVar("is_inside", default=False)
 DEADLOCK, CANNOT_SERIALISE = "40P01", "40001"  # PostgreSQL's codes for "try that again"
 
 
 def again_if_raced(work: Callable[[], T]) -> T:
-    """Run `work` in a transaction; again when a unique constraint or a deadlock says that somebody else was first."""
+    """Run `work` in a transaction; again when a unique constraint or a deadlock says that somebody else was first.
+
+    Inside another `work` it is part of that one's transaction, which is run again as a whole.
+    """
+    if _is_inside.get():
+        return work()
+    token = _is_inside.set(True)
+    try:
+        return _try_some_times(work)
+    finally:
+        _is_inside.reset(token)
+
+
+def _try_some_times(work: Callable[[], T]) -> T:
     for _ in range(ATTEMPTS - 1):
         try:
             with transaction.atomic():

@@ -52,8 +52,8 @@ def _join_as(request: HttpRequest, found: Invitation, user: User) -> HttpRespons
     try:
         membership = join(invitation=found, user=user)
     except InvitationGoneError:
-        return _gone(request, found)
-    return _lead_on(found.project, membership.role)
+        membership = Membership.objects.filter(project=found.project, user=user).first()  # one's own double click
+    return _gone(request, found) if membership is None else _lead_on(found.project, membership.role)
 
 
 def _join_as_new(request: HttpRequest, found: Invitation) -> HttpResponse:

@@ -23,7 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from labeler.access import Access, member_access
-from labeler.models import Candidate, Outcome
+from labeler.models import Annotation, Candidate, Outcome
 from labeler.selectors.labelling import (
     as_json,
     classes_of,
@@ -32,8 +32,8 @@ from labeler.selectors.labelling import (
     recent_answers,
     why_empty,
 )
-from labeler.services.annotate import correct_answer, record_answer, retract_answer
-from labeler.services.lease import claim_places, release_leases, renew_leases
+from labeler.services.annotate import answer_and_lease, correct_answer, record_answer, retract_answer
+from labeler.services.lease import release_leases, renew_leases
 from labeler.services.refill import lease_or_refill
 
 WANT = 3
@@ -162,9 +162,10 @@ def label_answer(request: HttpRequest, access: Access) -> JsonResponse:
     """Keep an answer, and lease what the page has room for: `want` in all, less those it is `holding`."""
     body = read_body(request)
     answer = read_answer(body)
-    _save(access, answer)
     room = _want(body) - len(_ids(body, "holding"))
-    places = claim_places(project=access.project, annotator=access.user, count=room)
+    _, places = answer_and_lease(
+        project=access.project, annotator=access.user, save=lambda: _save(access, answer), room=room
+    )
     is_idle = room >= _want(body) and not places
     return JsonResponse({"saved": str(answer.key), **_items(access, places, is_idle=is_idle)})
 
@@ -202,7 +203,7 @@ def _items(access: Access, places: list[Candidate], *, is_idle: bool) -> dict[st
     return {"items": items, "empty": empty}
 
 
-def _save(access: Access, answer: Answer) -> None:
+def _save(access: Access, answer: Answer) -> Annotation:
     values: dict[str, Any] = {
         "project": access.project,
         "annotator": access.user,
@@ -213,9 +214,8 @@ def _save(access: Access, answer: Answer) -> None:
         "answered_at": answer.answered_at,
     }
     if answer.corrects is not None:
-        correct_answer(target_key=answer.corrects, **values)
-    else:
-        record_answer(image_id=answer.image_id, candidate_id=answer.candidate_id, **values)
+        return correct_answer(target_key=answer.corrects, **values)
+    return record_answer(image_id=answer.image_id, candidate_id=answer.candidate_id, **values)
 
 
 # --- Reading what comes in ------------------------------------------------------------------------------------------

@@ -45,8 +45,7 @@ def general(request: HttpRequest, slug: str) -> HttpResponse:
 def learning(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     config = access.project.learning
-    has_holdout = access.project.images.filter(is_holdout=True).exists()
-    form = LearningForm(request.POST or None, initial=LearningForm.initial_of(config), has_holdout=has_holdout)
+    form = LearningForm(request.POST or None, initial=LearningForm.initial_of(config))
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():  # both or neither
             change_learning(project=access.project, values=form.learning_values)
@@ -54,7 +53,8 @@ def learning(request: HttpRequest, slug: str) -> HttpResponse:
                 project=access.project, at=form.cleaned_data["schedule_at"], days=form.cleaned_data["schedule_days"]
             )
         messages.success(request, "Saved. It holds from the next round on.")
-        for words in form.advice(people=access.project.memberships.count()):
+        has_holdout = access.project.images.filter(is_holdout=True).exists()
+        for words in form.advice(people=access.project.memberships.count(), has_holdout=has_holdout):
             messages.warning(request, words)
         return redirect("learning-settings", slug)
     return _page(request, access, "learning", form=form, schedule=schedule_words(config))
@@ -72,7 +72,8 @@ def classes(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect("classes", slug)
         except ValidationError as error:
             form.add_error("names", error)
-    rows = list(access.project.classes.annotate(labelled=Count("images")))
+    # The order is said again: Django leaves out that of the model where it groups.
+    rows = list(access.project.classes.annotate(labelled=Count("images")).order_by("order", "id"))
     return _page(
         request,
         access,

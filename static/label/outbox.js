@@ -102,8 +102,8 @@ export class Outbox extends EventTarget {
       this.#store.remove(name);
       this.#pause = 0;
       this.state = "sending";
+      this.#tell("saved", { ...operation, reply: reply.body }); // what the reply brings comes before the news
       this.#announce();
-      this.#tell("saved", { ...operation, reply: reply.body });
       return true;
     }
     if (reply.status === 400) {

@@ -70,6 +70,20 @@ def test_the_next_image_is_decoded_before_it_is_shown(open_as, site: Site) -> No
     saved(page)
 
 
+def test_an_answer_is_one_request(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    asked: list[str] = []
+    page.on(
+        "request", lambda request: asked.append(request.url.rsplit("/", 2)[1]) if request.method == "POST" else None
+    )
+    for key in "123123":
+        press(page, key)
+        sent(page)
+    assert asked == ["answer"] * 6
+
+
 def test_skip_unsure_and_bad_image(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
@@ -369,3 +383,29 @@ def test_on_a_phone_all_is_in_reach(open_as, site: Site) -> None:
     page.get_by_role("button", name="owl").tap()
     saved(page)
     assert site.answers(slug) == ["owl"]
+
+
+def test_a_swipe_to_the_left_undoes(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    first = shown(page)
+    press(page, "1")
+    finger = page.context.new_cdp_session(page)
+    for kind, x in (("touchStart", 300), ("touchMove", 200), ("touchMove", 120)):
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": 300}]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    wait_until(lambda: shown(page) == first, 5, "the former image")
+    sent(page)
+    assert site.answers(slug) == []
+
+
+def test_every_script_is_asked_for_under_the_name_of_its_content(open_as, site: Site) -> None:
+    """So a browser never runs a new page with an old part of it."""
+    page = open_as("ann", "/")
+    scripts: list[str] = []
+    page.on("request", lambda request: scripts.append(request.url) if "/label/" in request.url else None)
+    page.goto(f"/p/{site.project()}/label/")
+    ready(page)
+    own = [url for url in scripts if url.endswith(".js")]
+    assert len(own) > 10
+    assert all(re.search(r"\.[0-9a-f]{12}\.js$", url) for url in own)

@@ -163,6 +163,79 @@ def test_who_may_call(client_of, stranger, project, queue, what) -> None:
     assert strict.post(f"/p/signs/label/{what}/", "{}", content_type="application/json").status_code == 403
 
 
+def test_a_page_made_for_somebody_else_gets_and_sends_nothing(client_of, annotator, manager, project, queue) -> None:
+    """Another person has signed in in the same browser since: what the open page keeps is not theirs to send."""
+    item = call(client_of(annotator), "next", {"want": 1})[1]["items"][0]
+    client = client_of(manager)
+    for what, body in (("answer", answer_to(item, project.classes.first().pk)), ("next", {"want": 3})):
+        reply = client.post(
+            f"/p/signs/label/{what}/",
+            json.dumps(body),
+            content_type="application/json",
+            headers={"X-Annotator": str(annotator.pk)},
+        )
+        assert reply.status_code == 401
+        assert "mia is signed in" in reply.json()["error"]
+    assert not Annotation.objects.exists()
+
+
+def test_folder_names_do_not_give_the_answer_away(client_of, annotator, project, queue) -> None:
+    """A folder is often named after the class, and known labels stay hidden from annotators."""
+    Image.objects.filter(project=project).update(name="secret-class/1.png")
+    client = client_of(annotator)
+    assert call(client, "next", {"want": 1})[1]["items"][0]["name"] == "1.png"
+    assert "secret-class" not in client.get("/p/signs/label/").content.decode()
+
+
+def test_nobody_holds_more_than_a_few_images(client_of, annotator, project, queue) -> None:
+    items = call(client_of(annotator), "next", {"want": 1000})[1]["items"]
+    assert len(items) == 8
+
+
+@pytest.mark.parametrize(
+    ("acquisition", "measure", "unit"),
+    [
+        ("power_predictive_entropy", "predictive entropy", "nats"),
+        ("top_mutual_information", "mutual information", "nats"),
+        ("power_margin", "margin", ""),
+    ],
+)
+def test_a_score_comes_with_its_measure(client_of, annotator, project, queue, acquisition, measure, unit) -> None:
+    place = Candidate.objects.select_related("round").order_by("rank").first()
+    place.round.config["acquisition"] = acquisition
+    place.round.save()
+    cat, dog, _ = project.classes.all()
+    likely = [{"class": cat.pk, "mean": 0.5, "std": 0.25}, {"class": dog.pk, "mean": 0.4, "std": 0.2}]
+    Candidate.objects.filter(pk=place.pk).update(score=1.25, percentile=99.5, details={"likely": likely})
+    item = call(client_of(annotator), "next", {"want": 1})[1]["items"][0]
+    assert (item["measure"], item["unit"], item["score"], item["percentile"]) == (measure, unit, 1.25, 99.5)
+    assert item["torn"] == ["cat", "dog"]
+    assert item["likely"][0] == "cat: 0.50 ± 0.25"
+
+
+def test_the_page_costs_a_fixed_number_of_statements(
+    client_of, annotator, project, queue, django_assert_max_num_queries
+) -> None:
+    client = client_of(annotator)
+    client.get("/p/signs/label/")
+    with django_assert_max_num_queries(16):
+        client.get("/p/signs/label/")
+
+
+@pytest.mark.parametrize("body", [{"release": ["x"]}, {"renew": ["1e9"]}, {"release": ["-1"]}, {"hold": ["1"]}, {}])
+def test_nonsense_about_leases_is_refused(client_of, annotator, project, queue, body) -> None:
+    assert client_of(annotator).post("/p/signs/label/leases/", body).status_code == 400
+
+
+def test_a_form_sent_twice_is_one_answer(client_of, annotator, project, queue) -> None:
+    client = client_of(annotator)
+    page = client.get("/p/signs/label/").content.decode()
+    form = {name: hidden(page, name) for name in ("key", "image", "candidate")} | {"outcome": "unsure"}
+    for _ in range(2):
+        assert client.post("/p/signs/label/", form).status_code == 302
+    assert Annotation.objects.count() == 1
+
+
 def test_an_image_of_another_project_is_not_answered(
     client_of, annotator, project, queue, make_images, manager
 ) -> None:
