@@ -1,4 +1,4 @@
-"""Was every lease the best free place at its moment? A log that the database itself keeps, and a checker that replays it.
+"""Was every lease the best free place at its moment? The database itself keeps a log, and a checker replays it.
 
 `install` puts triggers on the tables: whatever a committed transaction did to places, answers, images and the queue is
 in `ledger`, in the order in which it was done. `check` knows nothing of the services; it reads the log alone.
@@ -10,8 +10,8 @@ snapshot, which a trigger writes down), and passes over rows that another transa
     A lease of place c to person p breaks the order if there was a better place b (lower rank, then slot) that was free
     for p in the claim's snapshot, and that no transaction running at the same time as the claim touched.
 
-Two transactions run at the same time if neither had been committed when the other's statement began; that too is read
-from snapshots, never from clocks. Nothing is excused for being close.
+A transaction ran at the same time if the claim's snapshot does not show it as committed and it had begun before the
+claim had chosen (both by the clock of the database server). Nothing else is excused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ SOURCES = {
     ),
 }
 TABLE = """CREATE TABLE ledger (id {key}, kind text, row_id bigint, image_id bigint, person_id bigint, state text,
-    until {moment}, since {moment}, rank int, slot int, round_id bigint, xid bigint, seen text)"""
+    until {moment}, since {moment}, rank int, slot int, round_id bigint,
+    xid bigint, seen text, began {moment}, wrote {moment})"""
 # The snapshot of the statement itself: a STABLE function sees what its caller sees, a VOLATILE one takes a new look.
 SNAPSHOT = """
 ALTER TABLE labeler_candidate ADD COLUMN seen text;
@@ -60,8 +61,8 @@ def install(connection: Any) -> None:
                 seen = "NEW.seen" if kind == "place" else "NULL"
                 cursor.execute(
                     f"CREATE FUNCTION ledger_{kind}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-                    f"INSERT INTO ledger ({COLUMNS}, xid, seen) VALUES ('{kind}', {values}, "
-                    f"pg_current_xact_id()::text::bigint, {seen}); RETURN NULL; END $$;"
+                    f"INSERT INTO ledger ({COLUMNS}, xid, seen, began, wrote) VALUES ('{kind}', {values}, "
+                    f"pg_current_xact_id()::text::bigint, {seen}, now(), clock_timestamp()); RETURN NULL; END $$;"
                     f"CREATE TRIGGER ledger_{kind} AFTER {events} ON {table} FOR EACH ROW "
                     f"EXECUTE FUNCTION ledger_{kind}()"
                 )
@@ -76,7 +77,7 @@ def install(connection: Any) -> None:
 
 def remove(connection: Any) -> None:
     with connection.cursor() as cursor:
-        for kind, table, events in SOURCES:
+        for kind, _, events in SOURCES:
             if connection.vendor == "postgresql":
                 cursor.execute(f"DROP FUNCTION ledger_{kind}() CASCADE")
                 continue
@@ -90,7 +91,7 @@ def remove(connection: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """PostgreSQL's: transactions below `low` are over, from `high` on not begun, of those between `running` not over."""
+    """PostgreSQL's: transactions below `low` are over, from `high` on not begun, of the others `running`."""
 
     low: int
     high: int
@@ -121,7 +122,9 @@ class Entry:
     slot: int
     round: int | None
     xid: int | None = None
-    seen: Snapshot | None = None
+    seen: Snapshot | None = None  # of the statement
+    began: Any = None  # the transaction
+    wrote: Any = None  # the entry
 
     def sees(self, other: Entry) -> bool:
         """Whether the statement that wrote this entry could see the other."""
@@ -145,8 +148,9 @@ class Findings:
 
 def read(connection: Any) -> list[Entry]:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT id, {COLUMNS}, xid, seen FROM ledger ORDER BY id")
-        return [Entry(*row[:-1], Snapshot.parse(row[-1]) if row[-1] else None) for row in cursor.fetchall()]
+        cursor.execute(f"SELECT id, {COLUMNS}, xid, seen, began, wrote FROM ledger ORDER BY id")
+        rows = cursor.fetchall()
+    return [Entry(*row[:-3], Snapshot.parse(row[-3]) if row[-3] else None, *row[-2:]) for row in rows]
 
 
 def check(entries: Iterable[Entry], *, overlap: int) -> Findings:
@@ -160,6 +164,7 @@ class _Replay:
         self.rows: dict[tuple[str, int], list[Entry]] = defaultdict(list)  # how each row changed
         self.ids: dict[tuple[str, int], list[int]] = defaultdict(list)
         self.answers: dict[tuple[int, int], set[int]] = defaultdict(set)  # of a person on an image
+        self.undone_in: set[tuple[int | None, int, int]] = set()  # (transaction, person, image)
         self.places_of_image: dict[int, set[int]] = defaultdict(set)
         queues: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
         self.queue_moves: list[Entry] = []
@@ -168,6 +173,8 @@ class _Replay:
             self.ids[entry.kind, entry.row].append(entry.id)
             if entry.kind == "answer" and entry.person is not None:
                 self.answers[entry.person, entry.image].add(entry.row)
+                if entry.state == "undo":
+                    self.undone_in.add((entry.xid, entry.person, entry.image))
             elif entry.kind == "place" and entry.round is not None:
                 self.places_of_image[entry.image].add(entry.row)
                 queues[entry.round][entry.row] = (entry.rank, entry.slot)
@@ -215,7 +222,7 @@ class _Replay:
                 return
 
     def _is_for(self, claim: Entry, place: Entry) -> bool:
-        """As the claim's statement saw it: the image waits, and the person has neither answered nor got it elsewhere."""
+        """As the claim's statement saw it: the image waits, and the person neither answered it nor has it elsewhere."""
         image = self._seen_by(claim, "image", place.image)
         if image is not None and image.state != "pool":
             return False
@@ -233,11 +240,11 @@ class _Replay:
         return False
 
     def _is_touched_meanwhile(self, claim: Entry, row: int) -> bool:
-        """By a transaction that the claim does not see, and whose statement does not see the claim."""
+        """By a transaction that the claim does not see, and that had begun when the claim had chosen."""
         if claim.seen is None:
             return False
-        others = (entry for entry in self.rows["place", row] if entry.xid != claim.xid and not claim.sees(entry))
-        return any(entry.seen is not None and not entry.sees(claim) for entry in others)
+        entries = (entry for entry in self.rows["place", row] if entry.xid != claim.xid)
+        return any(not claim.sees(entry) and entry.began < claim.wrote for entry in entries)
 
     def _check_count(self, lease: Entry) -> None:
         """No more than `overlap` people at once, over all rounds."""
@@ -248,15 +255,13 @@ class _Replay:
 
     def _is_undo(self, at: int, lease: Entry) -> bool:
         """Whether its transaction wrote an undo of this person on this image."""
-        nearby = (self.entries[number] for number in range(at - 1, max(-1, at - 200), -1))
-        for entry in nearby:
-            if lease.xid is None:
-                if entry.kind == "place" and entry.row == lease.row:
-                    return False
-                if entry.id < lease.id - 8:
-                    return False
-            if entry.kind == "answer" and entry.state == "undo" and entry.xid == lease.xid:
-                return entry.person == lease.person and entry.image == lease.image
+        if lease.xid is not None:
+            return (lease.xid, lease.person, lease.image) in self.undone_in
+        for entry in reversed(self.entries[max(0, at - 6) : at]):  # a transaction's entries stand together
+            if entry.kind == "place" and entry.row == lease.row:
+                return False
+            if entry.kind == "answer" and entry.state == "undo":
+                return (entry.person, entry.image) == (lease.person, lease.image)
         return False
 
     def _before(self, entry: Entry) -> Entry | None:

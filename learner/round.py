@@ -236,21 +236,11 @@ def run_round(
 
     The phase `"score"` is reported over all images of all chunks.
     """
-    from learner.scoring import Scorer
-
     clock, seconds = time.perf_counter, {}
     started = clock()
     fitted = fit(request, report)
     seconds["fit"], started = clock() - started, clock()
-    scorer, total = Scorer(request.directory), sum(chunk.count for chunk in request.chunks)
-    before = 0
-
-    def report_all(phase: str, done: int, _count: int) -> None:
-        report(phase, before + done, total)
-
-    for chunk in request.chunks:
-        scorer.score(chunk, report_all)
-        before += chunk.count
+    _score_all(request, report)
     seconds["score"], started = clock() - started, clock()
     acquired = acquire(
         request.directory,
@@ -270,6 +260,20 @@ def run_round(
     )
     seconds["evaluate"] = clock() - started
     return RoundResult(fitted, acquired, measured, seconds)
+
+
+def _score_all(request: RoundRequest, report: Report) -> None:
+    from learner.scoring import Scorer
+
+    scorer, total = Scorer(request.directory), sum(chunk.count for chunk in request.chunks)
+    before = 0
+
+    def report_all(phase: str, done: int, _count: int) -> None:
+        report(phase, before + done, total)
+
+    for chunk in request.chunks:
+        scorer.score(chunk, report_all)
+        before += chunk.count
 
 
 def _eligible_scores(

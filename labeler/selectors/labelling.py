@@ -49,12 +49,13 @@ class Empty:
 
 
 def progress_of(project: Project, annotator: User) -> Progress:
+    images = Image.objects.filter(project=project).order_by()  # without the pool: by the partial index
     mine = _live(project).filter(annotator=annotator)
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     recent = mine.filter(seconds__isnull=False).order_by("-id").values_list("seconds", flat=True)[:PACE_OF]
     pace = [seconds for seconds in recent if seconds is not None]
     return Progress(
-        labelled=Image.objects.filter(project=project, state=ImageState.LABELLED).count(),
+        labelled=images.filter(state=ImageState.LABELLED).exclude(state=ImageState.POOL).count(),
         total=total_images(project),
         mine_today=mine.filter(created_at__gte=midnight).count(),
         seconds=round(median(pace), 1) if pace else None,

@@ -155,7 +155,7 @@ def progress_of(round_: Round) -> Progress:
 
 
 def queue_of(project: Project, counts: PoolCounts) -> Queue:
-    places = Candidate.objects.filter(round=project.queue_round)
+    places = Candidate.objects.filter(round=project.queue_round_id)
     open_, live = Q(state=CandidateState.OPEN), Q(leased_until__gt=timezone.now(), leased_to__isnull=False)
     in_queue = places.aggregate(
         ready=Count("id", filter=open_ & ~live),

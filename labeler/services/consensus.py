@@ -7,12 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome
 
 SKIPS_TO_SET_ASIDE = 2
+# Written out because every answer runs it, see TAKE in annotate.py.
+SETTLE_FIRST = """
+UPDATE labeler_image SET state = %(state)s, label_id = %(label)s, labelled_at = %(when)s
+WHERE id = %(image)s AND state = 'pool'
+  AND NOT EXISTS (
+      SELECT 1 FROM labeler_annotation a
+      WHERE a.image_id = %(image)s AND a.retracted_at IS NULL AND NOT (a.outcome = 'undo')
+        AND a.outcome <> 'skip' AND a.id <> %(answer)s)
+"""
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,17 @@ def settle_first_answer(answer_id: int, image_id: int, outcome: str, label_id: i
     statements on one image the second waits for the first, and finds the image gone from the pool.
     """
     verdict = decide([(outcome, label_id)], overlap=1, people=2)
-    changes = {"state": verdict.state, "label_id": verdict.label_id, "labelled_at": _when(verdict)}
-    others = Annotation.objects.filter(image=OuterRef("pk"), retracted_at__isnull=True)
-    is_first = ~Exists(others.exclude(outcome__in=[Outcome.UNDO, Outcome.SKIP]).exclude(pk=answer_id))
-    return Image.objects.filter(is_first, pk=image_id, state=ImageState.POOL).update(**changes) == 1
+    when = _when(verdict)
+    parameters = {
+        "state": verdict.state,
+        "label": verdict.label_id,
+        "when": when and connection.ops.adapt_datetimefield_value(when),
+        "image": image_id,
+        "answer": answer_id,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLE_FIRST, parameters)
+        return bool(cursor.rowcount == 1)
 
 
 def settle_first_labels(image_ids: Sequence[int], label_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -9,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from labeler.models import Candidate, CandidateState, Image, ImageState, Project, Reason, User
+from labeler.models import Candidate, CandidateState, Image, ImageState, Project, Reason, Round, User
 from labeler.services.races import again_if_raced, lock_person
 
 SWEEP_AT_ONCE = 2000
@@ -19,7 +20,23 @@ SWEEP_AT_ONCE = 2000
 # place. The inner SELECT reads the partial index candidate_queue in its order and stops at the first row. On PostgreSQL
 # it locks that row and passes over rows that others are taking at this very moment; on SQLite writers come one after
 # the other anyway. States are written out because a partial index is only used for what the planner can read.
-# What the page shows of the image comes along, so that no second statement is needed.
+# What the page shows comes along, so that no second statement is needed, and no column that it does not show.
+SHOWN = """
+    {place}.id, {place}.project_id, {place}.round_id, {place}.image_id, {place}.rank, {place}.slot, {place}.reason,
+    {place}.score, {place}.percentile, {place}.selection_probability, {place}.details, {place}.state,
+    {place}.leased_to_id, {place}.leased_at, {place}.leased_until,
+    (SELECT i.name FROM labeler_image i WHERE i.id = {place}.image_id) AS image_name,
+    (SELECT i.width FROM labeler_image i WHERE i.id = {place}.image_id) AS image_width,
+    (SELECT i.height FROM labeler_image i WHERE i.id = {place}.image_id) AS image_height,
+    (SELECT r.number FROM labeler_round r WHERE r.id = {place}.round_id) AS round_number,
+    (SELECT r.config FROM labeler_round r WHERE r.id = {place}.round_id) AS round_config
+"""
+HELD = """
+SELECT {shown}
+FROM labeler_candidate c
+WHERE c.leased_to_id = %(me)s AND c.project_id = %(project)s AND c.state = 'open' AND c.leased_until > %(now)s
+ORDER BY c.leased_at, c.round_id, c.rank, c.slot
+""".replace("{shown}", SHOWN.format(place="c"))
 CLAIM = """
 UPDATE labeler_candidate
 SET leased_to_id = %(me)s, leased_at = %(now)s, leased_until = %(until)s
@@ -46,11 +63,7 @@ WHERE id = (
     LIMIT 1
     {lock}
 )
-RETURNING id, project_id, round_id, image_id, rank, slot, reason, score,
-    percentile, selection_probability, details, state, leased_to_id, leased_at, leased_until,
-    (SELECT i.name FROM labeler_image i WHERE i.id = image_id) AS image_name,
-    (SELECT i.width FROM labeler_image i WHERE i.id = image_id) AS image_width,
-    (SELECT i.height FROM labeler_image i WHERE i.id = image_id) AS image_height
+RETURNING {shown}
 """
 
 
@@ -62,11 +75,9 @@ def lease_next(*, project: Project, annotator: User, want: int = 1) -> list[Cand
 
 
 def held_leases(*, project: Project, annotator: User) -> list[Candidate]:
-    """The person's live leases. A place of an older round stays theirs until it is answered or runs out."""
-    leases = Candidate.objects.filter(
-        leased_to=annotator, project=project, state=CandidateState.OPEN, leased_until__gt=timezone.now()
-    )
-    return list(leases.order_by("leased_at", "round_id", "rank", "slot").select_related("image", "round"))
+    """The person's live leases, in the order they came. One of an older round stays theirs until it ends."""
+    parameters = {"me": annotator.pk, "project": project.pk, "now": _stored(timezone.now())}
+    return [_with_what_is_shown(place) for place in Candidate.objects.raw(HELD, parameters)]
 
 
 def claim_places(*, project: Project, annotator: User, count: int) -> list[Candidate]:
@@ -97,20 +108,26 @@ def _claim(project: Project, annotator: User) -> Candidate | None:
         "most": settings.LEASES_PER_ANNOTATOR,
     }
     rows = list(Candidate.objects.raw(claim_statement(), parameters))
-    if not rows:
-        return None
-    place = rows[0]
-    shown = vars(place)  # the extra columns of a raw query are attributes
-    columns = ["id", "project_id", "name", "width", "height"]
-    values = [place.image_id, place.project_id, shown["image_name"], shown["image_width"], shown["image_height"]]
-    place.image = Image.from_db("default", columns, values)
-    if project.queue_round_id == place.round_id and project.queue_round is not None:
-        place.round = project.queue_round
+    return _with_what_is_shown(rows[0]) if rows else None
+
+
+def _with_what_is_shown(place: Candidate) -> Candidate:
+    """The extra columns of a raw query are attributes; here they become the image and the round."""
+    shown = vars(place)
+    image = [place.image_id, place.project_id, shown["image_name"], shown["image_width"], shown["image_height"]]
+    place.image = Image.from_db("default", ["id", "project_id", "name", "width", "height"], image)
+    config = shown["round_config"]
+    config = json.loads(config) if isinstance(config, str) else config
+    round_ = [place.round_id, place.project_id, shown["round_number"], config]
+    place.round = Round.from_db("default", ["id", "project_id", "number", "config"], round_)
     return place
 
 
 def claim_statement() -> str:
-    return CLAIM.format(lock="FOR NO KEY UPDATE OF c SKIP LOCKED" if connection.vendor == "postgresql" else "")
+    shown = SHOWN.format(place="labeler_candidate")
+    return CLAIM.format(
+        shown=shown, lock="FOR NO KEY UPDATE OF c SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    )
 
 
 @transaction.atomic

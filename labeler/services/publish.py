@@ -76,10 +76,12 @@ def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place])
     overlap = project.learning.overlap
     carried = _carried_over(project, overlap) if overlap > 1 else []
     supersede_places(project, without=round_)
+    waiting = _find(project, mix(draw=draw, main=main), overlap)
+    # Who holds what is read last: an undo that puts an image back also leases it, and nobody else may get it then.
     taken = set(_held(project).values_list("image_id", flat=True))
     carried = [found for found in carried if found.image_id not in taken]
     taken |= {found.image_id for found in carried}
-    fresh = [found for found in _find(project, mix(draw=draw, main=main), overlap) if found.image_id not in taken]
+    fresh = [found for found in waiting if found.image_id not in taken]
     queue = carried + fresh
     Candidate.objects.bulk_create(_candidates(round_, queue), batch_size=500)
     Project.objects.filter(pk=project.pk).update(queue_round=round_)

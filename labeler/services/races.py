@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TypeVar
 
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -25,9 +28,29 @@ def again_if_raced(work: Callable[[], T]) -> T:
         return work()
     token = _is_inside.set(True)
     try:
-        return _try_some_times(work)
+        with _turn():
+            return _try_some_times(work)
     finally:
         _is_inside.reset(token)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """SQLite's writers wait by looking again every so often, up to 100 ms later. Those of answers queue here instead.
+
+    The queue is a lock on a file beside the database, so it is one for all threads of all processes; it ends with its
+    holder. It is a courtesy: what is right is still decided by the database. Whoever is in a transaction already may
+    hold what the queue's first waits for, and must not wait itself.
+    """
+    if connection.vendor != "sqlite" or connection.in_atomic_block or connection.is_in_memory_db():
+        yield
+        return
+    with Path(f"{connection.settings_dict['NAME']}-turn").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _try_some_times(work: Callable[[], T]) -> T:
