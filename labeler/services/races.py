@@ -42,10 +42,11 @@ def _turn() -> Iterator[None]:
     holder. It is a courtesy: what is right is still decided by the database. Whoever is in a transaction already may
     hold what the queue's first waits for, and must not wait itself.
     """
-    if connection.vendor != "sqlite" or connection.in_atomic_block or connection.is_in_memory_db():
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor != "sqlite" or connection.in_atomic_block or name == ":memory:" or "mode=memory" in name:
         yield
         return
-    with Path(f"{connection.settings_dict['NAME']}-turn").open("a") as file:
+    with Path(f"{name}-turn").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield

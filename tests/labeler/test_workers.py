@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from benchmarks.servers import ServerMissing, redis
-from tests.labeler.stage import Stage
+from tests.labeler.stage import Stage, own_database
 
 BIG = "set_the_stage(9000, side=24, architecture='cnn', posterior_samples=100)"
 
@@ -19,7 +19,7 @@ BIG = "set_the_stage(9000, side=24, architecture='cnn', posterior_samples=100)"
 @pytest.fixture(params=["folder", pytest.param("redis", marks=pytest.mark.servers)])
 def stage(request, tmp_path) -> Iterator[Stage]:
     with ExitStack() as stack:
-        env = {}
+        env = {"DATABASE_URL": stack.enter_context(own_database())}
         if request.param == "redis":
             try:
                 env["REDIS_URL"] = stack.enter_context(redis()).url
