@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 bind = f"{os.environ.get('HOST', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
-workers = int(os.environ.get("WEB_WORKERS", "1"))
+workers = int(os.environ.get("WEB_WORKERS", str(min(4, os.cpu_count() or 1))))
 worker_class = "gthread"
 threads = int(os.environ.get("WEB_THREADS", "8"))
 # A worker that does not answer for this long is replaced. Uploads come in parts of 8 MiB, exports are streamed.

@@ -138,7 +138,7 @@ def set_the_stage(folder: Path, seed: int) -> dict[str, Any]:
         Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
         session = SessionStore()
         session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
-        session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+        session[BACKEND_SESSION_KEY] = "labeler.authentication.PersonBackend"
         session.save()
         sessions.append(session.session_key)
     offered = OfferedLabel.objects.values_list("image_id", "class_name")

@@ -52,7 +52,7 @@ LearningConfig.objects.create(project=project)
 Membership.objects.create(project=project, user=user, role="manager")
 session = SessionStore()
 session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
-session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session[BACKEND_SESSION_KEY] = "labeler.authentication.PersonBackend"
 session.create()
 print(session.session_key)
 """

@@ -2,7 +2,7 @@
 
 Run as a process of its own, with the database of the server in the environment; each prints JSON:
 
-    python -m benchmarks.pools make SLUG IMAGES PEOPLE SEED
+    python -m benchmarks.pools make SLUG IMAGES PEOPLE SEED [SIDE]
     python -m benchmarks.pools refill SLUG PLACES SEED
 """
 
@@ -58,13 +58,13 @@ SERIES = {
 HASH = {"sqlite": "printf('%064d', n)", "postgresql": "lpad(n::text, 64, '0')"}
 
 
-def make(slug: str, images: int, people: int, seed: int) -> dict[str, Any]:
+def make(slug: str, images: int, people: int, seed: int, side: int = 28) -> dict[str, Any]:
     """A project with ten classes, so many images, and people with a session each."""
     with transaction.atomic():
         project = Project.objects.create(name=slug, slug=slug)
         LearningConfig.objects.create(project=project)
         classes = [LabelClass.objects.create(project=project, name=str(n), colour="#0072b2") for n in range(10)]
-        _insert_images(project, images, seed)
+        _insert_images(project, images, seed, side)
         sessions = [_person(project, f"{slug}-{number}") for number in range(people)]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -72,19 +72,20 @@ def make(slug: str, images: int, people: int, seed: int) -> dict[str, Any]:
     return {"sessions": sessions, "classes": [row.pk for row in classes], "images": images}
 
 
-def _insert_images(project: Project, count: int, seed: int) -> None:
+def _insert_images(project: Project, count: int, seed: int, side: int) -> None:
     rng = np.random.default_rng(seed)
     files, offsets = io.BytesIO(), []
     for _ in range(FILES):
         start = files.tell()
-        Picture.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).save(files, "PNG")
+        Picture.fromarray(rng.integers(0, 256, (side, side), dtype=np.uint8)).save(files, "PNG")
         offsets.append((start, files.tell() - start))
     name = new_name(project, "packs", "pack")
     pack = Pack.objects.create(project=project, name=name, size=write_once(name, files.getvalue()))
     pick = " ".join(f"WHEN {number} THEN {{}}" for number in range(FILES))
     values = {
         "project_id": str(project.pk), "position": "n", "content_hash": HASH[connection.vendor], "name": "'image'",
-        "width": "28", "height": "28", "pack_id": str(pack.pk), "media_type": "'image/png'", "is_holdout": "%s",
+        "width": str(side), "height": str(side), "pack_id": str(pack.pk), "media_type": "'image/png'",
+        "is_holdout": "%s",
         "state": "'pool'", "created_at": "%s",
         "offset": f"CASE n %% {FILES} {pick.format(*(start for start, _ in offsets))} END",
         "length": f"CASE n %% {FILES} {pick.format(*(length for _, length in offsets))} END",
@@ -109,7 +110,7 @@ def _person(project: Project, name: str) -> str:
     Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
     session = SessionStore()
     session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[BACKEND_SESSION_KEY] = "labeler.authentication.PersonBackend"
     session.save()
     return str(session.session_key)
 

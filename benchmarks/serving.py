@@ -1,26 +1,27 @@
 """How long does an annotator wait? Real server processes, people without thinking time, pools up to a million rows.
 
     python -m benchmarks.serving                                   # everything: about a quarter of an hour
+    python -m benchmarks.serving --rate 2                          # people who answer twice a second
     python -m benchmarks.serving --pools 10000 --databases sqlite --seconds 5 --repeats 1
 
-Each client does what the Label page does: it fetches the image, sends the answer with room for more (the reply brings
-the next image, so `answer` is also how long one waits for it), and on every tenth answer loads its places anew
-(`next`). Clients are threads of one load process beside the server, on the same cores: what they take the server
-lacks, so the figures are an upper bound. The pools of one database are measured in turns, so that whatever else the
-machine does meets them all alike.
+Each client does what the Label page does: it sends the answer with room for more (the reply brings the next image, so
+`answer` is also how long one waits for it), fetches the image if it is too large to come along (with `--photos`), and
+on every tenth answer loads its places anew (`next`). Clients are tasks of one load process beside the server, on the
+same cores: what they take the server lacks, so the figures are an upper bound. The pools of one database are measured
+in turns, so that whatever else the machine does meets them all alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
+import asyncio
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from contextlib import ExitStack
@@ -44,14 +45,18 @@ def main() -> int:
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1, help="gunicorn processes; Procfile's default is 1")
-    parser.add_argument("--threads", type=int, default=8, help="threads of each; Procfile's default is 8")
+    parser.add_argument("--workers", type=int, default=2, help="gunicorn processes; gunicorn.conf.py has 2 on 2 cores")
+    parser.add_argument("--threads", type=int, default=8, help="threads of each; gunicorn.conf.py has 8")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="answers a second of a person; 0: without thinking time"
+    )
+    parser.add_argument("--photos", action="store_true", help="images of 30 KB, fetched one by one, not of 1 KB")
     parser.add_argument("--no-fsync", action="store_true", help="PostgreSQL without fsync (not what one runs)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--load", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.load:
-        print(json.dumps(load(json.loads(options.load))))
+        print(json.dumps(asyncio.run(load(json.loads(options.load)))))
         return 0
     print(f"$ python -m benchmarks.serving {' '.join(sys.argv[1:])}")
     print(f"{machine_line()}; server and clients share them; seed {options.seed}")
@@ -94,7 +99,7 @@ def make_stage(stack: ExitStack, folder: Path, pool: int, cluster: Server | None
         env["DATABASE_URL"] = f"{base}/pool{pool}"
         create_database(cluster, f"pool{pool}")
     manage(env, "migrate", "--verbosity", "0")
-    people = rows(env, "make", SLUG, pool, max(options.clients), options.seed)
+    people = rows(env, "make", SLUG, pool, max(options.clients), options.seed, 240 if options.photos else 28)
     server = web_server(env, log=folder / f"web-{pool}.log", workers=options.workers, threads=options.threads)
     stack.callback(server.stop)
     server.start()
@@ -121,7 +126,7 @@ def run_once(stage: Stage, clients: int, options: argparse.Namespace, seed: int)
     rows(stage.env, "refill", SLUG, min(stage.pool // 4, 10_000), seed)
     order = {
         "url": stage.server.url, "sessions": stage.people["sessions"][:clients], "classes": stage.people["classes"],
-        "seconds": options.seconds, "seed": seed,
+        "seconds": options.seconds, "seed": seed, "rate": options.rate,
     }  # fmt: skip
     command = [sys.executable, "-m", "benchmarks.serving", "--load", json.dumps(order)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -142,59 +147,76 @@ class Client:
     session: str
     classes: list[int]
     rng: random.Random
+    rate: float
     held: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     errors: list[str] = field(default_factory=list)
 
-    def run(self, until: float) -> None:
-        self.connection = http.client.HTTPConnection(self.address, timeout=30)
+    async def run(self, until: float) -> None:
+        host, _, port = self.address.partition(":")
+        self.reader, self.writer = await asyncio.open_connection(host, int(port))
         answers = 0
-        while time.monotonic() < until:
+        while time.monotonic() < until and not self.errors:
             if not self.held or answers % 10 == 0:
-                self.held = self.call("next", {"want": 3, "holding": []}).get("items", [])
+                self.held = (await self.call("next", {"want": 3, "holding": []})).get("items", [])
             if not self.held:
                 self.errors.append("nothing to answer")
                 return
             item = self.held.pop(0)
-            self.call("image", None, item["url"])
+            if not item["src"].startswith("data:"):
+                await self.call("image", None, item["src"])
             body = {
                 "key": str(uuid.UUID(int=self.rng.getrandbits(128), version=4)), "image": item["image"],
                 "candidate": item["candidate"], "outcome": "label", "label_class": self.rng.choice(self.classes),
                 "seconds": 1.0, "want": 3, "holding": [each["candidate"] for each in self.held],
             }  # fmt: skip
-            self.held += self.call("answer", body).get("items", [])
+            self.held += (await self.call("answer", body)).get("items", [])
             answers += 1
+            if self.rate:
+                await asyncio.sleep(self.rng.expovariate(self.rate))
+        self.writer.close()
 
-    def call(self, kind: str, body: dict[str, Any] | None, url: str = "") -> dict[str, Any]:
+    async def call(self, kind: str, body: dict[str, Any] | None, url: str = "") -> dict[str, Any]:
+        content = b"" if body is None else json.dumps(body).encode()
         token = "c" * 32
-        headers = {"Cookie": f"sessionid={self.session}; csrftoken={token}", "X-CSRFToken": token}
-        method, content = ("GET", None) if body is None else ("POST", json.dumps(body))
-        if content is not None:
-            headers["Content-Type"] = "application/json"
+        head = (
+            f"{'GET' if body is None else 'POST'} {url or f'/p/{SLUG}/label/{kind}/'} HTTP/1.1\r\n"
+            f"Host: {self.address}\r\n"
+            f"Cookie: sessionid={self.session}; csrftoken={token}\r\nX-CSRFToken: {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
         begin = time.perf_counter()
         try:
-            self.connection.request(method, url or f"/p/{SLUG}/label/{kind}/", content, headers)
-            reply = self.connection.getresponse()
-            received = reply.read()
-        except OSError as error:
+            self.writer.write(head.encode() + content)
+            async with asyncio.timeout(30):
+                status, received = await self.reply()
+        except (OSError, EOFError, TimeoutError) as error:
             self.errors.append(f"{kind}: {error!r}")
-            self.connection.close()
             return {}
         self.seconds[kind].append(time.perf_counter() - begin)
-        if reply.status != 200:
-            self.errors.append(f"{kind}: {reply.status} {received[:200]!r}")
+        if status != 200:
+            self.errors.append(f"{kind}: {status} {received[:200]!r}")
             return {}
         return {} if body is None else dict(json.loads(received))
 
+    async def reply(self) -> tuple[int, bytes]:
+        """The least of HTTP that our server needs: what the load process takes the server lacks."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
+        if length is None:
+            raise EOFError("a reply without its length")
+        return int(head[9:12]), await self.reader.readexactly(int(length[1]))
 
-def load(order: dict[str, Any]) -> dict[str, Any]:
+
+async def load(order: dict[str, Any]) -> dict[str, Any]:
     address, rng = urlsplit(order["url"]).netloc, random.Random(order["seed"])
     clients = [
-        Client(address, session, order["classes"], random.Random(rng.getrandbits(64))) for session in order["sessions"]
+        Client(address, session, order["classes"], random.Random(rng.getrandbits(64)), order["rate"])
+        for session in order["sessions"]
     ]
-    warm_up(clients)
+    await warm_up(clients)
     begin = time.monotonic()
-    in_threads(clients, begin + order["seconds"])
+    await all_of(clients, begin + order["seconds"])
     spent = time.monotonic() - begin
     errors = [error for client in clients for error in client.errors]
     result: dict[str, Any] = {
@@ -204,24 +226,21 @@ def load(order: dict[str, Any]) -> dict[str, Any]:
         "first_errors": errors[:3],
     }
     for kind in KINDS:
-        cuts = quantiles([1000 * each for client in clients for each in client.seconds[kind]], n=100)
+        taken = [1000 * each for client in clients for each in client.seconds[kind]]
+        cuts = quantiles(taken, n=100) if len(taken) > 1 else [0.0] * 99
         result[kind] = [cuts[49], cuts[94]]
     return result
 
 
-def warm_up(clients: list[Client]) -> None:
+async def warm_up(clients: list[Client]) -> None:
     """The first second of a server's threads (connections, imports) is not what people wait for all day."""
-    in_threads(clients, time.monotonic() + 1.0)
+    await all_of(clients, time.monotonic() + 1.0)
     for client in clients:
         client.seconds = {kind: [] for kind in KINDS}
 
 
-def in_threads(clients: list[Client], until: float) -> None:
-    threads = [threading.Thread(target=client.run, args=(until,)) for client in clients]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+async def all_of(clients: list[Client], until: float) -> None:
+    await asyncio.gather(*(client.run(until) for client in clients))
 
 
 # --- What came out --------------------------------------------------------------------------------------------------

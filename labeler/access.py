@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.http import Http404, HttpRequest
 
 from labeler.models import LearningConfig, Project, Role, User
+from labeler.rows import Reader
 
 # Written out because every request runs it: to build it by the ORM takes several times as long as to run it.
-LEARNING = list(LearningConfig._meta.concrete_fields)
+PROJECTS, LEARNING = Reader(Project), Reader(LearningConfig)
 MEMBER = """
-SELECT {project}, {learning}, m.role AS role
+SELECT m.role, {project}, {learning}
 FROM labeler_membership m
 JOIN labeler_project p ON p.id = m.project_id
 LEFT JOIN labeler_learningconfig l ON l.project_id = p.id
 WHERE m.user_id = %s AND p.slug = %s
-""".format(
-    project=", ".join(f"p.{field.column}" for field in Project._meta.concrete_fields),
-    learning=", ".join(f"l.{field.column} AS learning_{field.attname}" for field in LEARNING),
-)
+""".format(project=PROJECTS.columns("p"), learning=LEARNING.columns("l"))
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,15 @@ def member_access(request: HttpRequest, slug: str) -> Access:
     user = request.user
     if not isinstance(user, User):
         raise PermissionDenied  # views are behind login_required; this is the second lock
-    for project in Project.objects.raw(MEMBER, [user.pk, slug]):
-        shown = vars(project)  # the extra columns of a raw query are attributes
-        names = [field.attname for field in LEARNING]
-        if shown["learning_id"] is not None:
-            project.learning = LearningConfig.from_db("default", names, [shown[f"learning_{name}"] for name in names])
-        return Access(user, project, shown["role"])
+    with connection.cursor() as cursor:
+        cursor.execute(MEMBER, [user.pk, slug])
+        row = cursor.fetchone()
+    if row is not None:
+        values = iter(row)
+        role, project, learning = next(values), PROJECTS.take(values), LEARNING.take(values)
+        if learning.pk is not None:
+            project.learning = learning
+        return Access(user, project, role)
     if user.is_superuser:
         for project in Project.objects.filter(slug=slug).select_related("learning"):
             return Access(user, project, Role.MANAGER)

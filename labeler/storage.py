@@ -74,6 +74,10 @@ def read_range(name: str, offset: int, length: int) -> bytes:
         os.close(descriptor)
 
 
+def is_local(name: str) -> bool:
+    return _path(name) is not None
+
+
 @contextmanager
 def local_path(name: str) -> Iterator[Path]:
     """A path to the file on this machine: itself in a local folder, else a copy that is fetched once and kept."""

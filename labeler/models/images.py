@@ -49,6 +49,9 @@ class ImageState(models.TextChoices):
     BAD = "bad", "bad image"
 
 
+MEDIA_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})  # what an import re-encodes to
+
+
 class Image(models.Model):
     """An image. `label` is the consensus of its live answers and is written by services/consensus.py alone."""
 
@@ -92,6 +95,11 @@ class Image(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def base_name(self) -> str:
+        """For annotators: a folder is often named after the class, and would give the answer away."""
+        return self.name.rpartition("/")[2]
 
 
 class OfferedLabel(models.Model):

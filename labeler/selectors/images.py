@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,10 +37,11 @@ class ImageFilter:
     label_id: int | None = None
     is_holdout: bool | None = None
     name: str = ""
+    is_base_name: bool = False  # `name` is looked for in the file's name only, not in its folders
 
     @property
     def is_active(self) -> bool:
-        return self != ImageFilter()
+        return self != ImageFilter(is_base_name=self.is_base_name)
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,14 @@ class StoredImage:
     content_hash: str
 
 
-def filter_from(query: Mapping[str, str]) -> ImageFilter:
+def filter_from(query: Mapping[str, str], *, sees_folders: bool) -> ImageFilter:
     label, holdout = query.get("class", ""), query.get("holdout", "")
     return ImageFilter(
         state=query.get("state", "") if query.get("state") in ImageState.values else "",
         label_id=int(label) if label.isascii() and label.isdecimal() and len(label) < 16 else None,
         is_holdout={"yes": True, "no": False}.get(holdout),
         name=query.get("name", "").replace("\x00", "")[:100].strip(),
+        is_base_name=not sees_folders,
     )
 
 
@@ -107,8 +110,11 @@ def _rare_page(images: QuerySet[Image], start: int, before: int | None) -> Image
     return ImagePage(rows, behind[0] if behind else None, shown[0] if at and shown else None, None)
 
 
-def image_with_history(project: Project, image_id: int) -> Image | None:
+def image_with_history(project: Project, image_id: int, *, answers_of: User | None = None) -> Image | None:
+    """The image with its answers (all, or one person's: what others said would sway who answers next)."""
     answers = Annotation.objects.select_related("annotator", "label_class", "candidate__round").order_by("-pk")
+    if answers_of is not None:
+        answers = answers.filter(annotator=answers_of)
     candidates = Candidate.objects.select_related("round", "leased_to").order_by("-round__number", "slot")
     return (
         Image.objects.filter(project=project, pk=image_id)
@@ -140,6 +146,8 @@ def _narrowed(project: Project, wanted: ImageFilter) -> QuerySet[Image]:
         where &= Q(label=wanted.label_id)
     if wanted.is_holdout is not None:
         where &= Q(is_holdout=wanted.is_holdout)
-    if wanted.name:
+    if wanted.name and wanted.is_base_name:
+        where &= Q(name__iregex=re.escape(wanted.name) + "[^/]*$")
+    elif wanted.name:
         where &= Q(name__icontains=wanted.name)
     return Image.objects.filter(where, project=project).select_related("label")

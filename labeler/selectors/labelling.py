@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -10,6 +11,7 @@ from django.db.models import QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
 
+from labeler import storage
 from labeler.models import (
     Annotation,
     Candidate,
@@ -22,12 +24,14 @@ from labeler.models import (
     Project,
     User,
 )
+from labeler.models.images import MEDIA_TYPES
 from labeler.models.rounds import UNFINISHED
 
 RECENT = 12
 PACE_OF = 50  # the last answers, for the seconds an answer
 RETRY_SECONDS = 3
 SMALL = 100  # pixels; a picture this small is drawn with sharp edges
+INLINE_BYTES = 8 * 1024
 IN_NATS = ("entropy", "mutual_information")
 
 
@@ -76,6 +80,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
     acquisition = place.round.config.get("acquisition", "")
     return {
         **image_item(project, place.image),
+        **inlined(place.image),
         "candidate": place.pk,
         "rank": place.rank,
         "round": place.round.number,
@@ -92,14 +97,27 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
 
 
 def image_item(project: Project, image: Image) -> dict[str, Any]:
+    url = reverse("media", args=[project.slug, image.pk])
     return {
         "image": image.pk,
-        "url": reverse("media", args=[project.slug, image.pk]),
+        "url": url,
+        "src": url,
         "width": image.width,
         "height": image.height,
-        "name": image.name.rpartition("/")[2],  # a folder is often named after the class: it would give the answer away
+        "name": image.base_name,
         "is_small": max(image.width, image.height) < SMALL,
     }
+
+
+def inlined(image: Image) -> dict[str, str]:
+    """A small image comes with its place: nobody waits for another request. Larger ones the page fetches ahead."""
+    if image.length > INLINE_BYTES or image.media_type not in MEDIA_TYPES or not storage.is_local(image.pack.name):
+        return {}
+    try:
+        data = storage.read_range(image.pack.name, image.offset, image.length)
+    except FileNotFoundError:
+        return {}  # the page asks for it, and shows that it is missing
+    return {"src": f"data:{image.media_type};base64,{b64encode(data).decode()}"}
 
 
 def measure_words(acquisition: str) -> str:

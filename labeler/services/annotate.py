@@ -18,12 +18,14 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, LabelClass, Outcome, Project, User
+from labeler.rows import Writer
 from labeler.services.consensus import settle, settle_first_answer
 from labeler.services.lease import claim_places
 from labeler.services.races import again_if_raced, lock_person
 from labeler.services.triggers import note_answer
 
 ANSWERS = {Outcome.LABEL, Outcome.SKIP, Outcome.UNSURE, Outcome.BAD_IMAGE}
+ANSWER_ROWS = Writer(Annotation)
 FREE = {"leased_to": None, "leased_at": None, "leased_until": None}
 
 
@@ -155,7 +157,7 @@ def _record(project: Project, answer: Annotation) -> Annotation:
     if overlap > 1:
         lock_person(answer.annotator)
     if answer.candidate_id is not None and _take_place(answer, answer.candidate_id):
-        answer.save(force_insert=True)
+        ANSWER_ROWS.insert(answer)
         is_settled = overlap == 1 and answer.outcome != Outcome.SKIP and _settle_at_once(answer)
         if not is_settled:
             settle(_locked_image(project, answer.image_id), overlap)

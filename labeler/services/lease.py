@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
-from labeler.models import Candidate, CandidateState, Image, ImageState, Project, Reason, Round, User
+from labeler.models import Candidate, CandidateState, Image, ImageState, Pack, Project, Reason, Round, User
+from labeler.rows import Reader
 from labeler.services.races import again_if_raced, lock_person
 
 SWEEP_AT_ONCE = 2000
+
+PLACES = Reader(Candidate)
+IMAGES = Reader(Image, ["id", "project_id", "name", "width", "height", "pack_id", "offset", "length", "media_type"])
+PACKS = Reader(Pack, ["id", "name"])
+ROUNDS = Reader(Round, ["id", "project_id", "number", "config"])
+OF_IMAGE = "labeler_image i WHERE i.id = {place}.image_id"
+OF_PACK = "labeler_pack k JOIN labeler_image i ON i.pack_id = k.id WHERE i.id = {place}.image_id"
+OF_ROUND = "labeler_round r WHERE r.id = {place}.round_id"
+
+
+def shown_of(place: str) -> str:
+    """What the page shows of a place comes along with it. In subqueries: SQLite's RETURNING knows no joins."""
+    sources = ((IMAGES, "i", OF_IMAGE), (PACKS, "k", OF_PACK), (ROUNDS, "r", OF_ROUND))
+    subqueries = [
+        f"(SELECT {column} FROM {source.format(place=place)})"  # noqa: S608  (columns of models, not input)
+        for reader, alias, source in sources
+        for column in reader.columns(alias).split(", ")
+    ]
+    return ", ".join([PLACES.columns(place), *subqueries])
+
 
 # The whole of handing out, in one statement: the lowest (rank, slot) of the queue's round that is open and that nobody
 # holds, on an image that still waits for answers and that this person has not answered and does not hold in another
 # place. The inner SELECT reads the partial index candidate_queue in its order and stops at the first row. On PostgreSQL
 # it locks that row and passes over rows that others are taking at this very moment; on SQLite writers come one after
 # the other anyway. States are written out because a partial index is only used for what the planner can read.
-# What the page shows comes along, so that no second statement is needed, and no column that it does not show.
-SHOWN = """
-    {place}.id, {place}.project_id, {place}.round_id, {place}.image_id, {place}.rank, {place}.slot, {place}.reason,
-    {place}.score, {place}.percentile, {place}.selection_probability, {place}.details, {place}.state,
-    {place}.leased_to_id, {place}.leased_at, {place}.leased_until,
-    (SELECT i.name FROM labeler_image i WHERE i.id = {place}.image_id) AS image_name,
-    (SELECT i.width FROM labeler_image i WHERE i.id = {place}.image_id) AS image_width,
-    (SELECT i.height FROM labeler_image i WHERE i.id = {place}.image_id) AS image_height,
-    (SELECT r.number FROM labeler_round r WHERE r.id = {place}.round_id) AS round_number,
-    (SELECT r.config FROM labeler_round r WHERE r.id = {place}.round_id) AS round_config
-"""
 HELD = """
 SELECT {shown}
 FROM labeler_candidate c
 WHERE c.leased_to_id = %(me)s AND c.project_id = %(project)s AND c.state = 'open' AND c.leased_until > %(now)s
 ORDER BY c.leased_at, c.round_id, c.rank, c.slot
-""".replace("{shown}", SHOWN.format(place="c"))
+""".replace("{shown}", shown_of("c"))
 CLAIM = """
 UPDATE labeler_candidate
 SET leased_to_id = %(me)s, leased_at = %(now)s, leased_until = %(until)s
@@ -64,7 +75,7 @@ WHERE id = (
     {lock}
 )
 RETURNING {shown}
-"""
+""".replace("{shown}", shown_of("labeler_candidate"))
 
 
 def lease_next(*, project: Project, annotator: User, want: int = 1) -> list[Candidate]:
@@ -77,7 +88,9 @@ def lease_next(*, project: Project, annotator: User, want: int = 1) -> list[Cand
 def held_leases(*, project: Project, annotator: User) -> list[Candidate]:
     """The person's live leases, in the order they came. One of an older round stays theirs until it ends."""
     parameters = {"me": annotator.pk, "project": project.pk, "now": _stored(timezone.now())}
-    return [_with_what_is_shown(place) for place in Candidate.objects.raw(HELD, parameters)]
+    with connection.cursor() as cursor:
+        cursor.execute(HELD, parameters)
+        return [_read_place(row) for row in cursor.fetchall()]
 
 
 def claim_places(*, project: Project, annotator: User, count: int) -> list[Candidate]:
@@ -107,27 +120,22 @@ def _claim(project: Project, annotator: User) -> Candidate | None:
         "until": _stored(now + timedelta(seconds=settings.LEASE_SECONDS)),
         "most": settings.LEASES_PER_ANNOTATOR,
     }
-    rows = list(Candidate.objects.raw(claim_statement(), parameters))
-    return _with_what_is_shown(rows[0]) if rows else None
+    with connection.cursor() as cursor:
+        cursor.execute(claim_statement(), parameters)
+        row = cursor.fetchone()
+    return _read_place(row) if row else None
 
 
-def _with_what_is_shown(place: Candidate) -> Candidate:
-    """The extra columns of a raw query are attributes; here they become the image and the round."""
-    shown = vars(place)
-    image = [place.image_id, place.project_id, shown["image_name"], shown["image_width"], shown["image_height"]]
-    place.image = Image.from_db("default", ["id", "project_id", "name", "width", "height"], image)
-    config = shown["round_config"]
-    config = json.loads(config) if isinstance(config, str) else config
-    round_ = [place.round_id, place.project_id, shown["round_number"], config]
-    place.round = Round.from_db("default", ["id", "project_id", "number", "config"], round_)
+def _read_place(row: Sequence[Any]) -> Candidate:
+    values = iter(row)
+    place, image = PLACES.take(values), IMAGES.take(values)
+    image.pack = PACKS.take(values)
+    place.image, place.round = image, ROUNDS.take(values)
     return place
 
 
 def claim_statement() -> str:
-    shown = SHOWN.format(place="labeler_candidate")
-    return CLAIM.format(
-        shown=shown, lock="FOR NO KEY UPDATE OF c SKIP LOCKED" if connection.vendor == "postgresql" else ""
-    )
+    return CLAIM.replace("{lock}", "FOR NO KEY UPDATE OF c SKIP LOCKED" if connection.vendor == "postgresql" else "")
 
 
 @transaction.atomic

@@ -13,9 +13,9 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
-from labeler.models import ExportJob, ImportJob, Round, RoundState, Worker
+from labeler.models import Round, RoundState, Worker
 from labeler.selectors.workers import idle_workers
-from labeler.services import claims, jobs, lease, triggers
+from labeler.services import claims, exporting, lease, triggers, uploads
 from labeler.wake import wake
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,8 @@ def sweep() -> dict[str, int]:
     parts: list[Callable[[], int]] = [
         claims.give_up_stalled,
         wake_learners,
-        resume_jobs,
+        uploads.sweep_imports,
+        exporting.sweep_exports,
         triggers.start_due_rounds,
         lease.free_expired_leases,
         forget_old_workers,
@@ -57,12 +58,6 @@ def wake_learners() -> int:
             wake(claims.RUN if state == RoundState.QUEUED else claims.SCORE, pk)
             sent += 1
     return sent
-
-
-def resume_jobs() -> int:
-    return jobs.resume_stalled(model=ImportJob, task_name="labeler.run_import") + jobs.resume_stalled(
-        model=ExportJob, task_name="labeler.run_export"
-    )
 
 
 def forget_old_workers() -> int:

@@ -19,7 +19,7 @@ from labeler.models import Invitation, Membership, Project, Role, User
 from labeler.services.invitations import InvitationGoneError, find_invitation, join, join_as_new, raises_role
 from labeler.throttle import Throttle
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "labeler.authentication.PersonBackend"
 unknown_links = Throttle("invitation", limit=20, seconds=600)
 
 

@@ -1,4 +1,5 @@
-"""The images of a project, for members. Labels that came with them and how the queue is made are for managers."""
+"""The images of a project, for members. For managers alone: folders and labels that came with the images (they would
+give answers away), what others answered, and how the queue is made."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from labeler.services.consensus import put_back
 @login_required
 def images(request: HttpRequest, slug: str) -> HttpResponse:
     access = member_access(request, slug)
-    wanted = filter_from(request.GET)
+    wanted = filter_from(request.GET, sees_folders=access.is_manager)
     start, before = _position(request, "start"), _position(request, "before")
     page = image_page(access.project, wanted, start=start or 0, before=before)
     query = request.GET.copy()
@@ -41,11 +42,12 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 def image(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
     access = member_access(request, slug)
-    found = image_with_history(access.project, image_id)
+    found = image_with_history(access.project, image_id, answers_of=None if access.is_manager else access.user)
     if found is None:
         raise Http404("No such image")
     before, behind = neighbours(found)
-    context = {"access": access, "image": found, "before": before, "behind": behind}
+    name = found.name if access.is_manager else found.base_name
+    context = {"access": access, "image": found, "name": name, "before": before, "behind": behind}
     return render(request, "images/image.html", context)
 
 

@@ -9,9 +9,8 @@ from django.views.decorators.http import require_safe
 
 from labeler import storage
 from labeler.models import User
+from labeler.models.images import MEDIA_TYPES
 from labeler.selectors.images import stored_image
-
-MEDIA_TYPES = {"image/png", "image/jpeg", "image/webp"}
 
 
 @require_safe

@@ -105,7 +105,7 @@ export function decoded(item) {
   image.alt = `Image to label, ${item.name}`;
   image.decoding = "sync";
   image.draggable = false;
-  image.src = item.url;
+  image.src = item.src;
   let tries = 0;
   image.addEventListener("error", () => {
     tries += 1;

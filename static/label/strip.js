@@ -46,7 +46,7 @@ export class Strip extends EventTarget {
     const picture = new Image(36, 36);
     picture.decoding = "async";
     picture.alt = "";
-    picture.src = answer.url;
+    picture.src = answer.src;
     const words = document.createElement("span");
     words.textContent = answer.words;
     button.append(picture, words);

@@ -165,6 +165,38 @@ def test_one_image_shows_its_answers_with_those_taken_back(
     assert "secret owl" not in client_of(annotator).get(url).content.decode()
 
 
+def test_an_annotator_does_not_see_what_would_give_the_answer_away(project, manager, annotator, make_images, client_of):
+    """Folders are named after classes, and what a colleague answered would sway the next one."""
+    image, other = make_images(project, 2)
+    project.images.filter(pk=image.pk).update(name="secret-owl/tree_1.png")
+    project.images.filter(pk=other.pk).update(name="tree/other.png")
+    answers = {manager: "cat", annotator: "dog"}
+    for person, name in answers.items():
+        Annotation.objects.create(
+            project=project, image=image, annotator=person, outcome="label", key=uuid.uuid4(),
+            label_class=project.classes.get(name=name),
+        )  # fmt: skip
+    list_url, url = reverse("images", args=[project.slug]), reverse("image", args=[project.slug, image.pk])
+    mine, all_ = client_of(annotator), client_of(manager)
+    assert "secret-owl" in all_.get(list_url).content.decode()
+    assert "secret-owl" in all_.get(url).content.decode()
+    assert all_.get(url).content.decode().count("<td>cat</td>") == 1
+    for page in (mine.get(list_url), mine.get(url)):
+        assert "secret-owl" not in page.content.decode()
+        assert "tree_1.png" in page.content.decode()
+    assert "<td>dog</td>" in mine.get(url).content.decode()
+    assert "<td>cat</td>" not in mine.get(url).content.decode()
+
+    def found(client, name):
+        return [each.pk for each in client.get(list_url, {"name": name}).context["page"].images]
+
+    assert found(all_, "secret-owl") == [image.pk]
+    assert found(mine, "secret-owl") == []
+    assert found(mine, "TREE_1") == found(mine, "ee_1.p") == [image.pk]
+    assert found(all_, "tree") == [image.pk, other.pk]
+    assert found(mine, "t.e") == []  # no pattern
+
+
 def test_a_manager_puts_an_image_back(project, manager, annotator, stranger, make_images, client_of):
     image = make_images(project, 1, state=ImageState.SET_ASIDE)[0]
     url = reverse("image-return", args=[project.slug, image.pk])

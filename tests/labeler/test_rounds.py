@@ -160,6 +160,14 @@ class TestSweep:
         sweep.sweep()
         assert ("labeler.run_import", job.pk) in sent
 
+    def test_an_upload_that_nobody_goes_on_with_is_given_up(self, pool) -> None:
+        job = ImportJob.objects.create(
+            project=pool, state=JobState.UPLOADING, heartbeat_at=timezone.now() - timedelta(days=3)
+        )
+        sweep.sweep()
+        job.refresh_from_db()
+        assert job.state == JobState.CANCELLED
+
     def test_an_idle_site_costs_few_statements(self, django_assert_max_num_queries) -> None:
         with django_assert_max_num_queries(40):
             sweep.sweep()
