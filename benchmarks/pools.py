@@ -117,12 +117,15 @@ def _person(project: Project, name: str) -> str:
 
 @transaction.atomic
 def refill(slug: str, places: int, seed: int) -> dict[str, Any]:
-    """A new round of images drawn at random is the queue; what waited or was held is replaced."""
+    """A new round of images drawn at random is the queue; what waited or was held is replaced, what was answered is
+    taken back, so that a small pool does not run out."""
     project = Project.objects.get(slug=slug)
     Round.objects.filter(project=project, state__in=UNFINISHED).update(state=RoundState.CANCELLED)
     Candidate.objects.filter(project=project, state=CandidateState.OPEN).update(
         state=CandidateState.SUPERSEDED, leased_to=None, leased_until=None
     )
+    Annotation.objects.filter(project=project, retracted_at__isnull=True).update(retracted_at=timezone.now())
+    Image.objects.filter(project=project).exclude(state="pool").update(state="pool", label=None, labelled_at=None)
     newest = Annotation.objects.order_by("-id").values_list("id", flat=True).first() or 0
     last = Round.objects.filter(project=project).order_by("-number").values_list("number", flat=True).first() or 0
     round_ = Round.objects.create(

@@ -21,33 +21,27 @@ PLACES = Reader(Candidate)
 IMAGES = Reader(Image, ["id", "project_id", "name", "width", "height", "pack_id", "offset", "length", "media_type"])
 PACKS = Reader(Pack, ["id", "name"])
 ROUNDS = Reader(Round, ["id", "project_id", "number", "config"])
-OF_IMAGE = "labeler_image i WHERE i.id = {place}.image_id"
-OF_PACK = "labeler_pack k JOIN labeler_image i ON i.pack_id = k.id WHERE i.id = {place}.image_id"
-OF_ROUND = "labeler_round r WHERE r.id = {place}.round_id"
-
-
-def shown_of(place: str) -> str:
-    """What the page shows of a place comes along with it. In subqueries: SQLite's RETURNING knows no joins."""
-    sources = ((IMAGES, "i", OF_IMAGE), (PACKS, "k", OF_PACK), (ROUNDS, "r", OF_ROUND))
-    subqueries = [
-        f"(SELECT {column} FROM {source.format(place=place)})"  # noqa: S608  (columns of models, not input)
-        for reader, alias, source in sources
-        for column in reader.columns(alias).split(", ")
-    ]
-    return ", ".join([PLACES.columns(place), *subqueries])
-
+# What the page shows of a place comes along with it, so that no second statement is needed.
+COLUMNS = ", ".join([PLACES.columns("c"), IMAGES.columns("i"), PACKS.columns("k"), ROUNDS.columns("r")])
+JOINS = """
+JOIN labeler_image i ON i.id = c.image_id
+JOIN labeler_pack k ON k.id = i.pack_id
+JOIN labeler_round r ON r.id = c.round_id
+"""
+HELD = f"""
+SELECT {COLUMNS}
+FROM labeler_candidate c {JOINS}
+WHERE c.leased_to_id = %(me)s AND c.project_id = %(project)s AND c.state = 'open' AND c.leased_until > %(now)s
+ORDER BY c.leased_at, c.round_id, c.rank, c.slot
+"""  # noqa: S608  (columns of models, not input)
 
 # The whole of handing out, in one statement: the lowest (rank, slot) of the queue's round that is open and that nobody
 # holds, on an image that still waits for answers and that this person has not answered and does not hold in another
 # place. The inner SELECT reads the partial index candidate_queue in its order and stops at the first row. On PostgreSQL
 # it locks that row and passes over rows that others are taking at this very moment; on SQLite writers come one after
-# the other anyway. States are written out because a partial index is only used for what the planner can read.
-HELD = """
-SELECT {shown}
-FROM labeler_candidate c
-WHERE c.leased_to_id = %(me)s AND c.project_id = %(project)s AND c.state = 'open' AND c.leased_until > %(now)s
-ORDER BY c.leased_at, c.round_id, c.rank, c.slot
-""".replace("{shown}", shown_of("c"))
+# the other anyway. States are written out because a partial index is only used for what the planner can read, and
+# OFFSET 0 keeps PostgreSQL from making a join of what is to be looked up for one place at a time: a plan of a table
+# that was small when its statistics were taken read all that a person had ever answered.
 CLAIM = """
 UPDATE labeler_candidate
 SET leased_to_id = %(me)s, leased_at = %(now)s, leased_until = %(until)s
@@ -58,14 +52,15 @@ WHERE id = (
       AND c.state = 'open'
       AND (c.leased_until IS NULL OR c.leased_until <= %(now)s)
       AND (c.reason = 'relabel' OR EXISTS (
-          SELECT 1 FROM labeler_image i WHERE i.id = c.image_id AND i.state = 'pool'))
+          SELECT 1 FROM labeler_image i WHERE i.id = c.image_id AND i.state = 'pool' LIMIT 1 OFFSET 0))
       AND NOT EXISTS (
           SELECT 1 FROM labeler_annotation a
           WHERE a.image_id = c.image_id AND a.annotator_id = %(me)s
-            AND a.retracted_at IS NULL AND NOT (a.outcome = 'undo'))
+            AND a.retracted_at IS NULL AND NOT (a.outcome = 'undo') LIMIT 1 OFFSET 0)
       AND NOT EXISTS (
           SELECT 1 FROM labeler_candidate o
-          WHERE o.image_id = c.image_id AND o.leased_to_id = %(me)s AND o.state = 'open' AND o.id <> c.id)
+          WHERE o.image_id = c.image_id AND o.leased_to_id = %(me)s AND o.state = 'open' AND o.id <> c.id
+          LIMIT 1 OFFSET 0)
       AND (
           SELECT COUNT(*) FROM labeler_candidate h
           WHERE h.leased_to_id = %(me)s AND h.project_id = %(project)s AND h.state = 'open'
@@ -74,8 +69,27 @@ WHERE id = (
     LIMIT 1
     {lock}
 )
-RETURNING {shown}
-""".replace("{shown}", shown_of("labeler_candidate"))
+RETURNING """
+
+
+SOURCES = {
+    "i": "labeler_image i WHERE i.id = labeler_candidate.image_id",
+    "k": "labeler_image i JOIN labeler_pack k ON k.id = i.pack_id WHERE i.id = labeler_candidate.image_id",
+    "r": "labeler_round r WHERE r.id = labeler_candidate.round_id",
+}
+SUBQUERIES = ", ".join(
+    f"(SELECT {column} FROM {SOURCES[column[0]]})"  # noqa: S608  (columns of models, not input)
+    for reader, alias in ((IMAGES, "i"), (PACKS, "k"), (ROUNDS, "r"))
+    for column in reader.columns(alias).split(", ")
+)
+
+
+def claim_statement() -> str:
+    """PostgreSQL joins what comes along; SQLite's RETURNING knows no joins, and gets it by subqueries."""
+    if connection.vendor == "postgresql":
+        claim = CLAIM.replace("{lock}", "FOR NO KEY UPDATE OF c SKIP LOCKED")
+        return f"WITH c AS ({claim} labeler_candidate.*) SELECT {COLUMNS} FROM c {JOINS}"  # noqa: S608
+    return f"{CLAIM.replace('{lock}', '')} {PLACES.columns('labeler_candidate')}, {SUBQUERIES}"
 
 
 def lease_next(*, project: Project, annotator: User, want: int = 1) -> list[Candidate]:
@@ -132,10 +146,6 @@ def _read_place(row: Sequence[Any]) -> Candidate:
     image.pack = PACKS.take(values)
     place.image, place.round = image, ROUNDS.take(values)
     return place
-
-
-def claim_statement() -> str:
-    return CLAIM.replace("{lock}", "FOR NO KEY UPDATE OF c SKIP LOCKED" if connection.vendor == "postgresql" else "")
 
 
 @transaction.atomic
