@@ -31,7 +31,7 @@ from labeler.models.images import CHUNK_SIZE
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
 from labeler.services.draw import Draw, Place, draw_queue
-from labeler.services.publish import held_positions, publish_round
+from labeler.services.publish import count_answers, held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.storage import local_path, project_folder
 
@@ -127,6 +127,7 @@ def take_snapshot(round_: Round) -> TrainingSet:
         training_digest=training_digest(training, config, round_.seed),
         training_count=len(training.positions),
         last_annotation_id=seen,
+        answers_spent=count_answers(project),
     )
     return training
 

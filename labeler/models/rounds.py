@@ -58,7 +58,7 @@ class Round(models.Model):
     phase_seconds = models.JSONField(default=dict)
     # What came of it
     metrics = models.JSONField(default=dict)
-    answers_spent = models.PositiveIntegerField(default=0)  # all live answers when it was published
+    answers_spent = models.PositiveIntegerField(default=0)  # live answers at its snapshot, holdout included
     folder = models.CharField(max_length=200, blank=True)  # its artifacts, in the project's storage
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)

@@ -51,7 +51,7 @@ def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: 
     5. The queue moves to this round.
     """
     project = _locked(round_.project_id)
-    mark_done(round_=round_, metrics=metrics, answers_spent=count_answers(project))
+    mark_done(round_=round_, metrics=metrics)
     return _publish(project, round_, draw, main)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labeler import tasks
-from labeler.models import Candidate, CandidateState, Image, ImageState, Reason, Round, RoundState, Trigger
+from labeler import learning, tasks
+from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Reason, Round, RoundState, Trigger
 from labeler.services.rounds import request_round, start_cold_round
 from labeler.services.triggers import start_due_rounds
 from tests.labeler.rounds import answer, open_places, paint, tune
@@ -90,3 +90,22 @@ def test_everything_labelled_ends_quietly(pool, annotator, sent) -> None:
 @pytest.fixture(autouse=True)
 def one_thread(settings) -> None:
     settings.LEARNER_THREADS = 1
+
+
+def test_the_curve_counts_the_answers_that_a_model_could_know(pool, annotator, sent, monkeypatch) -> None:
+    """People go on while it is fitted: what they answer meanwhile is not what its accuracy has cost."""
+    while not sent:
+        answer(pool, annotator, 1)
+    known = Annotation.objects.filter(project=pool).count()
+    choose = learning.choose
+
+    def answer_and_choose(**values) -> int:
+        answer(pool, annotator, 3)
+        return choose(**values)
+
+    monkeypatch.setattr(learning, "choose", answer_and_choose)
+    run_messages(sent)
+    last = Round.objects.filter(project=pool, state=RoundState.DONE).first()
+    assert last.number == 2
+    assert Annotation.objects.filter(project=pool).count() == known + 3
+    assert last.answers_spent == known
