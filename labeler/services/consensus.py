@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome
+from labeler.services.races import not_in_work
 
 SKIPS_TO_SET_ASIDE = 2
 # Written out because every answer runs it, see TAKE in annotate.py.
@@ -61,7 +62,7 @@ def settle(image: Image, overlap: int) -> Verdict:
         store(image.pk, verdict)
     if verdict.state != ImageState.POOL:
         open_places = Candidate.objects.filter(image=image, state=CandidateState.OPEN, leased_to__isnull=True)
-        open_places.update(state=CandidateState.SUPERSEDED)
+        not_in_work(open_places).update(state=CandidateState.SUPERSEDED)
     return verdict
 
 
@@ -92,9 +93,8 @@ def settle_first_labels(image_ids: Sequence[int], label_id: int) -> None:
     Image.objects.filter(pk__in=image_ids, state=ImageState.POOL).update(
         state=verdict.state, label_id=verdict.label_id, labelled_at=_when(verdict)
     )
-    Candidate.objects.filter(image__in=image_ids, state=CandidateState.OPEN, leased_to__isnull=True).update(
-        state=CandidateState.SUPERSEDED
-    )
+    open_places = Candidate.objects.filter(image__in=image_ids, state=CandidateState.OPEN, leased_to__isnull=True)
+    not_in_work(open_places).update(state=CandidateState.SUPERSEDED)
 
 
 def put_back(image_id: int) -> bool:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from labeler.models import Candidate, CandidateState, Image, ImageState, Pack, Project, Reason, Round, User
 from labeler.rows import Reader
-from labeler.services.races import again_if_raced, lock_person
+from labeler.services.races import again_if_raced, lock_person, not_in_work
 
 SWEEP_AT_ONCE = 2000
 
@@ -182,7 +182,7 @@ def free_expired_leases() -> int:
     idle = opened.filter(~_is_wanted(), leased_to__isnull=True)
     ids = [*expired.values_list("pk", flat=True)[:SWEEP_AT_ONCE], *idle.values_list("pk", flat=True)[:SWEEP_AT_ONCE]]
     still = Q(leased_to__isnull=True) | Q(leased_until__lte=timezone.now())
-    return _give_back(Candidate.objects.filter(still, pk__in=ids)) if ids else 0
+    return _give_back(not_in_work(Candidate.objects.filter(still, pk__in=ids))) if ids else 0
 
 
 def _places_of(project: Project, annotator: User) -> QuerySet[Candidate]:

@@ -23,6 +23,7 @@ from labeler.models import (
 )
 from labeler.services.claims import mark_done
 from labeler.services.draw import LOOKUP, Draw, Place, mix
+from labeler.services.races import not_in_work
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place])
 def supersede_places(project: Project, *, without: Round) -> int:
     unheld = Q(leased_to__isnull=True) | Q(leased_until__isnull=True) | Q(leased_until__lte=timezone.now())
     old = Candidate.objects.filter(unheld, project=project, state=CandidateState.OPEN).exclude(round=without)
-    return old.update(state=CandidateState.SUPERSEDED, leased_to=None, leased_at=None, leased_until=None)
+    return not_in_work(old).update(state=CandidateState.SUPERSEDED, leased_to=None, leased_at=None, leased_until=None)
 
 
 def _held(project: Project) -> QuerySet[Candidate]:

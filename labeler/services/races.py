@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models import Model, QuerySet
 
 from labeler.models import User
 
 T = TypeVar("T")
+ModelT = TypeVar("ModelT", bound=Model)
 ATTEMPTS = 5
 _is_inside = ContextVar("is_inside", default=False)
 DEADLOCK, CANNOT_SERIALISE = "40P01", "40001"  # PostgreSQL's codes for "try that again"
@@ -66,6 +68,13 @@ def _try_some_times(work: Callable[[], T]) -> T:
                 raise
     with transaction.atomic():
         return work()
+
+
+def not_in_work(rows: QuerySet[ModelT]) -> QuerySet[ModelT]:
+    """Those of the rows that no other transaction has locked, locked in turn. To close places in passing: one that is
+    just being answered, taken or given back is its transaction's, and waiting for it would be a way into a deadlock."""
+    unlocked = rows.order_by().select_for_update(skip_locked=True, no_key=True).values("pk")
+    return rows.model._default_manager.filter(pk__in=unlocked)
 
 
 def lock_person(annotator: User) -> None:

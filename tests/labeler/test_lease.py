@@ -6,10 +6,10 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
-from labeler.models import Annotation, Candidate, CandidateState, Project
+from labeler.models import Annotation, Candidate, CandidateState, Project, Round
 from labeler.services.annotate import record_answer
 from labeler.services.lease import (
     claim_places,
@@ -19,6 +19,7 @@ from labeler.services.lease import (
     release_leases,
     renew_leases,
 )
+from labeler.services.publish import supersede_places
 from tests.labeler.queues import answer_place, fill_queue, fresh
 
 
@@ -170,3 +171,30 @@ def test_a_label_of_somebody_else_closes_the_place(project, make_images, annotat
         label_class_id=label.pk, key="0d2b4c1e-0000-4000-8000-000000000001",
     )  # fmt: skip
     assert lease_next(project=fresh(project), annotator=manager) == []
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+def test_the_sweep_and_a_new_round_do_not_wait_for_a_place_that_is_being_answered(
+    project, make_images, annotator
+) -> None:
+    """They change many places in no certain order: waiting for one would be a way into a deadlock."""
+    fill_queue(project, make_images(project, 4))
+    places = lease_next(project=fresh(project), annotator=annotator, want=3)
+    Candidate.objects.update(leased_until=timezone.now() - timedelta(seconds=1))
+    other = connection.copy()
+    other.set_autocommit(False)
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM labeler_candidate WHERE id = %s FOR UPDATE", [places[1].pk])
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '3s'")
+        assert free_expired_leases() == 2
+        with transaction.atomic():
+            assert supersede_places(project, without=Round(pk=0)) == 3
+    finally:
+        other.close()
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 0")
+    assert list(Candidate.objects.filter(state=CandidateState.OPEN).values_list("pk", flat=True)) == [places[1].pk]
+    assert free_expired_leases() == 1
