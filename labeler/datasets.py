@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+from labeler.naming import DIGIT_WORDS
 
 
 class NoSuchData(Exception):
@@ -93,4 +93,4 @@ def _mnist(folder: Path) -> Dataset:
 
 
 def _digit_names() -> dict[str, str]:
-    return {str(number): name for number, name in enumerate(DIGITS)}
+    return {str(number): name for number, name in enumerate(DIGIT_WORDS)}

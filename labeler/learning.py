@@ -33,6 +33,7 @@ from labeler.services import claims
 from labeler.services.draw import Draw, Place, draw_queue
 from labeler.services.publish import count_answers, held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
+from labeler.services.triggers import reason_at_snapshot
 from labeler.storage import local_path, project_folder
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def take_snapshot(round_: Round) -> TrainingSet:
         training_count=len(training.positions),
         last_annotation_id=seen,
         answers_spent=count_answers(project),
+        reason=reason_at_snapshot(round_=round_, seen=seen),
     )
     return training
 

@@ -1,4 +1,4 @@
-"""What people type as names: normalised once, and never only invisible characters."""
+"""Names: what people type is normalised once and never only invisible characters; digits have words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
+DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # they can make one name look like another
 
 

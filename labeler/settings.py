@@ -85,7 +85,7 @@ TEMPLATES = [
 # --- Data -----------------------------------------------------------------------------------------------------------
 
 if IS_EMBEDDED:
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)  # password hashes and sessions are nobody else's to read
     DATABASES = {
         "default": {
             "ENGINE": "django.db.backends.sqlite3",

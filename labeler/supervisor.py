@@ -102,6 +102,7 @@ class Supervisor:
         self.say = say
         self.lock = lock
         self.is_stopping = False
+        self.why = ""
         self.selector = selectors.DefaultSelector()
         logs.mkdir(parents=True, exist_ok=True)
         self.logs = {
@@ -111,7 +112,7 @@ class Supervisor:
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
         """Blocks. `tick` is called about five times a second."""
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, lambda *_: self.stop()) for number in signals}
+        before = {number: signal.signal(number, self._on_signal) for number in signals}
         try:
             while not self.is_stopping:
                 for program in self.programs:
@@ -120,13 +121,18 @@ class Supervisor:
                 if not self.is_stopping:
                     tick()
         finally:
-            self.say("Stopping …")
+            self.say(f"Stopping{self.why} …")
             self._end_all()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def stop(self) -> None:
         self.is_stopping = True
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number != signal.SIGINT:  # Ctrl+C needs no explanation
+            self.why = f" ({signal.Signals(number).name} came)"
+        self.stop()
 
     def _keep_alive(self, program: Program) -> None:
         now = time.monotonic()

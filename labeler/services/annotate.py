@@ -220,9 +220,11 @@ def _settle_at_once(answer: Annotation) -> bool:
 
 
 def _record_with_care(answer: Annotation, project: Project) -> Annotation:
+    own = Annotation.objects.filter(annotator=answer.annotator)
+    if sent_before := own.filter(key=answer.key).first():
+        return sent_before  # without a lock: others would pass over its place while it is held
     asked, mine = _locked_places(answer)
     image = _locked_image(project, answer.image_id)
-    own = Annotation.objects.filter(annotator=answer.annotator)
     if sent_before := own.filter(key=answer.key).first():
         return sent_before
     check_class(project, answer.label_class_id)

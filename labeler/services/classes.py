@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -11,11 +11,12 @@ from django.db.models import Max
 
 from labeler.choices import PALETTE, RESERVED_KEYS
 from labeler.models import LabelClass, Project
-from labeler.naming import clean_name
+from labeler.naming import DIGIT_WORDS, clean_name
 
 MAX_CLASSES = 2000
 MAX_NAME = 100
 KEYS = "1234567890" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in RESERVED_KEYS)
+DIGITS = {word: str(number) for number, word in enumerate(DIGIT_WORDS)}
 LIGHTNESS = [0.0, 0.18, -0.15, 0.3, -0.25]  # what is added to the palette's, one step each time that it is used up
 
 
@@ -26,6 +27,14 @@ def colour_of(index: int) -> str:
     hue, lightness, saturation = colorsys.rgb_to_hls(red, green, blue)
     lightness = min(0.92, max(0.12, lightness + LIGHTNESS[cycle % len(LIGHTNESS)]))
     return "#" + "".join(f"{round(part * 255):02x}" for part in colorsys.hls_to_rgb(hue, lightness, saturation))
+
+
+def keys_for(names: Sequence[str], taken: Collection[str]) -> list[str]:
+    """Free keys: its own for a class that is named like one (`7` or `seven`), the next ones for the others."""
+    own = [DIGITS.get(name.casefold(), name.casefold()) for name in names]
+    keys = [key if key in set(KEYS) and key not in taken and key not in own[:at] else "" for at, key in enumerate(own)]
+    free = iter([key for key in KEYS if key not in taken and key not in keys])
+    return [key or next(free, "") for key in keys]
 
 
 def class_names_in(text: str) -> list[str]:
@@ -45,7 +54,7 @@ def class_names_in(text: str) -> list[str]:
 
 @transaction.atomic
 def add_classes(*, project: Project, names: Sequence[str]) -> list[LabelClass]:
-    """Add those that are not there yet, each with the next free key and a colour; a repeated call adds nothing."""
+    """Add those that are not there yet, each with a free key and a colour; a repeated call adds nothing."""
     lock_classes(project)
     existing = list(project.classes.all())
     known = {label_class.name.casefold() for label_class in existing}
@@ -53,13 +62,13 @@ def add_classes(*, project: Project, names: Sequence[str]) -> list[LabelClass]:
     if len(existing) + len(new_names) > MAX_CLASSES:
         raise ValidationError(f"A project has {MAX_CLASSES:,} classes at most.", code="too_many")
     taken = {label_class.shortcut for label_class in existing if not label_class.is_archived}
-    free_keys = iter([key for key in KEYS if key not in taken])
+    keys = keys_for(new_names, taken)
     order = max((label_class.order for label_class in existing), default=-1) + 1
     rows = [
         LabelClass(
             project=project,
             name=name,
-            shortcut=next(free_keys, ""),
+            shortcut=keys[at],
             colour=colour_of(len(existing) + at),
             order=order + at,
         )

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from django.db import transaction
 
-from labeler.datasets import DIGITS, Dataset
-from labeler.models import ImportJob, JobState, LabelClass, Membership, OfferedLabel, Project, Role, User
-from labeler.services.classes import add_classes
+from labeler.datasets import Dataset
+from labeler.models import ImportJob, JobState, Membership, OfferedLabel, Project, Role, User
+from labeler.services.classes import DIGITS, add_classes
 from labeler.services.importing import import_local
 from labeler.services.projects import create_project
 from labeler.services.rounds import start_cold_round
@@ -71,15 +71,7 @@ def fill_project(*, project: Project, dataset: Dataset, report: Callable[[int, i
 
 
 def _make_classes(project: Project) -> None:
-    """As the known labels are named; the labels themselves stay hidden. A digit gets its own key."""
+    """As the known labels are named, digits in their order; the labels themselves stay hidden."""
     offered = OfferedLabel.objects.filter(image__project=project)
     names = set(offered.values_list("class_name", flat=True).distinct())
-    keys = {name: str(number) for number, name in enumerate(DIGITS)} | {
-        str(number): str(number) for number in range(10)
-    }
-    rows = add_classes(project=project, names=sorted(names, key=lambda name: (keys.get(name, "x"), name)))
-    if rows and names <= keys.keys() and len({keys[name] for name in names}) == len(names):
-        LabelClass.objects.filter(pk__in=[row.pk for row in rows]).update(shortcut="")
-        for row in rows:
-            row.shortcut = keys[row.name]
-        LabelClass.objects.bulk_update(rows, ["shortcut"])
+    add_classes(project=project, names=sorted(names, key=lambda name: (DIGITS.get(name, "x"), name)))

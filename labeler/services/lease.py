@@ -155,19 +155,26 @@ def renew_leases(*, project: Project, annotator: User, candidate_ids: list[int])
     One that ran out is not revived: it may have been offered to others.
     """
     now = timezone.now()
-    mine = _places_of(project, annotator).filter(pk__in=candidate_ids, leased_until__gt=now)
-    held = dict(mine.order_by("pk").values_list("pk", "rank"))
+    mine = Candidate.objects.filter(
+        project=project, leased_to=annotator, state=CandidateState.OPEN, pk__in=candidate_ids, leased_until__gt=now
+    )
+    in_one_order = mine.select_for_update(no_key=True).order_by("pk")  # so that two tabs do not wait for each other
+    held = dict(in_one_order.values_list("pk", "rank"))
     Candidate.objects.filter(pk__in=held).update(leased_until=now + timedelta(seconds=settings.LEASE_SECONDS))
     return sorted(held, key=lambda pk: held[pk])
 
 
 @transaction.atomic
 def release_leases(*, project: Project, annotator: User, candidate_ids: list[int] | None = None) -> int:
-    """Give places back at once: those named, or all."""
-    mine = _places_of(project, annotator)
+    """Give places back at once: those named, or all.
+
+    One that another tab is giving back or answering at this moment is left to it: to wait for it would lock it once
+    more when it is free already, and others would pass over it.
+    """
+    mine = Candidate.objects.filter(project=project, leased_to=annotator, state=CandidateState.OPEN)
     if candidate_ids is not None:
         mine = mine.filter(pk__in=candidate_ids)
-    return _give_back(Candidate.objects.filter(pk__in=list(mine.order_by("pk").values_list("pk", flat=True))))
+    return _give_back(not_in_work(mine))
 
 
 @transaction.atomic
@@ -183,12 +190,6 @@ def free_expired_leases() -> int:
     ids = [*expired.values_list("pk", flat=True)[:SWEEP_AT_ONCE], *idle.values_list("pk", flat=True)[:SWEEP_AT_ONCE]]
     still = Q(leased_to__isnull=True) | Q(leased_until__lte=timezone.now())
     return _give_back(not_in_work(Candidate.objects.filter(still, pk__in=ids))) if ids else 0
-
-
-def _places_of(project: Project, annotator: User) -> QuerySet[Candidate]:
-    """The person's open places, locked in one order, so that two tabs do not wait for each other."""
-    mine = Candidate.objects.filter(project=project, leased_to=annotator, state=CandidateState.OPEN)
-    return mine.select_for_update(no_key=True)
 
 
 def _give_back(places: QuerySet[Candidate]) -> int:

@@ -72,9 +72,14 @@ def _try_some_times(work: Callable[[], T]) -> T:
 
 def not_in_work(rows: QuerySet[ModelT]) -> QuerySet[ModelT]:
     """Those of the rows that no other transaction has locked, locked in turn. To close places in passing: one that is
-    just being answered, taken or given back is its transaction's, and waiting for it would be a way into a deadlock."""
-    unlocked = rows.order_by().select_for_update(skip_locked=True, no_key=True).values("pk")
-    return rows.model._default_manager.filter(pk__in=unlocked)
+    just being answered, taken or given back is its transaction's, and waiting for it would be a way into a deadlock.
+
+    A statement of its own: in one with the change, a row that changed a moment ago would be locked and then passed by.
+    """
+    if not connection.features.has_select_for_update_skip_locked:
+        return rows
+    unlocked = rows.order_by().select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
+    return rows.model._default_manager.filter(pk__in=list(unlocked))
 
 
 def lock_person(annotator: User) -> None:

@@ -165,6 +165,15 @@ def _projects_to_look_at() -> Iterable[Project]:
     )
 
 
+def reason_at_snapshot(*, round_: Round, seen: int) -> str:
+    """Why a round started, with all answers that it takes along: people went on while it waited for its turn."""
+    if round_.trigger != Trigger.ANSWERS:
+        return round_.reason
+    former = Round.objects.filter(project=round_.project, number__lt=round_.number).order_by("-number").first()
+    new = answers_since(round_.project, former.last_annotation_id if former else 0).filter(id__lte=seen)
+    return _count(new.count(), "new answer")
+
+
 # --- The schedule ---------------------------------------------------------------------------------------------------
 
 

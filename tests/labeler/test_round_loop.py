@@ -109,3 +109,4 @@ def test_the_curve_counts_the_answers_that_a_model_could_know(pool, annotator, s
     assert last.number == 2
     assert Annotation.objects.filter(project=pool).count() == known + 3
     assert last.answers_spent == known
+    assert last.reason == f"{known} new answers"

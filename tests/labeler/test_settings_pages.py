@@ -263,3 +263,18 @@ def test_days_that_are_none_are_an_error(project, days) -> None:
 def test_wrong_methods(project, manager, client_of, name) -> None:
     assert client_of(manager).delete(url(project, name)).status_code == 405
     assert client_of(manager).put(url(project, name)).status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["0", "1", "2", "9"], ["0", "1", "2", "9"]),
+        (["zero", "one", "Nine"], ["0", "1", "9"]),
+        (["bus", "1", "one", "c"], ["2", "1", "3", "c"]),
+        (["s", "10", "tram"], ["1", "2", "3"]),  # s is the key for a skip
+    ],
+)
+def test_a_class_that_is_named_like_a_key_gets_that_key(names, keys) -> None:
+    """Pressing 4 and answering 3 is a mistake that nobody sees."""
+    assert classes.keys_for(names, taken=set()) == keys
+    assert not set(classes.keys_for(names, taken=set(keys))) & set(keys)
