@@ -29,6 +29,7 @@ from labeler.services.triggers import next_round_words
 
 LEAST_HOLDOUT = 20  # answers; with fewer the accuracy would say nothing
 ACTIVE_SECONDS = 600
+IDLE_POLL_SECONDS = 20  # an open page learns of a first answer, a scheduled round, a worker that went away
 PAUSE_SECONDS = 120  # an answer that took longer had a break in it
 COMMANDS = {
     "learner": "celery -A labeler worker -Q learner -c 1 -n learner@%h",
@@ -224,4 +225,4 @@ def _poll_seconds(project: Project, *, is_moving: bool) -> int:
         return 1
     recent = timezone.now() - timedelta(seconds=ACTIVE_SECONDS)
     newest = Annotation.objects.filter(project=project).order_by("-id").values_list("created_at", flat=True).first()
-    return 5 if newest is not None and newest > recent else 0
+    return 5 if newest is not None and newest > recent else IDLE_POLL_SECONDS

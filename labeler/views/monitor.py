@@ -35,7 +35,8 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @login_required
 def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
-    """The part that moves. The curve comes along only when a round was measured that the page has not seen."""
+    """The part that moves. The curve comes along only when a round was measured that the page has not seen, and people
+    (all answers are counted for them) unless it is asked for every second."""
     access = manager_access(request, slug)
     state = monitor_of(access.project)
     measured = state.model.number if state.model else 0
@@ -44,6 +45,7 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
         "access": access,
         "monitor": state,
         "curve": learning_curve(access.project) if is_new else None,
+        "people": people_rows(access.project) if is_new or state.poll_seconds > 1 else None,
     }
     return render(request, "monitor/_state.html", context)
 

@@ -1,0 +1,14 @@
+/** A page that cannot be brought up to date says so, and since when. */
+const note = document.getElementById("stale");
+let freshAt = new Date();
+
+document.body.addEventListener("htmx:afterOnLoad", () => {
+  freshAt = new Date();
+  note.hidden = true;
+});
+for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
+  document.body.addEventListener(name, () => {
+    note.querySelector("time").textContent = freshAt.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    note.hidden = false;
+  });
+}
