@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labeler.models import Candidate, Reason, Round, RoundState, Trigger
+from labeler.models import Candidate, LearningConfig, Reason, Round, RoundState, Trigger
 from labeler.services.refill import REFILL, lease_or_refill, refill_queue
 from tests.labeler.queues import answer_place, fill_queue, fresh
 
@@ -20,13 +20,27 @@ def test_an_empty_queue_goes_on_at_random_while_a_round_runs(project, make_image
     start_round(project)
     answer_place(project, annotator, lease_or_refill(project=fresh(project), annotator=annotator, want=1)[0])
     place = lease_or_refill(project=fresh(project), annotator=annotator, want=1)[0]
-    added = Candidate.objects.filter(reason=Reason.RANDOM)
-    assert added.count() == REFILL
+    added = Candidate.objects.filter(round=fresh(project).queue_round).exclude(image=images[0])
     assert place in added
-    assert not added.filter(image__is_holdout=True).exists()
-    assert not added.filter(image=images[0]).exists()
-    assert place.selection_probability == REFILL / 59
-    assert list(added.values_list("rank", flat=True)) == list(range(1, REFILL + 1))
+    assert sorted(added.values_list("rank", flat=True)) == list(range(1, REFILL + 1))
+    random, holdout = (added.filter(reason=reason) for reason in (Reason.RANDOM, Reason.HOLDOUT))
+    assert random.count() + holdout.count() == REFILL
+    assert not random.filter(image__is_holdout=True).exists()
+    assert set(random.values_list("selection_probability", flat=True)) == {random.count() / 59}
+
+
+def test_who_outruns_the_rounds_goes_on_measuring(project, make_images, annotator) -> None:
+    """A refill without holdout images would leave the accuracy at what a handful of answers say."""
+    make_images(project, 100)
+    make_images(project, 40, is_holdout=True)
+    LearningConfig.objects.filter(project=project).update(holdout_questions=0.5, holdout_target=8)
+    fill_queue(project, [])
+    start_round(project)
+    refill_queue(project=fresh(project))
+    holdout = Candidate.objects.filter(reason=Reason.HOLDOUT)
+    assert 3 <= holdout.count() <= 8
+    assert not holdout.filter(image__is_holdout=False).exists()
+    assert set(holdout.values_list("selection_probability", flat=True)) == {holdout.count() / 40}
 
 
 def test_a_queue_that_has_places_is_not_refilled(project, make_images, annotator) -> None:
