@@ -31,6 +31,7 @@ from labeler.models.images import CHUNK_SIZE
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
 from labeler.services.draw import Draw, Place, draw_queue
+from labeler.services.leftovers import forget_replaced_pixels
 from labeler.services.publish import count_answers, held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.services.triggers import reason_at_snapshot
@@ -165,7 +166,11 @@ def choose(*, round_: Round) -> int:
 
 
 def forget_leftovers(project: Project) -> None:
-    """Delete the files of attempts that came to nothing, an hour later: whoever was taken for dead may still write."""
+    """Delete the files of attempts that came to nothing, an hour later: whoever was taken for dead may still write.
+
+    And pixel files that an import replaced while the round read them.
+    """
+    forget_replaced_pixels(project)
     folder = Path(default_storage.path(f"{project_folder(project)}/rounds"))
     ended = [RoundState.FAILED, RoundState.CANCELLED]
     kept = set(Round.objects.filter(project=project).exclude(state__in=ended).values_list("folder", flat=True))

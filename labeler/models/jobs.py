@@ -42,6 +42,7 @@ class ImportJob(Job):
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="imports")
     has_offered_labels = models.BooleanField(default=False)
+    loading = models.PositiveIntegerField(default=0)  # entries read of the batch that is not stored yet
     added = models.PositiveIntegerField(default=0)
     duplicates = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)

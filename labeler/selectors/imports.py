@@ -28,6 +28,7 @@ CLASSES_SHOWN = 200
 @dataclass(frozen=True)
 class ImportProgress:
     job: ImportJob
+    done: int  # entries that were read, stored or not
     bytes_received: int
     bytes_total: int
     rate: float | None  # entries a second
@@ -51,13 +52,14 @@ class Offer:
 def import_progress(job: ImportJob) -> ImportProgress:
     sums = job.files.aggregate(received=Sum("received"), size=Sum("size"))
     rate = left = None
-    if job.state == JobState.RUNNING and job.started_at and job.done:
+    done = min(job.done + job.loading, job.total)
+    if job.state == JobState.RUNNING and job.started_at and done:
         seconds = (timezone.now() - job.started_at).total_seconds()
-        rate = job.done / max(seconds, 0.001)
-        left = max(0, job.total - job.done) / rate
+        rate = done / max(seconds, 0.001)
+        left = max(0, job.total - done) / rate
     is_waiting = job.state == JobState.QUEUED
     return ImportProgress(
-        job, sums["received"] or 0, sums["size"] or 0, rate, left, is_waiting and not workers_alive("default")
+        job, done, sums["received"] or 0, sums["size"] or 0, rate, left, is_waiting and not workers_alive("default")
     )
 
 

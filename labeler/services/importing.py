@@ -24,8 +24,9 @@ from labeler.imaging.zips import BadArchive, BadEntry
 from labeler.models import ImportFile, ImportJob, JobState, Project, RejectedFile, User
 from labeler.models.images import CHUNK_SIZE
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job
+from labeler.services.leftovers import forget_replaced_pixels
 from labeler.services.packing import Loaded, store_batch, sweep_files
-from labeler.services.uploads import delete_staged
+from labeler.services.uploads import NOT_STAGED, delete_staged
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def import_local(
     )
     size = path.stat().st_size if path.is_file() else 0
     file = ImportFile.objects.create(
-        job=job, name=path.name[-500:] or "folder", staged=f"not-staged/{token}", size=size, received=size
+        job=job, name=path.name[-500:] or "folder", staged=f"{NOT_STAGED}{token}", size=size, received=size
     )
     _run(job, {file.pk: path}, parts, report)
     job.refresh_from_db()
@@ -108,6 +109,7 @@ def _run(
     try:
         with ThreadPoolExecutor(THREADS) as pool:
             run = Run(job, Beat(job), import_limits(), pool, paths or {}, parts, report)
+            run.beat.now(loading=0)
             sweep_files(job)
             _count_entries(run)
             for file in job.files.filter(is_done=False):
@@ -121,11 +123,15 @@ def _run(
         finish_job(job=job, state=JobState.CANCELLED, error=f"Cancelled. {KEPT_WORDS}")
     except storage.StorageError as error:
         finish_job(job=job, state=JobState.FAILED, error=f"{error} {KEPT_WORDS}")
+        sweep_files(job)  # the upload stays: trying again needs none (retry_import)
+        return
     except FileNotFoundError:
         finish_job(job=job, state=JobState.FAILED, error=f"The uploaded file is gone; upload it again. {KEPT_WORDS}")
     except Exception as error:
         logger.exception("%s failed", job)
         finish_job(job=job, state=JobState.FAILED, error=FAILED_WORDS.format(type(error).__name__, KEPT_WORDS))
+        sweep_files(job)  # the upload stays: trying again needs none (retry_import)
+        return
     _clean_up(job)
 
 
@@ -183,7 +189,7 @@ def _load(run: Run, entries: list[Entry]) -> list[Loaded]:
     try:
         for future in futures:
             loaded += future.result()
-            run.beat()
+            run.beat(loading=len(loaded))
     finally:
         for future in futures:
             future.cancel()
@@ -232,4 +238,5 @@ def _start_first_queue(project: Project) -> None:
 def _clean_up(job: ImportJob) -> None:
     """The staged files have done their duty; files of a batch that was not finished have none."""
     sweep_files(job)
+    forget_replaced_pixels(job.project)
     delete_staged(job)

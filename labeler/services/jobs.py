@@ -56,9 +56,9 @@ class Beat:
         self._job = job
         self._last = time.monotonic()
 
-    def __call__(self) -> None:
+    def __call__(self, **fields: object) -> None:
         if time.monotonic() - self._last >= BEAT_SECONDS:
-            self.now()
+            self.now(**fields)
 
     def now(self, **fields: object) -> None:
         """Beat at once and write `fields`, in the caller's transaction if there is one."""

@@ -7,7 +7,7 @@ transaction, with the entries counted as done. Killed before it, nothing happene
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,13 +91,22 @@ def store_batch(
 def sweep_files(job: ImportJob) -> int:
     """Delete the files that a killed run of this job left without a row. Only its owner may call this."""
     folder = storage.project_folder(job.project)
-    orphans = set(storage.names_in(f"{folder}/packs")) - set(job.project.packs.values_list("name", flat=True))
-    if not _is_in_use(job.project):
-        orphans |= set(storage.names_in(f"{folder}/pixels")) - set(job.project.chunks.values_list("pixels", flat=True))
-    orphans = {name for name in orphans if name.rpartition("/")[2].startswith(f"{job.pk}-")}
-    for name in orphans:
+    packs = set(storage.names_in(f"{folder}/packs")) - set(job.project.packs.values_list("name", flat=True))
+    pixels = set(storage.names_in(f"{folder}/pixels")) - set(job.project.chunks.values_list("pixels", flat=True))
+    return _forget_own(job, packs) + _forget_own(job, pixels)
+
+
+def _forget_own(job: ImportJob, names: Iterable[str]) -> int:
+    """Delete what this job wrote and replaced itself: of a chunk that grows batch by batch there are many versions.
+
+    What stood there before is left to services/leftovers.py, for backups; and a round that began meanwhile reads on.
+    """
+    own = {name for name in names if name.rpartition("/")[2].startswith(f"{job.pk}-")}
+    if own and Round.objects.filter(project=job.project, state__in=UNFINISHED).exists():
+        return 0
+    for name in own:
         storage.delete(name)
-    return len(orphans)
+    return len(own)
 
 
 def _sort(batch: Batch, loaded: Sequence[Loaded], holdout_share: float) -> None:
@@ -157,9 +166,7 @@ def _store(batch: Batch, pack_name: str, size: int, beat: Beat) -> None:
         for file in files:
             storage.delete(file.name)
         raise
-    if not _is_in_use(project):
-        for name in [file.name_before for file in files if file.name_before]:
-            storage.delete(name)
+    _forget_own(batch.job, [file.name_before for file in files if file.name_before])
 
 
 def _format(project: Project, fresh: Sequence[Fresh]) -> PixelFormat | None:
@@ -202,6 +209,7 @@ def _commit(
     fields = {"has_offered_labels": True} if labelled else {}
     beat.now(
         done=F("done") + entries,
+        loading=0,
         added=F("added") + len(batch.fresh),
         refused=F("refused") + refused,
         duplicates=F("duplicates") + len(batch.rejected) - refused,
@@ -261,11 +269,6 @@ def _add_images(batch: Batch, project: Project, pack: Pack, start: int) -> None:
 
 def _end(last: Chunk | None) -> int:
     return last.number * CHUNK_SIZE + last.count if last else 0
-
-
-def _is_in_use(project: Project) -> bool:
-    """A round that began before may still read the pixel files that were replaced."""
-    return Round.objects.filter(project=project, state__in=UNFINISHED).exists()
 
 
 def _read_pixels(name: str) -> Pixels:

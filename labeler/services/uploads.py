@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Sum
+from django.db.models import Exists, F, OuterRef, QuerySet, Sum
 from django.utils import timezone
 
 from labeler import storage
@@ -19,6 +19,8 @@ from labeler.wake import wake
 PART_BYTES = 8 * 2**20
 FILES_PER_UPLOAD = 10_000  # more come as an archive, which the page makes by itself
 ABANDONED = timedelta(hours=24)
+KEPT = timedelta(days=3)  # the upload of an import that failed
+NOT_STAGED = "not-staged/"
 RUN_IMPORT = "labeler.run_import"
 
 
@@ -128,17 +130,45 @@ def cancel_import(*, job: ImportJob) -> None:
         delete_staged(job)
 
 
+def can_retry(job: ImportJob) -> bool:
+    """A failed import whose upload is still there: what is in already stays, and it goes on behind it."""
+    return job.state == JobState.FAILED and _still_staged(job).filter(is_done=False).exists()
+
+
+def retry_import(*, job: ImportJob) -> bool:
+    """Queue it again. False if there is nothing to try, or somebody was faster."""
+    if not can_retry(job):
+        return False
+    with transaction.atomic():
+        queued = ImportJob.objects.filter(pk=job.pk, state=JobState.FAILED).update(
+            state=JobState.QUEUED, claim="", attempts=0, error="", finished_at=None, loading=0,
+            started_at=None, heartbeat_at=timezone.now(),
+        )  # fmt: skip
+        if queued:
+            wake(RUN_IMPORT, job.pk)
+    return bool(queued)
+
+
 def delete_staged(job: ImportJob) -> None:
-    for staged in job.files.values_list("staged", flat=True):
-        if not staged.startswith("not-staged/"):
-            storage.delete(staged)
+    for file in _still_staged(job):
+        storage.delete(file.staged)
+        ImportFile.objects.filter(pk=file.pk).update(staged=f"{NOT_STAGED}{file.pk}")
+
+
+def _still_staged(job: ImportJob) -> QuerySet[ImportFile]:
+    return job.files.exclude(staged__startswith=NOT_STAGED)
 
 
 def sweep_imports() -> int:
-    """The sweep's part: wake workers for imports that wait or stalled, give up uploads that nobody goes on with."""
+    """The sweep's part: wake workers for imports that wait or stalled, give up uploads that nobody goes on with, and
+    those of failed imports that nobody tried again."""
     abandoned = ImportJob.objects.filter(state=JobState.UPLOADING, heartbeat_at__lt=timezone.now() - ABANDONED)
     for job in abandoned:
         cancel_import(job=job)
+    staged = ImportFile.objects.filter(job=OuterRef("pk")).exclude(staged__startswith=NOT_STAGED)
+    given_up = ImportJob.objects.filter(Exists(staged), state=JobState.FAILED, finished_at__lt=timezone.now() - KEPT)
+    for job in given_up:
+        delete_staged(job)
     return resume_stalled(model=ImportJob, task_name=RUN_IMPORT)
 
 

@@ -26,9 +26,11 @@ from labeler.services.uploads import (
     WrongOffset,
     add_part,
     add_whole_file,
+    can_retry,
     cancel_import,
     create_import,
     finish_upload,
+    retry_import,
 )
 from labeler.storage import StorageError, StorageFull
 
@@ -119,13 +121,27 @@ def import_cancel(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     return redirect("import", slug, job.pk)
 
 
+@require_POST
+@login_required
+def import_retry(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    job = _job(manager_access(request, slug), job_id)
+    if not retry_import(job=job):
+        messages.info(request, "There is nothing to try again: it is on its way, or its upload is no longer there.")
+    return redirect("import", slug, job.pk)
+
+
 @never_cache
 @require_safe
 @login_required
 def import_(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     access = manager_access(request, slug)
     job = _job(access, job_id)
-    context: dict[str, object] = {"access": access, "job": job, "progress": import_progress(job)}
+    context: dict[str, object] = {
+        "access": access,
+        "job": job,
+        "progress": import_progress(job),
+        "can_retry": can_retry(job),
+    }
     if request.headers.get("HX-Request"):
         response = render(request, "imports/_progress.html", context)
         if job.state not in UNFINISHED_JOB:
@@ -213,6 +229,7 @@ urlpatterns = [
     path("p/<slug:slug>/imports/<int:job_id>/part/", import_part, name="import-part"),
     path("p/<slug:slug>/imports/<int:job_id>/finish/", import_finish, name="import-finish"),
     path("p/<slug:slug>/imports/<int:job_id>/cancel/", import_cancel, name="import-cancel"),
+    path("p/<slug:slug>/imports/<int:job_id>/retry/", import_retry, name="import-retry"),
     path("p/<slug:slug>/imports/<int:job_id>/rejected/", import_rejected, name="import-rejected"),
     path("p/<slug:slug>/imports/<int:job_id>/labels/", import_labels, name="import-labels"),
 ]

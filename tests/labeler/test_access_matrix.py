@@ -31,9 +31,9 @@ MEMBERS = {"label", *SCRIPTS, "media", "images", "image"}
 MANAGERS = {
     "settings", "learning-settings", "classes", "class-keys", "class-edit", "class-archive", "class-restore",
     "class-move", "people", "invitation-revoke", "member-role", "member-remove", "project-start", "image-return",
-    "imports", "import-new", "import", "import-part", "import-finish", "import-cancel", "import-rejected",
-    "import-labels", "exports", "export-file", "monitor-state", "rounds", "round-start", "round", "round-cancel",
-    "round-retry",
+    "imports", "import-new", "import", "import-part", "import-finish", "import-cancel", "import-retry",
+    "import-rejected", "import-labels", "exports", "export-file", "monitor-state", "rounds", "round-start", "round",
+    "round-cancel", "round-retry",
 }  # fmt: skip
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
 OF_A_PROJECT = MEMBERS | MANAGERS | SENDS_ANNOTATORS_ON
@@ -59,6 +59,7 @@ class World:
             "invitation-revoke": "invitation", "member-role": "member", "member-remove": "member",
             "media": "image", "image": "image", "image-return": "image",
             "import": "import", "import-part": "import", "import-finish": "import", "import-cancel": "import",
+            "import-retry": "import",
             "import-rejected": "import", "import-labels": "import", "export-file": "export",
             "round": "round", "round-cancel": "round", "round-retry": "round",
         }  # fmt: skip

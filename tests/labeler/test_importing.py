@@ -10,19 +10,34 @@ import sys
 import threading
 import time
 import zipfile
+from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 from PIL import Image as Picture
 
 from labeler import storage
-from labeler.models import Annotation, ImageState, ImportJob, JobState, OfferedLabel, RejectedFile
+from labeler.models import (
+    Annotation,
+    ImageState,
+    ImportJob,
+    JobState,
+    OfferedLabel,
+    RejectedFile,
+    Round,
+    RoundChunk,
+    RoundState,
+    Trigger,
+)
 from labeler.services import importing, packing
 from labeler.services.importing import import_local, run_import
 from labeler.services.jobs import claim_job, request_cancel, resume_stalled
+from labeler.services.leftovers import forget_replaced_pixels
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
 from labeler.services.uploads import (
     UploadRefused,
@@ -31,6 +46,7 @@ from labeler.services.uploads import (
     add_whole_file,
     create_import,
     finish_upload,
+    retry_import,
     sweep_imports,
 )
 
@@ -68,6 +84,8 @@ def check_whole(project) -> None:
                 assert (np.asarray(shown) == pixels[image.position % packing.CHUNK_SIZE][0]).all()
     folder = storage.project_folder(project)
     assert set(storage.names_in(f"{folder}/packs")) == set(project.packs.values_list("name", flat=True))
+    with mock.patch("labeler.services.leftovers.KEPT", timedelta(days=-1)):
+        forget_replaced_pixels(project)
     assert set(storage.names_in(f"{folder}/pixels")) == {chunk.pixels for chunk in chunks}
     assert storage.names_in(f"{folder}/staging") == []
 
@@ -459,3 +477,92 @@ def test_beats_keep_a_slow_import_alive(project, manager, tmp_path, monkeypatch,
         project=project, path=make_zip(tmp_path / "a.zip", {f"{n}.png": png(n) for n in range(10)}), by=manager
     )
     assert len(seen) >= 4
+
+
+def test_a_pixel_file_that_an_import_replaced_stays_for_a_day(project, manager, tmp_path) -> None:
+    """A backup reads the database first and copies the files after it: what it names must still be there."""
+    import_local(project=project, path=make_zip(tmp_path / "a.zip", {"1.png": png(1)}), by=manager)
+    before = project.chunks.get().pixels
+    import_local(project=project, path=make_zip(tmp_path / "b.zip", {"2.png": png(2)}), by=manager)
+    after = project.chunks.get().pixels
+    assert before != after
+    assert default_storage.exists(before)
+    long_ago = time.time() - 2 * 86400
+    for name in (before, after):
+        os.utime(default_storage.path(name), (long_ago, long_ago))
+    round_ = Round.objects.create(
+        project=project, number=99, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.SCORING
+    )
+    chunk = RoundChunk.objects.create(round=round_, chunk=project.chunks.get(), count=1, pixels=before)
+    assert forget_replaced_pixels(project) == 0  # a round reads it
+    chunk.delete()
+    round_.delete()
+    assert forget_replaced_pixels(project) == 1
+    assert not default_storage.exists(before)
+    assert default_storage.exists(after)
+
+
+def test_a_failed_import_is_tried_again_without_a_new_upload(
+    project, manager, annotator, client_of, tmp_path, monkeypatch, small_batches
+) -> None:
+    write, calls = storage.write_once, []
+
+    def full_at_the_fifth(name, content):
+        calls.append(name)
+        if len(calls) >= 5:
+            raise storage.StorageFull("The disk of the server is full.")
+        return write(name, content)
+
+    job = upload(project, manager, make_zip(tmp_path / "a.zip", {f"{n}.png": png(n, 28) for n in range(50)}))
+    monkeypatch.setattr(storage, "write_once", full_at_the_fifth)
+    run_import(job_id=job.pk)
+    monkeypatch.undo()
+    job.refresh_from_db()
+    kept = project.images.count()
+    assert job.state == JobState.FAILED
+    assert 0 < kept < 50
+    page, retry = f"/p/signs/imports/{job.pk}/", f"/p/signs/imports/{job.pk}/retry/"
+    assert retry in client_of(manager).get(page).content.decode()
+    assert client_of(annotator).post(retry).status_code == 403
+    for _ in range(2):  # the second click finds it on its way
+        assert client_of(manager).post(retry).status_code == 302
+    run_import(job_id=job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error, job.done, job.added, job.duplicates) == (JobState.DONE, "", 50, 50, 0)
+    assert project.images.count() == 50
+    assert not retry_import(job=job)
+    assert not any(default_storage.exists(file.staged) for file in job.files.all())
+
+
+def test_the_upload_of_a_failed_import_is_given_up_after_some_days(project, manager, tmp_path) -> None:
+    job = upload(project, manager, make_zip(tmp_path / "a.zip", {"a.png": png(1)}))
+    staged = job.files.get().staged
+    ImportJob.objects.update(state=JobState.FAILED, finished_at=timezone.now() - timezone.timedelta(days=2))
+    sweep_imports()
+    assert default_storage.exists(staged)
+    ImportJob.objects.update(finished_at=timezone.now() - timezone.timedelta(days=4))
+    sweep_imports()
+    assert not default_storage.exists(staged)
+    job.refresh_from_db()
+    assert not retry_import(job=job)
+
+
+def test_the_progress_moves_within_a_batch(project, manager, client_of, tmp_path, monkeypatch) -> None:
+    """Two thousand photos are one batch: without this the page stood at 0 until all were in."""
+    job = upload(project, manager, make_zip(tmp_path / "a.zip", {f"{n}.png": png(n) for n in range(40)}))
+    seen = []
+    monkeypatch.setattr(importing, "GROUP_ENTRIES", 10)
+    monkeypatch.setattr("labeler.services.jobs.BEAT_SECONDS", 0)
+    store = importing.store_batch
+
+    def look_and_store(**values):
+        seen.append(client_of(manager).get(f"/p/signs/imports/{job.pk}/").content.decode())
+        return store(**values)
+
+    monkeypatch.setattr(importing, "store_batch", look_and_store)
+    run_import(job_id=job.pk)
+    assert len(seen) == 1
+    assert "40 of 40 files" in seen[0]
+    assert "a second" in seen[0]
+    job.refresh_from_db()
+    assert (job.done, job.loading) == (40, 0)
