@@ -173,5 +173,5 @@ def _train(
 def _diverged(step: int, what: str) -> str:
     return (
         f"the fit diverged at step {step}: {what} not finite; the last model stays in charge; "
-        "lower the learning rate or check the images"
+        "check the images and labels, or try another network in the settings"
     )

@@ -9,6 +9,7 @@ from django.db.models import F
 from django.db.models.fields.json import KT
 
 from labeler.models import Project, Round, RoundState
+from labeler.selectors.pool import least_holdout, pool_counts
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 16, 12, 36
@@ -33,6 +34,8 @@ class Mark:
     point: Point
     x: float
     y: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def learning_curve(project: Project) -> Curve:
     steps = [least + (1 - least) * i / 4 for i in range(5)]
     return Curve(
         points=points,
-        marks=[Mark(point, x(point.answers), y(point.value)) for point in points],
+        marks=[Mark(point, x(point.answers), y(point.value), y(point.low), y(point.high)) for point in points],
         line=" ".join(f"{x(point.answers)},{y(point.value)}" for point in points),
         band=" ".join(upper + lower),
         across=[Tick(x(answers), f"{answers:,}") for answers in across],
@@ -85,7 +88,8 @@ def learning_curve(project: Project) -> Curve:
 
 
 def measured_rounds(project: Project) -> list[Point]:
-    """Rounds with a model that was measured, oldest first. Of their metrics only the accuracy is read."""
+    """Rounds with a model that was measured well enough, oldest first. Of their metrics only the accuracy is read."""
+    least = least_holdout(pool_counts(project))
     parts = {name: KT(f"metrics__accuracy__{name}") for name in ("value", "low", "high", "n")}
     rows = (
         Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
@@ -94,7 +98,9 @@ def measured_rounds(project: Project) -> list[Point]:
         .values_list("number", "at", *parts)
     )
     return [
-        Point(number, at, float(value), float(low), float(high), int(n)) for number, at, value, low, high, n in rows
+        Point(number, at, float(value), float(low), float(high), int(n))
+        for number, at, value, low, high, n in rows
+        if int(n) >= least
     ]
 
 

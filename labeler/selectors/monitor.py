@@ -23,13 +23,15 @@ from labeler.models import (
     User,
     Worker,
 )
-from labeler.selectors.pool import PoolCounts, pool_counts
+from labeler.selectors.health import broker
+from labeler.selectors.pool import PoolCounts, least_holdout, pool_counts
+from labeler.selectors.workers import alive_since
 from labeler.services.rounds import why_not_trainable
 from labeler.services.triggers import next_round_words
 
-LEAST_HOLDOUT = 20  # answers; with fewer the accuracy would say nothing
 ACTIVE_SECONDS = 600
 IDLE_POLL_SECONDS = 20  # an open page learns of a first answer, a scheduled round, a worker that went away
+EARLY_SHARE, EARLY_SECONDS = 0.03, 3  # before that much is done, the time left is anybody's guess
 PAUSE_SECONDS = 120  # an answer that took longer had a break in it
 COMMANDS = {
     "learner": "celery -A labeler worker -Q learner -c 1 -n learner@%h",
@@ -63,8 +65,15 @@ class Queue:
 
 @dataclass(frozen=True)
 class Missing:
+    queue: str
     words: str
     command: str
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    worker: Worker
+    is_alive: bool
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,22 @@ class Monitor:
     answers: int
     counts: PoolCounts
     queue: Queue
-    workers: Sequence[Worker]
+    workers: Sequence[WorkerRow]
     missing: Sequence[Missing]
+    is_broker_away: bool
     failures: Sequence[Round]
     next_words: str
     why_not: str
-    poll_seconds: int  # 0: nothing moves
+    poll_seconds: int
+
+    @property
+    def is_measured(self) -> bool:
+        """With fewer holdout answers than that an accuracy would say nothing; the curve has the same rule."""
+        return self.model is not None and self.model.metrics["n"] >= least_holdout(self.counts)
+
+    @property
+    def is_learner_missing(self) -> bool:
+        return any(missing.queue == "learner" for missing in self.missing)
 
     @property
     def percent(self) -> str:
@@ -130,11 +149,12 @@ def monitor_of(project: Project) -> Monitor:
         progress=progress,
         model=model,
         newest=newest,
-        missing_holdout=max(0, min(LEAST_HOLDOUT, counts.holdout) - counts.holdout_labelled),
+        missing_holdout=max(0, least_holdout(counts) - counts.holdout_labelled),
         answers=counts.labelled + counts.holdout_labelled,
         counts=counts,
         queue=queue_of(project, counts),
-        workers=workers,
+        workers=[WorkerRow(worker, worker.seen_at > alive_since()) for worker in workers],
+        is_broker_away=broker() != "ok",
         missing=missing,
         failures=_failures(rounds),
         next_words="" if progress else next_round_words(project),
@@ -149,9 +169,9 @@ def progress_of(round_: Round) -> Progress:
         chunks = RoundChunk.objects.filter(round=round_).aggregate(done=Sum("scored"), total=Sum("count"))
         done, total = chunks["done"] or 0, chunks["total"] or 0
     left = None
-    if round_.phase_started_at is not None and 0 < done < total:
+    if round_.phase_started_at is not None and EARLY_SHARE * total < done < total:
         elapsed = (timezone.now() - round_.phase_started_at).total_seconds()
-        left = elapsed * (total - done) / done
+        left = elapsed * (total - done) / done if elapsed > EARLY_SECONDS else None
     return Progress(round_, done, total, left)
 
 
@@ -171,7 +191,7 @@ def queue_of(project: Project, counts: PoolCounts) -> Queue:
 def missing_workers() -> list[Missing]:
     """The kinds of worker of which none has been seen for WORKER_MISSING_SECONDS, with the command that starts one."""
     alive = {queue for worker in _recent_workers(settings.WORKER_MISSING_SECONDS) for queue in worker.queues.split(",")}
-    return [Missing(MISSING_WORDS[queue], COMMANDS[queue]) for queue in COMMANDS if queue not in alive]
+    return [Missing(queue, MISSING_WORDS[queue], COMMANDS[queue]) for queue in COMMANDS if queue not in alive]
 
 
 def people_rows(project: Project) -> list[PersonRow]:

@@ -18,6 +18,9 @@ from labeler.models.images import CHUNK_SIZE
 Positions = npt.NDArray[np.int64]
 
 
+LEAST_HOLDOUT = 20
+
+
 @dataclass(frozen=True)
 class PoolCounts:
     total: int
@@ -90,3 +93,8 @@ def _mask(end: int, positions: Iterable[int]) -> npt.NDArray[np.bool_]:
     mask = np.zeros(end, dtype=np.bool_)
     mask[np.fromiter(positions, dtype=np.int64)] = True
     return mask
+
+
+def least_holdout(counts: PoolCounts) -> int:
+    """Answers on holdout images before an accuracy is shown: with fewer it would say nothing."""
+    return min(LEAST_HOLDOUT, counts.holdout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.utils import timezone
@@ -11,10 +11,14 @@ from django_celery_beat.models import PeriodicTask
 from labeler.models import Worker
 
 
+def alive_since() -> datetime:
+    """Who was seen after this moment is alive."""
+    return timezone.now() - timedelta(seconds=settings.WORKER_MISSING_SECONDS)
+
+
 def workers_alive(queue: str) -> list[Worker]:
     """Those that were seen lately and serve `queue`."""
-    lately = timezone.now() - timedelta(seconds=settings.WORKER_MISSING_SECONDS)
-    return [worker for worker in Worker.objects.filter(seen_at__gt=lately) if queue in worker.queues.split(",")]
+    return [worker for worker in Worker.objects.filter(seen_at__gt=alive_since()) if queue in worker.queues.split(",")]
 
 
 def idle_workers(queue: str) -> list[Worker]:
@@ -22,8 +26,7 @@ def idle_workers(queue: str) -> list[Worker]:
 
 
 def worker_is_alive(name: str) -> bool:
-    lately = timezone.now() - timedelta(seconds=settings.WORKER_MISSING_SECONDS)
-    return Worker.objects.filter(name=name, seen_at__gt=lately).exists()
+    return Worker.objects.filter(name=name, seen_at__gt=alive_since()).exists()
 
 
 def beat_is_alive() -> bool:

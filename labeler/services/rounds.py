@@ -58,7 +58,7 @@ def why_not_trainable(project: Project) -> str:
     if first is None:
         return "No image has a label yet that may be learned from. A model needs labels of two classes."
     if not labelled.exclude(label_id=first).exists():
-        return "All labels so far are of one class. A model needs labels of two classes."
+        return "All labels that may be learned from are of one class so far. A model needs labels of two classes."
     return ""
 
 

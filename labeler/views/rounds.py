@@ -52,7 +52,7 @@ def round_page(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 @login_required
 def round_start(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
-    reason = f"{access.user.get_username()} pressed the button"
+    reason = f"{access.user.get_username()} asked for it"
     try:
         round_ = request_round(project=access.project, trigger=Trigger.BUTTON, reason=reason, requested_by=access.user)
     except RoundRefused as refused:

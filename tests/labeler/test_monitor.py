@@ -204,3 +204,50 @@ class TestButtons:
         assert client_of(annotator).post(at + path).status_code == 403
         assert client_of(stranger).post(at + path).status_code == 404
         assert Round.objects.count() == 2
+
+
+def test_a_round_without_a_learner_waits_and_dead_workers_are_not_shown_at_work(
+    at, manager, client_of, measured
+) -> None:
+    alive("learner", "default")
+    Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(minutes=12))
+    Round.objects.create(
+        project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
+        progress_done=54, progress_total=100, phase_started_at=timezone.now() - timedelta(minutes=12),
+    )  # fmt: skip
+    text = " ".join(client_of(manager).get(at).content.decode().split())
+    assert "waits for a learner; it was fitting (54 %)" in text
+    assert " left)" not in text
+    assert "not alive any more" in text
+    assert text.count("fitting &lt;b&gt;round") == 1  # the other one's
+
+
+def test_a_first_estimate_waits_until_there_is_something_to_go_by(at, manager, client_of, measured) -> None:
+    alive("learner", "default")
+    Round.objects.create(
+        project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
+        progress_done=1, progress_total=400, phase_started_at=timezone.now() - timedelta(seconds=15),
+    )  # fmt: skip
+    text = client_of(manager).get(at).content.decode()
+    assert "is fitting (0 %)" in text
+
+
+@pytest.mark.parametrize(("answers", "is_shown"), [(19, False), (20, True)])
+def test_headline_and_curve_have_one_rule_for_how_much_is_enough(
+    at, manager, client_of, measured, answers, is_shown
+) -> None:
+    alive("learner", "default")
+    Round.objects.filter(pk=measured.pk).update(
+        metrics={**METRICS, "n": answers, "accuracy": {**INTERVAL, "n": answers}}
+    )
+    text = client_of(manager).get(at).content.decode()
+    assert ("right on the holdout</span>" in text) is is_shown
+    assert ('class="curve-mark"' in text) is is_shown
+    assert ('class="curve-whisker"' in text) is is_shown  # one point has an interval, too
+
+
+def test_a_broker_that_is_away_is_said(at, manager, client_of, measured, monkeypatch) -> None:
+    alive("learner", "default")
+    assert "The broker is away" not in client_of(manager).get(at).content.decode()
+    monkeypatch.setattr("labeler.selectors.monitor.broker", lambda: "away")
+    assert "The broker is away" in client_of(manager).get(at).content.decode()

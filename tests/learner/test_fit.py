@@ -74,7 +74,7 @@ def test_a_fit_that_diverges_says_where_and_what_to_do(make_chunks, digits, quic
         DivergedError, match=r"the fit diverged at step \d+: .* not finite; the last model stays"
     ) as error:
         fit(make_chunks, digits[0][:20], digits[1][:20], config)
-    assert "lower the learning rate" in str(error.value)
+    assert "try another network" in str(error.value)
 
 
 def test_a_report_that_raises_aborts_within_the_step(make_chunks, digits, quick, abort_at):
