@@ -44,6 +44,7 @@ def exports(request: HttpRequest, slug: str) -> HttpResponse:
     is_unfinished = is_any_unfinished(jobs)
     context = {
         "access": access,
+        "tab": "exports",
         "jobs": jobs,
         "is_unfinished": is_unfinished,
         "is_worker_missing": is_unfinished and not workers_alive("default"),

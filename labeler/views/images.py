@@ -28,6 +28,7 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
         del query[key]
     context = {
         "access": access,
+        "tab": "images",
         "page": page,
         "wanted": wanted,
         "query": query.urlencode(),
@@ -47,7 +48,7 @@ def image(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
         raise Http404("No such image")
     before, behind = neighbours(found)
     name = found.name if access.is_manager else found.base_name
-    context = {"access": access, "image": found, "name": name, "before": before, "behind": behind}
+    context = {"access": access, "tab": "images", "image": found, "name": name, "before": before, "behind": behind}
     return render(request, "images/image.html", context)
 
 

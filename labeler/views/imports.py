@@ -42,7 +42,7 @@ LISTED = 100
 def imports(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     jobs = access.project.imports.select_related("created_by")[:LISTED]
-    return render(request, "imports/imports.html", {"access": access, "jobs": jobs})
+    return render(request, "imports/imports.html", {"access": access, "tab": "imports", "jobs": jobs})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -51,12 +51,14 @@ def import_new(request: HttpRequest, slug: str) -> HttpResponse:
     """The page; a plain form with files; or, from the page's script, an empty upload whose parts follow."""
     access = manager_access(request, slug)
     if request.method != "POST":
-        return render(request, "imports/import_new.html", {"access": access, "part_bytes": PART_BYTES})
+        return render(
+            request, "imports/import_new.html", {"access": access, "tab": "imports", "part_bytes": PART_BYTES}
+        )
     try:
         return _start(request, access)
     except (UploadRefused, StorageError) as error:
         if request.accepts("text/html"):
-            context = {"access": access, "part_bytes": PART_BYTES, "error": str(error)}
+            context = {"access": access, "tab": "imports", "part_bytes": PART_BYTES, "error": str(error)}
             return render(request, "imports/import_new.html", context, status=_status(error))
         return JsonResponse({"error": str(error)}, status=_status(error))
 
@@ -138,6 +140,7 @@ def import_(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     job = _job(access, job_id)
     context: dict[str, object] = {
         "access": access,
+        "tab": "imports",
         "job": job,
         "progress": import_progress(job),
         "can_retry": can_retry(job),

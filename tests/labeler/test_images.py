@@ -216,3 +216,10 @@ def test_names_are_escaped(project, make_images, annotator, client_of):
         assert (
             "<script>alert" not in client_of(annotator).get(reverse(name, args=[project.slug, *args])).content.decode()
         )
+
+
+@pytest.mark.parametrize("name", ["images", "imports", "import-new", "exports"])
+def test_the_tab_of_the_page_is_marked(project, manager, client_of, name):
+    text = client_of(manager).get(reverse(name, args=[project.slug])).content.decode()
+    tab = {"import-new": "imports"}.get(name, name)
+    assert f'<a href="{reverse(tab, args=[project.slug])}" aria-current="page">' in text
