@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
@@ -85,11 +86,14 @@ class Oracle:
         """Answer until `go_on` says no, or nothing is left."""
         with self.client:
             self.sign_in()
-            while self.go_on():
-                item = self._next_item()
-                if item is None:
-                    return
-                self._answer(item)
+            try:
+                while self.go_on():
+                    item = self._next_item()
+                    if item is None:
+                        return
+                    self._answer(item)
+            finally:
+                self._leave()
 
     def sign_in(self) -> None:
         page = self._patiently(lambda: self.client.get("/login/"))
@@ -119,13 +123,16 @@ class Oracle:
 
     def _answer(self, item: dict[str, Any]) -> None:
         begin = time.monotonic()
-        if self.fetch_images:
+        if self.fetch_images and not item["src"].startswith("data:"):
             seen = self._patiently(lambda: self.client.get(item["url"]))
             self.tally.add("image_seconds", time.monotonic() - begin)
             if seen.status_code != OK:
                 self.tally.add("errors", f"image {item['image']}: status {seen.status_code}")
         if self.rate:
             time.sleep(self.random.expovariate(self.rate))
+        if not self.go_on():
+            self.held.append(item)
+            return
         outcome, label_class = self._decide(item["image"])
         body = {
             "key": str(uuid.uuid4()),
@@ -141,6 +148,13 @@ class Oracle:
         self.tally.add("answers")
         self.tally.add("keys", body["key"])
         self.held += [new for new in reply["items"] if all(new["image"] != old["image"] for old in self.held)]
+
+    def _leave(self) -> None:
+        """As a closing page does: what it holds goes back at once. A server that is away lets the leases run out."""
+        ids = [item["candidate"] for item in self.held]
+        if ids:
+            with suppress(httpx.HTTPError):
+                self.client.post(f"/p/{self.slug}/label/leases/", json={"release": ids}, headers=self._headers())
 
     def _decide(self, image: int) -> tuple[str, int | None]:
         true = self.truth.get(image)

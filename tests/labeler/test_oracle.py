@@ -1,0 +1,63 @@
+"""Simulated annotators who answer from the known labels, through the real pages."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from labeler.models import Annotation, Candidate, Image
+from labeler.services.importing import import_local
+from tests.labeler.queues import fill_queue
+from tests.labeler.test_importing import make_zip, png
+
+
+@pytest.fixture
+def known(transactional_db, project, manager, tmp_path) -> list[Image]:
+    names = list(project.classes.values_list("name", flat=True))
+    files = {f"{names[number % len(names)]}/{number}.png": png(number) for number in range(60)}
+    import_local(project=project, path=make_zip(tmp_path / "known.zip", files), by=manager)
+    fill_queue(project, list(project.images.all()))
+    return list(project.images.all())
+
+
+def run(live_server, **options) -> None:
+    call_command("oracle", "signs", url=live_server.url, rate=0, **options)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_answers_what_is_known_and_leaves_nothing_behind(live_server, project, known, capsys) -> None:
+    run(live_server, annotators=2, answers=20)
+    answers = list(Annotation.objects.select_related("label_class", "image__offered"))
+    assert 20 <= len(answers) <= 21  # both may have been at their last one
+    assert {answer.annotator.username for answer in answers} == {"oracle-1", "oracle-2"}
+    assert all(answer.label_class.name == answer.image.offered.class_name for answer in answers)
+    assert len({answer.image_id for answer in answers}) == len(answers)
+    assert not Candidate.objects.filter(leased_to__isnull=False).exists()
+    out = capsys.readouterr().out
+    assert f"{len(answers)} answers in " in out
+    assert "answer" in out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_its_errors_are_those_asked_for(live_server, project, known) -> None:
+    run(live_server, annotators=1, answers=50, error=0.4, seed=1)
+    answers = Annotation.objects.select_related("label_class", "image__offered")
+    wrong = sum(answer.label_class.name != answer.image.offered.class_name for answer in answers)
+    assert 10 <= wrong <= 30
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"error": 1.5}, "--error is from 0 to 1"), ({"annotators": 0}, "--annotators from 1"), ({}, "known label")],
+)
+def test_nonsense_is_refused(project, make_images, options, words) -> None:
+    make_images(project, 3)
+    with pytest.raises(CommandError, match=words):
+        call_command("oracle", "signs", url="http://127.0.0.1:1", **options)
+
+
+@pytest.mark.django_db
+def test_an_unknown_project_lists_the_known_ones(project) -> None:
+    with pytest.raises(CommandError, match="signs"):
+        call_command("oracle", "sings")
