@@ -64,14 +64,14 @@ class StoredImage:
     content_hash: str
 
 
-def filter_from(query: Mapping[str, str], *, sees_folders: bool) -> ImageFilter:
-    label, holdout = query.get("class", ""), query.get("holdout", "")
+def filter_from(query: Mapping[str, str], *, is_manager: bool) -> ImageFilter:
+    label, holdout = query.get("class", ""), query.get("holdout", "") if is_manager else ""
     return ImageFilter(
         state=query.get("state", "") if query.get("state") in ImageState.values else "",
         label_id=int(label) if label.isascii() and label.isdecimal() and len(label) < 16 else None,
         is_holdout={"yes": True, "no": False}.get(holdout),
         name=query.get("name", "").replace("\x00", "")[:100].strip(),
-        is_base_name=not sees_folders,
+        is_base_name=not is_manager,
     )
 
 

@@ -22,6 +22,7 @@ from labeler.models import (
     LabelClass,
     Outcome,
     Project,
+    Reason,
     User,
 )
 from labeler.models.images import MEDIA_TYPES
@@ -77,6 +78,8 @@ def classes_of(project: Project) -> list[LabelClass]:
 def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[str, Any]:
     """A place of the queue as the page gets it."""
     likely = place.details.get("likely", [])
+    # Which images measure the accuracy is not told: people would take extra care of exactly those.
+    reason = Reason.RANDOM if place.reason in (Reason.HOLDOUT, Reason.COLD_START) else Reason(place.reason)
     acquisition = place.round.config.get("acquisition", "")
     return {
         **image_item(project, place.image),
@@ -84,8 +87,8 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "candidate": place.pk,
         "rank": place.rank,
         "round": place.round.number,
-        "reason": place.reason,
-        "reason_words": place.get_reason_display(),
+        "reason": reason.value,
+        "reason_words": reason.label,
         "score": place.score,
         "measure": measure_words(acquisition),
         "unit": "nats" if acquisition.endswith(IN_NATS) else "",

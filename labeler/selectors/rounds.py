@@ -89,10 +89,10 @@ def settings_of(round_: Round) -> list[Setting]:
         "coldness": "Coldness",
         "budget": "Images asked for",
         "overlap": "Answers an image",
-        "random_share": "Share at random",
-        "holdout_questions": "Share of holdout",
     }
     rows += [Setting(words, f"{config[key]:g}") for key, words in plain.items() if key in config]
+    shares = {"random_share": "Share at random", "holdout_questions": "Share of holdout"}
+    rows += [Setting(words, f"{config[key]:.0%}".replace("%", " %")) for key, words in shares.items() if key in config]
     return [*rows, Setting("Seed", str(round_.seed))]
 
 

@@ -85,7 +85,7 @@ def note_answer(*, project: Project) -> None:
         return
     if nth is not None:
         _request(project, Due(Trigger.ANSWERS, f"{_count(learning.retrain_every, 'new answer')}"))
-    elif new is not None and place is None and state != RoundState.FAILED:
+    elif new is not None and place is None and state != RoundState.FAILED and _has_pool(project):
         _request(project, Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers"))
 
 

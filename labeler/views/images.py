@@ -1,5 +1,5 @@
 """The images of a project, for members. For managers alone: folders and labels that came with the images (they would
-give answers away), what others answered, and how the queue is made."""
+give answers away), what others answered, which images measure the accuracy, and how the queue is made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from labeler.services.consensus import put_back
 @login_required
 def images(request: HttpRequest, slug: str) -> HttpResponse:
     access = member_access(request, slug)
-    wanted = filter_from(request.GET, sees_folders=access.is_manager)
+    wanted = filter_from(request.GET, is_manager=access.is_manager)
     start, before = _position(request, "start"), _position(request, "before")
     page = image_page(access.project, wanted, start=start or 0, before=before)
     query = request.GET.copy()

@@ -355,7 +355,7 @@ def test_many_classes_are_typed(open_as, site: Site) -> None:
 def test_why_and_guide_open_by_key(open_as, site: Site) -> None:
     page = label_page(open_as, site, site.project())
     page.keyboard.press("i")
-    expect(page.get_by_text("drawn before the first model")).to_be_visible()
+    expect(page.get_by_text("drawn at random")).to_be_visible()
     page.keyboard.press("g")
     expect(page.get_by_text("Look at it.")).to_be_visible()
 

@@ -91,12 +91,12 @@ def test_the_list_pages_forth_and_back(project, make_images, annotator, client_o
     assert start.context["page"].before is None
 
 
-def test_the_list_is_filtered_by_allowed_keys_only(project, make_images, annotator, client_of):
+def test_the_list_is_filtered_by_allowed_keys_only(project, make_images, manager, client_of):
     images = make_images(project, 10)
     cat = project.classes.get(name="cat")
     project.images.filter(pk=images[3].pk).update(state=ImageState.LABELLED, label=cat)
     project.images.filter(pk=images[4].pk).update(is_holdout=True, name="50% off_.png")
-    client = client_of(annotator)
+    client = client_of(manager)
 
     def found(**query):
         page = client.get(reverse("images", args=[project.slug]), query).context["page"]
@@ -223,3 +223,15 @@ def test_the_tab_of_the_page_is_marked(project, manager, client_of, name):
     text = client_of(manager).get(reverse(name, args=[project.slug])).content.decode()
     tab = {"import-new": "imports"}.get(name, name)
     assert f'<a href="{reverse(tab, args=[project.slug])}" aria-current="page">' in text
+
+
+def test_which_images_measure_the_accuracy_is_for_managers(project, manager, annotator, make_images, client_of):
+    """People would take extra care of exactly those, and the accuracy would be of nothing else."""
+    make_images(project, 2)
+    holdout = make_images(project, 1, is_holdout=True)[0]
+    pages = [reverse("images", args=[project.slug]), reverse("image", args=[project.slug, holdout.pk])]
+    for url in pages:
+        assert "oldout" in client_of(manager).get(url).content.decode()
+        assert "oldout" not in client_of(annotator).get(url).content.decode()
+    found = client_of(annotator).get(pages[0], {"holdout": "yes"}).context["page"].images
+    assert len(found) == 3

@@ -42,7 +42,7 @@ def test_next_gives_items_in_rank_order_with_their_reason(client_of, annotator, 
     status, body = call(client_of(annotator), "next", {"want": 3})
     assert status == 200
     assert [item["image"] for item in body["items"]] == [image.pk for image in queue[:3]]
-    assert body["items"][0]["reason"] == "cold_start"
+    assert body["items"][0]["reason"] == "random"
     assert body["progress"] == {"labelled": 0, "total": 40, "mine_today": 0, "seconds": None}
     assert body["empty"] is None
 
@@ -66,6 +66,13 @@ def test_a_small_image_comes_with_its_place_and_a_large_one_by_its_address(
     assert base64.b64decode(content) == client.get(items[0]["url"]).content
     assert [item["src"] for item in items[1:]] == [item["url"] for item in items[1:]]
     assert f'<img src="{items[0]["src"]}"' in client.get("/p/signs/label/").content.decode()
+
+
+def test_the_page_does_not_tell_which_images_measure_the_accuracy(client_of, annotator, project, queue) -> None:
+    Candidate.objects.filter(image=queue[1]).update(reason="holdout")
+    Candidate.objects.filter(image=queue[2]).update(reason="random")
+    items = call(client_of(annotator), "next", {"want": 3})[1]["items"]
+    assert {(item["reason"], item["reason_words"]) for item in items} == {("random", "drawn at random")}
 
 
 def test_next_leaves_out_what_the_page_holds(client_of, annotator, project, queue) -> None:

@@ -11,6 +11,7 @@ from labeler.services import triggers
 from labeler.services.annotate import retract_answer
 from labeler.services.lease import lease_next
 from labeler.services.rounds import RoundRefused, request_round, start_cold_round
+from tests.labeler.queues import fresh
 from tests.labeler.rounds import answer, tune
 
 pytestmark = pytest.mark.django_db
@@ -109,6 +110,18 @@ def test_edits_of_new_answers_do_not(pool, annotator) -> None:
     )
     Annotation.objects.filter(pk=undo.pk).update(created_at=timezone.now() - timedelta(minutes=1))
     assert triggers.round_due(pool) is None
+
+
+def test_the_last_answers_of_a_project_start_no_round_for_nothing(project, make_images, annotator) -> None:
+    make_images(project, 3)
+    tune(project, retrain_every=6, holdout_questions=0)
+    start_cold_round(project=project)
+    assert answer(project, annotator, 3) == 3
+    assert Round.objects.filter(project=project, state=RoundState.QUEUED).count() <= 1  # of the second answer, if any
+    Round.objects.filter(project=project, state=RoundState.QUEUED).delete()
+    assert triggers.start_due_rounds() == 0
+    triggers.note_answer(project=fresh(project))
+    assert not Round.objects.filter(project=project, state=RoundState.QUEUED).exists()
 
 
 def test_a_nearly_empty_queue_starts_early(pool, annotator) -> None:
