@@ -20,9 +20,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from PIL import Image as Picture
 
-from labeler.datasets import DIGITS, NoSuchData, open_dataset
+from labeler.datasets import NoSuchData, open_dataset
 from labeler.embedded import choose_port
 from labeler.models import Candidate, Membership, OfferedLabel, Project, Role, User
+from labeler.naming import DIGIT_WORDS
 from labeler.services.demo import fill_project, find_project, give_passwords, make_people
 from tests.signing_in import sign_in
 
@@ -55,7 +56,9 @@ def test_the_digits_have_names_keys_colours_known_labels_and_a_queue():
     project = make("digits")
     assert project.name == "Digits"
     assert 1790 <= project.images.count() <= 1797
-    assert [(row.name, row.shortcut) for row in project.classes.all()] == list(zip(DIGITS, "0123456789", strict=True))
+    assert [(row.name, row.shortcut) for row in project.classes.all()] == list(
+        zip(DIGIT_WORDS, "0123456789", strict=True)
+    )
     assert len({row.colour for row in project.classes.all()}) == 10
     names = set(OfferedLabel.objects.filter(image__project=project).values_list("class_name", flat=True))
     assert names == set(project.classes.values_list("name", flat=True))
@@ -68,7 +71,7 @@ def test_the_digits_have_names_keys_colours_known_labels_and_a_queue():
 def test_known_labels_are_hidden_in_the_names_too():
     project = make("digits")
     name = project.images.order_by("position").first().name
-    assert not re.search("|".join(DIGITS), name)
+    assert not re.search("|".join(DIGIT_WORDS), name)
 
 
 @pytest.mark.django_db(transaction=True)
