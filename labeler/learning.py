@@ -31,7 +31,7 @@ from labeler.models.images import CHUNK_SIZE
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
 from labeler.services.draw import Draw, Place, draw_queue
-from labeler.services.leftovers import forget_replaced_pixels
+from labeler.services.leftovers import KEPT, forget_unnamed_files
 from labeler.services.publish import count_answers, held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.services.triggers import reason_at_snapshot
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0  # between heartbeats while the database is away
-LEFTOVER_SECONDS = 3600
+LEFTOVER_SECONDS = KEPT.total_seconds()
 Integers = npt.NDArray[np.int64]
 
 
@@ -166,11 +166,10 @@ def choose(*, round_: Round) -> int:
 
 
 def forget_leftovers(project: Project) -> None:
-    """Delete the files of attempts that came to nothing, an hour later: whoever was taken for dead may still write.
-
-    And pixel files that an import replaced while the round read them.
+    """Delete the files of attempts that came to nothing, a day later: whoever was taken for dead may still write, and
+    a backup may know them. And files that nothing names any more.
     """
-    forget_replaced_pixels(project)
+    forget_unnamed_files(project)
     folder = Path(default_storage.path(f"{project_folder(project)}/rounds"))
     ended = [RoundState.FAILED, RoundState.CANCELLED]
     kept = set(Round.objects.filter(project=project).exclude(state__in=ended).values_list("folder", flat=True))

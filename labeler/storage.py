@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -112,6 +112,14 @@ def stage(name: str, offset: int, data: bytes) -> None:
 def delete(name: str) -> None:
     """Delete a file; one that is gone already is no error."""
     default_storage.delete(name)
+
+
+def touch(name: str) -> None:
+    """Make now the modification time of a local file, if it is there; its content stays. Elsewhere nothing."""
+    path = _path(name)
+    if path is not None:
+        with suppress(FileNotFoundError):
+            os.utime(path)
 
 
 def names_in(folder: str) -> list[str]:

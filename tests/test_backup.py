@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,19 @@ def test_on_one_machine(tmp_path: Path):
     assert ask(env, COUNT_USERS) == "1"
     assert (tmp_path / "data" / "files" / "p" / "a.pack").read_bytes() == b"pixels"
     assert (tmp_path / "data" / "secret_key").read_text() == key
+
+
+def test_before_the_first_import(tmp_path: Path):
+    """There is no folder of files yet."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "secret_key").write_text("key")
+    sqlite3.connect(data / "plusminus.sqlite3").execute("CREATE TABLE a (b)").connection.close()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    for commands in blocks()[:2]:
+        subprocess.run(["sh", "-ec", commands.replace("make up\n", "")], cwd=tmp_path, check=True)
+    assert sorted(path.name for path in data.iterdir()) == ["files", "plusminus.sqlite3", "secret_key"]
 
 
 @pytest.mark.servers

@@ -97,8 +97,10 @@ def _header(reader: ZipReader, entry: ZipEntry) -> tuple[tuple[int, ...], np.dty
         version = np.lib.format.read_magic(head)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read(head, max_header_size=MAX_HEADER)
-    except (ValueError, BadEntry) as error:
-        raise BadArchive(f"{entry.name} is no NumPy array: {error}") from error
+    except BadEntry as error:
+        raise BadArchive(f"{entry.name}: {error}") from error
+    except ValueError as error:
+        raise BadArchive(f"{entry.name} is no NumPy array.") from error
     if dtype.hasobject:
         raise BadArchive(f"{entry.name} holds Python objects, which are never loaded.")
     if is_fortran and len(shape) > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import struct
 import threading
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops
 
-from labeler.imaging.sniff import FORMATS, LOSSLESS, name_of_other_content, webp_size
+from labeler.imaging.sniff import FORMATS, LOSSLESS, name_of_other_content, name_of_unreadable, webp_size
 
 # The caps below come before any pixel is decoded, and say in words what Pillow would only warn of.
 Image.MAX_IMAGE_PIXELS = None
@@ -21,6 +20,7 @@ Pixels = npt.NDArray[np.uint8]
 SMALL_SIDE = 64  # the most that a learner sees of a side
 PNG_MAX_PIXELS = 2**18  # larger lossless images are shown as JPEG: a fifth of the bytes
 JPEG_QUALITY = 92
+TAKEN = "PNG, JPEG, WebP, GIF, BMP and TIFF are taken."
 LARGE_PIXELS = 4_000_000  # larger ones are decoded one at a time, so that memory does not grow with the threads
 ORIENTATION = 0x0112
 TURNS = {
@@ -78,7 +78,7 @@ def decode(data: bytes, limits: Limits) -> DecodedImage | Refused:
         return Refused(f"The file has {_mib(len(data))}; at most {_mib(limits.max_bytes)} are taken.")
     other = name_of_other_content(data)
     if other:
-        return Refused(f"This is {other}, not an image. PNG, JPEG, WebP, GIF, BMP and TIFF are taken.")
+        return Refused(f"This is {other}, not an image. {TAKEN}")
     try:
         size = webp_size(data)
         why = _size_refusal(*size, limits) if size else ""
@@ -89,7 +89,7 @@ def decode(data: bytes, limits: Limits) -> DecodedImage | Refused:
     except MemoryError:
         return Refused("The image needs more memory to decode than the server has.")
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on hostile bytes; one file ends no import
-        return Refused(f"The image is damaged or cut off ({_short(error)}).")
+        return Refused(_decoder_refusal(data, error))
 
 
 def from_array(array: Pixels, limits: Limits) -> DecodedImage | Refused:
@@ -194,8 +194,11 @@ def _mib(count: int) -> str:
     return f"{count / 2**20:,.1f} MiB"
 
 
-def _short(error: Exception) -> str:
-    if isinstance(error, struct.error | IndexError | KeyError | AttributeError | TypeError):
-        return "its structure is broken"
-    words = " ".join(str(error).split())
-    return "it cannot be decoded" if "BytesIO" in words or not words else words[:120]
+def _decoder_refusal(data: bytes, error: Exception) -> str:
+    """In words for people: what decoders say is for programmers."""
+    other = name_of_unreadable(data)
+    if other:
+        return f"This is {other}. {TAKEN}"
+    if isinstance(error, NotImplementedError) or "unsupported" in str(error).lower():
+        return "The image is stored in a way that is not read here. Save it as PNG or JPEG."
+    return "The image is damaged or cut off."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import struct
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -23,6 +24,8 @@ OTHERS = [
 ]
 ISO_BRANDS = {b"heic": "a HEIC photograph", b"heix": "a HEIC photograph", b"mif1": "a HEIF photograph",
               b"avif": "an AVIF image"}  # fmt: skip
+IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # before a text, they say how it is written
 
 
 def name_of_other_content(data: bytes) -> str:
@@ -40,6 +43,24 @@ def name_of_other_content(data: bytes) -> str:
     if b"<html" in head or b"<!doctype html" in head or b"<script" in head:
         return "an HTML page"
     return "an XML or text file"
+
+
+def name_of_unreadable(data: bytes) -> str:
+    """Words for what no decoder takes, for the end of "This is …"; empty when it begins as an image does."""
+    if data.startswith(IMAGES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+        return ""
+    if _is_text(data[:4096]):
+        return "a text file, not an image"
+    return "" if data.startswith(b"BM") else "not an image"  # words may begin like a BMP
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether all of it are characters; the last one may be cut off."""
+    decoder = codecs.getincrementaldecoder(MARKS.get(head[:2], "utf-8"))()
+    try:
+        return all(char.isprintable() or char in "\t\n\r\f\ufeff" for char in decoder.decode(head))
+    except UnicodeDecodeError:
+        return False
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:

@@ -15,8 +15,8 @@ from typing import Self
 from labeler.imaging.arrays import array_images, array_parts
 from labeler.imaging.decode import DecodedImage, Limits, Refused, decode, from_array
 from labeler.imaging.names import LABEL_LENGTH, NAME_LENGTH, class_name, folder_label, is_litter, name_refusal, normal
-from labeler.imaging.sniff import kind_of_upload
-from labeler.imaging.zips import BadEntry, ZipEntry, ZipReader
+from labeler.imaging.sniff import kind_of_upload, name_of_other_content, name_of_unreadable
+from labeler.imaging.zips import BadArchive, BadEntry, ZipEntry, ZipReader
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,21 @@ def open_source(path: Path, name: str, limits: Limits, parts: Collection[str] = 
     with path.open("rb") as file:
         head = file.read(64)
     if kind_of_upload(head) != "zip":
+        why = _not_an_archive(head, name)
+        if why:
+            raise BadArchive(why)
         return ImageSource(path, name, limits)
     return ArraySource(path, limits, parts) if name.lower().endswith(".npz") else ZipSource(path, limits)
+
+
+def _not_an_archive(head: bytes, name: str) -> str:
+    """Words for a file that is named like an archive and is neither one nor an image."""
+    if not head or not name.lower().endswith((".zip", ".npz")):
+        return ""
+    other = name_of_other_content(head) or name_of_unreadable(head).removesuffix(", not an image")
+    what = "not a zip archive" if other == "not an image" else f"{other}, not a zip archive"
+    ends = ", which an .npz has to be" if name.lower().endswith(".npz") else ""
+    return f"This is {what}{ends}." if other else ""
 
 
 def file_entry(path: Path, name: str, limits: Limits, label: str = "") -> Entry:

@@ -23,8 +23,8 @@ from labeler.imaging.sources import Entry, Source, open_source
 from labeler.imaging.zips import BadArchive, BadEntry
 from labeler.models import ImportFile, ImportJob, JobState, Project, RejectedFile, User
 from labeler.models.images import CHUNK_SIZE
-from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job
-from labeler.services.leftovers import forget_replaced_pixels
+from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, keep_claim
+from labeler.services.leftovers import forget_unnamed_files
 from labeler.services.packing import Loaded, store_batch, sweep_files
 from labeler.services.uploads import NOT_STAGED, delete_staged
 
@@ -122,17 +122,23 @@ def _run(
     except JobCancelled:
         finish_job(job=job, state=JobState.CANCELLED, error=f"Cancelled. {KEPT_WORDS}")
     except storage.StorageError as error:
-        finish_job(job=job, state=JobState.FAILED, error=f"{error} {KEPT_WORDS}")
-        sweep_files(job)  # the upload stays: trying again needs none (retry_import)
+        _fail(job, f"{error} {KEPT_WORDS}")
         return
     except FileNotFoundError:
         finish_job(job=job, state=JobState.FAILED, error=f"The uploaded file is gone; upload it again. {KEPT_WORDS}")
     except Exception as error:
         logger.exception("%s failed", job)
-        finish_job(job=job, state=JobState.FAILED, error=FAILED_WORDS.format(type(error).__name__, KEPT_WORDS))
-        sweep_files(job)  # the upload stays: trying again needs none (retry_import)
+        _fail(job, FAILED_WORDS.format(type(error).__name__, KEPT_WORDS))
         return
     _clean_up(job)
+
+
+def _fail(job: ImportJob, words: str) -> None:
+    """The upload stays: trying again needs none (retry_import). Swept first: once it is closed, whoever tries again
+    writes files that look the same."""
+    if keep_claim(job=job):
+        sweep_files(job)
+        finish_job(job=job, state=JobState.FAILED, error=words)
 
 
 def _count_entries(run: Run) -> None:
@@ -238,5 +244,5 @@ def _start_first_queue(project: Project) -> None:
 def _clean_up(job: ImportJob) -> None:
     """The staged files have done their duty; files of a batch that was not finished have none."""
     sweep_files(job)
-    forget_replaced_pixels(job.project)
+    forget_unnamed_files(job.project)
     delete_staged(job)

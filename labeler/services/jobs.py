@@ -71,6 +71,12 @@ class Beat:
         raise ClaimLost
 
 
+def keep_claim(*, job: ImportJob | ExportJob) -> bool:
+    """Whether the job is still the caller's, cancelled or not; and if so, for `STALL_SECONDS` more."""
+    owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
+    return bool(owned.update(heartbeat_at=timezone.now()))
+
+
 def finish_job(*, job: ImportJob | ExportJob, state: JobState, error: str = "", **fields: object) -> bool:
     """Close the job, if it is still owned by the caller."""
     owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)

@@ -1,10 +1,15 @@
-"""Files that nothing names any more, deleted a day later: a backup that read the database first still finds them."""
+"""Files that nothing names any more, deleted a day later: a backup that read the database first still finds them.
+
+The day begins when a file is replaced (`mark_replaced`), not when it was written: that may be long ago.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.core.files.storage import default_storage
+from django.db.models import Q
 from django.utils import timezone
 
 from labeler import storage
@@ -14,14 +19,34 @@ from labeler.models.rounds import UNFINISHED
 KEPT = timedelta(days=1)
 
 
-def forget_replaced_pixels(project: Project) -> int:
-    """Delete pixel files of chunks that grew since, unless an unfinished round reads them. Returns how many."""
-    names = set(storage.names_in(f"{storage.project_folder(project)}/pixels"))
-    names -= set(project.chunks.values_list("pixels", flat=True))
-    names -= set(
-        RoundChunk.objects.filter(round__project=project, round__state__in=UNFINISHED).values_list("pixels", flat=True)
-    )
+def mark_replaced(names: Iterable[str]) -> None:
+    """Begin their day, before the rows name other files. One that is not replaced after all stays for longer."""
+    for name in names:
+        storage.touch(name)
+
+
+def forget_unnamed_files(project: Project) -> int:
+    """Delete pixel files of chunks that grew, and what killed imports and exports left. Returns how many.
+
+    A storage that is not local keeps everything: when a file was replaced cannot be noted there.
+    """
+    folder = storage.project_folder(project)
+    if not storage.is_local(folder):
+        return 0
+    groups = ("packs", "pixels", "exports")
+    names = {name for group in groups for name in storage.names_in(f"{folder}/{group}")} - _named(project)
     old = [name for name in names if default_storage.get_modified_time(name) < timezone.now() - KEPT]
     for name in old:
         storage.delete(name)
     return len(old)
+
+
+def _named(project: Project) -> set[str]:
+    """What rows name, and what rounds read that a backup of the last day may know as unfinished."""
+    recent = Q(round__state__in=UNFINISHED) | Q(round__finished_at__gt=timezone.now() - KEPT)
+    return {
+        *project.packs.values_list("name", flat=True),
+        *project.chunks.values_list("pixels", flat=True),
+        *project.exports.values_list("file", flat=True),
+        *RoundChunk.objects.filter(recent, round__project=project).values_list("pixels", flat=True),
+    }

@@ -22,6 +22,7 @@ from labeler.models import Chunk, Image, ImportFile, ImportJob, OfferedLabel, Pa
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.rounds import UNFINISHED
 from labeler.services.jobs import Beat
+from labeler.services.leftovers import mark_replaced
 
 TRIES = 50  # two imports into one project: each time one of them wins
 
@@ -100,6 +101,7 @@ def _forget_own(job: ImportJob, names: Iterable[str]) -> int:
     """Delete what this job wrote and replaced itself: of a chunk that grows batch by batch there are many versions.
 
     What stood there before is left to services/leftovers.py, for backups; and a round that began meanwhile reads on.
+    Kept for a day like that, the versions of one chunk of large photographs would take several GB.
     """
     own = {name for name in names if name.rpartition("/")[2].startswith(f"{job.pk}-")}
     if own and Round.objects.filter(project=job.project, state__in=UNFINISHED).exists():
@@ -160,6 +162,7 @@ def _store(batch: Batch, pack_name: str, size: int, beat: Beat) -> None:
     form = _format(project, batch.fresh)
     files = list(_write_chunks(batch, last, form)) if form else []
     try:
+        mark_replaced(file.name_before for file in files if file.name_before)
         with transaction.atomic():
             _commit(batch, pack_name, size, start, form, files, beat)
     except BaseException:
@@ -182,14 +185,14 @@ def _write_chunks(batch: Batch, last: Chunk | None, form: PixelFormat) -> Iterat
         number, before = divmod(start + done, CHUNK_SIZE)
         items = batch.fresh[done : done + CHUNK_SIZE - before]
         pixels = np.empty((before + len(items), form.channels, form.side, form.side), dtype=np.uint8)
-        name_before = last.pixels if last is not None and before else ""
-        if before:
-            pixels[:before] = _read_pixels(name_before)
+        grown = last if before else None
+        if grown is not None:
+            pixels[:before] = _read_pixels(grown)
         for index, item in enumerate(items, start=before):
             pixels[index] = to_pixels(item.image.small, form)
         name = storage.new_name(batch.job.project, "pixels", "npy", prefix=f"{batch.job.pk}-{number}-")
         _write_array(name, pixels)
-        yield ChunkFile(number, len(pixels), before, name, name_before)
+        yield ChunkFile(number, len(pixels), before, name, grown.pixels if grown is not None else "")
         done += len(items)
 
 
@@ -271,9 +274,14 @@ def _end(last: Chunk | None) -> int:
     return last.number * CHUNK_SIZE + last.count if last else 0
 
 
-def _read_pixels(name: str) -> Pixels:
-    with storage.local_path(name) as path:
-        pixels: Pixels = np.load(path, allow_pickle=False)
+def _read_pixels(chunk: Chunk) -> Pixels:
+    try:
+        with storage.local_path(chunk.pixels) as path:
+            pixels: Pixels = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        if not Chunk.objects.filter(pk=chunk.pk, pixels=chunk.pixels).exists():
+            raise StalePlan from None  # another import replaced its own file since the plan was made
+        raise storage.StorageError(f"The pixels of chunk {chunk.number} are missing in the storage.") from error
     return pixels
 
 

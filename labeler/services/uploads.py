@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from labeler import storage
@@ -132,17 +132,20 @@ def cancel_import(*, job: ImportJob) -> None:
 
 def can_retry(job: ImportJob) -> bool:
     """A failed import whose upload is still there: what is in already stays, and it goes on behind it."""
-    return job.state == JobState.FAILED and _still_staged(job).filter(is_done=False).exists()
+    return job.state == JobState.FAILED and _still_staged(job).exists()
 
 
 def retry_import(*, job: ImportJob) -> bool:
     """Queue it again. False if there is nothing to try, or somebody was faster."""
     if not can_retry(job):
         return False
+    now = timezone.now()
+    # As if it had begun as much later as it stood still: the rate counts the time that it worked, and no other.
+    started = now - (job.finished_at - job.started_at) if job.finished_at and job.started_at else None
     with transaction.atomic():
         queued = ImportJob.objects.filter(pk=job.pk, state=JobState.FAILED).update(
             state=JobState.QUEUED, claim="", attempts=0, error="", finished_at=None, loading=0,
-            started_at=None, heartbeat_at=timezone.now(),
+            started_at=started, heartbeat_at=now, is_cancel_requested=False,
         )  # fmt: skip
         if queued:
             wake(RUN_IMPORT, job.pk)
@@ -160,14 +163,16 @@ def _still_staged(job: ImportJob) -> QuerySet[ImportFile]:
 
 
 def sweep_imports() -> int:
-    """The sweep's part: wake workers for imports that wait or stalled, give up uploads that nobody goes on with, and
-    those of failed imports that nobody tried again."""
+    """The sweep's part: wake workers for imports that wait or stalled, give up uploads that nobody goes on with, those
+    of failed imports that nobody tried again, and those that a worker left when it died at the end."""
     abandoned = ImportJob.objects.filter(state=JobState.UPLOADING, heartbeat_at__lt=timezone.now() - ABANDONED)
     for job in abandoned:
         cancel_import(job=job)
-    staged = ImportFile.objects.filter(job=OuterRef("pk")).exclude(staged__startswith=NOT_STAGED)
-    given_up = ImportJob.objects.filter(Exists(staged), state=JobState.FAILED, finished_at__lt=timezone.now() - KEPT)
-    for job in given_up:
+    # A range of the index, in which NOT_STAGED comes before: this runs every few seconds.
+    staged = ImportFile.objects.filter(staged__gte="projects/").values("job")
+    over = Q(state__in=[JobState.DONE, JobState.CANCELLED])
+    given_up = Q(state=JobState.FAILED, finished_at__lt=timezone.now() - KEPT)
+    for job in ImportJob.objects.filter(over | given_up, pk__in=staged):
         delete_staged(job)
     return resume_stalled(model=ImportJob, task_name=RUN_IMPORT)
 

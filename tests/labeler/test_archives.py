@@ -256,6 +256,37 @@ def test_other_arrays_are_refused_and_never_unpickled(tmp_path, arrays, words):
         open_source(path, "x.npz", LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("photos.zip", b"just words", "This is a text file, not a zip archive."),
+        ("photos.ZIP", bytes(range(128, 256)), "This is not a zip archive."),
+        ("photos.zip", b"<!doctype html><title>Sign in</title>", "This is an HTML page, not a zip archive."),
+        ("photos.zip", b"Rar!\x1a\x07", "This is a RAR archive, not a zip archive."),
+        ("x.npz", b"just words", "This is a text file, not a zip archive, which an .npz has to be."),
+    ],
+)
+def test_what_is_only_named_like_an_archive_is_told(tmp_path, name, data, words):
+    path = tmp_path / "upload"
+    path.write_bytes(data)
+    with pytest.raises(BadArchive) as told:
+        open_source(path, name, LIMITS)
+    assert str(told.value) == words
+
+
+def test_an_image_that_is_named_like_an_archive_is_an_image(tmp_path):
+    path = tmp_path / "upload"
+    path.write_bytes(png())
+    with open_source(path, "photo.zip", LIMITS) as source:
+        assert [isinstance(entry.load(), DecodedImage) for entry in source.entries(0)] == [True]
+
+
+def test_what_only_claims_to_be_an_array_is_told_in_words(tmp_path, archive):
+    with pytest.raises(BadArchive) as told:
+        open_source(archive({"x.npy": b"just words"}), "x.npz", LIMITS)
+    assert str(told.value) == "x.npy is no NumPy array."
+
+
 def test_a_folder_does_not_follow_links(tmp_path):
     folder = tmp_path / "pictures"
     (folder / "cat").mkdir(parents=True)

@@ -37,7 +37,7 @@ from labeler.models import (
 from labeler.services import importing, packing
 from labeler.services.importing import import_local, run_import
 from labeler.services.jobs import claim_job, request_cancel, resume_stalled
-from labeler.services.leftovers import forget_replaced_pixels
+from labeler.services.leftovers import forget_unnamed_files
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
 from labeler.services.uploads import (
     UploadRefused,
@@ -85,7 +85,7 @@ def check_whole(project) -> None:
     folder = storage.project_folder(project)
     assert set(storage.names_in(f"{folder}/packs")) == set(project.packs.values_list("name", flat=True))
     with mock.patch("labeler.services.leftovers.KEPT", timedelta(days=-1)):
-        forget_replaced_pixels(project)
+        forget_unnamed_files(project)
     assert set(storage.names_in(f"{folder}/pixels")) == {chunk.pixels for chunk in chunks}
     assert storage.names_in(f"{folder}/staging") == []
 
@@ -494,10 +494,10 @@ def test_a_pixel_file_that_an_import_replaced_stays_for_a_day(project, manager, 
         project=project, number=99, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.SCORING
     )
     chunk = RoundChunk.objects.create(round=round_, chunk=project.chunks.get(), count=1, pixels=before)
-    assert forget_replaced_pixels(project) == 0  # a round reads it
+    assert forget_unnamed_files(project) == 0  # a round reads it
     chunk.delete()
     round_.delete()
-    assert forget_replaced_pixels(project) == 1
+    assert forget_unnamed_files(project) == 1
     assert not default_storage.exists(before)
     assert default_storage.exists(after)
 
