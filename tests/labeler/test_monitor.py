@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -95,7 +96,7 @@ def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, cl
     client = client_of(manager)
     text = client.get(at + "state/?seen=2").content.decode()
     assert 'hx-trigger="every 1s, ' in text
-    assert "is fitting (25 %, 30 s left)" in text
+    assert re.search(r"is fitting \(25 %, 3\d s left\)", text)  # of a busy machine it may have been a little longer
     assert 'id="curve"' not in text
     running.delete()
     text = client.get(at + "state/?seen=0").content.decode()
