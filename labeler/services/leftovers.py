@@ -35,10 +35,17 @@ def forget_unnamed_files(project: Project) -> int:
         return 0
     groups = ("packs", "pixels", "exports")
     names = {name for group in groups for name in storage.names_in(f"{folder}/{group}")} - _named(project)
-    old = [name for name in names if default_storage.get_modified_time(name) < timezone.now() - KEPT]
+    old = [name for name in names if _is_old(name)]
     for name in old:
         storage.delete(name)
     return len(old)
+
+
+def _is_old(name: str) -> bool:
+    try:
+        return bool(default_storage.get_modified_time(name) < timezone.now() - KEPT)
+    except FileNotFoundError:
+        return False  # its import has just deleted it
 
 
 def _named(project: Project) -> set[str]:
