@@ -64,7 +64,13 @@ def run_everything(*, lock: int, host: str, port: int | None, say: Say, on_ready
         read_procfile(settings.BASE_DIR / "Procfile"),
         folder=settings.BASE_DIR,
         logs=settings.DATA_DIR / "logs",
-        env={**os.environ, "DATA_DIR": str(settings.DATA_DIR), "HOST": host, "PORT": str(port)},
+        env={
+            **os.environ,
+            "DATA_DIR": str(settings.DATA_DIR),
+            "HOST": host,
+            "PORT": str(port),
+            "STARTED_BY": "supervisor",
+        },
         say=say,
         lock=lock,
     )

@@ -19,6 +19,8 @@ DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / "data"))).resolve()
 DATABASE_URL = env.str("DATABASE_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
 IS_EMBEDDED = not DATABASE_URL
+# Who starts a process again that has ended: "supervisor" or "compose" (they say so themselves), or a person.
+STARTED_BY = env.str("STARTED_BY", default="")
 DEBUG = env.bool("DEBUG", default=False)
 
 if env.str("SECRET_KEY", default=""):

@@ -191,7 +191,7 @@ class RoundRequest:
         seen = np.unique(self.train_labels)
         if len(seen) == 1:
             n = len(self.train_labels)
-            raise LabelError(f"all {n} answers so far are of one class: a model needs at least two")
+            raise LabelError(f"all {n} labels to learn from are of one class: a model needs at least two")
 
 
 def check_labels(

@@ -9,10 +9,10 @@ from django.db.models import F
 from django.db.models.fields.json import KT
 
 from labeler.models import Project, Round, RoundState
-from labeler.selectors.pool import least_holdout, pool_counts
+from labeler.selectors.pool import LEAST_HOLDOUT
 
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 48, 16, 12, 36
+LEFT, RIGHT, TOP, BOTTOM = 80, 48, 16, 36  # room for the words of the axes as large as a phone has them
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,6 @@ def learning_curve(project: Project) -> Curve:
 
 def measured_rounds(project: Project) -> list[Point]:
     """Rounds with a model that was measured well enough, oldest first. Of their metrics only the accuracy is read."""
-    least = least_holdout(pool_counts(project))
     parts = {name: KT(f"metrics__accuracy__{name}") for name in ("value", "low", "high", "n")}
     rows = (
         Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
@@ -100,7 +99,7 @@ def measured_rounds(project: Project) -> list[Point]:
     return [
         Point(number, at, float(value), float(low), float(high), int(n))
         for number, at, value, low, high, n in rows
-        if int(n) >= least
+        if int(n) >= LEAST_HOLDOUT
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 from django.conf import settings
@@ -13,6 +14,8 @@ from django.db import connection
 from labeler.selectors.workers import workers_alive
 
 logger = logging.getLogger(__name__)
+BROKER_SECONDS = 5.0
+_broker_found: dict[str, tuple[float, str]] = {}  # by address: when, and what
 
 
 def parts() -> dict[str, str]:
@@ -32,6 +35,19 @@ def _database() -> str:
         logger.warning("The database does not answer: %s", error)
         return "away"
     return "ok"
+
+
+def broker_lately() -> str:
+    """For pages that ask every second: what `broker` found, at most BROKER_SECONDS ago in this process."""
+    now = time.monotonic()
+    found_at, found = _broker_found.get(settings.REDIS_URL, (-BROKER_SECONDS, ""))
+    if now - found_at < BROKER_SECONDS:
+        return found
+    # First, so that of all the threads of this process one waits for a broker that hangs
+    _broker_found[settings.REDIS_URL] = (now, found or "ok")
+    found = broker()
+    _broker_found[settings.REDIS_URL] = (time.monotonic(), found)
+    return found
 
 
 def broker() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, Exists, OuterRef, Sum
@@ -19,7 +19,7 @@ from labeler.models import (
     RejectedFile,
     User,
 )
-from labeler.selectors.workers import workers_alive
+from labeler.selectors.workers import Missing, missing_workers
 
 REJECTED_PAGE = 50
 CLASSES_SHOWN = 200
@@ -33,7 +33,7 @@ class ImportProgress:
     bytes_total: int
     rate: float | None  # entries a second
     seconds_left: float | None
-    is_worker_missing: bool
+    missing_workers: Sequence[Missing]
 
     @property
     def is_unfinished(self) -> bool:
@@ -57,10 +57,8 @@ def import_progress(job: ImportJob) -> ImportProgress:
         seconds = (timezone.now() - job.started_at).total_seconds()
         rate = done / max(seconds, 0.001)
         left = max(0, job.total - done) / rate
-    is_waiting = job.state == JobState.QUEUED
-    return ImportProgress(
-        job, done, sums["received"] or 0, sums["size"] or 0, rate, left, is_waiting and not workers_alive("default")
-    )
+    missing = missing_workers(["default"]) if job.state == JobState.QUEUED else []
+    return ImportProgress(job, done, sums["received"] or 0, sums["size"] or 0, rate, left, missing)
 
 
 def rejected_page(job: ImportJob, *, kind: str = "", after: int = 0) -> tuple[list[RejectedFile], int | None]:

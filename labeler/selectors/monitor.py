@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.conf import settings
 from django.db.models import Avg, Count, Max, Q, StdDev, Sum
 from django.utils import timezone
 
@@ -23,24 +22,17 @@ from labeler.models import (
     User,
     Worker,
 )
-from labeler.selectors.health import broker
-from labeler.selectors.pool import PoolCounts, least_holdout, pool_counts
-from labeler.selectors.workers import alive_since
+from labeler.selectors.health import broker_lately
+from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts
+from labeler.selectors.workers import Missing, alive_since, missing_workers
 from labeler.services.rounds import why_not_trainable
 from labeler.services.triggers import next_round_words
 
 ACTIVE_SECONDS = 600
 IDLE_POLL_SECONDS = 20  # an open page learns of a first answer, a scheduled round, a worker that went away
+SHOWN_DEAD = timedelta(hours=6)  # a worker that is not alive stays in the list for so long
 EARLY_SHARE, EARLY_SECONDS = 0.03, 3  # before that much is done, the time left is anybody's guess
 PAUSE_SECONDS = 120  # an answer that took longer had a break in it
-COMMANDS = {
-    "learner": "celery -A labeler worker -Q learner -c 1 -n learner@%h",
-    "default": "celery -A labeler worker -Q default -c 1 -n worker@%h",
-}
-MISSING_WORDS = {
-    "learner": "No learner is alive: rounds wait, answers are kept.",
-    "default": "No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds.",
-}
 
 
 @dataclass(frozen=True)
@@ -61,13 +53,6 @@ class Queue:
     leased: int
     answered: int
     waiting: int  # images in the pool that are not in the queue
-
-
-@dataclass(frozen=True)
-class Missing:
-    queue: str
-    words: str
-    command: str
 
 
 @dataclass(frozen=True)
@@ -95,8 +80,7 @@ class Monitor:
 
     @property
     def is_measured(self) -> bool:
-        """With fewer holdout answers than that an accuracy would say nothing; the curve has the same rule."""
-        return self.model is not None and self.model.metrics["n"] >= least_holdout(self.counts)
+        return self.model is not None and self.model.metrics["n"] >= LEAST_HOLDOUT
 
     @property
     def is_learner_missing(self) -> bool:
@@ -121,13 +105,14 @@ class Monitor:
 
     @property
     def missing_words(self) -> str:
-        if self.missing_holdout:
-            return f"not measured yet: {self.missing_holdout} more holdout answer{'s' * (self.missing_holdout != 1)}"
-        return (
-            "not measured yet: the next round measures it"
-            if self.counts.holdout
-            else "not measured: there is no holdout"
-        )
+        holdout, missing = self.counts.holdout, self.missing_holdout
+        if not holdout:
+            return "not measured: there is no holdout"
+        if holdout < LEAST_HOLDOUT:
+            return f"not measured: it needs {LEAST_HOLDOUT} holdout images, and has {holdout}"
+        if missing:
+            return f"not measured yet: {missing} more holdout answer{'s' * (missing != 1)}"
+        return "not measured yet: the next round measures it"
 
 
 @dataclass(frozen=True)
@@ -149,12 +134,12 @@ def monitor_of(project: Project) -> Monitor:
         progress=progress,
         model=model,
         newest=newest,
-        missing_holdout=max(0, least_holdout(counts) - counts.holdout_labelled),
+        missing_holdout=max(0, LEAST_HOLDOUT - counts.holdout_labelled),
         answers=counts.labelled + counts.holdout_labelled,
         counts=counts,
         queue=queue_of(project, counts),
-        workers=[WorkerRow(worker, worker.seen_at > alive_since()) for worker in workers],
-        is_broker_away=broker() != "ok",
+        workers=workers,
+        is_broker_away=broker_lately() != "ok",
         missing=missing,
         failures=_failures(rounds),
         next_words="" if progress else next_round_words(project),
@@ -188,12 +173,6 @@ def queue_of(project: Project, counts: PoolCounts) -> Queue:
     return Queue(in_queue["ready"], leased, in_queue["answered"], max(0, waiting))
 
 
-def missing_workers() -> list[Missing]:
-    """The kinds of worker of which none has been seen for WORKER_MISSING_SECONDS, with the command that starts one."""
-    alive = {queue for worker in _recent_workers(settings.WORKER_MISSING_SECONDS) for queue in worker.queues.split(",")}
-    return [Missing(queue, MISSING_WORDS[queue], COMMANDS[queue]) for queue in COMMANDS if queue not in alive]
-
-
 def people_rows(project: Project) -> list[PersonRow]:
     """What each person has answered, and how long an answer takes. Reads all answers: not for polling."""
     live = Annotation.objects.filter(project=project, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
@@ -225,8 +204,10 @@ def people_rows(project: Project) -> list[PersonRow]:
     return sorted(found, key=lambda row: -row.answers)
 
 
-def _recent_workers(seconds: int = 86_400) -> list[Worker]:
-    return list(Worker.objects.filter(seen_at__gt=timezone.now() - timedelta(seconds=seconds)))
+def _recent_workers() -> list[WorkerRow]:
+    since = alive_since()
+    recent = Worker.objects.filter(seen_at__gt=timezone.now() - SHOWN_DEAD)
+    return [WorkerRow(worker, worker.seen_at > since) for worker in recent]
 
 
 def _failures(rounds) -> list[Round]:  # type: ignore[no-untyped-def]  # noqa: ANN001

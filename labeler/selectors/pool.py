@@ -18,7 +18,7 @@ from labeler.models.images import CHUNK_SIZE
 Positions = npt.NDArray[np.int64]
 
 
-LEAST_HOLDOUT = 20
+LEAST_HOLDOUT = 10  # answers on holdout images before any page shows an accuracy: fewer would say nothing
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,3 @@ def _mask(end: int, positions: Iterable[int]) -> npt.NDArray[np.bool_]:
     mask = np.zeros(end, dtype=np.bool_)
     mask[np.fromiter(positions, dtype=np.int64)] = True
     return mask
-
-
-def least_holdout(counts: PoolCounts) -> int:
-    """Answers on holdout images before an accuracy is shown: with fewer it would say nothing."""
-    return min(LEAST_HOLDOUT, counts.holdout)

@@ -24,6 +24,7 @@ from labeler.models import (
     RoundState,
     User,
 )
+from labeler.selectors.pool import LEAST_HOLDOUT
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
 def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
     """From `Round.metrics` as labeler/learning.py writes them."""
     accuracy = (metrics or {}).get("accuracy")
-    if not isinstance(accuracy, dict):
+    if metrics is None or not isinstance(accuracy, dict) or metrics["n"] < LEAST_HOLDOUT:
         return None
-    made_of = f"Wilson 95 % interval, {metrics.get('n', 'some')} holdout images, {source}" if metrics else source
+    made_of = f"Wilson 95 % interval, {metrics['n']:,} holdout images, {source}"
     return Accuracy(accuracy["value"], accuracy["low"], accuracy["high"], made_of)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import F, FloatField, QuerySet
+from django.db.models import F, FloatField, IntegerField, QuerySet
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
@@ -45,7 +45,9 @@ def list_rounds(project: Project) -> QuerySet[Round]:
         f"accuracy_{name}": Cast(KT(f"metrics__accuracy__{name}"), FloatField()) for name in ("value", "low", "high")
     }
     rounds = Round.objects.filter(project=project).select_related("requested_by")
-    return rounds.defer("metrics", "classes").annotate(**accuracy, accuracy_n=KT("metrics__accuracy__n"))
+    return rounds.defer("metrics", "classes").annotate(
+        **accuracy, accuracy_n=Cast(KT("metrics__accuracy__n"), IntegerField())
+    )
 
 
 def class_rows(round_: Round) -> list[ClassRow]:

@@ -1,14 +1,36 @@
-"""Which workers are alive, and what they do."""
+"""Which workers are alive, and how one is started where none is."""
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from django.conf import settings
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from labeler.models import Worker
+from labeler.supervisor import read_procfile
+
+PROGRAMS = {"learner": "learner", "default": "worker"}  # a queue, and the line of the Procfile that serves it
+WAITING = {
+    "learner": "No learner is alive: rounds wait, answers are kept.",
+    "default": "No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds.",
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A queue that nobody serves, what waits for it, and what a person can do, with a command to be copied."""
+
+    queue: str
+    words: str
+    advice: str
+    command: str
 
 
 def alive_since() -> datetime:
@@ -33,3 +55,29 @@ def beat_is_alive() -> bool:
     """Whether the sweep was sent lately. Beat keeps the times in memory and writes them every three minutes."""
     lately = timezone.now() - timedelta(minutes=10)
     return bool(PeriodicTask.objects.filter(name="sweep", last_run_at__gt=lately).exists())
+
+
+def missing_workers(queues: Iterable[str] = tuple(PROGRAMS)) -> list[Missing]:
+    """Those of the queues that no living worker serves; one statement."""
+    alive = {queue for worker in Worker.objects.filter(seen_at__gt=alive_since()) for queue in worker.queues.split(",")}
+    return [_missing(queue) for queue in queues if queue not in alive]
+
+
+def _missing(queue: str) -> Missing:
+    program = PROGRAMS[queue]
+    if settings.STARTED_BY == "supervisor":
+        log = shlex.quote(str(settings.DATA_DIR / "logs" / f"{program}.log"))
+        advice = "It is started again by itself within seconds. If this stays, its log says why:"
+        return Missing(queue, WAITING[queue], advice, f"tail -n 50 {log}")
+    if settings.STARTED_BY == "compose":
+        return Missing(queue, WAITING[queue], "Start one on the server:", f"docker compose up --detach {program}")
+    advice = "Start one:" if settings.IS_EMBEDDED else "Start one, with the variables that the web process has:"
+    return Missing(queue, WAITING[queue], advice, _by_hand(program))
+
+
+def _by_hand(program: str) -> str:
+    """The line of the Procfile by this environment's own program, to be typed in any folder of this machine."""
+    name, *arguments = read_procfile(settings.BASE_DIR / "Procfile")[program]
+    command = shlex.join([str(Path(sys.executable).with_name(name)), *arguments])
+    data = f"DATA_DIR={shlex.quote(str(settings.DATA_DIR))} "
+    return f"cd {shlex.quote(str(settings.BASE_DIR))} && {data}{command}"

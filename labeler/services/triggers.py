@@ -206,12 +206,14 @@ def next_round_words(project: Project) -> str:
     parts = []
     if every := project.learning.retrain_every:
         new = bounded_count(answers_since(project, last.last_annotation_id if last else 0), every)
-        if new < every:
-            parts.append(f"after {_count(every - new, 'more answer')}")
-        elif why_not_trainable(project):
-            parts.append("as soon as two classes have labels")
-        else:
+        if new >= every and not why_not_trainable(project):
             parts.append("in a moment")
+        elif not _has_pool(project):
+            parts.append("once there are more images")
+        elif new < every:
+            parts.append(f"after {_count(every - new, 'more answer')}")
+        else:
+            parts.append("as soon as two classes have labels")
     if (at := next_scheduled(project.learning)) is not None:
         parts.append(f"at {_clock(at)}")
     return ", or ".join(parts) if parts else "when a manager starts it"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TypeGuard
 
 from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+MOST_DIGITS, NOISE = 3, 1e-9
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -30,18 +34,23 @@ def interval(
 ) -> SafeString:
     """`96.2 % ± 1.4`; `96.2 % + 1.1 − 2.0` where the sides differ by more than the last digit shown.
 
-    With `unit="%"` value, low and high are shares from 0 to 1.
+    With `unit="%"` value, low and high are shares from 0 to 1. A small interval gets more digits: `0.21 s ± 0.03`.
     """
     if not (is_number(value) and is_number(low) and is_number(high)):  # a template gives "" for what is not there
         return format_html('<span class="number number-missing">{}</span>', missing)
     scale = 100 if unit == "%" else 1
     below, above = (value - low) * scale, (high - value) * scale
-    if f"{below:.{digits}f}" == f"{above:.{digits}f}":
+    wider = max(below, above)
+    while digits < MOST_DIGITS and NOISE < wider < 0.5 * 0.1**digits:
+        digits += 1
+    if NOISE < wider < 0.5 * 0.1**digits:
+        spread = f"± under {0.1**digits:.{digits}f}"
+    elif f"{below:.{digits}f}" == f"{above:.{digits}f}":
         spread = f"± {above:.{digits}f}"
     else:
         spread = f"+ {above:.{digits}f} − {below:.{digits}f}"
     return format_html(
-        '<span class="number" title="{}">{}{}<span class="number-interval"> {}</span></span>',
+        '<span class="number" title="{}">{}{} <span class="number-interval">{}</span></span>',
         title or "95 % interval",
         f"{value * scale:,.{digits}f}",
         f" {unit}" if unit else "",
@@ -64,3 +73,12 @@ def duration(seconds: float | None) -> str:
     if whole < DAY:
         return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
     return f"{whole // DAY} d {whole % DAY // HOUR} h"
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """`naturaltime` for the end of a sentence: `just now`, `2 minutes ago`."""
+    if moment is None:
+        return ""
+    words = str(naturaltime(moment))
+    return "just now" if words == str(naturaltime(timezone.now())) else words

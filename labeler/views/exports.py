@@ -15,7 +15,7 @@ from labeler import storage
 from labeler.access import manager_access
 from labeler.models import ExportJob, JobState
 from labeler.selectors.exports import is_any_unfinished, recent_exports
-from labeler.selectors.workers import workers_alive
+from labeler.selectors.workers import missing_workers
 from labeler.services.exporting import ExportRefused, create_export
 
 FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
@@ -47,7 +47,7 @@ def exports(request: HttpRequest, slug: str) -> HttpResponse:
         "tab": "exports",
         "jobs": jobs,
         "is_unfinished": is_unfinished,
-        "is_worker_missing": is_unfinished and not workers_alive("default"),
+        "missing_workers": missing_workers(["default"]) if is_unfinished else [],
     }
     return render(
         request, "exports/_jobs.html" if request.headers.get("HX-Request") else "exports/exports.html", context

@@ -112,7 +112,7 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
         "has_filter": len(classes) >= FILTER_FROM,
         "item": items[0] if items else None,
         "items": items,
-        "empty": None if items else why_empty(access.project, access.user),
+        "empty": None if items else why_empty(access.project, access.user, is_manager=access.is_manager),
         "progress": progress_of(access.project, access.user),
         "recent": recent_answers(access.project, access.user),
         "key": uuid.uuid4(),
@@ -199,7 +199,7 @@ def _items(access: Access, places: list[Candidate], *, is_idle: bool) -> dict[st
     if any(place.details for place in places):
         names = {row.pk: row.name for row in classes_of(access.project)}
     items = [item_of(access.project, place, names) for place in places]
-    empty = as_json(why_empty(access.project, access.user)) if is_idle else None
+    empty = as_json(why_empty(access.project, access.user, is_manager=access.is_manager)) if is_idle else None
     return {"items": items, "empty": empty}
 
 

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from labeler.access import manager_access
 from labeler.models import Round, Trigger
 from labeler.selectors.monitor import progress_of
+from labeler.selectors.pool import LEAST_HOLDOUT
 from labeler.selectors.rounds import class_rows, list_rounds, phases_of, queue_reasons, settings_of
 from labeler.services.rounds import RoundRefused, cancel_round, request_round, retry_round
 
@@ -26,7 +27,9 @@ RUNNING_WORDS = "A round is running already. Its answers will be in the next one
 def rounds(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     page = Paginator(list_rounds(access.project), 50).get_page(request.GET.get("page"))
-    return render(request, "rounds/rounds.html", {"access": access, "tab": "rounds", "page": page})
+    return render(
+        request, "rounds/rounds.html", {"access": access, "tab": "rounds", "page": page, "least_holdout": LEAST_HOLDOUT}
+    )
 
 
 @never_cache
@@ -42,7 +45,8 @@ def round_page(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "progress": progress_of(round_) if round_.is_unfinished else None,
         "phases": phases_of(round_),
         "settings": settings_of(round_),
-        "classes": class_rows(round_),
+        "classes": class_rows(round_) if round_.metrics.get("n", 0) >= LEAST_HOLDOUT else [],
+        "least_holdout": LEAST_HOLDOUT,
         "reasons": queue_reasons(round_),
     }
     return render(request, "rounds/round.html", context)

@@ -131,7 +131,9 @@ function correct(former) {
 }
 
 function showButtons(isItem) {
-  part("answers").hidden = part("outcomes").hidden = !isItem;
+  part("answers").hidden = part("outcomes").hidden = part("view-tools").hidden = !isItem;
+  root.querySelector("[aria-controls=why]").hidden = !isItem;
+  part("undo-form").hidden = !isItem && !strip.answers.length;
   part("empty").hidden = isItem;
 }
 
@@ -210,6 +212,7 @@ queue.addEventListener("empty", (event) => {
   if (correcting) return;
   showNext();
   part("empty-words").textContent = event.detail.words;
+  for (const way of root.querySelectorAll("[data-way-out]")) way.hidden = way.dataset.wayOut !== event.detail.why;
 });
 outbox.addEventListener("state", ({ detail }) => {
   saved.show(detail);

@@ -49,7 +49,6 @@ export function lookCloser(table, stage, tools) {
       button.setAttribute("aria-pressed", String(contrast > 0));
     },
   };
-  tools.hidden = false;
   tools.addEventListener("click", (event) => {
     const button = event.target.closest("[data-view]");
     if (button) press[button.dataset.view](button);

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import socket
+import time
+
 import pytest
 from django.db import OperationalError, connection
 
 from labeler.models import Worker
+from labeler.selectors.health import broker_lately
 
 
 @pytest.mark.django_db
@@ -36,6 +40,14 @@ def test_a_broker_that_is_away_is_told_but_people_are_still_served(client, setti
     response = client.get("/health")
     assert response.status_code == 200
     assert response.json()["broker"] == "away"
+
+
+def test_pages_ask_a_broker_that_hangs_once_in_a_while_and_not_for_long(settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        begin = time.monotonic()
+        assert [broker_lately() for _ in range(20)] == ["away"] * 20
+        assert time.monotonic() - begin < 2  # a wait for each would take five seconds
 
 
 def test_only_reading(client) -> None:

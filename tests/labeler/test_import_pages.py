@@ -85,7 +85,8 @@ def test_the_page_and_its_parts_over_http(project, manager, client_of, tmp_path)
         assert client.post(opened["finish"], **JSON).json() == {"page": opened["page"]}
     page = client.get(opened["page"]).content.decode()
     assert "hx-get" in page
-    assert "No worker is alive" in page
+    assert "No worker for imports" in page
+    assert "worker --queues default" in page
     run_import(job_id=job.pk)
     page = client.get(opened["page"]).content.decode()
     assert "hx-get" not in page

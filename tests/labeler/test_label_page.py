@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
 
 import pytest
@@ -293,6 +294,20 @@ def test_nothing_to_answer_says_why(client_of, annotator, project, make_images, 
     prepare(project)
     body = call(client_of(annotator), "next", {"want": 3})[1]
     assert (body["items"], body["empty"]["why"]) == ([], why)
+
+
+@pytest.mark.usefixtures("project")
+def test_in_an_empty_project_a_manager_is_led_on_and_nobody_is_offered_tools(client_of, manager, annotator) -> None:
+    text = client_of(manager).get("/p/signs/label/").content.decode()
+    assert "A manager can import" not in text
+    assert re.search(r'<p data-way-out="no_images" ><a [^>]*href="/p/signs/imports/new/"', text), text
+    assert '<p data-way-out="no_classes" hidden>' in text
+    assert '<form method="post" data-undo-form hidden>' in text
+    reply = call(client_of(manager), "next", {"want": 1})[1]
+    assert reply["empty"]["words"] == "There are no images yet."
+    text = client_of(annotator).get("/p/signs/label/").content.decode()
+    assert "A manager can import some." in text
+    assert "data-way-out" not in text
 
 
 def test_others_hold_the_rest(client_of, annotator, manager, project, make_images) -> None:

@@ -57,13 +57,13 @@ def test_an_empty_project_says_what_to_do(at, manager, client_of) -> None:
     text = client_of(manager).get(at).content.decode()
     assert "There are no images yet" in text
     assert "No learner is alive" in text
-    assert "celery -A labeler worker -Q learner -c 1 -n learner@%h" in text
+    assert "celery -A labeler worker --queues learner --concurrency 1 --hostname learner@%h" in text
 
 
 def test_it_says_how_good_the_model_is_and_how_sure_we_are(at, manager, client_of, measured) -> None:
     alive("learner", "default")
     text = client_of(manager).get(at).content.decode()
-    assert '90.0 %<span class="number-interval"> + 6.0 − 10.0</span>' in text
+    assert '90.0 % <span class="number-interval">+ 6.0 − 10.0</span>' in text
     assert "Wilson 95 % interval, 50 holdout images, round 2" in text
     assert "Next round after 6 more answers." in text
     assert '<circle class="curve-mark"' in text
@@ -73,8 +73,11 @@ def test_it_says_how_good_the_model_is_and_how_sure_we_are(at, manager, client_o
 
 
 def test_without_enough_holdout_answers_there_is_no_number(at, manager, client_of, project, make_images) -> None:
+    make_images(project, 2, is_holdout=True)
+    text = client_of(manager).get(at).content.decode()
+    assert "not measured: it needs 10 holdout images, and has 2" in text
     make_images(project, 30, is_holdout=True)
-    assert "not measured yet: 20 more holdout answers" in client_of(manager).get(at).content.decode()
+    assert "not measured yet: 10 more holdout answers" in client_of(manager).get(at).content.decode()
 
 
 def test_a_round_that_fails_says_so_and_can_be_tried_again(at, manager, client_of, measured) -> None:
@@ -85,6 +88,7 @@ def test_a_round_that_fails_says_so_and_can_be_tried_again(at, manager, client_o
     text = client_of(manager).get(at).content.decode()
     assert "The fit diverged at step 3." in text
     assert f"/p/signs/rounds/{failed.number}/retry/" in text
+    assert re.search(r"failed <time [^>]*>just now</time>", text)
 
 
 def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, client_of, measured) -> None:
@@ -189,6 +193,14 @@ class TestButtons:
         assert "A model needs labels of two classes" in text
         assert not Round.objects.filter(trigger=Trigger.BUTTON).exists()
 
+    def test_of_one_class_are_those_that_may_be_learned_from(self, at, manager, client_of, project) -> None:
+        """The holdout has labels of another class, which nobody may learn from."""
+        first, second, _ = project.classes.all()
+        project.images.filter(is_holdout=False, state="labelled").update(label=second)
+        assert project.images.filter(is_holdout=True, label=first).exists()
+        text = client_of(manager).get(at).content.decode()
+        assert "All labels that may be learned from are of one class so far." in text
+
     def test_cancel_and_retry(self, at, manager, client_of) -> None:
         client = client_of(manager)
         client.post(at + "rounds/start/")
@@ -219,7 +231,7 @@ def test_a_round_without_a_learner_waits_and_dead_workers_are_not_shown_at_work(
     text = " ".join(client_of(manager).get(at).content.decode().split())
     assert "waits for a learner; it was fitting (54 %)" in text
     assert " left)" not in text
-    assert "not alive any more" in text
+    assert "not alive: last seen 12 minutes ago" in text
     assert text.count("fitting &lt;b&gt;round") == 1  # the other one's
 
 
@@ -233,10 +245,8 @@ def test_a_first_estimate_waits_until_there_is_something_to_go_by(at, manager, c
     assert "is fitting (0 %)" in text
 
 
-@pytest.mark.parametrize(("answers", "is_shown"), [(19, False), (20, True)])
-def test_headline_and_curve_have_one_rule_for_how_much_is_enough(
-    at, manager, client_of, measured, answers, is_shown
-) -> None:
+@pytest.mark.parametrize(("answers", "is_shown"), [(9, False), (10, True)])
+def test_all_pages_have_one_rule_for_how_much_is_enough(at, manager, client_of, measured, answers, is_shown) -> None:
     alive("learner", "default")
     Round.objects.filter(pk=measured.pk).update(
         metrics={**METRICS, "n": answers, "accuracy": {**INTERVAL, "n": answers}}
@@ -245,10 +255,18 @@ def test_headline_and_curve_have_one_rule_for_how_much_is_enough(
     assert ("right on the holdout</span>" in text) is is_shown
     assert ('class="curve-mark"' in text) is is_shown
     assert ('class="curve-whisker"' in text) is is_shown  # one point has an interval, too
+    for page in (f"{at}rounds/2/", f"{at}rounds/", "/"):
+        assert ('90.0 % <span class="number-interval">' in client_of(manager).get(page).content.decode()) is is_shown
 
 
 def test_a_broker_that_is_away_is_said(at, manager, client_of, measured, monkeypatch) -> None:
     alive("learner", "default")
     assert "The broker is away" not in client_of(manager).get(at).content.decode()
-    monkeypatch.setattr("labeler.selectors.monitor.broker", lambda: "away")
+    monkeypatch.setattr("labeler.selectors.monitor.broker_lately", lambda: "away")
     assert "The broker is away" in client_of(manager).get(at).content.decode()
+
+
+def test_a_dead_worker_leaves_the_list_after_some_hours(at, manager, client_of, measured) -> None:
+    alive("learner", "default")
+    Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(hours=7))
+    assert "learner@here" not in client_of(manager).get(at).content.decode()

@@ -189,6 +189,10 @@ class TestWords:
         answer(pool, annotator, 5)
         assert triggers.next_round_words(pool) == "after 1 more answer"
 
+    def test_with_nothing_left_to_ask_no_answers_are_promised(self, pool) -> None:
+        Image.objects.update(state="labelled", label=pool.classes.first())
+        assert triggers.next_round_words(pool) == "once there are more images"
+
     def test_schedule(self, pool) -> None:
         from datetime import time
 

@@ -72,7 +72,7 @@ def test_json_holds_plain_values_only():
     ("positions", "labels", "message"),
     [
         ([], [], "no training labels yet"),
-        ([1, 2, 3], [1, 1, 1], "all 3 answers so far are of one class: a model needs at least two"),
+        ([1, 2, 3], [1, 1, 1], "all 3 labels to learn from are of one class: a model needs at least two"),
         ([1, 2], [0, 2], "expected 0 to 1"),
         ([1, 2], [-1, 0], "expected 0 to 1"),
         ([1, 1], [0, 1], "twice"),

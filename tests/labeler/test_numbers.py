@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from labeler.templatetags.numbers import interval
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "unit", "words"),
+    [
+        (0.9, 0.85, 0.95, "%", "90.0 % ± 5.0"),
+        (0.9, 0.8, 0.96, "%", "90.0 % + 6.0 − 10.0"),
+        (0.214, 0.19, 0.238, "s", "0.21 s ± 0.02"),  # not ± 0.0
+        (0.2, 0.1999, 0.2001, "s", "0.200 s ± under 0.001"),
+        (1.0, 1.0, 1.0, "s", "1.0 s ± 0.0"),
+        (1.0, 0.99, 1.0, "%", "100.0 % + 0.0 − 1.0"),
+    ],
+)
+def test_an_interval_never_looks_like_none(value, low, high, unit, words) -> None:
+    assert re.sub("<[^>]*>", "", interval(value, low, high, unit=unit)) == words
