@@ -28,7 +28,7 @@ from labeler.models import (
 from labeler.models.images import MEDIA_TYPES
 from labeler.models.rounds import UNFINISHED
 
-RECENT = 12
+RECENT = 30  # as the page keeps; it shows fewer
 PACE_OF = 50  # the last answers, for the seconds an answer
 RETRY_SECONDS = 3
 SMALL = 100  # pixels; a picture this small is drawn with sharp edges

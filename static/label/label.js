@@ -57,7 +57,7 @@ function showNext() {
   const item = queue.items[0] ?? null;
   if (item !== stage.item) stage.show(item);
   showButtons(Boolean(item));
-  if (!item) return;
+  if (!item) return part("why").replaceChildren();
   mark(null);
   explain(part("why"), item);
 }
@@ -132,7 +132,7 @@ function correct(former) {
 
 function showButtons(isItem) {
   part("answers").hidden = part("outcomes").hidden = part("view-tools").hidden = !isItem;
-  root.querySelector("[aria-controls=why]").hidden = !isItem;
+  root.toggleAttribute("data-idle", !isItem);
   part("undo-form").hidden = !isItem && !strip.answers.length;
   part("empty").hidden = isItem;
 }

@@ -1,5 +1,6 @@
 /** The last answers, newest first. Choosing one shows it again, to correct it. Event: "chosen" {answer}. */
-const LENGTH = 12;
+const KEPT = 30; // undo reaches so far
+const SHOWN = 12; // each of these loads its picture
 
 export class Strip extends EventTarget {
   #list;
@@ -11,20 +12,22 @@ export class Strip extends EventTarget {
     super();
     this.#list = list;
     list.replaceChildren();
-    for (const answer of recent.slice(0, LENGTH).reverse()) this.add(answer);
+    for (const answer of recent.slice(0, KEPT).reverse()) this.add(answer);
   }
 
   add(answer) {
-    this.answers.unshift(answer);
+    this.answers = [answer, ...this.answers].slice(0, KEPT);
     this.#list.prepend(this.#entry(answer));
     this.#list.scrollLeft = 0;
-    if (this.answers.length > LENGTH) this.remove(this.answers.at(-1).key);
+    const last = this.answers[SHOWN];
+    if (last) this.#drop(last.key);
   }
 
   remove(key) {
     this.answers = this.answers.filter((answer) => answer.key !== key);
-    this.#entries.get(key)?.remove();
-    this.#entries.delete(key);
+    this.#drop(key);
+    const last = this.answers.slice(0, SHOWN).at(-1);
+    if (last && !this.#entries.has(last.key)) this.#list.append(this.#entry(last));
   }
 
   replace(key, answer) {
@@ -36,6 +39,11 @@ export class Strip extends EventTarget {
   /** Mark the one that is being corrected, or none. */
   mark(key) {
     for (const [each, entry] of this.#entries) setCurrent(entry.firstElementChild, each === key);
+  }
+
+  #drop(key) {
+    this.#entries.get(key)?.remove();
+    this.#entries.delete(key);
   }
 
   #entry(answer) {

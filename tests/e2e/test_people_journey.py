@@ -91,5 +91,5 @@ def test_settings_are_changed_and_nonsense_is_refused_beside_the_field(site, ope
     page.get_by_label("People an image").fill("99")
     page.locator("form.learning").evaluate("form => { form.noValidate = true }")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("less than or equal to 20")).to_be_visible()
+    expect(page.get_by_text("20 or less.")).to_be_visible()
     expect(page.get_by_label("People an image")).to_have_value("99")

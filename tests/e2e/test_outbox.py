@@ -1,0 +1,149 @@
+"""What must not lose an answer: servers that stop, tabs that close, sessions that end, people who share a browser."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from benchmarks.servers import wait_until
+from tests.e2e.conftest import Site, sign_in
+from tests.e2e.labelling import label_page, press, ready, saved, sent, shown
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_stopped_server_loses_nothing(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    press(page, "1")
+    saved(page)
+    site.server.kill()
+    try:
+        press(page, "22")
+        expect(page.locator("[data-saved=offline]")).to_contain_text("2 kept", timeout=15_000)
+    finally:
+        site.server.start()
+    saved(page)
+    assert site.answers(slug) == ["cat", "dog", "dog"]
+
+
+def test_a_closed_tab_loses_nothing(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    page.wait_for_timeout(300)
+    page.context.set_offline(True)
+    press(page, "12")
+    context = page.context
+    page.close()
+    context.set_offline(False)
+    again = context.new_page()
+    again.goto(f"/p/{slug}/label/")
+    saved(again)
+    expect(again.locator("[data-mine]")).to_have_text("2", timeout=15_000)
+    assert site.answers(slug) == ["cat", "dog"]
+
+
+def test_a_session_that_ended_keeps_the_answers_until_the_person_is_back(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    site.ask("sign-out")
+    press(page, "1")
+    expect(page.get_by_text("You are signed out")).to_be_visible()
+    assert site.answers(slug) == []
+    page.get_by_role("link", name="Sign in").click()
+    sign_in(page, "ann", site.password)
+    page.goto(f"/p/{slug}/label/")
+    saved(page)
+    sent(page)
+    assert site.answers(slug) == ["cat"]
+
+
+def test_somebody_else_on_the_same_browser_does_not_send_them(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    site.ask("sign-out")
+    press(page, "1")
+    expect(page.get_by_text("You are signed out")).to_be_visible()
+    sign_in(page, "bob", site.password)
+    page.goto(f"/p/{slug}/label/")
+    ready(page)
+    press(page, "2")
+    saved(page)
+    assert site.answers(slug) == ["dog"]
+
+
+def test_an_open_page_sends_nothing_as_somebody_who_signed_in_since(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    other = page.context.new_page()
+    site.ask("sign-out")
+    sign_in(other, "bob", site.password)
+    press(page, "1")
+    expect(page.get_by_text("bob is signed in now")).to_be_visible()
+    assert site.answers(slug) == []
+    other.goto("/")
+    other.get_by_role("button", name="Sign out").click()
+    sign_in(other, "ann", site.password)
+    page.bring_to_front()
+    page.reload()
+    ready(page)
+    sent(page)
+    assert site.answers(slug) == ["cat"]
+
+
+def test_two_tabs_of_one_person(open_as, site: Site) -> None:
+    """They show the same image, and what is answered in one leaves the other."""
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    other = page.context.new_page()
+    other.goto(f"/p/{slug}/label/")
+    ready(other)
+    assert shown(page) == shown(other)
+    for key in "1212":
+        now = shown(page)
+        press(page, key)
+        wait_until(lambda now=now: shown(other) not in {"", now}, 5, "the other tab to move on")
+    press(other, "33")
+    sent(page)
+    saved(other)
+    assert site.answers(slug) == ["cat", "dog", "cat", "dog", "owl", "owl"]
+    assert site.ask("rows", slug) == "6"
+    other.close()
+    press(page, "1")
+    sent(page)
+    assert int(site.ask("leases", slug)) >= 3  # the closed tab gave nothing back that this one shows
+
+
+def test_what_the_server_refuses_is_kept_aside_and_said(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    site.ask("archive", slug, "dog")
+    press(page, "121")
+    sent(page)
+    words = page.get_by_text("The class “dog” is archived")
+    expect(words).to_be_visible()
+    assert site.answers(slug) == ["cat", "cat"]
+    page.reload()
+    ready(page)
+    expect(words).to_be_visible()
+    page.get_by_role("button", name="I have read this").click()
+    page.reload()
+    ready(page)
+    expect(words).to_be_hidden()
+
+
+def test_undo_of_what_has_not_been_sent(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    first = shown(page)
+    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    page.context.set_offline(True)
+    press(page, "12uu")
+    assert shown(page) == first
+    press(page, "3")
+    page.context.set_offline(False)
+    sent(page)
+    assert site.answers(slug) == ["owl"]
+    press(page, "1")
+    sent(page)
+    assert site.answers(slug) == ["owl", "cat"]
