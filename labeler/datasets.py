@@ -14,6 +14,11 @@ import numpy as np
 
 from labeler.naming import DIGIT_WORDS
 
+ANY_GUIDELINES = (
+    "Which class is it? Choose by what the picture shows, whatever its file is called. "
+    "Unsure: it could be two of them. Bad image: nobody could tell. Skip: somebody else should look."
+)
+
 
 class NoSuchData(Exception):
     """In words for the person at the command line."""
@@ -50,7 +55,7 @@ def open_dataset(wanted: str) -> Iterator[Dataset]:
         yield Dataset(
             name=name.upper() if is_digits else name.capitalize(),
             path=path,
-            guidelines="Which digit is it?" if is_digits else "",
+            guidelines="Which digit is it?" if is_digits else ANY_GUIDELINES,
             rename=_digit_names() if is_digits else {},
             parts=_parts(path),
         )

@@ -31,6 +31,8 @@ class CannotAnswer(Exception):
 class Tally:
     """What happened, of all annotators together."""
 
+    limit: int = 0  # answers in all; 0: any number
+    begun: int = 0
     answers: int = 0
     wrong_on_purpose: int = 0
     unsure: int = 0
@@ -41,6 +43,14 @@ class Tally:
     image_seconds: list[float] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)  # acknowledged
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def begin_answer(self) -> bool:
+        """Whether one more may be given: asked right before it, so that all together never exceed the limit."""
+        with self.lock:
+            if self.limit and self.begun >= self.limit:
+                return False
+            self.begun += 1
+            return True
 
     def add(self, name: str, value: Any = 1) -> None:
         with self.lock:
@@ -89,9 +99,8 @@ class Oracle:
             try:
                 while self.go_on():
                     item = self._next_item()
-                    if item is None:
+                    if item is None or not self._answer(item):
                         return
-                    self._answer(item)
             finally:
                 self._leave()
 
@@ -121,7 +130,8 @@ class Oracle:
                 time.sleep(min((empty or {}).get("retry_seconds") or 1, 2))
         return self.held.pop(0) if self.held else None
 
-    def _answer(self, item: dict[str, Any]) -> None:
+    def _answer(self, item: dict[str, Any]) -> bool:
+        """False: it was not to be any more."""
         begin = time.monotonic()
         if self.fetch_images and not item["src"].startswith("data:"):
             seen = self._patiently(lambda: self.client.get(item["url"]))
@@ -130,9 +140,9 @@ class Oracle:
                 self.tally.add("errors", f"image {item['image']}: status {seen.status_code}")
         if self.rate:
             time.sleep(self.random.expovariate(self.rate))
-        if not self.go_on():
+        if not self.go_on() or not self.tally.begin_answer():
             self.held.append(item)
-            return
+            return False
         outcome, label_class = self._decide(item["image"])
         body = {
             "key": str(uuid.uuid4()),
@@ -148,6 +158,7 @@ class Oracle:
         self.tally.add("answers")
         self.tally.add("keys", body["key"])
         self.held += [new for new in reply["items"] if all(new["image"] != old["image"] for old in self.held)]
+        return True
 
     def _leave(self) -> None:
         """As a closing page does: what it holds goes back at once. A server that is away lets the leases run out."""

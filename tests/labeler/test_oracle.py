@@ -26,10 +26,10 @@ def run(live_server, **options) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_it_answers_what_is_known_and_leaves_nothing_behind(live_server, project, known, capsys) -> None:
-    run(live_server, annotators=2, answers=20)
+    run(live_server, annotators=3, answers=20)
     answers = list(Annotation.objects.select_related("label_class", "image__offered"))
-    assert 20 <= len(answers) <= 21  # both may have been at their last one
-    assert {answer.annotator.username for answer in answers} == {"oracle-1", "oracle-2"}
+    assert len(answers) == 20
+    assert {answer.annotator.username for answer in answers} <= {"oracle-1", "oracle-2", "oracle-3"}
     assert all(answer.label_class.name == answer.image.offered.class_name for answer in answers)
     assert len({answer.image_id for answer in answers}) == len(answers)
     assert not Candidate.objects.filter(leased_to__isnull=False).exists()

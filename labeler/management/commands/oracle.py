@@ -35,7 +35,7 @@ class Command(BaseCommand):
             raise CommandError("--error is from 0 to 1, --rate at least 0, --annotators from 1 to 256.")
         truth, class_ids = self._truth(project)
         url = self._running_server(options["url"])
-        self.tally, self.limit, self.is_stopping = Tally(), options["answers"], threading.Event()
+        self.tally, self.is_stopping = Tally(limit=options["answers"]), threading.Event()
         oracles = [
             Oracle(
                 url=url,
@@ -60,7 +60,7 @@ class Command(BaseCommand):
         threads = [threading.Thread(target=self._guarded, args=(oracle,), daemon=True) for oracle in oracles]
         for thread in threads:
             thread.start()
-        with tqdm(total=self.limit or None, unit=" answers", desc="Answering") as bar:
+        with tqdm(total=self.tally.limit or None, unit=" answers", desc="Answering") as bar:
             try:
                 while any(thread.is_alive() for thread in threads):
                     time.sleep(0.2)
@@ -78,7 +78,7 @@ class Command(BaseCommand):
             self.tally.add("errors", f"{oracle.username}: {error}")
 
     def _go_on(self) -> bool:
-        return not self.is_stopping.is_set() and (not self.limit or self.tally.answers < self.limit)
+        return not self.is_stopping.is_set()
 
     def _project(self, slug: str) -> Project:
         project = Project.objects.filter(slug=slug).first()
