@@ -1,4 +1,4 @@
-"""Fields that several forms share."""
+"""What all forms share: errors in plain words, and fields that several have."""
 
 from __future__ import annotations
 
@@ -7,6 +7,35 @@ from typing import Any
 from django import forms
 
 from labeler.naming import clean_name
+
+PLAIN = {
+    "required": "This is needed.",
+    "min_value": "%(limit_value)s or more.",
+    "max_value": "%(limit_value)s or less.",
+    "max_length": "At most %(limit_value)s characters; this has %(show_value)s.",
+    "invalid_choice": "Choose one from the list.",
+}
+INVALID = (  # the first that fits: Django's FloatField is an IntegerField
+    (forms.FloatField, "A number."),
+    (forms.IntegerField, "A whole number."),
+    (forms.TimeField, "A time such as 02:30."),
+)
+
+
+class PlainForm(forms.Form):
+    """A form that says what is wrong as one person would to another. A field's own words come before these."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            stock: dict[str, Any] = {}
+            for each in reversed(type(field).__mro__):
+                stock |= getattr(each, "default_error_messages", {})
+            invalid = [words for kind, words in INVALID if isinstance(field, kind)]
+            plain = PLAIN | ({"invalid": invalid[0]} if invalid else {})
+            field.error_messages |= {
+                code: words for code, words in plain.items() if field.error_messages.get(code) == stock.get(code)
+            }
 
 
 class NameField(forms.CharField):

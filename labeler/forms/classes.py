@@ -5,12 +5,12 @@ from typing import Any
 from django import forms
 
 from labeler.choices import RESERVED_KEYS
-from labeler.forms.base import NameField
+from labeler.forms.base import NameField, PlainForm
 from labeler.models import LabelClass
 from labeler.services.classes import MAX_NAME, class_names_in
 
 
-class AddClassesForm(forms.Form):
+class AddClassesForm(PlainForm):
     names = forms.CharField(
         label="Add classes",
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
@@ -21,7 +21,7 @@ class AddClassesForm(forms.Form):
         return class_names_in(self.cleaned_data["names"])
 
 
-class ClassForm(forms.Form):
+class ClassForm(PlainForm):
     name = NameField(max_length=MAX_NAME, label="Name", help_text="Answers stay with the class: renaming is safe.")
     shortcut = forms.RegexField(
         r"^[0-9a-zA-Z]$",
@@ -29,7 +29,7 @@ class ClassForm(forms.Form):
         max_length=1,
         label="Key",
         widget=forms.TextInput(attrs={"autocomplete": "off", "size": 3}),
-        error_messages={"invalid": "One digit or one letter."},
+        error_messages=dict.fromkeys(("invalid", "max_length"), "One digit or one letter."),
         help_text=f"One digit or letter, or nothing. The Label page keeps {', '.join(RESERVED_KEYS)} for itself.",
     )
     colour = forms.RegexField(

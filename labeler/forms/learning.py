@@ -6,7 +6,7 @@ from django import forms
 from django.conf import settings
 
 from labeler.choices import ACQUISITIONS, ARCHITECTURES, ESTIMATORS
-from labeler.forms.base import PercentField
+from labeler.forms.base import PercentField, PlainForm
 from labeler.models import LearningConfig
 from labeler.services.schedule import DAYS, WEEK, schedule_of
 
@@ -16,7 +16,7 @@ HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
 MODEL = ("architecture", "estimator", "posterior_samples")
 
 
-class LearningForm(forms.Form):
+class LearningForm(PlainForm):
     """How a project learns, each choice with what it does and costs."""
 
     retrain_every = forms.IntegerField(
@@ -65,7 +65,8 @@ class LearningForm(forms.Form):
     )
     random_share = PercentField(
         label="Drawn at random, in %",
-        help_text="A control arm: shows what the ordering saves, and finds what the model does not know of.",
+        help_text="Of the places that the holdout leaves. A control arm: shows what the ordering saves, and finds what "
+        "the model does not know of.",
     )
     holdout_questions = PercentField(
         highest=90,

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from django import forms
 
+from labeler.forms.base import PlainForm
 from labeler.models import Role
 
 
-class InvitationForm(forms.Form):
+class InvitationForm(PlainForm):
     role = forms.ChoiceField(
         label="Role",
         choices=[(Role.ANNOTATOR, "annotator: labels images"), (Role.MANAGER, "manager: everything, settings too")],

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from django import forms
 
-from labeler.forms.base import NameField
+from labeler.forms.base import NameField, PlainForm
 from labeler.services.classes import class_names_in
 
 GUIDELINES_MAX = 20_000
 
 
-class GeneralForm(forms.Form):
+class GeneralForm(PlainForm):
     name = NameField(max_length=100, label="Name", help_text="What everybody in the project sees.")
     guidelines = forms.CharField(
         max_length=GUIDELINES_MAX,

@@ -174,7 +174,7 @@ def queue_of(project: Project, counts: PoolCounts) -> Queue:
 
 
 def people_rows(project: Project) -> list[PersonRow]:
-    """What each person has answered, and how long an answer takes. Reads all answers: not for polling."""
+    """What each person has answered, and how long an answer takes. Reads all answers: not for every poll."""
     live = Annotation.objects.filter(project=project, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
     timed = Q(seconds__gt=0, seconds__lte=PAUSE_SECONDS)
     rows = {

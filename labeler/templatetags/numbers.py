@@ -32,7 +32,7 @@ def interval(
     missing: str = "not measured yet",
     digits: int = 1,
 ) -> SafeString:
-    """`96.2 % ± 1.4`; `96.2 % + 1.1 − 2.0` where the sides differ by more than the last digit shown.
+    """`96.2 % ± 1.4`; `96.2 % (94.2 to 97.3)` where the sides differ by more than the last digit shown.
 
     With `unit="%"` value, low and high are shares from 0 to 1. A small interval gets more digits: `0.21 s ± 0.03`.
     """
@@ -48,7 +48,7 @@ def interval(
     elif f"{below:.{digits}f}" == f"{above:.{digits}f}":
         spread = f"± {above:.{digits}f}"
     else:
-        spread = f"+ {above:.{digits}f} − {below:.{digits}f}"
+        spread = f"({low * scale:,.{digits}f} to {high * scale:,.{digits}f})"
     return format_html(
         '<span class="number" title="{}">{}{} <span class="number-interval">{}</span></span>',
         title or "95 % interval",

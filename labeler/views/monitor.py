@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,6 +14,8 @@ from django.views.decorators.http import require_safe
 from labeler.access import manager_access, member_access
 from labeler.selectors.curve import learning_curve
 from labeler.selectors.monitor import monitor_of, people_rows
+
+PEOPLE_SECONDS = 20
 
 
 @never_cache
@@ -27,6 +31,7 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
         "monitor": monitor_of(access.project),
         "curve": learning_curve(access.project),
         "people": people_rows(access.project),
+        "people_at": int(time.time()),
     }
     return render(request, "monitor/monitor.html", context)
 
@@ -36,18 +41,24 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
     """The part that moves. The curve comes along only when a round was measured that the page has not seen, and people
-    (all answers are counted for them) unless it is asked for every second."""
+    (all answers are counted for them) then and every PEOPLE_SECONDS."""
     access = manager_access(request, slug)
     state = monitor_of(access.project)
     measured = state.model.number if state.model else 0
     is_new = str(measured) != request.GET.get("seen", "")
+    are_due = is_new or not _is_lately(request.GET.get("people", ""))
     context = {
         "access": access,
         "monitor": state,
         "curve": learning_curve(access.project) if is_new else None,
-        "people": people_rows(access.project) if is_new or state.poll_seconds > 1 else None,
+        "people": people_rows(access.project) if are_due else None,
+        "people_at": int(time.time()) if are_due else request.GET["people"],
     }
     return render(request, "monitor/_state.html", context)
+
+
+def _is_lately(moment: str) -> bool:
+    return moment.isdecimal() and 0 <= time.time() - int(moment) < PEOPLE_SECONDS
 
 
 urlpatterns = [

@@ -27,9 +27,14 @@ RUNNING_WORDS = "A round is running already. Its answers will be in the next one
 def rounds(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     page = Paginator(list_rounds(access.project), 50).get_page(request.GET.get("page"))
-    return render(
-        request, "rounds/rounds.html", {"access": access, "tab": "rounds", "page": page, "least_holdout": LEAST_HOLDOUT}
-    )
+    context = {
+        "access": access,
+        "tab": "rounds",
+        "page": page,
+        "is_moving": any(round_.is_unfinished for round_ in page),
+        "least_holdout": LEAST_HOLDOUT,
+    }
+    return render(request, "rounds/rounds.html", context)
 
 
 @never_cache

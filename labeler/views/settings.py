@@ -117,12 +117,17 @@ def class_action(act: Callable[[LabelClass, HttpRequest], None]) -> Callable[...
 @class_action
 def class_archive(label_class: LabelClass, request: HttpRequest) -> None:
     service.archive_class(label_class=label_class)
-    messages.success(request, f"“{label_class}” is offered no more. Its answers stay.")
+    messages.success(
+        request,
+        f"“{label_class}” is offered no more. Its answers stay, and so do its labels. "
+        "If that was a slip: “Offer again” at the end of this page.",
+    )
 
 
 @class_action
-def class_restore(label_class: LabelClass, request: HttpRequest) -> None:  # noqa: ARG001
+def class_restore(label_class: LabelClass, request: HttpRequest) -> None:
     service.restore_class(label_class=label_class)
+    messages.success(request, f"“{label_class}” is offered again, at the end of the list.")
 
 
 @class_action

@@ -63,7 +63,7 @@ def test_an_empty_project_says_what_to_do(at, manager, client_of) -> None:
 def test_it_says_how_good_the_model_is_and_how_sure_we_are(at, manager, client_of, measured) -> None:
     alive("learner", "default")
     text = client_of(manager).get(at).content.decode()
-    assert '90.0 % <span class="number-interval">+ 6.0 − 10.0</span>' in text
+    assert '90.0 % <span class="number-interval">(80.0 to 96.0)</span>' in text
     assert "Wilson 95 % interval, 50 holdout images, round 2" in text
     assert "Next round after 6 more answers." in text
     assert '<circle class="curve-mark"' in text
@@ -109,6 +109,23 @@ def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, cl
     assert '<section id="people" class="section" hx-swap-oob="true"' in text
 
 
+def test_people_are_counted_now_and_then_and_not_at_every_poll(at, manager, client_of, measured, monkeypatch) -> None:
+    alive("learner", "default")
+    client, now = client_of(manager), 1_000_000.0
+    monkeypatch.setattr("labeler.views.monitor.time.time", lambda: now)
+    page = client.get(at).content.decode()
+    again = re.search(r'hx-get="([^"]*)"', page).group(1).replace("&amp;", "&")
+    now += 5
+    text = client.get(again).content.decode()
+    assert 'id="people"' not in text
+    assert again in text.replace("&amp;", "&")  # so the next poll knows when it was
+    now += 20
+    text = client.get(again).content.decode()
+    assert 'id="people"' in text
+    assert "people=1000025" in text
+    assert 'id="people"' in client.get(at + "state/?seen=2&people=soon").content.decode()
+
+
 def test_it_looks_now_and_then_while_people_answer(at, manager, annotator, client_of, project, make_images) -> None:
     make_images(project, 30)
     tune(project)
@@ -150,6 +167,17 @@ def test_a_round_has_a_page(at, manager, client_of, measured) -> None:
             assert words in text
     assert "not measured yet: no holdout image of it has an answer" in text
     assert text.count("confusion-wrong") == 2
+
+
+@pytest.mark.parametrize(("state", "moves"), [(RoundState.FITTING, True), (RoundState.DONE, False)])
+def test_the_page_of_a_round_and_the_list_move_while_it_runs(at, manager, client_of, measured, state, moves) -> None:
+    running = {"progress_done": 30, "progress_total": 120, "phase_started_at": timezone.now()}
+    Round.objects.filter(pk=measured.pk).update(state=state, **running)
+    page = client_of(manager).get(at + "rounds/2/").content.decode()
+    assert ('hx-get="/p/signs/rounds/2/" hx-trigger="every 1s"' in page) is moves
+    assert ("fitting: 30 of 120" in page) is moves
+    every = "every 1s" if moves else "every 20s"
+    assert f'hx-trigger="{every}, focus from:window"' in client_of(manager).get(at + "rounds/").content.decode()
 
 
 def test_the_list_has_few_statements(at, manager, client_of, measured, django_assert_max_num_queries) -> None:

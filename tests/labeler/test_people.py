@@ -136,7 +136,7 @@ def test_a_link_is_shown_once_and_never_again(project, manager, client_of) -> No
 def test_an_invitation_needs_a_known_role(project, manager, client_of) -> None:
     reply = client_of(manager).post(page(project), {"role": "owner"})
     assert reply.status_code == 200
-    assert "Select a valid choice" in reply.content.decode()
+    assert "Choose one from the list." in reply.content.decode()
     assert not Invitation.objects.exists()
 
 

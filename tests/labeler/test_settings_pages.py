@@ -43,11 +43,18 @@ def test_name_and_guidelines_change_and_the_address_stays(project, manager, clie
     assert "Zeichen ✋" in client.get(url(project, "settings")).content.decode()
 
 
-@pytest.mark.parametrize("form", [{"name": ""}, {"name": "x" * 101}, {"name": "ok", "guidelines": "g" * 20_001}])
-def test_general_nonsense_is_refused(project, manager, client_of, form) -> None:
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"name": ""}, "This is needed."),
+        ({"name": "x" * 101}, "At most 100 characters; this has 101."),
+        ({"name": "ok", "guidelines": "g" * 20_001}, "At most 20000 characters; this has 20001."),
+    ],
+)
+def test_general_nonsense_is_refused(project, manager, client_of, form, words) -> None:
     reply = client_of(manager).post(url(project, "settings"), form)
     assert reply.status_code == 200
-    assert "field-error" in reply.content.decode()
+    assert f"<li>{words}</li>" in reply.content.decode()
     project.refresh_from_db()
     assert project.name == "Signs"
 
@@ -91,10 +98,10 @@ def test_a_class_is_renamed_rekeyed_and_recoloured(project, manager, client_of) 
         ({"shortcut": "2"}, "has this key"),
         ({"shortcut": "s"}, "it skips"),
         ({"shortcut": "é"}, "One digit or one letter"),
-        ({"shortcut": "12"}, "at most 1"),
+        ({"shortcut": "12"}, "One digit or one letter."),
         ({"colour": "red"}, "A colour such as"),
         ({"colour": '"><script>'}, "A colour such as"),
-        ({"name": ""}, "required"),
+        ({"name": ""}, "This is needed."),
     ],
 )
 def test_class_nonsense_is_refused_beside_the_field(project, manager, client_of, change, words) -> None:
