@@ -233,7 +233,7 @@ ROUND_TIME_LIMIT = env.int("ROUND_TIME_LIMIT", default=4 * 3600)
 LEARNER_THREADS = env.int("LEARNER_THREADS", default=0)  # 0: one less than cores, so that pages stay quick
 LEARNER_DEVICE = env.str("LEARNER_DEVICE", default="auto")
 
-CELERY_BROKER_URL = REDIS_URL or "filesystem://localhost"
+CELERY_BROKER_URL = REDIS_URL or "folder://localhost"
 if REDIS_URL:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": 6 * 3600,
