@@ -122,13 +122,13 @@ def touch(name: str) -> None:
             os.utime(path)
 
 
-def names_in(folder: str) -> list[str]:
-    """The names of the files in a folder, without temporary ones."""
+def names_in(folder: str, *, with_temporary: bool = False) -> list[str]:
+    """The names of the files in a folder. Temporary ones are being written, or were when a process was killed."""
     try:
         _, files = default_storage.listdir(folder)
     except FileNotFoundError:
         return []
-    return [f"{folder}/{file}" for file in files if not file.startswith(".")]
+    return [f"{folder}/{file}" for file in files if with_temporary or not file.startswith(".")]
 
 
 def _path(name: str) -> Path | None:

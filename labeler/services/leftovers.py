@@ -26,7 +26,8 @@ def mark_replaced(names: Iterable[str]) -> None:
 
 
 def forget_unnamed_files(project: Project) -> int:
-    """Delete pixel files of chunks that grew, and what killed imports and exports left. Returns how many.
+    """Delete pixel files of chunks that grew, and what killed imports and exports left, half-written or
+    whole. Returns how many.
 
     A storage that is not local keeps everything: when a file was replaced cannot be noted there.
     """
@@ -34,8 +35,8 @@ def forget_unnamed_files(project: Project) -> int:
     if not storage.is_local(folder):
         return 0
     groups = ("packs", "pixels", "exports")
-    names = {name for group in groups for name in storage.names_in(f"{folder}/{group}")} - _named(project)
-    old = [name for name in names if _is_old(name)]
+    names = {name for group in groups for name in storage.names_in(f"{folder}/{group}", with_temporary=True)}
+    old = [name for name in names - _named(project) if _is_old(name)]
     for name in old:
         storage.delete(name)
     return len(old)

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from labeler.models import ImportJob, JobState
 from labeler.services.importing import run_import
-from tests.labeler.test_importing import make_zip, png
+from tests.labeler.imports import make_zip, png
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # the browser's driver keeps an event loop in this thread
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]

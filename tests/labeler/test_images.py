@@ -10,7 +10,7 @@ from django.urls import reverse
 from labeler.models import Annotation, ImageState, OfferedLabel
 from labeler.selectors import images as selecting
 from labeler.services.importing import import_local
-from tests.labeler.test_importing import make_zip, png
+from tests.labeler.imports import make_zip, png
 
 pytestmark = pytest.mark.django_db
 

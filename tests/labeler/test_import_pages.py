@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from labeler.models import ImportJob, JobState, OfferedLabel, RejectedFile
 from labeler.services.importing import run_import
-from tests.labeler.test_importing import make_zip, png
+from tests.labeler.imports import make_zip, png
 
 pytestmark = pytest.mark.django_db
 JSON = {"headers": {"accept": "application/json"}}

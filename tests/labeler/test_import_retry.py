@@ -14,7 +14,7 @@ from labeler.services import importing
 from labeler.services.importing import run_import
 from labeler.services.jobs import claim_job
 from labeler.services.uploads import can_retry, retry_import, sweep_imports
-from tests.labeler.test_importing import make_zip, png, upload
+from tests.labeler.imports import make_zip, png, upload
 
 
 @pytest.fixture
@@ -118,3 +118,26 @@ def test_a_wrong_state_is_refused_with_a_message(job, manager, client_of) -> Non
     assert "nothing to try again" in reply.content.decode()
     job.refresh_from_db()
     assert job.state == JobState.QUEUED
+
+
+def test_a_failed_import_is_tried_again_without_a_new_upload(
+    project, manager, annotator, client_of, tmp_path, full_at_the_fifth, small_batches
+) -> None:
+    job = upload(project, manager, make_zip(tmp_path / "a.zip", {f"{n}.png": png(n, 28) for n in range(50)}))
+    run_import(job_id=job.pk)
+    full_at_the_fifth.undo()
+    job.refresh_from_db()
+    kept = project.images.count()
+    assert job.state == JobState.FAILED
+    assert 0 < kept < 50
+    page, retry = f"/p/signs/imports/{job.pk}/", f"/p/signs/imports/{job.pk}/retry/"
+    assert retry in client_of(manager).get(page).content.decode()
+    assert client_of(annotator).post(retry).status_code == 403
+    for _ in range(2):  # the second click finds it on its way
+        assert client_of(manager).post(retry).status_code == 302
+    run_import(job_id=job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error, job.done, job.added, job.duplicates) == (JobState.DONE, "", 50, 50, 0)
+    assert project.images.count() == 50
+    assert not retry_import(job=job)
+    assert not any(default_storage.exists(file.staged) for file in job.files.all())

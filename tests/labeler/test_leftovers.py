@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import timedelta
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -16,7 +17,7 @@ from labeler.models import Round, RoundChunk, RoundState, Trigger
 from labeler.services import packing
 from labeler.services.importing import import_local
 from labeler.services.leftovers import forget_unnamed_files
-from tests.labeler.test_importing import make_zip, png
+from tests.labeler.imports import make_zip, png
 
 
 def age(*names: str, days: float = 2) -> None:
@@ -61,9 +62,11 @@ def test_what_killed_imports_and_exports_left_goes_after_a_day(project, grow) ->
         storage.write_once(name, b"x")
     named = [pixels, project.packs.get().name]
     age(*named)
+    half = f"{storage.project_folder(project)}/packs/.x.0123.part"
+    Path(default_storage.path(half)).touch()
     assert forget_unnamed_files(project) == 0
-    age(*left)
-    assert forget_unnamed_files(project) == 3
+    age(*left, half)
+    assert forget_unnamed_files(project) == 4
     assert all(default_storage.exists(name) for name in named)
 
 

@@ -7,8 +7,8 @@ from django.core.management import CommandError, call_command
 
 from labeler.models import Annotation, Candidate, Image
 from labeler.services.importing import import_local
+from tests.labeler.imports import make_zip, png
 from tests.labeler.queues import fill_queue
-from tests.labeler.test_importing import make_zip, png
 
 
 @pytest.fixture
