@@ -1,4 +1,4 @@
-"""The one way a number is shown: with its interval, or with what is missing to have one."""
+"""The one way a number is shown: with its interval, or with what is missing to have one; and the one for a moment."""
 
 from __future__ import annotations
 
@@ -76,9 +76,16 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
-def ago(moment: datetime | None) -> str:
+def ago(moment: datetime) -> str:
     """`naturaltime` for the end of a sentence: `just now`, `2 minutes ago`."""
-    if moment is None:
-        return ""
     words = str(naturaltime(moment))
     return "just now" if words == str(naturaltime(timezone.now())) else words
+
+
+@register.simple_tag
+def when(moment: datetime) -> SafeString:
+    """`2 minutes ago`, with the moment itself for machines and for whoever points at it."""
+    local = timezone.localtime(moment)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', local.isoformat(), f"{local:%Y-%m-%d %H:%M:%S %Z}", ago(moment)
+    )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
-from labeler.templatetags.numbers import interval
+from labeler.templatetags.numbers import interval, when
 
 
 @pytest.mark.parametrize(
@@ -20,3 +22,11 @@ from labeler.templatetags.numbers import interval
 )
 def test_an_interval_never_looks_like_none(value, low, high, unit, words) -> None:
     assert re.sub("<[^>]*>", "", interval(value, low, high, unit=unit)) == words
+
+
+def test_a_moment_is_told_from_now_and_exactly(settings) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    assert ">just now</time>" in when(timezone.now())
+    assert ">2 minutes ago</time>" in when(timezone.now() - timedelta(minutes=2)).replace("\xa0", " ")
+    text = when(datetime(2026, 7, 1, 10, 30, 5, tzinfo=UTC))
+    assert '<time datetime="2026-07-01T12:30:05+02:00" title="2026-07-01 12:30:05 CEST">' in text
