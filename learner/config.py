@@ -18,8 +18,11 @@ from learner.pool import Chunk
 ARCHITECTURES = ("cnn", "gal_cnn", "mlp")
 """Names that `learner.network.build` knows."""
 
-ESTIMATORS = ("mc_dropout",)
+ESTIMATORS = ("laplace", "mc_dropout")
 """Names that `learner.estimators.estimator_class` knows."""
+
+LAPLACE_PRIORS = ("initial_weights", "marginal_likelihood")
+"""Names that `learner.estimators.laplace.prior_precisions` knows."""
 
 MEASURES = (
     "predictive_entropy",
@@ -107,6 +110,7 @@ class RoundConfig:
     acquisition: str = "power_predictive_entropy"  # see ACQUISITIONS
     coldness: float = 8.0  # beta of power sampling: 0 is random, infinity is top
     posterior_samples: int = 100  # K
+    laplace_prior: str = "initial_weights"  # see LAPLACE_PRIORS
     budget: int = 10  # B, how many candidates a round chooses
     seed: int = 0
     device: str = "auto"  # see DEVICES; "auto" takes CUDA, then MPS, then the CPU
@@ -116,6 +120,7 @@ class RoundConfig:
     def __post_init__(self) -> None:
         check_known("architecture", self.architecture, ARCHITECTURES)
         check_known("estimator", self.estimator, ESTIMATORS)
+        check_known("prior of Laplace", self.laplace_prior, LAPLACE_PRIORS)
         check_known("acquisition", self.acquisition, ACQUISITIONS)
         check_known("device", self.device, DEVICES)
         _check(2 <= self.n_classes <= 100_000, "n_classes", self.n_classes, "2 to 100,000")

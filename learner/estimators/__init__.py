@@ -62,9 +62,10 @@ def estimator_class(name: str) -> type[Estimator]:
     Raises:
         UnknownNameError: If the name is not known.
     """
+    from learner.estimators.laplace import Laplace
     from learner.estimators.mc_dropout import MCDropout
 
-    classes: dict[str, type[Estimator]] = {"mc_dropout": MCDropout}
+    classes: dict[str, type[Estimator]] = {"laplace": Laplace, "mc_dropout": MCDropout}
     assert set(classes) == set(ESTIMATORS)
     check_known("estimator", name, classes)
     return classes[name]

@@ -1,0 +1,231 @@
+"""Laplace's approximation: a Gaussian around the trained weights, as wide as the curvature of the loss allows.
+
+Small networks of linear layers get it over all weights, others over their last layer. `laplace-torch` takes the
+curvature; the K samples of the weights are drawn here, once, so that every chunk and every worker sees the same K
+functions. The library's own predictive would build a Jacobian for every image.
+
+Reference:
+    MacKay, 1992, A practical Bayesian framework for backpropagation networks; Ritter, Botev, Barber, 2018, A scalable
+    Laplace approximation for neural networks, equation 8 (Kronecker factors); Immer, Korzepa, Bauer, 2021, Improving
+    predictions of Bayesian neural nets via local linearization, equation 9 (the linearised network); Daxberger et al.,
+    2021, Laplace redux.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from learner.config import LAPLACE_PRIORS, Report, RoundConfig
+from learner.errors import check_known
+from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
+from learner.files import write_bytes
+from learner.fit import choose_device, fit_network
+from learner.network import Network, activation_floats, build
+from learner.pool import Pool
+from learner.seeds import derive
+
+MOST_PARAMETERS = 300_000  # of a network whose weights all get a distribution
+MOST_SAMPLED_FLOATS = 64 * 2**20  # K samples of all those weights at once
+MEMORY_FLOATS = 64 * 2**20 // 4
+
+
+class Laplace:
+    """A network whose weights, or those of its last layer, have a Gaussian distribution with K samples drawn from it.
+
+    Args:
+        network: The trained network; dropout was for training only, here it is left out.
+        factors: The curvature of the layers that have a distribution: all linear layers, or the last one.
+        config: Seed, K.
+        shape: Channels, height, width of the images.
+        saved: What `save` shall return.
+    """
+
+    WEIGHTS = "model.safetensors"
+    FACTORS = "curvature.safetensors"
+
+    def __init__(
+        self,
+        network: Network,
+        factors: Sequence[KroneckerFactors],
+        config: RoundConfig,
+        shape: tuple[int, int, int],
+        saved: dict[str, Any],
+    ) -> None:
+        self.network, self.factors, self.saved = network, list(factors), saved
+        self.device = next(network.parameters()).device
+        layers = linear_layers(network)[-len(factors) :]
+        generator = torch.Generator().manual_seed(derive(config.seed, "posterior samples"))
+        deviations = [
+            each.draw(config.posterior_samples, precision, generator)
+            for each, precision in zip(self.factors, saved["prior_precisions"], strict=True)
+        ]
+        self.sampled = LinearisedLayers(
+            layers, [(weights.to(self.device), biases.to(self.device)) for weights, biases in deviations]
+        )
+        floats = activation_floats(network, shape) + self.sampled.floats_an_image
+        self.minibatch = int(np.clip(MEMORY_FLOATS // floats, 1, 256))
+
+    @classmethod
+    def fit(
+        cls,
+        pool: Pool,
+        positions: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        config: RoundConfig,
+        report: Report,
+    ) -> Self:
+        """Train the network, take the curvature at its weights, fit the prior; see `Estimator.fit`.
+
+        The likelihood of the curvature is the plain cross entropy of the labelled images as they are: no augmentation,
+        no label smoothing, every image once.
+        """
+        fitted = fit_network(pool, positions, labels, config, report)
+        network = fitted.network
+        layers = linear_layers(network)
+        if not covers_all_weights(network, config.posterior_samples):
+            layers = layers[-1:]
+
+        def inputs(some: npt.NDArray[np.int64]) -> Tensor:
+            with torch.no_grad():
+                return inputs_of(network, pool.pixels(some), len(layers))
+
+        factors = kronecker_factors(layers, Batches(inputs, positions, labels, report))
+        precisions = prior_precisions(config.laplace_prior, layers, factors)
+        saved = {
+            "shape": list(pool.shape),
+            "pixel_mean": fitted.pixel_mean,
+            "pixel_std": fitted.pixel_std,
+            "steps": fitted.steps,
+            "loss": fitted.loss,
+            "prior_precisions": precisions,
+            "files": [cls.WEIGHTS, cls.FACTORS],
+        }
+        return cls(network, factors, config, pool.shape, saved)
+
+    def save(self, directory: Path) -> dict[str, Any]:
+        """Write weights and curvature; the samples are drawn again from the seed. See `Estimator.save`."""
+        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        write_bytes(directory / self.WEIGHTS, save(weights))
+        parts = {f"{i}.{name}": part for i, each in enumerate(self.factors) for name, part in each.tensors().items()}
+        write_bytes(directory / self.FACTORS, save(parts))
+        return self.saved
+
+    @classmethod
+    def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
+        """Read weights and curvature, and draw the same samples; see `Estimator.load`."""
+        channels, height, width = saved["shape"]
+        network = build(
+            config.architecture,
+            (channels, height, width),
+            config.n_classes,
+            pixel_mean=saved["pixel_mean"],
+            pixel_std=saved["pixel_std"],
+        )
+        network.load_state_dict(load_file(directory / cls.WEIGHTS))
+        parts = load_file(directory / cls.FACTORS)
+        names = KroneckerFactors.NAMES
+        factors = [
+            KroneckerFactors(*(parts[f"{i}.{name}"] for name in names)) for i in range(len(saved["prior_precisions"]))
+        ]
+        network = network.to(choose_device(config.device))
+        return cls(network, factors, config, (channels, height, width), saved)
+
+    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+        """The deterministic layers once, the others for all samples; see `Estimator.sample_log_probs`."""
+        with torch.inference_mode():
+            inputs_M_D = inputs_of(self.network, pixels_M_C_H_W, len(self.factors))
+            return self.sampled.logits(inputs_M_D).log_softmax(1).permute(2, 0, 1)
+
+
+@dataclass(frozen=True)
+class LinearisedLayers:
+    """Linear layers with ReLUs between, and K deviations from their weights: f(x) + J(x) (w_k - w).
+
+    The logits are linear in the deviations, and sample k is the same function for every image. Of the last layer alone
+    this is the network with the sampled weights itself. Images stand last in memory, as in `FoldedHead`.
+
+    Args:
+        layers: At their trained weights.
+        deviations: For each layer `[K, out, in]` and `[K, out]`.
+    """
+
+    layers: Sequence[nn.Linear]
+    deviations: Sequence[tuple[Tensor, Tensor]]
+
+    @property
+    def floats_an_image(self) -> int:
+        """What `logits` holds for one image, at most."""
+        n_samples = len(self.deviations[0][1])
+        widths = [layer.out_features for layer in self.layers]
+        return n_samples * (2 * max(widths) + 5 * widths[-1]) + sum(widths)
+
+    def logits(self, inputs_M_D: Tensor) -> Tensor:
+        """`logits_K_C_M` of `inputs_M_D`."""
+        x_D_M, tangent_K_D_M = inputs_M_D.T, None
+        for i, (layer, (weights_K_H_D, biases_K_H)) in enumerate(zip(self.layers, self.deviations, strict=True)):
+            n_samples, width, _ = weights_K_H_D.shape
+            change_K_H_M = (weights_K_H_D.flatten(0, 1) @ x_D_M).view(n_samples, width, -1)
+            change_K_H_M += biases_K_H.unsqueeze(2)
+            if tangent_K_D_M is not None:
+                change_K_H_M += layer.weight @ tangent_K_D_M
+            x_D_M = torch.addmm(layer.bias.unsqueeze(1), layer.weight, x_D_M)
+            if i + 1 < len(self.layers):
+                change_K_H_M *= x_D_M > 0
+                x_D_M = x_D_M.relu()
+            tangent_K_D_M = change_K_H_M
+        assert tangent_K_D_M is not None
+        return tangent_K_D_M.add_(x_D_M)
+
+
+def inputs_of(network: Network, pixels_M_C_H_W: npt.NDArray[np.uint8], n_layers: int) -> Tensor:
+    """What goes into the last `n_layers` linear layers, `[M, D]`: those of the head, or all that there are."""
+    device = next(network.parameters()).device
+    pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(device)  # a copy: memory maps are read-only
+    head = network.head.linears
+    if n_layers > len(head):
+        return network.normalise(pixels).flatten(1)
+    x_M_D = network.features(pixels)
+    for layer in head[: len(head) - n_layers]:
+        x_M_D = layer(x_M_D).relu()
+    return x_M_D
+
+
+def prior_precisions(name: str, layers: Sequence[nn.Linear], factors: Sequence[KroneckerFactors]) -> list[float]:
+    """The precision of the prior of each layer's weights, a Gaussian around 0.
+
+    Args:
+        name: `"initial_weights"`: as the weights were drawn before training, 3 fan-in. `"marginal_likelihood"`: one for
+            all layers, the one that makes the answers most likely. On few answers the latter is far too small (a
+            network whose training fits every answer says little about its weights): see docs/log.md.
+        layers: At their trained weights.
+        factors: Their curvature.
+
+    Raises:
+        UnknownNameError: If the name is not known.
+        LearnerError: If the marginal likelihood is nowhere finite.
+    """
+    check_known("prior of Laplace", name, LAPLACE_PRIORS)
+    if name == "initial_weights":
+        return [3.0 * layer.in_features for layer in layers]
+    return [best_precision(layers, factors)] * len(layers)
+
+
+def linear_layers(network: Network) -> list[nn.Linear]:
+    """All linear layers of a network, first to last."""
+    return [module for module in network.modules() if isinstance(module, nn.Linear)]
+
+
+def covers_all_weights(network: Network, n_samples: int) -> bool:
+    """Whether all weights get a distribution: linear layers only, and few enough weights to hold K samples of them."""
+    count = sum(weights.numel() for weights in network.parameters())
+    is_linear = not any(isinstance(module, nn.Conv2d) for module in network.modules())
+    return is_linear and count <= MOST_PARAMETERS and count * n_samples <= MOST_SAMPLED_FLOATS
