@@ -18,7 +18,7 @@ from learner.pool import Chunk
 ARCHITECTURES = ("cnn", "gal_cnn", "mlp")
 """Names that `learner.network.build` knows."""
 
-ESTIMATORS = ("laplace", "mc_dropout")
+ESTIMATORS = ("gaussian_process", "laplace", "mc_dropout")
 """Names that `learner.estimators.estimator_class` knows."""
 
 LAPLACE_PRIORS = ("initial_weights", "marginal_likelihood")

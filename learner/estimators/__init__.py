@@ -62,10 +62,15 @@ def estimator_class(name: str) -> type[Estimator]:
     Raises:
         UnknownNameError: If the name is not known.
     """
+    from learner.estimators.gaussian_process import GaussianProcess
     from learner.estimators.laplace import Laplace
     from learner.estimators.mc_dropout import MCDropout
 
-    classes: dict[str, type[Estimator]] = {"laplace": Laplace, "mc_dropout": MCDropout}
+    classes: dict[str, type[Estimator]] = {
+        "gaussian_process": GaussianProcess,
+        "laplace": Laplace,
+        "mc_dropout": MCDropout,
+    }
     assert set(classes) == set(ESTIMATORS)
     check_known("estimator", name, classes)
     return classes[name]

@@ -1,0 +1,266 @@
+"""A Gaussian process on the last hidden layer of a network: sure near what it has seen, unsure far from it.
+
+Classification is made regression: an answer is a sample of a Dirichlet distribution, whose logarithms are nearly
+normal, with a variance of their own for each class and image. So the posterior is exact. `gpytorch` finds the kernel;
+the K samples are functions (`learner.estimators.pathwise`).
+
+Reference:
+    Milios, Camoriano, Michiardi, Rosasco, Filippone, 2018, Dirichlet-based Gaussian processes for large-scale
+    calibrated classification, equations 6 and 7.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, Self
+
+import gpytorch
+import numpy as np
+import numpy.typing as npt
+import torch
+from linear_operator.utils.errors import NotPSDError
+from safetensors.torch import load_file, save
+from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
+from torch.nn import functional
+
+from learner.config import Report, RoundConfig
+from learner.errors import LearnerError
+from learner.estimators.pathwise import Fourier, Kernel, posterior_weights
+from learner.files import write_bytes
+from learner.fit import choose_device, fit_network
+from learner.network import Network, activation_floats, build
+from learner.pool import Pool
+from learner.seeds import derive
+
+CONCENTRATION = 0.01  # of the Dirichlet distribution before any answer
+EXACT_LABELS = 2000  # more answers than these act through as many inducing points
+KERNEL_LABELS = 200  # answers that the kernel is found with
+KERNEL_STEPS, KERNEL_RATE = 60, 0.1
+FOURIER_FEATURES = 1024
+MOST_FLOATS = 128 * 2**20  # of all weights: classes, samples, places
+MEMORY_FLOATS = 64 * 2**20 // 4
+BATCH = 256
+WAY_OUT = "take more answers, or another posterior in the settings"
+
+
+class GaussianProcess:
+    """A trained network without its last layer, and K functions for each class on what it puts out.
+
+    Args:
+        network: The trained network; of its head the last layer is not used.
+        parts: `frequencies [D, L]`, `phases [L]`, `places [Z, D]`, `prior [C, L, K]`, `correction [C, Z, K]`,
+            `means [C]`.
+        saved: What `save` shall return.
+    """
+
+    WEIGHTS = "model.safetensors"
+    FUNCTIONS = "functions.safetensors"
+
+    def __init__(self, network: Network, parts: dict[str, Tensor], saved: dict[str, Any]) -> None:
+        self.network, self.parts, self.saved = network, parts, saved
+        self.device = next(network.parameters()).device
+        on_device = {name: part.to(self.device) for name, part in parts.items()}
+        self.kernel = Kernel(saved["lengthscale"], saved["scale"])
+        self.fourier = Fourier(on_device["frequencies"], on_device["phases"], saved["scale"])
+        self.places_Z_D, self.means_C_1_1 = on_device["places"], on_device["means"].view(-1, 1, 1)
+        weights_C_F_K = torch.cat([on_device["prior"], on_device["correction"]], 1)
+        self.n_classes, _, self.n_samples = weights_C_F_K.shape
+        self.weights_CK_F = weights_C_F_K.transpose(1, 2).flatten(0, 1).contiguous()
+        shape = tuple(saved["shape"])
+        floats = activation_floats(network, shape) + self.weights_CK_F.shape[1] * 2 + 6 * len(self.weights_CK_F)
+        self.minibatch = int(np.clip(MEMORY_FLOATS // floats, 1, 256))
+
+    @classmethod
+    def fit(
+        cls,
+        pool: Pool,
+        positions: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        config: RoundConfig,
+        report: Report,
+    ) -> Self:
+        """Train the network, find the kernel, draw the functions; see `Estimator.fit`.
+
+        Raises:
+            LearnerError: If the samples of all classes would not fit into memory, or a matrix is not positive definite.
+        """
+        n_places = min(len(labels), EXACT_LABELS)
+        floats = config.n_classes * config.posterior_samples * (FOURIER_FEATURES + n_places)
+        if floats > MOST_FLOATS:
+            most = MOST_FLOATS // (config.n_classes * (FOURIER_FEATURES + n_places))
+            raise LearnerError(
+                f"Gaussian process: {config.posterior_samples} posterior samples of {config.n_classes} classes need "
+                f"{floats * 4 / 2**30:.1f} GiB; take {most} or fewer, or another posterior in the settings"
+            )
+        fitted = fit_network(pool, positions, labels, config, report)
+        generator = torch.Generator().manual_seed(derive(config.seed, "posterior samples"))
+        x_N_D = _features_of_all(fitted.network, pool, positions, report).double().cpu()
+        try:
+            kernel, means_C = find_kernel(x_N_D, torch.from_numpy(labels), config.n_classes, generator, report)
+            parts = draw_functions(kernel, means_C, x_N_D, torch.from_numpy(labels), config, generator, report)
+        except (LinAlgError, NotPSDError) as error:
+            raise LearnerError(f"Gaussian process: the kernel is not positive definite; {WAY_OUT}") from error
+        saved = {
+            "shape": list(pool.shape),
+            "pixel_mean": fitted.pixel_mean,
+            "pixel_std": fitted.pixel_std,
+            "steps": fitted.steps,
+            "loss": fitted.loss,
+            "lengthscale": kernel.lengthscale,
+            "scale": kernel.scale,
+            "files": [cls.WEIGHTS, cls.FUNCTIONS],
+        }
+        return cls(fitted.network, parts, saved)
+
+    def save(self, directory: Path) -> dict[str, Any]:
+        """Write the network and the functions; see `Estimator.save`."""
+        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        write_bytes(directory / self.WEIGHTS, save(weights))
+        write_bytes(directory / self.FUNCTIONS, save(self.parts))
+        return self.saved
+
+    @classmethod
+    def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
+        """Read the network and the functions; see `Estimator.load`."""
+        channels, height, width = saved["shape"]
+        network = build(
+            config.architecture,
+            (channels, height, width),
+            config.n_classes,
+            pixel_mean=saved["pixel_mean"],
+            pixel_std=saved["pixel_std"],
+        )
+        network.load_state_dict(load_file(directory / cls.WEIGHTS))
+        network = network.to(choose_device(config.device))
+        return cls(network, load_file(directory / cls.FUNCTIONS), saved)
+
+    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+        """The network and the kernel once, then one product for all classes and samples."""
+        with torch.inference_mode():
+            x_M_D = hidden_features(self.network, pixels_M_C_H_W)
+            features_M_F = torch.cat([self.fourier(x_M_D), self.kernel(x_M_D, self.places_Z_D)], 1)
+            latent_C_K_M = (self.weights_CK_F @ features_M_F.T).view(self.n_classes, self.n_samples, -1)
+            return latent_C_K_M.add_(self.means_C_1_1).log_softmax(0).permute(2, 1, 0)
+
+
+def hidden_features(network: Network, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+    """The last hidden layer without dropout, each image's brought to length 1: `[M, D]`."""
+    pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(next(network.parameters()).device)
+    x_M_D = network.features(pixels)
+    for layer in network.head.linears[:-1]:
+        x_M_D = layer(x_M_D).relu()
+    return functional.normalize(x_M_D, dim=1)
+
+
+def dirichlet_targets(labels_N: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """What the process is to pass through: means and variances `[C, N]` of the logarithms, in double precision."""
+    alpha_C_N = torch.full((n_classes, len(labels_N)), CONCENTRATION, dtype=torch.float64)
+    alpha_C_N[labels_N, torch.arange(len(labels_N))] += 1
+    variances_C_N = (1 / alpha_C_N + 1).log()
+    return alpha_C_N.log() - variances_C_N / 2, variances_C_N
+
+
+def find_kernel(
+    x_N_D: Tensor, labels_N: Tensor, n_classes: int, generator: torch.Generator, report: Report
+) -> tuple[Kernel, Tensor]:
+    """The kernel, shared by the classes, and each class's mean that make some of the answers most likely.
+
+    Args:
+        x_N_D: Features in double precision.
+        labels_N: Their classes.
+        n_classes: C.
+        generator: Chooses `KERNEL_LABELS` of the answers where there are more.
+        report: Called every step with the phase `"kernel"`.
+
+    Returns:
+        The kernel and `means_C`.
+
+    Raises:
+        LearnerError: If the features, or what is found, are not finite.
+    """
+    if not bool(x_N_D.isfinite().all()):
+        raise LearnerError(f"Gaussian process: what the network puts out is not finite; {WAY_OUT}")
+    chosen = torch.randperm(len(labels_N), generator=generator)[:KERNEL_LABELS]
+    targets_C_n, variances_C_n = dirichlet_targets(labels_N[chosen], n_classes)
+    likelihood = gpytorch.likelihoods.FixedNoiseGaussianLikelihood(variances_C_n)
+    model = _Process(x_N_D[chosen].expand(n_classes, -1, -1), targets_C_n, likelihood).double()
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=KERNEL_RATE)
+    marginal = gpytorch.mlls.ExactMarginalLogLikelihood(likelihood, model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of jitter, which is an error here only where it does not help
+        for step in range(KERNEL_STEPS):
+            optimizer.zero_grad()
+            loss = -marginal(model(*model.train_inputs), targets_C_n).mean()
+            loss.backward()
+            optimizer.step()
+            report("kernel", step + 1, KERNEL_STEPS)
+    with torch.no_grad():
+        kernel = Kernel(model.covar_module.base_kernel.lengthscale.item(), model.covar_module.outputscale.item())
+    means_C = model.mean_module.constant.detach()
+    if not np.isfinite([kernel.lengthscale, kernel.scale]).all() or not bool(means_C.isfinite().all()):
+        raise LearnerError(f"Gaussian process: the kernel is not finite; {WAY_OUT}")
+    return kernel, means_C
+
+
+def draw_functions(
+    kernel: Kernel,
+    means_C: Tensor,
+    x_N_D: Tensor,
+    labels_N: Tensor,
+    config: RoundConfig,
+    generator: torch.Generator,
+    report: Report,
+) -> dict[str, Tensor]:
+    """K functions for each class; see `GaussianProcess`. Computed in double precision, kept in single."""
+    targets_C_N, variances_C_N = dirichlet_targets(labels_N, config.n_classes)
+    fourier = Fourier.draw(kernel, x_N_D.shape[1], FOURIER_FEATURES, generator)
+    places_Z_D = x_N_D
+    if len(x_N_D) > EXACT_LABELS:
+        places_Z_D = x_N_D[torch.randperm(len(x_N_D), generator=generator)[:EXACT_LABELS].sort().values]
+    prior, correction = [], []
+    for c in range(config.n_classes):
+        weights_L_K = torch.randn(
+            (FOURIER_FEATURES, config.posterior_samples), generator=generator, dtype=torch.float64
+        )
+        prior.append(weights_L_K.float())
+        targets_N = targets_C_N[c] - means_C[c]
+        correction.append(
+            posterior_weights(
+                kernel, fourier, weights_L_K, places_Z_D, x_N_D, targets_N, variances_C_N[c], generator
+            ).float()
+        )
+        report("draw", c + 1, config.n_classes)
+    parts = {
+        "frequencies": fourier.frequencies_D_L,
+        "phases": fourier.phases_L,
+        "places": places_Z_D,
+        "prior": torch.stack(prior),
+        "correction": torch.stack(correction),
+        "means": means_C,
+    }
+    return {name: part.float().contiguous() for name, part in parts.items()}
+
+
+class _Process(gpytorch.models.ExactGP):  # type: ignore[misc]
+    """A mean for each class, and one kernel for all; x `[C, N, D]`."""
+
+    def __init__(self, x_C_N_D: Tensor, targets_C_N: Tensor, likelihood: Any) -> None:
+        super().__init__(x_C_N_D, targets_C_N, likelihood)
+        self.mean_module = gpytorch.means.ConstantMean(batch_shape=targets_C_N.shape[:1])
+        self.mean_module.constant.data = targets_C_N.mean(1)
+        self.covar_module = gpytorch.kernels.ScaleKernel(gpytorch.kernels.RBFKernel())
+
+    def forward(self, x_C_N_D: Tensor) -> Any:
+        return gpytorch.distributions.MultivariateNormal(self.mean_module(x_C_N_D), self.covar_module(x_C_N_D))
+
+
+def _features_of_all(network: Network, pool: Pool, positions: npt.NDArray[np.int64], report: Report) -> Tensor:
+    parts = []
+    for start in range(0, len(positions), BATCH):
+        with torch.inference_mode():
+            parts.append(hidden_features(network, pool.pixels(positions[start : start + BATCH])).clone())
+        report("features", min(start + BATCH, len(positions)), len(positions))
+    return torch.cat(parts).clone()
