@@ -18,7 +18,7 @@ from learner.pool import Chunk
 ARCHITECTURES = ("cnn", "gal_cnn", "mlp")
 """Names that `learner.network.build` knows."""
 
-ESTIMATORS = ("gaussian_process", "laplace", "mc_dropout")
+ESTIMATORS = ("bootstrap", "ensemble", "gaussian_process", "laplace", "mc_dropout", "swag")
 """Names that `learner.estimators.estimator_class` knows."""
 
 LAPLACE_PRIORS = ("initial_weights", "marginal_likelihood")
@@ -110,6 +110,9 @@ class RoundConfig:
     acquisition: str = "power_predictive_entropy"  # see ACQUISITIONS
     coldness: float = 8.0  # beta of power sampling: 0 is random, infinity is top
     posterior_samples: int = 100  # K
+    members: int = 5  # S, networks of a bootstrap or an ensemble
+    member_dropout: bool = False  # K dropout masks spread over the members; without, each member is one sample
+    temperature_scaling: bool = False  # of the members, on answers that each left out
     laplace_prior: str = "initial_weights"  # see LAPLACE_PRIORS
     budget: int = 10  # B, how many candidates a round chooses
     seed: int = 0
@@ -126,6 +129,7 @@ class RoundConfig:
         _check(2 <= self.n_classes <= 100_000, "n_classes", self.n_classes, "2 to 100,000")
         _check(0 <= self.coldness < float("inf"), "coldness", self.coldness, "0 or more and finite")
         _check(1 <= self.posterior_samples <= 10_000, "posterior_samples", self.posterior_samples, "1 to 10,000")
+        _check(2 <= self.members <= 100, "members", self.members, "2 to 100")
         _check(1 <= self.budget <= 1_000_000, "budget", self.budget, "1 to 1,000,000")
         _check(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
         _check(self.threads is None or 1 <= self.threads <= 1024, "threads", self.threads, "1 to 1,024 or nothing")

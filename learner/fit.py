@@ -133,6 +133,38 @@ def draw_weights(labels: npt.NDArray[np.int64], balance: float) -> npt.NDArray[n
     return np.asarray(weights / weights.sum())
 
 
+@dataclass(frozen=True)
+class Minibatches:
+    """Random minibatches of labelled images, each image an affine view of its own, and a network's loss on them."""
+
+    network: Network
+    pool: Pool
+    positions: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    recipe: Recipe
+    generator: torch.Generator
+
+    def loss(self, step: int) -> Tensor:
+        """The mean cross entropy of a new minibatch, in nats, with dropout; to be differentiated.
+
+        Raises:
+            DivergedError: If it is not finite; the message names the step.
+        """
+        device, recipe = next(self.network.parameters()).device, self.recipe
+        weights = torch.from_numpy(draw_weights(self.labels, recipe.balance))
+        drawn = torch.multinomial(weights, recipe.batch, replacement=True, generator=self.generator).numpy()
+        pixels = torch.from_numpy(self.pool.pixels(self.positions[drawn])).to(device)
+        masks = [mask.to(device) for mask in self.network.head.draw_masks(recipe.batch, self.generator)]
+        features = self.network.features_of(random_affine(self.network.normalise(pixels), recipe, self.generator))
+        target = torch.from_numpy(self.labels[drawn]).to(device)
+        loss: Tensor = functional.cross_entropy(
+            self.network.head(features, masks), target, label_smoothing=recipe.label_smoothing
+        )
+        if not bool(loss.isfinite()):
+            raise DivergedError(_diverged(step, "loss is"))
+        return loss
+
+
 def _train(
     network: Network,
     pool: Pool,
@@ -143,25 +175,15 @@ def _train(
     generator: torch.Generator,
     report: Report,
 ) -> list[float]:
-    device = next(network.parameters()).device
-    weights = torch.from_numpy(draw_weights(labels, recipe.balance))
+    minibatches = Minibatches(network, pool, positions, labels, recipe, generator)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=max(steps, 2))
     losses: list[float] = []
     for step in range(steps):
-        drawn = torch.multinomial(weights, recipe.batch, replacement=True, generator=generator).numpy()
-        pixels = torch.from_numpy(pool.pixels(positions[drawn])).to(device)
-        masks = [mask.to(device) for mask in network.head.draw_masks(recipe.batch, generator)]
-        features = network.features_of(random_affine(network.normalise(pixels), recipe, generator))
-        target = torch.from_numpy(labels[drawn]).to(device)
-        loss: Tensor = functional.cross_entropy(
-            network.head(features, masks), target, label_smoothing=recipe.label_smoothing
-        )
+        loss = minibatches.loss(step)
         losses.append(float(loss.detach()))
-        if not np.isfinite(losses[-1]):
-            raise DivergedError(_diverged(step, "loss is"))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

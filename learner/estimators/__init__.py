@@ -65,11 +65,16 @@ def estimator_class(name: str) -> type[Estimator]:
     from learner.estimators.gaussian_process import GaussianProcess
     from learner.estimators.laplace import Laplace
     from learner.estimators.mc_dropout import MCDropout
+    from learner.estimators.members import Bootstrap, Ensemble
+    from learner.estimators.swag import Swag
 
     classes: dict[str, type[Estimator]] = {
+        "bootstrap": Bootstrap,
+        "ensemble": Ensemble,
         "gaussian_process": GaussianProcess,
         "laplace": Laplace,
         "mc_dropout": MCDropout,
+        "swag": Swag,
     }
     assert set(classes) == set(ESTIMATORS)
     check_known("estimator", name, classes)

@@ -14,7 +14,6 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from learner.config import LAPLACE_PRIORS, Report, RoundConfig
 from learner.errors import check_known
 from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
+from learner.estimators.layers import LinearisedLayers
 from learner.files import write_bytes
 from learner.fit import choose_device, fit_network
 from learner.network import Network, activation_floats, build
@@ -144,46 +144,6 @@ class Laplace:
         with torch.inference_mode():
             inputs_M_D = inputs_of(self.network, pixels_M_C_H_W, len(self.factors))
             return self.sampled.logits(inputs_M_D).log_softmax(1).permute(2, 0, 1)
-
-
-@dataclass(frozen=True)
-class LinearisedLayers:
-    """Linear layers with ReLUs between, and K deviations from their weights: f(x) + J(x) (w_k - w).
-
-    The logits are linear in the deviations, and sample k is the same function for every image. Of the last layer alone
-    this is the network with the sampled weights itself. Images stand last in memory, as in `FoldedHead`.
-
-    Args:
-        layers: At their trained weights.
-        deviations: For each layer `[K, out, in]` and `[K, out]`.
-    """
-
-    layers: Sequence[nn.Linear]
-    deviations: Sequence[tuple[Tensor, Tensor]]
-
-    @property
-    def floats_an_image(self) -> int:
-        """What `logits` holds for one image, at most."""
-        n_samples = len(self.deviations[0][1])
-        widths = [layer.out_features for layer in self.layers]
-        return n_samples * (2 * max(widths) + 5 * widths[-1]) + sum(widths)
-
-    def logits(self, inputs_M_D: Tensor) -> Tensor:
-        """`logits_K_C_M` of `inputs_M_D`."""
-        x_D_M, tangent_K_D_M = inputs_M_D.T, None
-        for i, (layer, (weights_K_H_D, biases_K_H)) in enumerate(zip(self.layers, self.deviations, strict=True)):
-            n_samples, width, _ = weights_K_H_D.shape
-            change_K_H_M = (weights_K_H_D.flatten(0, 1) @ x_D_M).view(n_samples, width, -1)
-            change_K_H_M += biases_K_H.unsqueeze(2)
-            if tangent_K_D_M is not None:
-                change_K_H_M += layer.weight @ tangent_K_D_M
-            x_D_M = torch.addmm(layer.bias.unsqueeze(1), layer.weight, x_D_M)
-            if i + 1 < len(self.layers):
-                change_K_H_M *= x_D_M > 0
-                x_D_M = x_D_M.relu()
-            tangent_K_D_M = change_K_H_M
-        assert tangent_K_D_M is not None
-        return tangent_K_D_M.add_(x_D_M)
 
 
 def inputs_of(network: Network, pixels_M_C_H_W: npt.NDArray[np.uint8], n_layers: int) -> Tensor:

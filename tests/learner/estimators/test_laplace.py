@@ -11,7 +11,8 @@ from learner.config import LAPLACE_PRIORS, Recipe, RoundConfig, ignore
 from learner.errors import LearnerError, UnknownNameError
 from learner.estimators import curvature
 from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
-from learner.estimators.laplace import Laplace, LinearisedLayers, covers_all_weights, linear_layers, prior_precisions
+from learner.estimators.laplace import Laplace, covers_all_weights, linear_layers, prior_precisions
+from learner.estimators.layers import LinearisedLayers
 from learner.network import build
 from learner.pool import Pool
 from learner.uncertainty import measure, summarise

@@ -1,0 +1,254 @@
+"""Several networks, each trained by itself: deep ensembles and the bootstrap. Where they disagree, nobody knows.
+
+Each network is a sample of the posterior; with dropout masks inside, each gives several.
+
+Reference:
+    Lakshminarayanan, Pritzel, Blundell, 2017, Simple and scalable predictive uncertainty estimation using deep
+    ensembles; Efron, 1979, Bootstrap methods; Osband et al., 2016, Deep exploration via bootstrapped DQN; temperature:
+    Guo et al., 2017, On calibration of modern neural networks, section 4.2; after averaging: Rahaman and Thiery, 2021,
+    Uncertainty quantification and deep ensembles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+from torch.nn import functional
+
+from learner.config import Report, RoundConfig
+from learner.errors import LearnerError
+from learner.estimators.mc_dropout import FoldedHead
+from learner.files import write_bytes
+from learner.fit import choose_device, fit_network
+from learner.network import Network, activation_floats, build
+from learner.pool import Pool
+from learner.seeds import derive
+
+MEMORY_FLOATS = 64 * 2**20 // 4
+BATCH = 256
+TEMPERATURES = (0.05, 20.0)
+LEAST_FOLD = 2  # answers of a class that are needed to leave some of them out
+
+
+class Members:
+    """S networks; sample k is member k, or mask k of its member.
+
+    Args:
+        networks: The members.
+        masks: For each member a mask for each layer of its head, `[its samples, features in]`; empty without dropout.
+        temperature: All logits are divided by it.
+        saved: What `save` shall return.
+    """
+
+    WEIGHTS = "members.safetensors"
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        masks: Sequence[Sequence[Tensor]],
+        temperature: float,
+        saved: dict[str, Any],
+    ) -> None:
+        self.networks, self.masks, self.temperature, self.saved = list(networks), list(masks), temperature, saved
+        self.device = next(networks[0].parameters()).device
+        self.heads = [
+            FoldedHead(network.head, [mask.to(self.device) for mask in member_masks] or _whole(network))
+            for network, member_masks in zip(networks, masks, strict=True)
+        ]
+        floats = activation_floats(networks[0], tuple(saved["shape"])) + sum(h.floats_an_image for h in self.heads)
+        self.minibatch = int(np.clip(MEMORY_FLOATS // floats, 1, 256))
+
+    @classmethod
+    def fit(
+        cls,
+        pool: Pool,
+        positions: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        config: RoundConfig,
+        report: Report,
+    ) -> Self:
+        """Train the members one after another; see `Estimator.fit`. The phase is `"fit"` over all of their steps."""
+        rng = np.random.default_rng(derive(config.seed, "members"))
+        chosen = cls.training_sets(labels, config, rng)
+        fitted = []
+        for number, rows in enumerate(chosen):
+            fitted.append(
+                fit_network(
+                    pool, positions[rows], labels[rows], config, _shared(report, number, len(chosen)),
+                    stream=f"member {number}",
+                )
+            )  # fmt: skip
+        networks = [each.network for each in fitted]
+        temperature = 1.0
+        if config.temperature_scaling:
+            temperature = fit_temperature(*_left_out(networks, chosen, pool, positions, labels, report))
+        saved = {
+            "shape": list(pool.shape),
+            "pixel_means": [each.pixel_mean for each in fitted],
+            "pixel_stds": [each.pixel_std for each in fitted],
+            "temperature": temperature,
+            "steps": sum(each.steps for each in fitted),
+            "loss": float(np.mean([each.loss for each in fitted])),
+            "files": [cls.WEIGHTS],
+        }
+        return cls(networks, draw_masks(networks, config), temperature, saved)
+
+    @staticmethod
+    def training_sets(
+        labels: npt.NDArray[np.int64], config: RoundConfig, rng: np.random.Generator
+    ) -> list[npt.NDArray[np.int64]]:
+        """For each member the rows of the answers that it learns from."""
+        raise NotImplementedError
+
+    def save(self, directory: Path) -> dict[str, Any]:
+        """Write all weights; masks are drawn again from the seed. See `Estimator.save`."""
+        weights = {
+            f"{number}.{name}": tensor.contiguous().cpu()
+            for number, network in enumerate(self.networks)
+            for name, tensor in network.state_dict().items()
+        }
+        write_bytes(directory / self.WEIGHTS, save(weights))
+        return self.saved
+
+    @classmethod
+    def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
+        """Read all weights; see `Estimator.load`."""
+        channels, height, width = saved["shape"]
+        weights, networks = load_file(directory / cls.WEIGHTS), []
+        for number, (mean, std) in enumerate(zip(saved["pixel_means"], saved["pixel_stds"], strict=True)):
+            network = build(
+                config.architecture, (channels, height, width), config.n_classes, pixel_mean=mean, pixel_std=std
+            )
+            start = f"{number}."
+            network.load_state_dict({k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)})
+            networks.append(network.to(choose_device(config.device)))
+        return cls(networks, draw_masks(networks, config), saved["temperature"], saved)
+
+    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+        """Each member's trunk once, its head for each of its masks; see `Estimator.sample_log_probs`."""
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(self.device)  # a copy: memory maps are read-only
+            parts = [
+                head.log_probs(network.features(pixels))
+                for network, head in zip(self.networks, self.heads, strict=True)
+            ]
+            log_probs_M_K_C = torch.cat(parts, 1)
+            if self.temperature == 1.0:
+                return log_probs_M_K_C
+            return (log_probs_M_K_C / self.temperature).log_softmax(2)
+
+
+class Ensemble(Members):
+    """All members learn from all answers and differ in their initial weights and minibatches.
+
+    To scale the temperature, each leaves out a fold of the answers, on which it is then measured.
+    """
+
+    @staticmethod
+    def training_sets(
+        labels: npt.NDArray[np.int64], config: RoundConfig, rng: np.random.Generator
+    ) -> list[npt.NDArray[np.int64]]:
+        """All rows; or all but a fold, by class, for each member."""
+        everything = np.arange(len(labels))
+        if not config.temperature_scaling:
+            return [everything] * config.members
+        fold = np.full(len(labels), -1)  # of classes with a single answer nothing is left out
+        for label in np.unique(labels):
+            rows = rng.permutation(np.flatnonzero(labels == label))
+            if len(rows) >= LEAST_FOLD:
+                fold[rows] = (np.arange(len(rows)) + rng.integers(config.members)) % config.members
+        return [everything[fold != number] for number in range(config.members)]
+
+
+class Bootstrap(Members):
+    """Each member learns from answers drawn with replacement, and at least one of each class that has any."""
+
+    @staticmethod
+    def training_sets(
+        labels: npt.NDArray[np.int64], config: RoundConfig, rng: np.random.Generator
+    ) -> list[npt.NDArray[np.int64]]:
+        """As many rows as there are answers; where a class was not drawn, one of its own is added."""
+        sets = []
+        for _ in range(config.members):
+            rows = rng.integers(len(labels), size=len(labels))
+            missing = np.setdiff1d(labels, labels[rows])
+            added = [rng.choice(np.flatnonzero(labels == label)) for label in missing]
+            sets.append(np.concatenate([rows, np.array(added, dtype=np.int64)]))
+        return sets
+
+
+def draw_masks(networks: Sequence[Network], config: RoundConfig) -> list[list[Tensor]]:
+    """K masks spread over the members, the first ones having one more where K is no multiple; none without dropout."""
+    if not config.member_dropout:
+        return [[] for _ in networks]
+    generator = torch.Generator().manual_seed(derive(config.seed, "masks"))
+    each, more = divmod(max(config.posterior_samples, len(networks)), len(networks))
+    return [network.head.draw_masks(each + (number < more), generator) for number, network in enumerate(networks)]
+
+
+def fit_temperature(logits_N_C: Tensor, labels_N: Tensor) -> float:
+    """The temperature under which some answers are likeliest, 0.05 to 20.
+
+    Args:
+        logits_N_C: Of images that the model has not learned from.
+        labels_N: Their classes.
+
+    Raises:
+        LearnerError: If there is no such image, or the logits are not finite.
+    """
+    if not len(labels_N):
+        raise LearnerError(
+            "temperature scaling: no class has two answers, so none can be left out to measure on; "
+            "take more answers, or leave the temperature as it is"
+        )
+    if not bool(logits_N_C.isfinite().all()):
+        raise LearnerError("temperature scaling: the members' outputs are not finite; fit the round again")
+    low, high = np.log(TEMPERATURES)
+    for _ in range(3):
+        grid = np.linspace(low, high, 41)
+        costs = [float(functional.cross_entropy(logits_N_C / float(np.exp(each)), labels_N)) for each in grid]
+        best = int(np.argmin(costs))
+        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 40)]
+    return float(np.exp(grid[best]))
+
+
+def _left_out(
+    networks: Sequence[Network],
+    chosen: Sequence[npt.NDArray[np.int64]],
+    pool: Pool,
+    positions: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    report: Report,
+) -> tuple[Tensor, Tensor]:
+    """For each answer that some members have not learned from the logarithm of their mean prediction, and its class."""
+    probs_N_C = torch.zeros((len(labels), networks[0].head.linears[-1].out_features))
+    counts_N = torch.zeros(len(labels))
+    for number, (network, rows) in enumerate(zip(networks, chosen, strict=True)):
+        out = np.setdiff1d(np.arange(len(labels)), rows)
+        for start in range(0, len(out), BATCH):
+            part = out[start : start + BATCH]
+            with torch.inference_mode():
+                pixels = torch.from_numpy(pool.pixels(positions[part])).to(next(network.parameters()).device)
+                probs_N_C[part] += network(pixels).softmax(1).cpu()
+            counts_N[part] += 1
+        report("temperature", number + 1, len(networks))
+    seen = counts_N > 0
+    return (probs_N_C[seen] / counts_N[seen].unsqueeze(1)).clamp_min(1e-12).log(), torch.from_numpy(labels)[seen]
+
+
+def _whole(network: Network) -> list[Tensor]:
+    """Masks that leave everything in, at the rate that the head divides by: one sample without dropout."""
+    return [torch.full((1, layer.in_features), 1 - rate, device=layer.weight.device)
+            for layer, rate in zip(network.head.linears, network.head.rates, strict=True)]  # fmt: skip
+
+
+def _shared(report: Report, number: int, count: int) -> Report:
+    """A report of one member as part of all."""
+    return lambda phase, done, total: report(phase, number * total + done, count * total)
