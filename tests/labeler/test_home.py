@@ -119,7 +119,7 @@ def test_staff_makes_the_first_one(make_user, client_of) -> None:
         ({"name": ""}, "required"),
         ({"name": " \u200b\u200b "}, "can be seen"),
         ({"name": "signs\u202egpj"}, "control characters"),
-        ({"name": "x" * 101}, "at most 100"),
+        ({"name": "x" * 101}, "At most 100"),
         ({"name": "ok", "classes": "cat\nCat"}, "stands there twice"),
         ({"name": "ok", "classes": "c" * 101}, "too long"),
         ({"name": "ok", "classes": "\n".join(map(str, range(2001)))}, "2,000 at most"),
