@@ -101,17 +101,23 @@ def metrics_on(round_: Round, labels: dict[int, int]) -> dict[str, Any]:
 
     Images and classes that the round did not know are left out; empty without any. Raises NoScores.
     """
-    from learner.metrics import metrics
-    from learner.scores import scores_at
-
     number = {pk: index for index, pk in enumerate(round_.classes)}
     known = {position: number[pk] for position, pk in labels.items() if pk in number}
     positions = np.array(sorted(position for position in known if position < len(summary_of(round_))), np.int64)
     if not len(positions):
         return {}
     with _in_words(round_):
-        probs = scores_at(round_folder(round_), positions, "mean_probs_N_C")
-        measured = metrics(probs, np.array([known[position] for position in positions.tolist()], np.int64))
+        return _metrics(round_folder(round_), tuple(positions.tolist()), tuple(known[at] for at in positions.tolist()))
+
+
+@lru_cache(maxsize=32)
+def _metrics(folder: Path, positions: tuple[int, ...], labels: tuple[int, ...]) -> dict[str, Any]:
+    """Kept for the next page of a gallery: the bootstrap takes a tenth of a second."""
+    from learner.metrics import metrics
+    from learner.scores import scores_at
+
+    probs_n_C = scores_at(folder, np.array(positions, np.int64), "mean_probs_N_C")
+    measured = metrics(probs_n_C, np.array(labels, np.int64))
     return {"n": measured.n, **{name: asdict(getattr(measured, name)) for name in ("accuracy", "nll", "brier", "ece")}}
 
 

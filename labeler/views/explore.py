@@ -203,7 +203,8 @@ def gallery(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     page, pages = _page(request, len(positions), PAGE)
     context |= _paged(page, pages, len(positions))
     context["query"] = _query(request)
-    context["tiles"] = tiles_of(round_, scores, positions[(page - 1) * PAGE : page * PAGE].tolist())
+    shown = tiles_of(round_, scores, positions[(page - 1) * PAGE : page * PAGE].tolist())
+    context |= {"tiles": shown, "can_send": any(tile.can_be_sent for tile in shown)}
     return render(request, "explore/gallery.html", context)
 
 
