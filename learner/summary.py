@@ -50,7 +50,7 @@ class ScoreSummary:
         return len(self.probability_N)
 
     def percentile(self, measure: str, value: float) -> float:
-        """Percent of all images whose score is lower, 0 to 100; for more than `QUANTILES` images up to 0.05 too high."""
+        """Percent of all images whose score is lower, 0 to 100; past `QUANTILES` images up to 0.05 too high."""
         at, n = int(np.searchsorted(self.quantiles[measure], np.float32(value), side="left")), len(self)
         return 100.0 * _order(at, n) / n if n and at < QUANTILES else 100.0
 

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 
 from labeler import storage, tasks
-from labeler.models import ImageState, JobState, PoolMap
+from labeler.models import ImageState, JobState, PoolMap, Worker
 from labeler.selectors.maps import labelled_neighbours, near_duplicates
 from labeler.services import maps
 from labeler.services.jobs import request_cancel
@@ -45,6 +45,8 @@ def test_a_manager_has_it_drawn_and_sees_how_far_it_is(
     assert sent == [(maps.DRAW, job.pk)]
     PoolMap.objects.update(state=JobState.RUNNING, done=30, total=60)
     state = reverse("explore-map", args=["signs"])
+    assert "no worker for upkeep is alive" in client.get(state).content.decode()
+    Worker.objects.create(name="here", queues="default")
     assert "50 %" in client.get(state).content.decode()
     client.post(reverse("explore-draw", args=["signs"]))
     assert PoolMap.objects.count() == 1
