@@ -70,6 +70,15 @@ def test_its_way_over_the_rounds(pool, manager, client_of) -> None:
     assert next(iter(lines)) == "owl"  # what people said comes first
 
 
+def test_more_rounds_cost_no_more_statements(pool, manager, client_of, django_assert_max_num_queries) -> None:
+    for _ in range(6):
+        five(pool)
+    client = client_of(manager)
+    with django_assert_max_num_queries(13):
+        page = page_of(client, pool, 3)
+    assert len(page.context["prediction"].history.rounds) == 6
+
+
 def test_rounds_whose_files_are_gone_are_left_out_of_it(pool, manager, client_of) -> None:
     rounds = [five(pool) for _ in range(3)]
     shutil.rmtree(round_folder(rounds[1]))
