@@ -139,7 +139,10 @@ def _arrange(features_L_D: Floats, seed: int) -> Floats:
 
 
 def _in_background(work: Callable[[], Any], tick: Callable[[], None]) -> Any:
-    """The result of `work`, which cannot report by itself; `tick` is called meanwhile, and may raise to give up."""
+    """The result of `work`, which cannot report by itself; `tick` is called meanwhile, and may raise to give up.
+
+    A thread cannot be stopped: given up, `work` ends by itself some seconds later, and nobody looks at it.
+    """
     executor = ThreadPoolExecutor(1)
     future = executor.submit(work)
     try:

@@ -16,7 +16,7 @@ from learner.config import MEASURES
 from learner.errors import ArtifactError
 from learner.files import write_arrays
 from learner.pool import CHUNK_SIZE
-from learner.scores import COLUMNS, read_scores, score_path
+from learner.scores import read_scores, score_path
 
 FILE = "summary.npz"
 FULL = 65_535
@@ -37,7 +37,7 @@ class ScoreSummary:
         predicted_N: Class of the largest mean probability, 0 to C - 1; the smallest unsigned type that holds C - 1.
         probability_N: Its mean probability, uint16, in 65,535ths.
         spread_N: Its standard deviation over the posterior samples, uint16, in 65,535ths of 0.5.
-        quantiles: For each measure its `QUANTILES` evenly spaced quantiles over all N images, float32, rising.
+        quantiles: For each measure of the round its `QUANTILES` evenly spaced quantiles over all N, float32, rising.
     """
 
     predicted_N: npt.NDArray[np.unsignedinteger]
@@ -80,7 +80,23 @@ def summary(directory: Path, counts: Sequence[int]) -> ScoreSummary:
     return found
 
 
-def score_row(directory: Path, position: int, names: Sequence[str] = COLUMNS) -> dict[str, npt.NDArray[Any]]:
+def measures_in(directory: Path) -> tuple[str, ...]:
+    """The measures that a round was scored with: those of `MEASURES` that its first file has, in their order.
+
+    Raises:
+        ArtifactError: If chunk 0 has not been scored, or its file is damaged.
+    """
+    path = score_path(directory, 0)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return tuple(name for name in MEASURES if name in file.files)
+    except FileNotFoundError:
+        raise ArtifactError(f"chunk 0 has not been scored in this round ({path} is missing)") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"the scores of chunk 0 are damaged ({path}: {error}); score it again") from error
+
+
+def score_row(directory: Path, position: int, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """Columns of one image; its chunk's file is opened once.
 
     Raises:
@@ -116,8 +132,9 @@ def _sum_up(directory: Path, counts: Sequence[int]) -> dict[str, npt.NDArray[Any
         probability[part] = _scaled(mean_n_C[rows, best], 1.0)
         spread[part] = _scaled(std_n_C[rows, best], MAX_STD)
     orders = np.array([_order(at, n) for at in range(QUANTILES)])
-    columns = {name: read_scores(directory, range(len(counts)), name) for name in MEASURES}
-    quantiles = {f"q_{name}": _quantiles(column, orders) for name, column in columns.items()}
+    measures = measures_in(directory) if counts else ()
+    columns = ((name, read_scores(directory, range(len(counts)), name)) for name in measures)
+    quantiles = {f"q_{name}": _quantiles(column, orders) for name, column in columns}
     return {"predicted_N": predicted, "probability_N": probability, "spread_N": spread, **quantiles}
 
 

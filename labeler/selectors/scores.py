@@ -70,15 +70,14 @@ def _summary(folder: Path, counts: tuple[int, ...]) -> ScoreSummary:
 
 def prediction_of(round_: Round, position: int) -> Prediction | None:
     """None: the image came after the round. Raises NoScores."""
-    from learner.config import MEASURES
     from learner.summary import score_row
 
     scores = summary_of(round_)
     if position >= len(scores):
         return None
     with _in_words(round_):
-        row = score_row(round_folder(round_), position)
-    measures = [(name, float(row[name]), scores.percentile(name, float(row[name]))) for name in MEASURES]
+        row = score_row(round_folder(round_), position, ("mean_probs_N_C", "std_probs_N_C", *scores.quantiles))
+    measures = [(name, float(row[name]), scores.percentile(name, float(row[name]))) for name in scores.quantiles]
     return Prediction(round_.classes, _numbers(row["mean_probs_N_C"]), _numbers(row["std_probs_N_C"]), measures)
 
 

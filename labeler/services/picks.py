@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import transaction
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from labeler.models import Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
 from labeler.services.draw import LOOKUP
+from labeler.services.races import again_if_raced, not_in_work
 
 logger = logging.getLogger(__name__)
 MOST = 1000  # images at once: more than that is no longer looked at before it is sent
@@ -47,7 +47,6 @@ class Picked:
         return " ".join([*said, f"Left out: {'; '.join(parts)}."] if parts else said)
 
 
-@transaction.atomic
 def send_to_queue(*, project: Project, positions: Sequence[int], by: User) -> Picked:
     """Put images before all that the queue holds, in the order given. Raises PickRefused.
 
@@ -62,13 +61,17 @@ def send_to_queue(*, project: Project, positions: Sequence[int], by: User) -> Pi
         raise PickRefused("Nothing is selected.")
     if len(wanted) > MOST:
         raise PickRefused(f"{len(wanted):,} images are selected; at most {MOST:,} can be sent at once.")
+    return again_if_raced(lambda: _send(project, wanted, by))
+
+
+def _send(project: Project, wanted: Sequence[int], by: User) -> Picked:
     locked = Project.objects.select_for_update(of=("self",), no_key=True).select_related("learning").get(pk=project.pk)
     if locked.queue_round_id is None:
         raise PickRefused("There is no queue yet: it is made a few seconds after the first import.")
     images = _images(locked, wanted)
     waiting = [image for image in images if image.state == ImageState.POOL and not image.is_holdout]
-    places = _places(locked, waiting)
-    held = {pk for pk, rows in places.items() if any(_is_held(row) for row in rows)}
+    places, in_work = _places(locked, waiting)
+    held = in_work | {pk for pk, rows in places.items() if any(_is_held(row) for row in rows)}
     chosen = [image for image in waiting if image.pk not in held]
     _put_first(locked, locked.queue_round_id, chosen, places, by)
     left = Counter(_kind(image) for image in images if image.state != ImageState.POOL or image.is_holdout)
@@ -98,15 +101,23 @@ def _images(project: Project, positions: Sequence[int]) -> list[Image]:
     return [found[position] for position in positions if position in found]
 
 
-def _places(project: Project, images: Sequence[Image]) -> dict[int, list[Candidate]]:
-    """What the queue's round knows of each image, and places of older rounds that are on a screen."""
+def _places(project: Project, images: Sequence[Image]) -> tuple[dict[int, list[Candidate]], set[int]]:
+    """What the queue's round knows of each image, and places of older rounds that are on a screen; all locked.
+
+    And the images of which somebody is just taking, giving back or answering a place: those are theirs.
+    """
     places: dict[int, list[Candidate]] = {image.pk: [] for image in images}
     ids, here = list(places), Q(round=project.queue_round_id)
     held = Q(project=project, state=CandidateState.OPEN, leased_to__isnull=False, leased_until__gt=timezone.now())
+    in_work: set[int] = set()
     for start in range(0, len(ids), LOOKUP):
-        for row in Candidate.objects.filter(here | held, image__in=ids[start : start + LOOKUP]).order_by("slot"):
+        rows = Candidate.objects.filter(here | held, image__in=ids[start : start + LOOKUP])
+        there = dict(rows.values_list("pk", "image_id"))
+        for row in not_in_work(rows).order_by("slot"):
             places[row.image_id].append(row)
-    return places
+            there.pop(row.pk, None)
+        in_work.update(there.values())
+    return places, in_work
 
 
 def _is_held(place: Candidate) -> bool:

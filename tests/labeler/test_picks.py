@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import random
+import threading
+
 import pytest
+from django.db import connection
 from django.urls import reverse
 
-from labeler.models import Candidate, CandidateState, ImageState, Outcome, Reason, Round, RoundState, Trigger
+from benchmarks import ledger, order
+from labeler.models import (
+    Candidate,
+    CandidateState,
+    ImageState,
+    Outcome,
+    Project,
+    Reason,
+    Round,
+    RoundState,
+    Trigger,
+    User,
+)
 from labeler.services.draw import Draw, Place
 from labeler.services.lease import lease_next
 from labeler.services.picks import MOST, PickRefused, send_to_queue
 from labeler.services.publish import publish_cold
-from labeler.services.rounds import config_of
+from labeler.services.rounds import config_of, start_cold_round
 from tests.labeler.queues import answer_place, fill_queue, fresh
 
 pytestmark = pytest.mark.django_db
@@ -115,3 +131,37 @@ def test_the_page_sends_both_ways_and_says_what_happened(pool, manager, client_o
     assert list(Candidate.objects.order_by("rank").values_list("image__position", flat=True)[:4]) == [7, 6, 9, 8]
     reply = client.post(url, {"at": ""}, follow=True)
     assert "Nothing is selected." in reply.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("overlap", [1, 2])
+def test_amid_many_people_and_new_rounds_nobody_loses_a_place_and_no_image_goes_to_too_many(settings, overlap) -> None:
+    """The ledger's order is that of final ranks, which picks change: who got what is checked, the rest stands above."""
+    settings.LEASE_SECONDS = 1
+    order.make_project(people=order.people_of(5), images=300, overlap=overlap, budget=60)
+    project, mia, chance = Project.objects.get(), User.objects.create_user("mia"), random.Random(overlap)
+    is_over, sent, problems = threading.Event(), [], []
+
+    def pick() -> None:
+        try:
+            while not is_over.wait(0.05):
+                wanted = chance.sample(range(300), 12)
+                sent.append(send_to_queue(project=project, positions=wanted, by=mia).sent)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the test looks at it)
+            problems.append(error)
+        finally:
+            connection.close()
+
+    picker = threading.Thread(target=pick)
+    with order.logged():
+        start_cold_round(project=project)
+        picker.start()
+        errors = order.in_threads(clients=5, leases=150, seed=overlap, every=0.6)
+        is_over.set()
+        picker.join(timeout=30)
+        entries = ledger.read(connection)
+    assert errors == problems == []
+    assert sum(sent) > 50
+    findings = ledger.check(entries, overlap=overlap)
+    assert findings.leases > 50
+    assert [words for words in findings.violations if "is worse than" not in words] == []

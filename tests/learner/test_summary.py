@@ -56,6 +56,11 @@ def test_a_column_of_equal_scores_is_more_unsure_than_nothing(tmp_path: Path, co
     assert summary(tmp_path, COUNTS).percentile("margin", 0.0) == 0
 
 
+def test_a_measure_that_the_round_was_not_scored_with_is_left_out(tmp_path: Path, columns, monkeypatch) -> None:
+    monkeypatch.setattr("learner.summary.MEASURES", (*MEASURES, "a newer one"))
+    assert tuple(summary(tmp_path, COUNTS).quantiles) == MEASURES
+
+
 def test_it_is_written_once_and_read_again(tmp_path: Path, columns) -> None:
     first = summary(tmp_path, COUNTS)
     score_path(tmp_path, 0).unlink()
@@ -65,12 +70,12 @@ def test_it_is_written_once_and_read_again(tmp_path: Path, columns) -> None:
 
 def test_a_row_is_that_of_the_columns(tmp_path: Path, columns) -> None:
     for position in (0, CHUNK_SIZE - 1, CHUNK_SIZE + 99):
-        row = score_row(tmp_path, position)
+        row = score_row(tmp_path, position, list(columns))
         assert all(np.array_equal(row[name], column[position]) for name, column in columns.items())
     with pytest.raises(ArtifactError, match="position"):
-        score_row(tmp_path, CHUNK_SIZE + 100)
+        score_row(tmp_path, CHUNK_SIZE + 100, ["margin"])
     with pytest.raises(ArtifactError, match="has not been scored"):
-        score_row(tmp_path, 9 * CHUNK_SIZE)
+        score_row(tmp_path, 9 * CHUNK_SIZE, ["margin"])
 
 
 def test_missing_damaged_and_unfit_files_are_errors(tmp_path: Path, columns) -> None:
