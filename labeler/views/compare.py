@@ -86,11 +86,12 @@ def _base(access: Access, rounds: list[Round]) -> dict[str, object]:
 
 
 def _chosen(request: HttpRequest, rounds: list[Round]) -> tuple[Round | None, Round | None]:
-    """Those asked for; else the newest and the one before it that ran with something else, or just before it."""
+    """Those asked for; in place of one that is not, the newest that ran with something else, or the newest."""
     by_number = {str(round_.number): round_ for round_ in rounds}
     one, other = by_number.get(request.GET.get("a", "")), by_number.get(request.GET.get("b", ""))
-    if one is None and other is None and len(rounds) > 1:
-        other, rest = rounds[0], rounds[1:]
+    other = other or next((row for row in rounds if row != one), None)
+    rest = [row for row in rounds if row != other]
+    if one is None and other is not None and rest:
         one = next((row for row in rest if estimator_words(row.config) != estimator_words(other.config)), rest[0])
     return one, other
 

@@ -14,6 +14,7 @@ const STATES = [
   ["set aside, disputed or bad", "#cc79a7"],
   ["holdout, not answered", "#56b4e9"],
 ];
+const LAYERS = [4, 0, 3, 1, 2];
 const DIFFERS = 2;
 const root = document.getElementById("explore");
 const status = document.getElementById("explore-status");
@@ -93,6 +94,7 @@ function listenToTools(plots, points, states, select) {
     for (const plot of plots) {
       plot.colours = Uint32Array.from({ length: 256 }, (_, index) => packed(names[index % names.length][1]));
       plot.colourOf = Uint8Array.from(numbers);
+      plot.order = colour.value === "state" ? inLayers(plot.colourOf) : null;
       plot.draw();
     }
     document.getElementById("legend").replaceChildren(...names.slice(0, 40).map(legendItem));
@@ -135,6 +137,14 @@ function placeOf([from, to, low, high]) {
 
 function shownState(state) {
   return state === HOLDOUT ? 4 : state & 7;
+}
+
+/** Dots in the order they are drawn in: the few that have answers lie over the many that wait. */
+function inLayers(shown) {
+  const order = new Uint32Array(shown.length);
+  let at = 0;
+  for (const layer of LAYERS) for (let i = 0; i < shown.length; i++) if (shown[i] === layer) order[at++] = i;
+  return order;
 }
 
 function describe(points, states, dot) {

@@ -22,6 +22,7 @@ export class Plot extends EventTarget {
     [this.dots, this.over] = box.querySelectorAll("canvas");
     this.colours = new Uint32Array(1); // of each colour number, as the buffer wants them
     this.colourOf = new Uint8Array(data.x.length);
+    this.order = null; // which dot is drawn when; null: as they come
     this.selected = null; // Uint8Array, one a dot
     this.line = [];
     this.ring = -1;
@@ -126,11 +127,12 @@ export class Plot extends EventTarget {
     const [x0, x1] = [area.left * ratio - size, (area.left + area.width) * ratio];
     const [y0, y1] = [area.top * ratio - size, Math.min(height - size, (area.top + area.height) * ratio)];
     const right = Math.min(width - size, x1);
-    const { selected, colourOf, colours } = this;
+    const { selected, colourOf, colours, order } = this;
     const dim = colours.map((colour) => (colour & 0xffffff) | 0x30000000);
     for (const isTop of selected ? [0, 1] : [0]) {
       const palette = selected && !isTop ? dim : colours;
-      for (let i = 0; i < x.length; i++) {
+      for (let k = 0; k < x.length; k++) {
+        const i = order ? order[k] : k;
         if (selected && selected[i] !== isTop) continue;
         const [left, top] = [Math.round(x[i] * kx + bx), Math.round(y[i] * ky + by)];
         if (left < x0 || left < 0 || left > right || top < y0 || top < 0 || top > y1) continue;
