@@ -26,16 +26,17 @@ from django.core.files.storage import default_storage
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler.models import Chunk, LabelClass, Project, Reason, Round, RoundChunk, RoundState
+from labeler.models import Chunk, LabelClass, Project, Reason, Round, RoundChunk, RoundState, Trigger
 from labeler.models.images import CHUNK_SIZE
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
 from labeler.services.draw import Draw, Place, draw_queue
 from labeler.services.leftovers import KEPT, forget_unnamed_files
+from labeler.services.maps import CannotDraw
 from labeler.services.publish import count_answers, held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.services.triggers import reason_at_snapshot
-from labeler.storage import local_path, project_folder
+from labeler.storage import local_path, project_folder, round_folder
 
 if TYPE_CHECKING:
     from learner.config import RoundConfig
@@ -116,8 +117,9 @@ def take_snapshot(round_: Round) -> TrainingSet:
     """The labels and chunks of this moment, written down as the round's own."""
     project, seen = round_.project, last_annotation_id(round_.project)
     training = read_training_set(project)
+    is_comparison = round_.trigger == Trigger.COMPARISON
     config = {
-        **config_of(project.learning),
+        **(round_.config if is_comparison else config_of(project.learning)),
         "n_classes": len(training.classes),
         "device": settings.LEARNER_DEVICE,
     }
@@ -128,7 +130,7 @@ def take_snapshot(round_: Round) -> TrainingSet:
         classes=training.classes,
         training_digest=training_digest(training, config, round_.seed),
         training_count=len(training.positions),
-        last_annotation_id=seen,
+        last_annotation_id=round_.last_annotation_id if is_comparison else seen,  # what it saw starts the next round
         answers_spent=count_answers(project),
         reason=reason_at_snapshot(round_=round_, seen=seen),
     )
@@ -154,11 +156,17 @@ def score(*, round_: Round, claim: str) -> int:
 
 
 def choose(*, round_: Round) -> int:
-    """Measure the model on the holdout, choose whom to ask about, publish. Returns the length of the queue."""
+    """Measure the model on the holdout, choose whom to ask about, publish. Returns the length of the queue.
+
+    A comparison is measured and leaves the queue alone.
+    """
     beat = Beat(lambda done, total: claims.beat(round_=round_, done=done, total=total))
     beat("acquire", 0, 0)
     with _in_words():
         measured = measure(round_)
+        if round_.trigger == Trigger.COMPARISON:
+            claims.mark_done(round_=round_, metrics={**round_.metrics, **measured})
+            return 0
         held = held_positions(round_.project)
         draw = draw_queue(round_=round_, held=held)
         main = acquire(round_, draw, held, beat)
@@ -246,8 +254,21 @@ def training_digest(training: TrainingSet, config: dict[str, Any], seed: int) ->
     return hashlib.sha256(json.dumps([pairs, config, seed], sort_keys=True).encode()).hexdigest()
 
 
+def draw_map(project: Project, report: Callable[[int, int], None]) -> npt.NDArray[np.void]:
+    """Where every image lies on the map of the pool, as `learner.embedding.RECORD`s. Raises CannotDraw."""
+    try:
+        with _in_words(), ExitStack() as stack:
+            from learner.embedding import embed
+
+            rows = Chunk.objects.filter(project=project, count__gt=0).order_by("number")
+            chunks = [_opened(row.number, row.pixels, row.count, stack) for row in rows]
+            return embed(chunks, seed=project.pk, report=lambda _phase, done, total: report(done, total))
+    except CannotLearn as error:
+        raise CannotDraw(str(error)) from error
+
+
 def folder_of(round_: Round) -> Path:
-    return Path(default_storage.path(f"{project_folder(round_.project)}/{round_.folder}"))
+    return round_folder(round_)
 
 
 def limit_threads() -> None:
@@ -276,13 +297,17 @@ def _pixel_chunks(round_: Round, stack: ExitStack) -> tuple[PixelChunk, ...]:
 
 
 def _pixel_chunk(row: RoundChunk, stack: ExitStack) -> PixelChunk:
+    return _opened(row.chunk.number, row.pixels, row.count, stack)
+
+
+def _opened(number: int, pixels: str, count: int, stack: ExitStack) -> PixelChunk:
     from learner.pool import Chunk as PixelChunk
 
     try:
-        path = stack.enter_context(local_path(row.pixels))
+        path = stack.enter_context(local_path(pixels))
     except FileNotFoundError as error:
-        raise CannotLearn(f"The pixels of chunk {row.chunk.number} are missing in the storage: {error}.") from error
-    return PixelChunk(row.chunk.number, path, row.count)
+        raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
+    return PixelChunk(number, path, count)
 
 
 def _scored(round_: Round, positions: Integers) -> Integers:

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 
-from labeler.models import Project
+from labeler.models import Project, Round
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -34,7 +34,16 @@ class StorageFull(StorageError):
 
 
 def project_folder(project: Project) -> str:
-    return f"projects/{project.pk}"
+    return _folder_of(project.pk)
+
+
+def _folder_of(project_id: int) -> str:
+    return f"projects/{project_id}"
+
+
+def round_folder(round_: Round) -> Path:
+    """Where a round's files are. The learner needs a local folder for them."""
+    return Path(default_storage.path(f"{_folder_of(round_.project_id)}/{round_.folder}"))
 
 
 def new_name(project: Project, group: str, suffix: str, prefix: str = "") -> str:

@@ -13,7 +13,7 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from labeler.models import Project, Round, RoundState
-from labeler.services import claims, exporting, importing, triggers
+from labeler.services import claims, exporting, importing, maps, triggers
 from labeler.services import sweep as sweeping
 from labeler.workers import busy_with, this_worker
 
@@ -99,6 +99,14 @@ def run_import(job_id: int) -> None:
 def run_export(job_id: int) -> None:
     with busy_with("writing an export"):
         exporting.run_export(job_id=job_id)
+
+
+@shared_task(name="labeler.draw_map")  # type: ignore[untyped-decorator]
+def draw_map(job_id: int) -> None:
+    from labeler import learning
+
+    with busy_with("drawing a map"):
+        maps.run_map(job_id=job_id, draw=learning.draw_map)
 
 
 @shared_task(name="labeler.scheduled_round")  # type: ignore[untyped-decorator]

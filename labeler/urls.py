@@ -17,6 +17,8 @@ urlpatterns = [
     path("", include("labeler.views.exports")),
     path("", include("labeler.views.monitor")),
     path("", include("labeler.views.rounds")),
+    path("", include("labeler.views.explore")),
+    path("", include("labeler.views.compare")),
 ]
 
 handler400 = "labeler.views.errors.bad_request"

@@ -17,6 +17,8 @@ LABELER = sorted(path for path in (ROOT / "labeler").rglob("*.py") if "migration
 LEARNER = sorted((ROOT / "learner").rglob("*.py"))
 MODULES = [*LABELER, *LEARNER]
 DOOR = ROOT / "labeler" / "learning.py"
+READING_ROOM = ROOT / "labeler" / "selectors" / "scores.py"  # pages read score files here
+READ_WITHOUT_TORCH = ("learner.config", "learner.errors", "learner.metrics", "learner.scores", "learner.summary")
 MAX_MODULE, MAX_FUNCTION = 400, 40
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 
@@ -79,8 +81,11 @@ def test_the_learner_knows_no_django_and_no_labeler(path: Path):
 
 
 @pytest.mark.parametrize("path", [path for path in LABELER if path != DOOR], ids=shown)
-def test_only_the_door_and_the_demo_data_reach_the_learner(path: Path):
-    reached = {name for name, _ in imports(tree_of(path)) if is_in(name, "learner")}
+def test_only_the_door_the_score_files_and_the_demo_data_reach_the_learner(path: Path):
+    unrun = is_type_checking(path)
+    reached = {name for name, at in imports(tree_of(path)) if is_in(name, "learner") and at not in unrun}
+    if path == READING_ROOM:
+        reached = {name for name in reached if not any(is_in(name, one) for one in READ_WITHOUT_TORCH)}
     if shown(path) == "labeler/datasets.py":  # torchvision's datasets; used by a command, inside a function
         reached -= {"learner.vision", "learner.vision.torchvision"}
     assert not reached
@@ -123,6 +128,13 @@ sys.exit(f"loaded: {heavy}" if heavy else 0)
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
+    assert result.returncode == 0, result.stderr
+
+
+def test_what_pages_read_of_the_learner_never_loads_torch():
+    names = ", ".join(READ_WITHOUT_TORCH)
+    program = f"import sys, {names}; sys.exit(str({{'torch', 'sklearn', 'scipy'}} & set(sys.modules) or '') or 0)"
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 

@@ -108,6 +108,20 @@ class ExportJob(Job):
         return f"export {self.pk} of {self.project}"
 
 
+class PoolMap(Job):
+    """A picture of the pool where images that look alike lie side by side. `done` and `total` count images; `file` is
+    an `.npy` of `learner.embedding.RECORD`s in the order of positions. The newest that is done is shown."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="maps")
+    file = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"map {self.pk} of {self.project}"
+
+
 class Worker(models.Model):
     """A Celery worker that has said it is alive, and what it does."""
 

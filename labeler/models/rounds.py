@@ -12,6 +12,7 @@ class Trigger(models.TextChoices):
     SCHEDULE = "schedule", "schedule"
     BUTTON = "button", "button"
     QUEUE_DRY = "queue_dry", "queue ran dry"
+    COMPARISON = "comparison", "comparison"  # measured and looked at; its queue is never made
 
 
 class RoundState(models.TextChoices):
@@ -110,6 +111,7 @@ class Reason(models.TextChoices):
     HOLDOUT = "holdout", "drawn to measure accuracy"
     COLD_START = "cold_start", "drawn before the first model"
     RELABEL = "relabel", "asked again"
+    PICKED = "picked", "picked by a manager"
 
 
 class CandidateState(models.TextChoices):
@@ -121,6 +123,8 @@ class CandidateState(models.TextChoices):
 class Candidate(models.Model):
     """A place in the queue of a round. Overlap k makes k of them for an image: slots 0 to k - 1 of one rank.
 
+    A round ranks from 1. What a manager picks afterwards stands before that, at 0 and below (services/picks.py).
+
     A lease is `leased_to` until `leased_until`; once that has passed the place is free. `leased_at` is when the person
     got it; a renewal leaves it. See services/lease.py.
     """
@@ -128,7 +132,7 @@ class Candidate(models.Model):
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="+", db_index=False)
     round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="candidates", db_index=False)
     image = models.ForeignKey("labeler.Image", on_delete=models.CASCADE, related_name="candidates")
-    rank = models.PositiveIntegerField()
+    rank = models.IntegerField()
     slot = models.PositiveSmallIntegerField(default=0)
     reason = models.CharField(max_length=12, choices=Reason)
     score = models.FloatField(null=True)  # of the round's measure, in nats where that is an entropy

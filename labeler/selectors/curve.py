@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db.models import F
 from django.db.models.fields.json import KT
 
-from labeler.models import Project, Round, RoundState
+from labeler.models import Project, Round, RoundState, Trigger
 from labeler.selectors.pool import LEAST_HOLDOUT
 
 WIDTH, HEIGHT = 720, 260
@@ -92,6 +92,7 @@ def measured_rounds(project: Project) -> list[Point]:
     parts = {name: KT(f"metrics__accuracy__{name}") for name in ("value", "low", "high", "n")}
     rows = (
         Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
+        .exclude(trigger=Trigger.COMPARISON)
         .order_by("number")
         .annotate(**parts, at=F("answers_spent"))
         .values_list("number", "at", *parts)

@@ -19,6 +19,7 @@ from labeler.models import (
     Round,
     RoundChunk,
     RoundState,
+    Trigger,
     User,
     Worker,
 )
@@ -127,7 +128,8 @@ class PersonRow:
 def monitor_of(project: Project) -> Monitor:
     rounds = Round.objects.filter(project=project).defer("metrics", "phase_seconds", "classes")
     newest = rounds.order_by("-number").first()
-    model = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy").first()
+    measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
+    model = measured.exclude(trigger=Trigger.COMPARISON).first()
     progress = progress_of(newest) if newest is not None and newest.is_unfinished else None
     counts, workers, missing = pool_counts(project), _recent_workers(), missing_workers()
     return Monitor(

@@ -22,6 +22,7 @@ from labeler.models import (
     Role,
     Round,
     RoundState,
+    Trigger,
     User,
 )
 from labeler.selectors.pool import LEAST_HOLDOUT
@@ -77,7 +78,7 @@ def home_rows(user: User) -> list[ProjectRow]:
     roles = dict(Membership.objects.filter(user=user).values_list("project_id", "role"))
     projects = Project.objects.all() if user.is_superuser else Project.objects.filter(pk__in=list(roles))
     newest = Round.objects.filter(project=OuterRef("pk")).order_by("-number")
-    measured = newest.filter(state=RoundState.DONE, metrics__has_key="accuracy")
+    measured = newest.filter(state=RoundState.DONE, metrics__has_key="accuracy").exclude(trigger=Trigger.COMPARISON)
     projects = projects.annotate(
         last_metrics=Subquery(measured.values("metrics")[:1], output_field=JSONField()),
         last_measured=Subquery(measured.values("number")[:1]),

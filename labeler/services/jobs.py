@@ -1,4 +1,4 @@
-"""Imports and exports as work that one worker at a time owns: claim, beat, finish, resume.
+"""Imports, exports and maps as work that one worker at a time owns: claim, beat, finish, resume.
 
 Every write of a worker is conditional on its claim: one that was taken for dead and comes back changes nothing.
 """
@@ -14,11 +14,12 @@ from django.conf import settings
 from django.db.models import F, Q
 from django.utils import timezone
 
-from labeler.models import ExportJob, ImportJob, JobState
+from labeler.models import ExportJob, ImportJob, JobState, PoolMap
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.wake import wake
 
-JobT = TypeVar("JobT", ImportJob, ExportJob)
+AnyJob = ImportJob | ExportJob | PoolMap
+JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap)
 BEAT_SECONDS = 0.5  # no more often than this
 
 
@@ -52,7 +53,7 @@ def claim_job(*, model: type[JobT], job_id: int) -> JobT | None:
 class Beat:
     """Says that the worker is alive, at most twice a second however often it is called. Raises JobStopped."""
 
-    def __init__(self, job: ImportJob | ExportJob) -> None:
+    def __init__(self, job: AnyJob) -> None:
         self._job = job
         self._last = time.monotonic()
 
@@ -71,19 +72,19 @@ class Beat:
         raise ClaimLost
 
 
-def keep_claim(*, job: ImportJob | ExportJob) -> bool:
+def keep_claim(*, job: AnyJob) -> bool:
     """Whether the job is still the caller's, cancelled or not; and if so, for `STALL_SECONDS` more."""
     owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
     return bool(owned.update(heartbeat_at=timezone.now()))
 
 
-def finish_job(*, job: ImportJob | ExportJob, state: JobState, error: str = "", **fields: object) -> bool:
+def finish_job(*, job: AnyJob, state: JobState, error: str = "", **fields: object) -> bool:
     """Close the job, if it is still owned by the caller."""
     owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
     return bool(owned.update(state=state, error=error, finished_at=timezone.now(), **fields))
 
 
-def request_cancel(*, job: ImportJob | ExportJob) -> None:
+def request_cancel(*, job: AnyJob) -> None:
     """A waiting job stops at once, a running one at its next beat. One that is over stays as it is."""
     jobs = type(job)._default_manager.filter(pk=job.pk)
     waiting = jobs.filter(state__in=[JobState.UPLOADING, JobState.QUEUED])

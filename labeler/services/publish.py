@@ -47,7 +47,7 @@ def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: 
 
     1. The round is done, on the condition that it is still this worker's.
     2. Open places of older rounds that nobody holds are superseded; held ones stay until answered or expired.
-    3. Images that have some but not enough answers come first, with the answers that they still need.
+    3. What a manager picked comes first, then images that have some but not enough answers, with those they still need.
     4. The rest is mixed as drawn. Images that were answered, set aside or taken since are left out.
     5. The queue moves to this round.
     """
@@ -75,7 +75,10 @@ def count_answers(project: Project) -> int:
 
 def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place]) -> int:
     overlap = project.learning.overlap
-    carried = _carried_over(project, overlap) if overlap > 1 else []
+    carried = _carried_picks(project, overlap)
+    picked = {found.image_id for found in carried}
+    if overlap > 1:
+        carried += [found for found in _carried_over(project, overlap) if found.image_id not in picked]
     supersede_places(project, without=round_)
     waiting = _find(project, mix(draw=draw, main=main), overlap)
     # Who holds what is read last: an undo that puts an image back also leases it, and nobody else may get it then.
@@ -154,6 +157,17 @@ def _carried_over(project: Project, overlap: int) -> list[Found]:
             details=candidate.details,
         )
         found.setdefault(candidate.image_id, Found(place, candidate.image_id, slots[candidate.image_id]))
+    return list(found.values())
+
+
+def _carried_picks(project: Project, overlap: int) -> list[Found]:
+    """What a manager picked and nobody has answered or holds, in its order: a new round does not undo it."""
+    open_ = Candidate.objects.filter(round=project.queue_round_id, reason=Reason.PICKED, state=CandidateState.OPEN)
+    found: dict[int, Found] = {}
+    for candidate in open_.filter(image__state=ImageState.POOL).select_related("image").order_by("rank", "slot"):
+        place = Place(candidate.image.position, Reason.PICKED, details=candidate.details)
+        slots = found[candidate.image_id].slots + 1 if candidate.image_id in found else 1
+        found[candidate.image_id] = Found(place, candidate.image_id, min(slots, overlap))
     return list(found.values())
 
 

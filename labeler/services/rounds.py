@@ -20,6 +20,7 @@ from labeler.models import (
     Trigger,
     User,
 )
+from labeler.models.rounds import UNFINISHED
 from labeler.selectors.pool import labelled_images
 from labeler.services.claims import RUN, end_round
 from labeler.services.draw import draw_places, draw_queue
@@ -62,13 +63,19 @@ def why_not_trainable(project: Project) -> str:
     return ""
 
 
+def newest_round(project: Project) -> Round | None:
+    """The last one. A comparison that is over does not count: it made no queue and leaves all answers to the next."""
+    rounds = Round.objects.filter(project=project).order_by("-number")
+    return rounds.filter(~Q(trigger=Trigger.COMPARISON) | Q(state__in=UNFINISHED)).first()
+
+
 @transaction.atomic
 def request_round(*, project: Project, trigger: str, reason: str, requested_by: User | None = None) -> Round | None:
     """Queue a round. None: one is unfinished already. Raises RoundRefused where no model could be fitted.
 
     A button and a schedule start at once; the other triggers wait for debounce and cool-down.
     """
-    last = Round.objects.filter(project=project).order_by("-number").first()
+    last = newest_round(project)
     if last is not None and last.is_unfinished:
         return None
     if words := why_not_trainable(project):
@@ -106,11 +113,11 @@ def calm_start(learning: LearningConfig, last: Round | None, now: datetime) -> d
 @transaction.atomic
 def cancel_round(*, round_: Round, by: User) -> bool:
     """End an unfinished round. Its worker, if it has one, notices within a second and stops. False: it was over."""
+    seen = round_.last_annotation_id
+    if round_.trigger != Trigger.COMPARISON:
+        seen = last_annotation_id(round_.project)  # the same answers do not start the next one
     return end_round(
-        Q(pk=round_.pk),
-        RoundState.CANCELLED,
-        f"Cancelled by {by.get_username()}.",
-        last_annotation_id=last_annotation_id(round_.project),  # the same answers do not start the next one
+        Q(pk=round_.pk), RoundState.CANCELLED, f"Cancelled by {by.get_username()}.", last_annotation_id=seen
     )
 
 
@@ -128,7 +135,7 @@ def start_cold_round(*, project: Project, reason: str = "before the first model"
 
     The holdout has its share; every other waiting image is as likely as any other.
     """
-    last = Round.objects.filter(project=project).order_by("-number").first()
+    last = newest_round(project)
     if last is not None and last.is_unfinished:
         return None
     now = timezone.now()

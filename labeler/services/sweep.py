@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from labeler.models import Round, RoundState, Worker
 from labeler.selectors.workers import idle_workers
-from labeler.services import claims, exporting, lease, triggers, uploads
+from labeler.services import claims, exporting, lease, maps, triggers, uploads
 from labeler.wake import wake
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ def sweep() -> dict[str, int]:
         wake_learners,
         uploads.sweep_imports,
         exporting.sweep_exports,
+        maps.sweep_maps,
         triggers.start_due_rounds,
         lease.free_expired_leases,
         forget_old_workers,

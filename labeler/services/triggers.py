@@ -29,7 +29,7 @@ from labeler.models import (
     Trigger,
 )
 from labeler.models.rounds import UNFINISHED
-from labeler.services.rounds import RoundRefused, request_round, start_cold_round, why_not_trainable
+from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 
 logger = logging.getLogger(__name__)
 EDIT_QUIET_SECONDS = 20  # edits of what the model learned from wait until nobody has edited for so long
@@ -55,7 +55,9 @@ SELECT r.state, r.state NOT IN ({unfinished}),
         WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = r.project_id)
           AND c.state = 'open'
         ORDER BY c.rank, c.slot LIMIT 1 OFFSET %(few)s) END
-FROM labeler_round r WHERE r.project_id = %(project)s ORDER BY r.number DESC LIMIT 1
+FROM labeler_round r WHERE r.project_id = %(project)s
+  AND (r."trigger" <> 'comparison' OR r.state IN ({unfinished}))
+ORDER BY r.number DESC LIMIT 1
 """
 NTH_ANSWER = """(
         SELECT a.id FROM labeler_annotation a
@@ -106,7 +108,7 @@ def start_due_rounds() -> int:
 
 def round_due(project: Project) -> Due | None:
     """What would start a round now, or None."""
-    last = Round.objects.filter(project=project).order_by("-number").first()
+    last = newest_round(project)
     if last is None:
         return Due(Trigger.COLD_START, "there are images and no queue yet") if project.queue_round_id is None else None
     if last.is_unfinished:
@@ -200,7 +202,7 @@ def scheduled_round(*, project: Project) -> Round | None:
 
 def next_round_words(project: Project) -> str:
     """`after 12 more answers, or at 02:00`; empty while a round is unfinished."""
-    last = Round.objects.filter(project=project).order_by("-number").first()
+    last = newest_round(project)
     if last is not None and last.is_unfinished:
         return ""
     parts = []

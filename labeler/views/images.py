@@ -10,9 +10,11 @@ from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
-from labeler.access import manager_access, member_access
-from labeler.models import ImageState
+from labeler.access import Access, manager_access, member_access
+from labeler.models import Image, ImageState
 from labeler.selectors.images import filter_from, image_count, image_page, image_with_history, neighbours
+from labeler.selectors.maps import NoMap, current_map, labelled_neighbours
+from labeler.selectors.predictions import image_prediction
 from labeler.services.consensus import put_back
 
 
@@ -49,6 +51,8 @@ def image(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
     before, behind = neighbours(found)
     name = found.name if access.is_manager else found.base_name
     context = {"access": access, "tab": "images", "image": found, "name": name, "before": before, "behind": behind}
+    if access.is_manager:  # what the model thinks would sway who answers
+        context |= {"prediction": image_prediction(access.project, found), **_neighbours(access, found)}
     return render(request, "images/image.html", context)
 
 
@@ -64,6 +68,16 @@ def image_return(request: HttpRequest, slug: str, image_id: int) -> HttpResponse
     else:
         messages.info(request, "The image was not set aside, disputed or bad: nothing changed.")
     return redirect("image", slug, found.pk)
+
+
+def _neighbours(access: Access, image: Image) -> dict[str, object]:
+    shown = current_map(access.project)
+    if shown is None:
+        return {"no_neighbours": "They are found on the map of the pool, which has not been drawn yet."}
+    try:
+        return {"neighbours": labelled_neighbours(access.project, shown, image)}
+    except NoMap as error:
+        return {"no_neighbours": str(error)}
 
 
 def _position(request: HttpRequest, name: str) -> int | None:

@@ -16,6 +16,7 @@ from labeler.models import Round, Trigger
 from labeler.selectors.monitor import progress_of
 from labeler.selectors.pool import LEAST_HOLDOUT
 from labeler.selectors.rounds import class_rows, list_rounds, phases_of, queue_reasons, settings_of
+from labeler.services.comparisons import repeat_comparison
 from labeler.services.rounds import RoundRefused, cancel_round, request_round, retry_round
 
 RUNNING_WORDS = "A round is running already. Its answers will be in the next one."
@@ -90,7 +91,8 @@ def round_retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     access = manager_access(request, slug)
     round_ = get_object_or_404(Round, project=access.project, number=number)
     try:
-        if retry_round(round_=round_, by=access.user) is None:
+        again = repeat_comparison if round_.trigger == Trigger.COMPARISON else retry_round
+        if again(round_=round_, by=access.user) is None:
             messages.info(request, RUNNING_WORDS)
     except RoundRefused as refused:
         messages.error(request, str(refused))

@@ -6,7 +6,7 @@
  */
 export function explain(list, item) {
   const facts = [["asked", item.reason_words ?? "again, to correct it"]];
-  if (item.round !== undefined) facts.push(["place", `round ${item.round}, rank ${item.rank}`]);
+  if (item.round !== undefined) facts.push(["place", `round ${item.round}, ${item.rank > 0 ? `rank ${item.rank}` : "first"}`]);
   if (typeof item.score === "number") facts.push([item.measure, `${item.score.toFixed(2)} ${item.unit}`]);
   if (typeof item.percentile === "number") facts.push(["more unsure than", `${item.percentile.toFixed(1)} % of the pool`]);
   if (item.likely?.length) facts.push(["the model says", item.likely.join("\n")]);

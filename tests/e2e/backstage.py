@@ -20,6 +20,7 @@ from labeler.models import Annotation, Candidate, Membership, Outcome, Project, 
 from labeler.services.classes import archive_class  # noqa: E402
 from labeler.services.importing import import_local  # noqa: E402
 from labeler.services.projects import change_learning, create_project  # noqa: E402
+from tests.labeler.scored import scored_round  # noqa: E402
 
 PEOPLE = {"mia": Role.MANAGER, "ann": Role.ANNOTATOR, "bob": Role.ANNOTATOR}
 
@@ -70,6 +71,24 @@ def leases(slug: str) -> None:
     sys.stdout.write(str(Candidate.objects.filter(project__slug=slug, leased_to__isnull=False, state="open").count()))
 
 
+def score(slug: str) -> None:
+    """A finished round whose model is sure of most images and lost on the last five."""
+    project = Project.objects.select_related("learning").get(slug=slug)
+    n, classes = project.chunks.get().count, project.classes.count()
+    rng = np.random.default_rng(0)
+    means = np.full((n, classes), 0.04 / (classes - 1))
+    means[np.arange(n), np.arange(n) % classes] = 0.96
+    stds = rng.uniform(0.02, 0.06, (n, classes))
+    means[-5:], stds[-5:] = 1 / classes, 0.4
+    scored_round(project, means.tolist(), stds.tolist())
+
+
+def queue(slug: str) -> None:
+    """Positions of what is asked next, in order."""
+    places = Candidate.objects.filter(project__slug=slug, state="open").order_by("rank", "slot")
+    sys.stdout.write(" ".join(str(position) for position in places.values_list("image__position", flat=True)[:10]))
+
+
 if __name__ == "__main__":
     commands = {
         "prepare": prepare,
@@ -79,5 +98,7 @@ if __name__ == "__main__":
         "sign-out": sign_everybody_out,
         "archive": archive,
         "leases": leases,
+        "score": score,
+        "queue": queue,
     }
     commands[sys.argv[1]](*sys.argv[2:])

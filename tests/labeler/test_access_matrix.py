@@ -33,7 +33,9 @@ MANAGERS = {
     "class-move", "people", "invitation-revoke", "member-role", "member-remove", "project-start", "image-return",
     "imports", "import-new", "import", "import-part", "import-finish", "import-cancel", "import-retry",
     "import-rejected", "import-labels", "exports", "export-file", "monitor-state", "rounds", "round-start", "round",
-    "round-cancel", "round-retry",
+    "round-cancel", "round-retry", "explore", "explore-points", "explore-states", "explore-map-points", "explore-map",
+    "explore-draw", "explore-tiles", "explore-send", "explore-at", "explore-thumb", "gallery", "compare",
+    "compare-start",
 }  # fmt: skip
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
 OF_A_PROJECT = MEMBERS | MANAGERS | SENDS_ANNOTATORS_ON
@@ -51,7 +53,7 @@ def names() -> set[str]:
 @dataclass
 class World:
     project: Project
-    ids: dict[str, int]
+    ids: dict[str, int | str]
 
     def url(self, name: str, slug: str | None = None) -> str:
         pattern = {
@@ -62,6 +64,8 @@ class World:
             "import-retry": "import",
             "import-rejected": "import", "import-labels": "import", "export-file": "export",
             "round": "round", "round-cancel": "round", "round-retry": "round",
+            "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
+            "explore-at": "position", "explore-thumb": "position", "gallery": "gallery",
         }  # fmt: skip
         arguments: list[object] = [slug or self.project.slug]
         if name in pattern:
@@ -74,6 +78,9 @@ def build(project: Project, manager, make_images) -> World:
     fill_queue(project, images)
     failed = Round.objects.create(
         project=project, number=7, trigger=Trigger.BUTTON, reason="", seed=0, state=RoundState.FAILED
+    )
+    scored = Round.objects.create(
+        project=project, number=8, trigger=Trigger.BUTTON, reason="", seed=0, state=RoundState.DONE, folder="rounds/8"
     )
     return World(
         project,
@@ -89,6 +96,9 @@ def build(project: Project, manager, make_images) -> World:
                 project=project, created_by=manager, state=JobState.DONE, format="csv"
             ).pk,
             "round": failed.number,
+            "scored": scored.number,
+            "position": images[0].position,
+            "gallery": "sure",
         },
     )
 

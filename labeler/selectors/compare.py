@@ -1,0 +1,122 @@
+"""Two rounds of a project side by side: where they disagree, what they cost, how well their probabilities hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labeler import choices
+from labeler.models import LabelClass, Project, Round
+from labeler.selectors.explore import PAGE, Tile, tiles_of
+from labeler.selectors.pool import labelled_images
+from labeler.selectors.scores import metrics_on, predicted_classes, probability, summary_of
+
+MOST_PAIRS = 12
+METRICS = (
+    ("accuracy", "Right", "%", 1, "Share of holdout images that it gets right, Wilson 95 % interval"),
+    ("nll", "Negative log-likelihood", "nats", 3, "Mean over the holdout, normal 95 % interval. Lower is better"),
+    ("brier", "Brier score", "", 3, "Squared distance from the label, normal 95 % interval. Lower is better"),
+    ("ece", "Calibration error", "%", 1, "Gap of confidence and accuracy, bootstrap 95 % interval. Lower is better"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Side:
+    round: Round
+    name: str  # estimator and network, in words
+    fit_seconds: float | None
+    score_seconds: float | None
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    words: str
+    unit: str
+    digits: int
+    title: str
+    values: list[dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class PairCount:
+    one: str
+    other: str
+    count: int
+
+
+@dataclass(frozen=True)
+class TilePair:
+    one: Tile
+    other: Tile
+
+
+@dataclass(frozen=True)
+class Comparison:
+    sides: list[Side]
+    images: int
+    differing: int
+    pairs: Sequence[PairCount]
+    rows: list[MetricRow]
+    tiles: Sequence[TilePair]
+    pages: int
+    holdout: int
+
+    @property
+    def share(self) -> float:
+        return self.differing / self.images if self.images else 0.0
+
+
+def compare(project: Project, one: Round, other: Round, page: int) -> Comparison:
+    """On the images that both have scored, and the holdout as it is labelled now. Raises NoScores.
+
+    The gallery shows first where both are sure and say different things.
+    """
+    summaries = [summary_of(one), summary_of(other)]
+    n = min(map(len, summaries))
+    classes = [predicted_classes(round_, scores)[:n] for round_, scores in zip((one, other), summaries, strict=True)]
+    differing = np.flatnonzero(classes[0] != classes[1])
+    least = np.minimum(*(probability(scores, differing) for scores in summaries))
+    order = differing[np.argsort(-least, kind="stable")]
+    shown = order[(page - 1) * PAGE : page * PAGE].tolist()
+    tiles = [{tile.image.pk: tile for tile in tiles_of(round_, scores, shown)}
+             for round_, scores in zip((one, other), summaries, strict=True)]  # fmt: skip
+    labels = dict(labelled_images(project, is_holdout=True).values_list("position", "label_id"))
+    same = {position: pk for position, pk in labels.items() if position < n and pk in {*one.classes} & {*other.classes}}
+    sides = [_side(round_, metrics_on(round_, same)) for round_ in (one, other)]
+    return Comparison(
+        sides=sides,
+        images=n,
+        differing=len(differing),
+        pairs=_pairs(classes[0][differing], classes[1][differing]),
+        rows=[
+            MetricRow(words, unit, digits, title, [side.metrics.get(name) for side in sides])
+            for name, words, unit, digits, title in METRICS
+        ],
+        tiles=[TilePair(tile, tiles[1][pk]) for pk, tile in tiles[0].items() if pk in tiles[1]],
+        pages=-(-len(differing) // PAGE),
+        holdout=sides[0].metrics.get("n", 0),
+    )
+
+
+def _side(round_: Round, metrics: dict[str, Any]) -> Side:
+    seconds = round_.phase_seconds
+    return Side(round_, estimator_words(round_.config), seconds.get("fit"), seconds.get("score"), metrics)
+
+
+def estimator_words(config: dict[str, Any]) -> str:
+    """`MC dropout, small convolutional network, K = 100`."""
+    estimator = config.get("estimator", "")
+    words = str(dict(choices.ESTIMATORS).get(estimator, estimator))
+    return f"{words} on {config.get('architecture', '')}, K = {config.get('posterior_samples', '?')}"
+
+
+def _pairs(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> list[PairCount]:
+    counts = Counter(zip(one.tolist(), other.tolist(), strict=True)).most_common(MOST_PAIRS)
+    names = dict(LabelClass.objects.filter(pk__in={pk for pair, _ in counts for pk in pair}).values_list("pk", "name"))
+    return [PairCount(names.get(a, "a deleted class"), names.get(b, "a deleted class"), n) for (a, b), n in counts]

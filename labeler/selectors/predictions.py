@@ -1,0 +1,154 @@
+"""One image as the model sees it: bars, measures, and how its prediction moved over the rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from labeler.models import Image, LabelClass, Project, Round
+from labeler.selectors.scores import NoScores, prediction_of, probabilities_at, scored_rounds
+
+MOST_BARS = 12
+MOST_ROUNDS = 20
+MOST_LINES = 4
+IN_NATS = ("entropy", "information", "epig")
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 480, 180, 36, 8, 24
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A class with its mean probability ± one standard deviation over the posterior samples; `from_` and `to` are the
+    whisker's ends, cut at 0 and 1, all in per cent."""
+
+    name: str
+    colour: str
+    mean: float
+    std: float
+
+    @property
+    def width(self) -> float:
+        return round(100 * self.mean, 2)
+
+    @property
+    def from_(self) -> float:
+        return round(100 * max(0.0, self.mean - self.std), 2)
+
+    @property
+    def to(self) -> float:
+        return round(100 * min(1.0, self.mean + self.std), 2)
+
+    @property
+    def words(self) -> str:
+        return f"{self.name}: {self.mean:.2f} ± {self.std:.2f}"
+
+
+@dataclass(frozen=True)
+class Measure:
+    name: str
+    value: float
+    unit: str
+    percentile: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A class over the rounds: the drawing in the units of the view box, and the numbers for the table."""
+
+    name: str
+    colour: str
+    points: str
+    marks: list[tuple[float, float, float, float]]  # x, y, low, high
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class History:
+    rounds: list[Round]
+    lines: list[Line]
+    up: list[tuple[float, str]]
+    across: list[tuple[float, int]]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """`problem` says why there is nothing else."""
+
+    round: Round | None = None
+    bars: Sequence[Bar] = ()
+    left_out: int = 0
+    measures: Sequence[Measure] = ()
+    history: History | None = None
+    problem: str = ""
+
+
+def image_prediction(project: Project, image: Image) -> ImagePrediction:
+    rounds = scored_rounds(project)
+    round_ = next((row for row in rounds if row.trigger != "comparison"), None)
+    if round_ is None:
+        return ImagePrediction(problem="No model has seen it yet. The first round that learns makes one.")
+    try:
+        prediction = prediction_of(round_, image.position)
+    except NoScores as error:
+        return ImagePrediction(problem=str(error))
+    if prediction is None:
+        return ImagePrediction(problem=f"It came after round {round_.number}; the next round scores it.")
+    classes = LabelClass.objects.in_bulk(prediction.classes)
+    bars = [
+        Bar(*_look(classes.get(pk)), mean, std)
+        for pk, mean, std in zip(prediction.classes, prediction.means, prediction.stds, strict=True)
+    ]
+    top = bars if len(bars) <= MOST_BARS else sorted(bars, key=lambda bar: -bar.mean)[:MOST_BARS]
+    likely = sorted(range(len(bars)), key=lambda at: -prediction.means[at])[: MOST_LINES - 1]
+    wanted = dict.fromkeys([*([image.label_id] if image.label_id else []), *(prediction.classes[at] for at in likely)])
+    kept = [row for row in rounds if row.trigger != "comparison"][:MOST_ROUNDS][::-1]
+    return ImagePrediction(
+        round=round_,
+        bars=top,
+        left_out=len(bars) - len(top),
+        measures=[
+            Measure(name.replace("_", " "), value, "nats" if name.endswith(IN_NATS) else "", percentile)
+            for name, value, percentile in prediction.measures
+        ],
+        history=_history(kept, image.position, list(wanted), classes) if len(kept) > 1 else None,
+    )
+
+
+def _look(label_class: LabelClass | None) -> tuple[str, str]:
+    return (label_class.name, label_class.colour) if label_class else ("a deleted class", "#7f7f7f")
+
+
+def _history(kept: list[Round], position: int, wanted: list[int], classes: dict[int, LabelClass]) -> History | None:
+    """Rounds whose files are gone, or that came before the image, are left out."""
+    rounds, rows = [], []
+    for round_ in kept:
+        try:
+            rows.append(probabilities_at(round_, position))
+            rounds.append(round_)
+        except NoScores:
+            continue
+    if len(rounds) < 2:
+        return None
+    step = (WIDTH - LEFT - 12) / (len(rounds) - 1)
+    lines = []
+    for order, pk in enumerate(wanted):
+        marks, values = [], []
+        for at, (round_, (means, stds)) in enumerate(zip(rounds, rows, strict=True)):
+            if pk not in round_.classes:
+                values.append("")
+                continue
+            mean, std = (column[round_.classes.index(pk)] for column in (means, stds))
+            x = round(LEFT + at * step + (order - (len(wanted) - 1) / 2) * 3, 1)  # side by side, so that none is hidden
+            marks.append((x, _y(mean), _y(max(0.0, mean - std)), _y(min(1.0, mean + std))))
+            values.append(f"{mean:.2f} ± {std:.2f}")
+        points = " ".join(f"{x},{y}" for x, y, _, _ in marks)
+        lines.append(Line(*_look(classes.get(pk)), points, marks, values))
+    across = [(round(LEFT + at * step, 1), round_.number) for at, round_ in enumerate(rounds)]
+    every = max(1, len(across) // 8)
+    return History(rounds, lines, [(_y(share), f"{share:g}") for share in (0.0, 0.5, 1.0)], across[::every])
+
+
+def _y(share: float) -> float:
+    return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - share), 1)

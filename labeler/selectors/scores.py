@@ -1,0 +1,148 @@
+"""Predictions of finished rounds, for pages: read from the rounds' score files.
+
+The one module beside `learning.py` that reaches the learner, for what reads files with numpy and never loads torch.
+What the learner says in its own terms (positions, class numbers, its errors) becomes ids and words here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labeler.models import Project, Round, RoundChunk, RoundState
+from labeler.storage import round_folder
+
+if TYPE_CHECKING:
+    from learner.summary import ScoreSummary
+
+Integers = npt.NDArray[np.int64]
+SHOWN_ROUNDS = 100
+
+
+class NoScores(Exception):
+    """A round's score files are gone or damaged; the message says so for people."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one round says of one image. `classes` are ids; `measures` are in the order of the learner."""
+
+    classes: list[int]
+    means: list[float]
+    stds: list[float]
+    measures: list[tuple[str, float, float]]  # name, value, percentile among the images of the round
+
+
+def scored_rounds(project: Project) -> list[Round]:
+    """Finished rounds with a model, newest first, without their metrics."""
+    rounds = Round.objects.filter(project=project, state=RoundState.DONE).exclude(folder="")
+    return list(rounds.defer("metrics").order_by("-number")[:SHOWN_ROUNDS])
+
+
+def scored_round(project: Project, number: str | None) -> Round | None:
+    """The one of that number, or the newest that is no comparison; None: there is none."""
+    rounds = scored_rounds(project)
+    if number:
+        return next((round_ for round_ in rounds if str(round_.number) == number), None)
+    return next((round_ for round_ in rounds if round_.trigger != "comparison"), next(iter(rounds), None))
+
+
+def summary_of(round_: Round) -> ScoreSummary:
+    """All images of the round in a few bytes each. The first call reads its score files. Raises NoScores."""
+    counts = RoundChunk.objects.filter(round=round_).order_by("chunk__number").values_list("count", flat=True)
+    with _in_words(round_):
+        return _summary(round_folder(round_), tuple(counts))
+
+
+@lru_cache(maxsize=4)
+def _summary(folder: Path, counts: tuple[int, ...]) -> ScoreSummary:
+    from learner.summary import summary
+
+    return summary(folder, counts)
+
+
+def prediction_of(round_: Round, position: int) -> Prediction | None:
+    """None: the image came after the round. Raises NoScores."""
+    from learner.summary import score_row
+
+    scores = summary_of(round_)
+    if position >= len(scores):
+        return None
+    with _in_words(round_):
+        row = score_row(round_folder(round_), position, ("mean_probs_N_C", "std_probs_N_C", *scores.quantiles))
+    measures = [(name, float(row[name]), scores.percentile(name, float(row[name]))) for name in scores.quantiles]
+    return Prediction(round_.classes, _numbers(row["mean_probs_N_C"]), _numbers(row["std_probs_N_C"]), measures)
+
+
+def probabilities_at(round_: Round, position: int) -> tuple[list[float], list[float]]:
+    """Means and standard deviations of all classes. Raises NoScores, also for an image that came after the round."""
+    from learner.summary import score_row
+
+    with _in_words(round_):
+        row = score_row(round_folder(round_), position, ("mean_probs_N_C", "std_probs_N_C"))
+    return _numbers(row["mean_probs_N_C"]), _numbers(row["std_probs_N_C"])
+
+
+def _numbers(row: npt.NDArray[Any]) -> list[float]:
+    numbers: list[float] = row.astype(np.float64).tolist()
+    return numbers
+
+
+def metrics_on(round_: Round, labels: dict[int, int]) -> dict[str, Any]:
+    """The round on labelled images, class ids by position: as `Round.metrics` has it, but on a set of one's own choice.
+
+    Images and classes that the round did not know are left out; empty without any. Raises NoScores.
+    """
+    number = {pk: index for index, pk in enumerate(round_.classes)}
+    known = {position: number[pk] for position, pk in labels.items() if pk in number}
+    positions = np.array(sorted(position for position in known if position < len(summary_of(round_))), np.int64)
+    if not len(positions):
+        return {}
+    with _in_words(round_):
+        return _metrics(round_folder(round_), tuple(positions.tolist()), tuple(known[at] for at in positions.tolist()))
+
+
+@lru_cache(maxsize=32)
+def _metrics(folder: Path, positions: tuple[int, ...], labels: tuple[int, ...]) -> dict[str, Any]:
+    """Kept for the next page of a gallery: the bootstrap takes a tenth of a second."""
+    from learner.metrics import metrics
+    from learner.scores import scores_at
+
+    probs_n_C = scores_at(folder, np.array(positions, np.int64), "mean_probs_N_C")
+    measured = metrics(probs_n_C, np.array(labels, np.int64))
+    return {"n": measured.n, **{name: asdict(getattr(measured, name)) for name in ("accuracy", "nll", "brier", "ece")}}
+
+
+def predicted_classes(round_: Round, scores: ScoreSummary) -> Integers:
+    """The id of the predicted class of each image."""
+    ids: Integers = np.array(round_.classes, np.int64)[scores.predicted_N]
+    return ids
+
+
+def probability(scores: ScoreSummary, positions: Integers | Sequence[int]) -> npt.NDArray[np.float64]:
+    from learner.summary import FULL
+
+    return scores.probability_N[np.asarray(positions, np.int64)] / FULL
+
+
+def spread(scores: ScoreSummary, positions: Integers | Sequence[int]) -> npt.NDArray[np.float64]:
+    from learner.summary import FULL, MAX_STD
+
+    return scores.spread_N[np.asarray(positions, np.int64)] / FULL * MAX_STD
+
+
+@contextmanager
+def _in_words(round_: Round) -> Iterator[None]:
+    from learner.errors import LearnerError
+
+    try:
+        yield
+    except (LearnerError, OSError) as error:
+        raise NoScores(f"The score files of round {round_.number} cannot be read: {error}.") from error

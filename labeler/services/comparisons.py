@@ -1,0 +1,46 @@
+"""Rounds that are only looked at: another estimator on the labels of now, scored and measured, without a queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from labeler.models import Project, Round, RoundState, Trigger, User
+from labeler.services.claims import RUN
+from labeler.services.rounds import RoundRefused, add_round, config_of, newest_round, why_not_trainable
+from labeler.wake import wake
+
+
+@transaction.atomic
+def start_comparison(*, project: Project, values: dict[str, Any], reason: str, by: User) -> Round | None:
+    """Queue a round that scores the pool with other settings. None: a round is unfinished already.
+
+    `values` replace those of the project's settings. Raises RoundRefused where no model could be fitted.
+    Answers that it sees count towards the next learning round as if it had not been.
+    """
+    if words := why_not_trainable(project):
+        raise RoundRefused(words)
+    last = newest_round(project)
+    if last is not None and last.is_unfinished:
+        return None
+    round_ = add_round(
+        project=project,
+        trigger=Trigger.COMPARISON,
+        reason=reason[:200],
+        requested_by=by,
+        config={**config_of(project.learning), **values},
+        last_annotation_id=last.last_annotation_id if last else 0,
+    )
+    if round_ is not None:
+        wake(RUN, round_.pk)
+    return round_
+
+
+def repeat_comparison(*, round_: Round, by: User) -> Round | None:
+    """The same again, after one that failed or was cancelled."""
+    if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
+        raise RoundRefused(f"Round {round_.number} is {round_.get_state_display()}: there is nothing to try again.")
+    names = set(config_of(round_.project.learning))
+    values = {name: value for name, value in round_.config.items() if name in names}
+    return start_comparison(project=round_.project, values=values, reason=round_.reason, by=by)

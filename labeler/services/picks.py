@@ -1,0 +1,174 @@
+"""What a manager picks on the Explore pages is asked next."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Count, Min, Q
+from django.utils import timezone
+
+from labeler.models import Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
+from labeler.services.draw import LOOKUP
+from labeler.services.races import again_if_raced, not_in_work
+
+logger = logging.getLogger(__name__)
+MOST = 1000  # images at once: more than that is no longer looked at before it is sent
+
+
+class PickRefused(Exception):
+    """Why, in words for people."""
+
+
+@dataclass(frozen=True)
+class Picked:
+    """How many are asked next, and how many are left out for which reason."""
+
+    sent: int
+    labelled: int
+    holdout: int
+    set_aside: int
+    held: int
+    unknown: int
+
+    @property
+    def words(self) -> str:
+        said = [f"{_count(self.sent, 'image')} will be asked next." if self.sent else "Nothing was sent."]
+        left = {
+            "labelled already": self.labelled,
+            "holdout, which measures accuracy and must stay random": self.holdout,
+            "set aside, disputed or bad": self.set_aside,
+            "on somebody's screen right now": self.held,
+            "not in this project": self.unknown,
+        }
+        parts = [f"{number:,} {why}" for why, number in left.items() if number]
+        return " ".join([*said, f"Left out: {'; '.join(parts)}."] if parts else said)
+
+
+def send_to_queue(*, project: Project, positions: Sequence[int], by: User) -> Picked:
+    """Put images before all that the queue holds, in the order given. Raises PickRefused.
+
+    1. Only images of the pool go; never one of the holdout, whose draw has to stay random.
+    2. A place that the queue has for an image already is moved to the front, unless somebody holds it.
+    3. Others get as many new places as the image needs answers.
+    4. Ranks below those of the round keep its own ranks as they were. What is not answered when the next round is
+       published is carried over (services/publish.py).
+    """
+    wanted = list(dict.fromkeys(positions))
+    if not wanted:
+        raise PickRefused("Nothing is selected.")
+    if len(wanted) > MOST:
+        raise PickRefused(f"{len(wanted):,} images are selected; at most {MOST:,} can be sent at once.")
+    return again_if_raced(lambda: _send(project, wanted, by))
+
+
+def _send(project: Project, wanted: Sequence[int], by: User) -> Picked:
+    locked = Project.objects.select_for_update(of=("self",), no_key=True).select_related("learning").get(pk=project.pk)
+    if locked.queue_round_id is None:
+        raise PickRefused("There is no queue yet: it is made a few seconds after the first import.")
+    images = _images(locked, wanted)
+    waiting = [image for image in images if image.state == ImageState.POOL and not image.is_holdout]
+    places, in_work = _places(locked, waiting)
+    held = in_work | {pk for pk, rows in places.items() if any(_is_held(row) for row in rows)}
+    chosen = [image for image in waiting if image.pk not in held]
+    _put_first(locked, locked.queue_round_id, chosen, places, by)
+    left = Counter(_kind(image) for image in images if image.state != ImageState.POOL or image.is_holdout)
+    logger.info("%s sent %s images of project %s to the queue", by.get_username(), len(chosen), project.pk)
+    return Picked(
+        sent=len(chosen),
+        labelled=left["labelled"],
+        holdout=left["holdout"],
+        set_aside=left["set aside"],
+        held=len(held),
+        unknown=len(wanted) - len(images),
+    )
+
+
+def _kind(image: Image) -> str:
+    if image.is_holdout:
+        return "holdout"
+    return "labelled" if image.state == ImageState.LABELLED else "set aside"
+
+
+def _images(project: Project, positions: Sequence[int]) -> list[Image]:
+    """Those of the positions that there are, in their order."""
+    found: dict[int, Image] = {}
+    for start in range(0, len(positions), LOOKUP):
+        rows = Image.objects.filter(project=project, position__in=positions[start : start + LOOKUP]).order_by()
+        found.update({row.position: row for row in rows.only("id", "position", "state", "is_holdout")})
+    return [found[position] for position in positions if position in found]
+
+
+def _places(project: Project, images: Sequence[Image]) -> tuple[dict[int, list[Candidate]], set[int]]:
+    """What the queue's round knows of each image, and places of older rounds that are on a screen; all locked.
+
+    And the images of which somebody is just taking, giving back or answering a place: those are theirs.
+    """
+    places: dict[int, list[Candidate]] = {image.pk: [] for image in images}
+    ids, here = list(places), Q(round=project.queue_round_id)
+    held = Q(project=project, state=CandidateState.OPEN, leased_to__isnull=False, leased_until__gt=timezone.now())
+    in_work: set[int] = set()
+    for start in range(0, len(ids), LOOKUP):
+        rows = Candidate.objects.filter(here | held, image__in=ids[start : start + LOOKUP])
+        there = dict(rows.values_list("pk", "image_id"))
+        for row in not_in_work(rows).order_by("slot"):
+            places[row.image_id].append(row)
+            there.pop(row.pk, None)
+        in_work.update(there.values())
+    return places, in_work
+
+
+def _is_held(place: Candidate) -> bool:
+    is_live = place.leased_until is not None and place.leased_until > timezone.now()
+    return place.state == CandidateState.OPEN and place.leased_to_id is not None and is_live
+
+
+def _put_first(
+    project: Project, queue: int, images: Sequence[Image], places: dict[int, list[Candidate]], by: User
+) -> None:
+    lowest = Candidate.objects.filter(round=queue).aggregate(rank=Min("rank"))["rank"]
+    first = min(1, 1 if lowest is None else lowest) - len(images)
+    answered = _answers([image.pk for image in images]) if project.learning.overlap > 1 else {}
+    note = {"picked_by": by.get_username(), "picked_at": timezone.now().isoformat(timespec="seconds")}
+    moved, added = [], []
+    for rank, image in enumerate(images, start=first):
+        missing = max(1, project.learning.overlap - answered.get(image.pk, 0))
+        mine = [row for row in places[image.pk] if row.round_id == queue]
+        reused = [row for row in mine if row.state != CandidateState.ANSWERED][:missing]
+        for row in reused:
+            row.rank, row.reason, row.state, row.details = rank, Reason.PICKED, CandidateState.OPEN, row.details | note
+            row.selection_probability = row.leased_to = row.leased_at = row.leased_until = None
+        moved += reused
+        free_slot = max((row.slot for row in mine), default=-1) + 1
+        added += [
+            Candidate(
+                project=project,
+                round_id=queue,
+                image=image,
+                rank=rank,
+                slot=free_slot + number,
+                reason=Reason.PICKED,
+                details=note,
+            )
+            for number in range(missing - len(reused))
+        ]
+    fields = ["rank", "reason", "state", "details", "selection_probability", "leased_to", "leased_at", "leased_until"]
+    Candidate.objects.bulk_update(moved, fields, batch_size=200)
+    Candidate.objects.bulk_create(added, batch_size=500)
+
+
+def _answers(image_ids: Sequence[int]) -> dict[int, int]:
+    """How many answers that count each image has."""
+    counted = [Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE]
+    live = Q(annotations__retracted_at__isnull=True, annotations__outcome__in=counted)
+    found: dict[int, int] = {}
+    for start in range(0, len(image_ids), LOOKUP):
+        rows = Image.objects.filter(pk__in=image_ids[start : start + LOOKUP]).order_by()
+        found.update(rows.annotate(n=Count("annotations", filter=live)).values_list("pk", "n"))
+    return found
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,55 @@
+/** What is selected: marked in the plots, shown as thumbnails page by page, sent to the queue. */
+
+export class Selection {
+  /**
+   * @param {{tiles: string, page: number, most: number}} setup
+   * @param {(dot: number) => number} positionOf
+   * @param {(dot: number) => boolean} canBeSent
+   */
+  constructor(setup, positionOf, canBeSent) {
+    Object.assign(this, { setup, positionOf, canBeSent });
+    this.dots = [];
+    this.page = 0;
+    this.part = (name) => document.getElementById(`selection-${name}`);
+    this.part("earlier").addEventListener("click", () => this.turn(-1));
+    this.part("later").addEventListener("click", () => this.turn(1));
+  }
+
+  /** @param {number[]} dots in the order they shall be shown in */
+  show(dots) {
+    this.dots = dots;
+    this.page = 0;
+    const waiting = dots.filter(this.canBeSent);
+    const sent = waiting.slice(0, this.setup.most);
+    this.part("count").textContent = dots.length
+      ? `${number(dots.length)} image${dots.length === 1 ? "" : "s"}, ${number(waiting.length)} waiting for an answer`
+      : "none yet";
+    this.part("at").value = sent.map(this.positionOf).join(",");
+    this.part("send").disabled = !sent.length;
+    this.part("send").textContent = sent.length
+      ? `Send ${sent.length < waiting.length ? "the first " : ""}${number(sent.length)} to the queue`
+      : "Send to the queue";
+    this.part("clear").disabled = !dots.length;
+    this.part("hint").hidden = dots.length > 0;
+    this.load();
+  }
+
+  turn(by) {
+    this.page += by;
+    this.load();
+    this.part("tiles").scrollIntoView({ block: "nearest" });
+  }
+
+  load() {
+    const { page } = this.setup;
+    const pages = Math.ceil(this.dots.length / page);
+    this.part("earlier").hidden = this.page === 0;
+    this.part("later").hidden = this.page >= pages - 1;
+    this.part("page").textContent = pages > 1 ? `Page ${number(this.page + 1)} of ${number(pages)}` : "";
+    if (!pages) return this.part("tiles").replaceChildren();
+    const at = this.dots.slice(this.page * page, (this.page + 1) * page).map(this.positionOf);
+    window.htmx.ajax("GET", `${this.setup.tiles}&at=${at.join(",")}`, { target: "#selection-tiles", swap: "innerHTML" });
+  }
+}
+
+const number = (value) => value.toLocaleString("en");

@@ -1,0 +1,169 @@
+"""Rounds that are only looked at: no queue, no trigger, no curve; and the page that puts two side by side."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from labeler import choices, learning, tasks
+from labeler.forms.learning import MODEL, LearningForm
+from labeler.models import Annotation, Candidate, ImageState, Round, RoundState, Trigger
+from labeler.selectors.curve import measured_rounds
+from labeler.selectors.monitor import monitor_of
+from labeler.services import claims
+from labeler.services.comparisons import repeat_comparison, start_comparison
+from labeler.services.rounds import RoundRefused, cancel_round, newest_round, start_cold_round
+from labeler.services.triggers import next_round_words, round_due
+from tests.labeler.queues import fresh
+from tests.labeler.rounds import answer, paint, tune
+from tests.labeler.scored import five, scored_round
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def pool(project, make_images, annotator, sent, settings):
+    """Answered until a round is due, which is not run."""
+    settings.LEARNER_THREADS = 1
+    make_images(project, 70)
+    make_images(project, 20, is_holdout=True)
+    paint(project)
+    tune(project, retrain_every=30, budget=40)
+    start_cold_round(project=project)
+    answer(project, annotator, 20)
+    sent.clear()
+    return fresh(project)
+
+
+def compared(pool, manager, **values: object) -> Round:
+    round_ = start_comparison(
+        project=pool, values={"posterior_samples": 6, **values}, reason="mia compares", by=manager
+    )
+    tasks.run_round(round_.pk)
+    round_.refresh_from_db()
+    assert (round_.state, round_.error) == (RoundState.DONE, "")
+    return round_
+
+
+def test_it_is_scored_and_measured_and_publishes_nothing(pool, manager, sent) -> None:
+    queue = pool.queue_round_id
+    places = list(Candidate.objects.values_list("pk", "state", "rank"))
+    round_ = compared(pool, manager)
+    assert round_.config["posterior_samples"] == 6
+    assert round_.training_count > 0 and round_.metrics["accuracy"]["n"] > 0
+    assert (learning.folder_of(round_) / "scores" / "000000.npz").exists()
+    pool.refresh_from_db()
+    assert pool.queue_round_id == queue
+    assert list(Candidate.objects.values_list("pk", "state", "rank")) == places
+    assert pool.learning.posterior_samples == 4
+
+
+def test_the_answers_that_it_saw_start_the_next_round_all_the_same(pool, manager, annotator, sent) -> None:
+    compared(pool, manager)
+    sent.clear()
+    assert next_round_words(fresh(pool)) == "after 10 more answers"
+    answer(pool, annotator, 9)
+    assert not sent
+    answer(pool, annotator, 1)
+    last = Round.objects.get(state=RoundState.QUEUED)
+    assert sent == [(claims.RUN, last.pk)] and last.trigger == Trigger.ANSWERS
+
+
+def test_one_that_failed_or_was_cancelled_changes_nothing_either(pool, manager) -> None:
+    before = newest_round(pool)
+    round_ = start_comparison(project=pool, values={}, reason="", by=manager)
+    assert newest_round(pool) == round_
+    assert cancel_round(round_=round_, by=manager)
+    round_.refresh_from_db()
+    assert round_.last_annotation_id == before.last_annotation_id < Annotation.objects.last().pk
+    assert newest_round(pool) == before
+    Round.objects.filter(pk=round_.pk).update(state=RoundState.FAILED)
+    assert round_due(fresh(pool)) is None
+    again = repeat_comparison(round_=round_, by=manager)
+    assert (again.trigger, again.config["posterior_samples"]) == (Trigger.COMPARISON, 4)
+
+
+def test_the_curve_and_the_monitor_leave_it_out(pool, manager) -> None:
+    round_ = compared(pool, manager)
+    assert round_.metrics["n"] > 0
+    assert measured_rounds(pool) == []
+    assert monitor_of(fresh(pool)).model is None
+
+
+def test_while_a_round_runs_and_without_labels_none_starts(pool, manager) -> None:
+    assert start_comparison(project=pool, values={}, reason="", by=manager) is not None
+    assert start_comparison(project=pool, values={}, reason="", by=manager) is None
+    Round.objects.update(state=RoundState.DONE)
+    pool.images.update(state=ImageState.POOL, label=None)
+    with pytest.raises(RoundRefused, match="labels of two classes"):
+        start_comparison(project=pool, values={}, reason="", by=manager)
+
+
+def test_the_form_offers_what_the_settings_offer(project, manager, client_of) -> None:
+    page = client_of(manager).get(reverse("compare", args=["signs"]))
+    form = page.context["form"]
+    assert list(form.fields) == list(MODEL)
+    assert form.fields["estimator"].choices == choices.ESTIMATORS
+    assert form.fields["estimator"].help_text == LearningForm.base_fields["estimator"].help_text
+    assert form["posterior_samples"].value() == 100
+
+
+def test_the_page_starts_one_and_refuses_nonsense(pool, manager, client_of, sent) -> None:
+    client, url = client_of(manager), reverse("compare-start", args=["signs"])
+    values = {"architecture": "mlp", "estimator": choices.ESTIMATORS[0][0], "posterior_samples": 12}
+    assert client.post(url, {**values, "estimator": "tea leaves"}).status_code == 400
+    assert not Round.objects.filter(trigger=Trigger.COMPARISON).exists()
+    reply = client.post(url, values, follow=True).content.decode()
+    round_ = Round.objects.get(trigger=Trigger.COMPARISON)
+    assert round_.config["posterior_samples"] == 12 and "mia compares" in round_.reason
+    assert f"Round {round_.number} scores the pool." in reply and "is running" in reply
+    assert sent == [(claims.RUN, round_.pk)]
+
+
+def two(project) -> None:
+    """Two rounds that differ on image 1 and 2, where the first is surer of 2."""
+    five(project)
+    means = [[0.97, 0.02, 0.01], [0.6, 0.39, 0.01], [0.1, 0.9, 0.0], [0.1, 0.5, 0.4], [0.75, 0.2, 0.05]]
+    scored_round(project, means, [[0.1] * 3] * 5, config={"estimator": "other", "posterior_samples": 8})
+
+
+def test_two_rounds_stand_side_by_side(project, make_images, manager, client_of) -> None:
+    make_images(project, 5)
+    two(project)
+    cat, dog, _ = project.classes.all()
+    holdout = {0: cat, 1: dog, 2: dog}
+    for position, label in holdout.items():
+        changes = {"is_holdout": True, "state": ImageState.LABELLED, "label": label}
+        project.images.filter(position=position).update(**changes)
+    client = client_of(manager)
+    page = client.get(reverse("compare", args=["signs"]))
+    found = page.context["comparison"]
+    assert [side.round.number for side in found.sides] == [1, 2]
+    assert (found.images, found.differing) == (5, 2)
+    assert {(pair.one, pair.other, pair.count) for pair in found.pairs} == {("dog", "cat", 1), ("cat", "dog", 1)}
+    assert [pair.one.image.position for pair in found.tiles] == [1, 2]  # first where both are surest
+    accuracy = found.rows[0].values
+    assert [round(each["value"], 3) for each in accuracy] == [0.667, 0.667]
+    assert [each["n"] for each in accuracy] == [3, 3]
+    swapped = client.get(reverse("compare", args=["signs"]), {"a": 2, "b": 1}).context["comparison"]
+    assert [side.round.number for side in swapped.sides] == [2, 1]
+
+
+def test_what_only_one_of_them_knows_is_left_out(project, make_images, manager, client_of) -> None:
+    make_images(project, 5)
+    five(project)
+    make_images(project, 2)
+    scored_round(project, [[0.1, 0.8, 0.1]] * 7, [[0.1] * 3] * 7)
+    owl = project.classes.get(name="owl")
+    for position in (0, 6):
+        project.images.filter(position=position).update(is_holdout=True, state=ImageState.LABELLED, label=owl)
+    found = client_of(manager).get(reverse("compare", args=["signs"])).context["comparison"]
+    assert (found.images, found.holdout) == (5, 1)
+
+
+def test_with_one_round_or_none_the_page_says_what_to_do(project, make_images, manager, client_of) -> None:
+    client = client_of(manager)
+    assert "No round has scored the pool yet" in client.get(reverse("compare", args=["signs"])).content.decode()
+    make_images(project, 5)
+    five(project)
+    assert "One round has scored the pool so far" in client.get(reverse("compare", args=["signs"])).content.decode()
