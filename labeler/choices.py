@@ -5,7 +5,27 @@ ARCHITECTURES = [
     ("gal_cnn", "Gal's convolutional network (2017)"),
     ("mlp", "Multilayer perceptron"),
 ]
-ESTIMATORS = [("mc_dropout", "MC dropout")]
+ESTIMATORS = [
+    ("mc_dropout", "MC dropout"),
+    ("laplace", "Laplace"),
+    ("ensemble", "Deep ensemble"),
+    ("bootstrap", "Bootstrap"),
+    ("swag", "SWAG"),
+    ("gaussian_process", "Gaussian process"),
+]
+# What each costs against MC dropout, which is one fit and about one and a half passes over the pool.
+ESTIMATOR_COSTS = {
+    "mc_dropout": "one fit; the network is run once an image, its last layers K times",
+    "laplace": "one fit and its curvature; the last layer K times, of the perceptron all layers: several times as slow",
+    "ensemble": "a fit and a pass for each member",
+    "bootstrap": "a fit and a pass for each member",
+    "swag": "one fit and a half; the last layers K times",
+    "gaussian_process": "one fit and a kernel; K functions of each class: half as fast, and memory for many classes",
+}
+LAPLACE_PRIORS = [
+    ("initial_weights", "As wide as the weights were drawn before training"),
+    ("marginal_likelihood", "As wide as makes the answers likeliest (too wide with few answers)"),
+]
 MEASURES = [
     ("predictive_entropy", "predictive entropy"),
     ("mutual_information", "mutual information (BALD)"),

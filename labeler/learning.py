@@ -286,8 +286,9 @@ def _learner_config(round_: Round) -> RoundConfig:
 
     names = (
         "n_classes", "architecture", "estimator", "acquisition", "coldness", "posterior_samples", "budget", "device",
+        "members", "member_dropout", "temperature_scaling", "laplace_prior",
     )  # fmt: skip
-    return RoundConfig(**{name: round_.config[name] for name in names}, seed=round_.seed)
+    return RoundConfig(**{name: round_.config[name] for name in names if name in round_.config}, seed=round_.seed)
 
 
 def _pixel_chunks(round_: Round, stack: ExitStack) -> tuple[PixelChunk, ...]:

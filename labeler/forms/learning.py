@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from labeler.choices import ACQUISITIONS, ARCHITECTURES, ESTIMATORS
+from labeler.choices import ACQUISITIONS, ARCHITECTURES, ESTIMATOR_COSTS, ESTIMATORS, LAPLACE_PRIORS
 from labeler.forms.base import PercentField, PlainForm
 from labeler.models import LearningConfig
 from labeler.services.schedule import DAYS, WEEK, schedule_of
@@ -13,7 +13,11 @@ from labeler.services.schedule import DAYS, WEEK, schedule_of
 TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds", "cooldown_seconds")
 QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
 HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
-MODEL = ("architecture", "estimator", "posterior_samples")
+MODEL = (
+    "architecture", "estimator", "posterior_samples",
+    "members", "member_dropout", "temperature_scaling", "laplace_prior",
+)  # fmt: skip
+MEMBERS = "Bootstrap and deep ensemble only. "
 
 
 class LearningForm(PlainForm):
@@ -99,15 +103,32 @@ class LearningForm(PlainForm):
         choices=ARCHITECTURES, label="Network", help_text="Trained from scratch each round."
     )
     estimator = forms.ChoiceField(
-        choices=ESTIMATORS,
+        choices=[(name, f"{words}: {ESTIMATOR_COSTS[name]}") for name, words in ESTIMATORS],
         label="Posterior",
-        help_text="Where the spread of the predictions comes from. Costs one pass.",
+        help_text="Where the spread of the predictions comes from. The Explore pages compare two of them.",
     )
     posterior_samples = forms.IntegerField(
         min_value=2,
         max_value=1000,
         label="Posterior samples (K)",
         help_text="More make the spread more exact; scoring takes a little longer with each.",
+    )
+
+    members = forms.IntegerField(
+        min_value=2, max_value=20, label="Networks (members)", help_text=MEMBERS + "Each costs a fit and a pass."
+    )
+    member_dropout = forms.BooleanField(
+        required=False,
+        label="Dropout in each member",
+        help_text=MEMBERS + "K samples spread over the members, where else each member is one.",
+    )
+    temperature_scaling = forms.BooleanField(
+        required=False,
+        label="Scale the temperature",
+        help_text=MEMBERS + "Each member leaves out some answers, on which it is measured how sure they may be.",
+    )
+    laplace_prior = forms.ChoiceField(
+        choices=LAPLACE_PRIORS, label="Prior of the weights", help_text="Laplace only: how wide the spread may be."
     )
 
     SCHEDULE = ("schedule_at", "schedule_days")

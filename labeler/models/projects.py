@@ -43,6 +43,10 @@ class LearningConfig(models.Model):
     posterior_samples = models.PositiveIntegerField(
         default=100, validators=[MinValueValidator(2), MaxValueValidator(1000)]
     )
+    members = models.PositiveSmallIntegerField(default=5, validators=[MinValueValidator(2), MaxValueValidator(20)])
+    member_dropout = models.BooleanField(default=False)
+    temperature_scaling = models.BooleanField(default=False)
+    laplace_prior = models.CharField(max_length=32, choices=choices.LAPLACE_PRIORS, default="initial_weights")
     budget = models.PositiveIntegerField(default=100, validators=[MinValueValidator(1), MaxValueValidator(10_000)])
     random_share = models.FloatField(default=0.1, validators=[MinValueValidator(0), MaxValueValidator(1)])
     overlap = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(20)])

@@ -86,6 +86,12 @@ def settings_of(round_: Round) -> list[Setting]:
         "acquisition": ("Asks about", dict(choices.ACQUISITIONS)),
     }
     rows = [Setting(words, known.get(config.get(key), config.get(key))) for key, (words, known) in names.items()]
+    if config.get("estimator") == "laplace":
+        rows.append(Setting("Prior of the weights", dict(choices.LAPLACE_PRIORS).get(config.get("laplace_prior"), "")))
+    if config.get("estimator") in ("bootstrap", "ensemble"):
+        extras = {"member_dropout": "with dropout", "temperature_scaling": "with scaled temperature"}
+        parts = [str(config["members"]), *(words for key, words in extras.items() if config.get(key))]
+        rows.append(Setting("Members", ", ".join(parts)))
     plain = {
         "posterior_samples": "Posterior samples",
         "coldness": "Coldness",

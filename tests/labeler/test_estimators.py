@@ -1,0 +1,65 @@
+"""Every posterior that the settings offer runs in a round, and the names of both sides agree."""
+
+from __future__ import annotations
+
+import pytest
+
+from labeler import choices, tasks
+from labeler.models import Round, RoundState, Trigger
+from labeler.services.rounds import request_round, start_cold_round
+from learner import config as learner
+from tests.labeler.rounds import answer, paint, tune
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (choices.ARCHITECTURES, learner.ARCHITECTURES),
+        (choices.ESTIMATORS, learner.ESTIMATORS),
+        (choices.LAPLACE_PRIORS, learner.LAPLACE_PRIORS),
+        (choices.ACQUISITIONS, learner.ACQUISITIONS),
+    ],
+)
+def test_the_settings_offer_what_the_learner_knows(ours, theirs) -> None:
+    assert sorted(name for name, _ in ours) == sorted(theirs)
+
+
+def test_every_posterior_says_what_it_costs() -> None:
+    assert set(choices.ESTIMATOR_COSTS) == set(learner.ESTIMATORS)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("estimator", learner.ESTIMATORS)
+def test_a_round_with_each_posterior(project, make_images, annotator, manager, client_of, settings, estimator) -> None:
+    settings.LEARNER_THREADS = 1
+    make_images(project, 40)
+    make_images(project, 20, is_holdout=True)
+    paint(project)
+    values = {"estimator": estimator, "members": 2, "posterior_samples": 5, "architecture": "mlp"}
+    tune(project, retrain_every=0, **values)
+    start_cold_round(project=project)
+    answer(project, annotator, 25)
+    round_ = request_round(project=project, trigger=Trigger.BUTTON, reason="test")
+    tasks.run_round(round_.pk)
+    round_.refresh_from_db()
+    assert (round_.state, round_.error) == (RoundState.DONE, "")
+    assert {name: round_.config[name] for name in values} == values
+    assert Round.objects.get(pk=round_.pk).candidates.filter(reason="acquired").exists()
+    text = client_of(manager).get(f"/p/signs/rounds/{round_.number}/").content.decode()
+    assert dict(choices.ESTIMATORS)[estimator] in text
+
+
+@pytest.mark.django_db
+def test_the_settings_keep_what_is_chosen(project, manager, client_of) -> None:
+    client = client_of(manager)
+    page = client.get("/p/signs/settings/learning/")
+    form = {name: "" if value is None else value for name, value in page.context["form"].initial.items()}
+    form |= {"estimator": "ensemble", "members": 7, "member_dropout": "on", "laplace_prior": "marginal_likelihood"}
+    form.pop("temperature_scaling")
+    shares = ("random_share", "holdout_questions", "holdout_share")
+    form |= {name: form[name] * 100 for name in shares}
+    assert client.post("/p/signs/settings/learning/", form).status_code == 302
+    project.learning.refresh_from_db()
+    learning = project.learning
+    assert (learning.estimator, learning.members, learning.member_dropout) == ("ensemble", 7, True)
+    assert (learning.temperature_scaling, learning.laplace_prior) == (False, "marginal_likelihood")
