@@ -19,7 +19,7 @@ from torch import Tensor
 
 from learner.config import Report, RoundConfig
 from learner.files import write_bytes
-from learner.fit import choose_device, fit_network
+from learner.fit import Fitted, choose_device, fit_network
 from learner.network import Head, Network, activation_floats, build
 from learner.pool import Pool
 from learner.seeds import derive
@@ -60,7 +60,11 @@ class MCDropout:
         report: Report,
     ) -> Self:
         """Train the network and draw its masks; see `Estimator.fit`."""
-        fitted = fit_network(pool, positions, labels, config, report)
+        return cls.around(fit_network(pool, positions, labels, config, report), pool, config)
+
+    @classmethod
+    def around(cls, fitted: Fitted, pool: Pool, config: RoundConfig) -> Self:
+        """K masks for a network that was trained before."""
         generator = torch.Generator().manual_seed(derive(config.seed, "masks"))
         masks = fitted.network.head.draw_masks(config.posterior_samples, generator)
         saved = {
@@ -127,10 +131,13 @@ class FoldedHead:
 
     def log_probs(self, features_M_D: Tensor) -> Tensor:
         """`log_probs_M_K_C` of `features_M_D`."""
+        return self.logits(features_M_D).log_softmax(1).permute(2, 0, 1)
+
+    def logits(self, features_M_D: Tensor) -> Tensor:
+        """`logits_K_C_M` of `features_M_D`."""
         starts = range(0, self.n_samples, self.group)
         parts_K_C_M = [self._logits(features_M_D, slice(start, start + self.group)) for start in starts]
-        logits_K_C_M = parts_K_C_M[0] if len(parts_K_C_M) == 1 else torch.cat(parts_K_C_M)
-        return logits_K_C_M.log_softmax(1).permute(2, 0, 1)
+        return parts_K_C_M[0] if len(parts_K_C_M) == 1 else torch.cat(parts_K_C_M)
 
     def _fold(self, samples: slice) -> list[Tensor]:
         with torch.inference_mode():
