@@ -55,7 +55,7 @@ def main() -> None:
         others = None
         if options.strangers:
             there = read_collection(options.strangers, Path(folder) / "others", ignore, side=pool.shape[1])
-            others = Pool(there.chunks).pixels(np.random.default_rng(0).permutation(len(there.names))[:STRANGERS])
+            others = Pool(there.chunks).inputs(np.random.default_rng(0).permutation(len(there.names))[:STRANGERS])
             if others.shape[1:] != pool.shape:
                 parser.error(f"the strangers are {list(others.shape[1:])}, the images {list(pool.shape)}")
         known = np.flatnonzero(labels != UNKNOWN)
@@ -90,7 +90,7 @@ def one(
     started = time.perf_counter()
     estimator = estimator_class(name).fit(pool, train, labels[train], config, ignore)
     fitting, started = time.perf_counter() - started, time.perf_counter()
-    pixels = pool.pixels(test)
+    pixels = pool.inputs(test)
     seen = score_pixels(estimator, pixels, config.n_classes, ignore)
     scoring = time.perf_counter() - started
     found = metrics(seen["mean_probs_N_C"].astype(np.float32), labels[test])

@@ -2,13 +2,14 @@
 
 A torch library without Django, database or global state. It speaks in positions in a pool of images, and every shape
 is in the name of the variable that has it: N pool images, M a minibatch, K posterior samples, C classes, B budget,
-D features. Importing the package, or its numpy modules (`config`, `pool`, `scores`, `metrics`, `acquisition`,
-`round`), never loads torch; only fitting and scoring do.
+D features, X the shape of one input (channels, height, width of an image, or D of a feature vector). Importing the
+package, or its numpy modules (`config`, `pool`, `scores`, `metrics`, `acquisition`, `round`), never loads torch; only
+fitting and scoring do.
 
 | module | holds |
 |---|---|
 | `config` | what a round is asked to do: `RoundConfig`, `Recipe`, `RoundRequest` |
-| `pool` | pixels in files of 4,096 images |
+| `pool` | pixels or feature vectors in files of 4,096 images |
 | `network` | architectures, each a deterministic trunk and a stochastic head |
 | `fit` | the training loop; `augmentation` its affine views |
 | `estimators` | posterior approximations under one contract |

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from learner.config import ACQUISITIONS, ARCHITECTURES, DEVICES, ESTIMATORS, RoundConfig, RoundRequest
+from learner.config import ACQUISITIONS, ARCHITECTURES, DEVICES, ESTIMATORS, LAPLACE_PRIORS, RoundConfig, RoundRequest
 from learner.errors import LearnerError
 from learner.folder import UNKNOWN, Collection, read_answers, read_collection
 from learner.metrics import Metrics
+from learner.pool import Pool
 from learner.round import RoundResult, run_round
 from learner.scores import scores_at
 from learner.simulate import simulate
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:
-    what = "class folders of images, or an npz; digits: scikit-learn's 1,797"
+    what = "class folders of images, or an npz of images or feature vectors; digits: scikit-learn's 1,797 images"
     command.add_argument("source", type=Path, metavar="FOLDER|ZIP|NPZ|digits", help=what)
     command.add_argument("--side", type=int, help="bring images to this height and width")
     command.add_argument("--threads", type=int, help="torch's threads (default: its own choice)")
@@ -110,8 +111,14 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     plain = RoundConfig(n_classes=2)
     _add_source(command)
     command.add_argument("--holdout", type=int, default=1000, help="known labels kept for the accuracy (default 1000)")
-    for name, choices in (("architecture", ARCHITECTURES), ("estimator", ESTIMATORS), ("device", DEVICES)):
+    command.add_argument("--architecture", choices=ARCHITECTURES,
+                         help="network (default: cnn for images, head for feature vectors)")  # fmt: skip
+    for name, choices in (("estimator", ESTIMATORS), ("device", DEVICES)):
         command.add_argument(f"--{name}", choices=choices, default=getattr(plain, name))
+    command.add_argument("--members", type=int, default=plain.members, help="of ensemble and bootstrap (default 5)")
+    command.add_argument("--member-dropout", action="store_true", help="spread the K samples over the members")
+    command.add_argument("--temperature-scaling", action="store_true", help="of the members, on answers left out")
+    command.add_argument("--laplace-prior", choices=LAPLACE_PRIORS, default=plain.laplace_prior)
     command.add_argument("--acquisition", choices=ACQUISITIONS, default=plain.acquisition, metavar="NAME",
                          help=f"one of: {', '.join(ACQUISITIONS)} (default {plain.acquisition})")  # fmt: skip
     command.add_argument("--coldness", type=float, default=plain.coldness, help="of power sampling (default 8)")
@@ -121,10 +128,15 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0)
 
 
-def _config(options: argparse.Namespace, n_classes: int) -> RoundConfig:
-    names = "architecture estimator device acquisition coldness posterior_samples budget seed threads"
+def _config(options: argparse.Namespace, collection: Collection) -> RoundConfig:
+    names = (
+        "estimator device members member_dropout temperature_scaling laplace_prior acquisition coldness "
+        "posterior_samples budget seed threads"
+    )
     values: dict[str, Any] = {name: getattr(options, name) for name in names.split()}
-    config = RoundConfig(n_classes=n_classes, **values)
+    is_features = len(Pool(collection.chunks).shape) == 1
+    architecture = options.architecture or ("head" if is_features else "cnn")
+    config = RoundConfig(n_classes=len(collection.class_names), architecture=architecture, **values)
     return replace(config, recipe=replace(config.recipe, steps=options.steps))
 
 
@@ -183,7 +195,7 @@ def _run_round(options: argparse.Namespace, scratch: Path) -> None:
         holdout, rest = _split(collection, options.holdout, options.seed)
         train = rest if options.answers else rest[: max(options.labels, 0)]
         directory = options.out or scratch / "round"
-        config = _config(options, len(collection.class_names))
+        config = _config(options, collection)
         request = RoundRequest(collection.chunks, train, collection.labels[train], config, directory)
         everyone = np.arange(len(collection.names))
         result = run_round(
@@ -193,7 +205,7 @@ def _run_round(options: argparse.Namespace, scratch: Path) -> None:
             holdout_labels=collection.labels[holdout],
             report=report,
         )
-    _print_fit(result, len(train), len(everyone))
+    _print_fit(result, config, len(train), len(everyone))
     if result.metrics is not None:
         _print_metrics(result.metrics)
         _print_wrong(directory, collection, holdout, options.show)
@@ -212,7 +224,7 @@ def _run_simulate(options: argparse.Namespace, scratch: Path) -> None:
             points = simulate(
                 collection.chunks,
                 collection.labels,
-                config=replace(_config(options, len(collection.class_names)), seed=seed),
+                config=replace(_config(options, collection), seed=seed),
                 pool_positions=rest,
                 holdout_positions=holdout,
                 start=options.start,
@@ -254,9 +266,11 @@ def _run_essay(options: argparse.Namespace, scratch: Path) -> None:
     print(f"\nThe page: {write_page(run, options.out)[0]}")
 
 
-def _print_fit(result: RoundResult, n_labels: int, n_images: int) -> None:
+def _print_fit(result: RoundResult, config: RoundConfig, n_labels: int, n_images: int) -> None:
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in result.seconds.items())
-    print(f"\n{n_labels} labels, {n_images} images: {seconds}")
+    print(f"\n{config.estimator} of {config.architecture}, {n_labels} labels, {n_images} images: {seconds}")
+    micro = 1e6 * result.seconds["score"] / n_images
+    print(f"cost: {result.fit.steps:,} optimiser steps, {micro:,.0f} µs an image to score")
     for note in result.fit.notes:
         print(f"note: {note}")
 

@@ -15,7 +15,13 @@ import numpy.typing as npt
 from learner.errors import ConfigError, LabelError, check_known
 from learner.pool import Chunk
 
-ARCHITECTURES = ("cnn", "gal_cnn", "mlp")
+IMAGE_ARCHITECTURES = ("cnn", "gal_cnn", "mlp")
+"""Networks that take pixels."""
+
+FEATURE_ARCHITECTURES = ("head", "mlp")
+"""Networks that take feature vectors."""
+
+ARCHITECTURES = tuple(sorted({*IMAGE_ARCHITECTURES, *FEATURE_ARCHITECTURES}))
 """Names that `learner.network.build` knows."""
 
 ESTIMATORS = ("bootstrap", "ensemble", "gaussian_process", "laplace", "mc_dropout", "swag")
@@ -97,7 +103,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class RoundConfig:
-    """Everything that, with the labels and the pixels, decides what a round produces.
+    """Everything that, with the labels and the images, decides what a round produces.
 
     Raises:
         UnknownNameError: If a name is not known; the message lists the known ones.
@@ -174,7 +180,7 @@ class RoundRequest:
     """One round to run.
 
     Args:
-        chunks: The pool's pixel files.
+        chunks: The pool's files of pixels or features.
         train_positions: int64 `[M]`, positions of the labelled images.
         train_labels: int64 `[M]`, their classes, 0 to C - 1.
         config: What to do.

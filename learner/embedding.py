@@ -1,4 +1,4 @@
-"""A map of the pool: images that look alike lie side by side. From pixels alone, without labels, in flat memory.
+"""A map of the pool: images that look alike lie side by side. From pixels or features alone, no labels; in flat memory.
 
 t-SNE costs too much for a whole pool. So it arranges some thousand landmarks, drawn at random, and every other image
 goes to where its nearest landmarks lie. The same pool and seed give the same map. scikit-learn and numpy, no torch.
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from learner.config import Report
 from learner.errors import LearnerError
-from learner.pool import Chunk, Pool, open_chunk
+from learner.pool import Chunk, Inputs, Pool, open_chunk
 from learner.seeds import derive
 
 Floats = npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ def embed(chunks: Sequence[Chunk], *, seed: int, report: Report) -> npt.NDArray[
     """Draw the map.
 
     Args:
-        chunks: The pool's pixel files, chunk 0, 1, 2 and so on.
+        chunks: The pool's files of pixels or features, chunk 0, 1, 2 and so on.
         seed: Of all chance.
         report: Called with the phase `"embed"`, in images.
 
@@ -62,7 +62,7 @@ def embed(chunks: Sequence[Chunk], *, seed: int, report: Report) -> npt.NDArray[
         `RECORD`s `[N]`, in the order of positions.
 
     Raises:
-        ChunkError: If pixels are missing, damaged or of different shapes.
+        ChunkError: If images are missing, damaged or of different shapes.
         LearnerError: If there are fewer than 3 images.
 
     Reference:
@@ -90,10 +90,13 @@ def embed(chunks: Sequence[Chunk], *, seed: int, report: Report) -> npt.NDArray[
     return records
 
 
-def shrink(pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Floats:
-    """Pixels as vectors of at most about `MOST_PIXELS` numbers, 0 to 1: larger images are averaged in blocks."""
-    m, channels, height, width = pixels_M_C_H_W.shape
-    values = pixels_M_C_H_W.astype(np.float32) / 255
+def shrink(inputs_M_X: Inputs) -> Floats:
+    """Pixels as vectors of at most about `MOST_PIXELS` numbers, 0 to 1: larger images are averaged in blocks. Feature
+    vectors stay as they are."""
+    if inputs_M_X.ndim == 2:
+        return inputs_M_X.astype(np.float32)
+    m, channels, height, width = inputs_M_X.shape
+    values = inputs_M_X.astype(np.float32) / 255
     most = max(1, int((MOST_PIXELS / channels) ** 0.5))
     for axis, side in ((2, height), (3, width)):
         if side > most:
@@ -105,9 +108,9 @@ def shrink(pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Floats:
 
 
 def _features(pool: Pool, chunks: Sequence[Chunk], rng: np.random.Generator, report: Report) -> Floats:
-    """The first principal components of the pixels, scaled alike so that the mean squared distance is 2."""
+    """The first principal components of the images, scaled alike so that the mean squared distance is 2."""
     n = len(pool)
-    sample = shrink(pool.pixels(np.sort(rng.permutation(n)[:SAMPLE])))
+    sample = shrink(pool.inputs(np.sort(rng.permutation(n)[:SAMPLE])))
     mean = sample.mean(0)
     values, vectors = np.linalg.eigh(np.cov(sample - mean, rowvar=False).reshape(len(mean), len(mean)))
     basis = vectors[:, ::-1][:, :DIMENSIONS].astype(np.float32)

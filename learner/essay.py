@@ -105,7 +105,7 @@ def run_essay(
     started = time.perf_counter()
     fitted = train_as_the_essay(pool, train, labels[train], config, report)
     trained = time.perf_counter() - started
-    pixels = pool.pixels(test)
+    pixels = pool.inputs(test)
     started = time.perf_counter()
     dropout = MCDropout.around(fitted, pool, config)
     taken = time.perf_counter() - started
@@ -132,14 +132,14 @@ def train_as_the_essay(
     import torch
     from torch.nn import functional
 
-    from learner.fit import Fitted, pixel_statistics
+    from learner.fit import Fitted, input_statistics
     from learner.network import build
 
     started = time.perf_counter()
-    mean, std = pixel_statistics(pool, positions, config.seed)
+    mean, std = input_statistics(pool, positions, config.seed)
     generator = torch.Generator().manual_seed(derive(config.seed, "essay"))
     network = build(
-        config.architecture, pool.shape, config.n_classes, pixel_mean=mean, pixel_std=std, generator=generator
+        config.architecture, pool.shape, config.n_classes, input_mean=mean, input_std=std, generator=generator
     )
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
     epoch = -(-len(positions) // BATCH)
@@ -151,7 +151,7 @@ def train_as_the_essay(
             rows = order[start : start + BATCH]
             masks = network.head.draw_masks(len(rows), generator)
             loss = functional.cross_entropy(
-                network(torch.from_numpy(pool.pixels(positions[rows])), masks), torch.from_numpy(labels[rows])
+                network(torch.from_numpy(pool.inputs(positions[rows])), masks), torch.from_numpy(labels[rows])
             )
             losses.append(float(loss.detach()))
             if not np.isfinite(losses[-1]):

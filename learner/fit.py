@@ -18,6 +18,9 @@ from learner.network import Network, build
 from learner.pool import Pool
 from learner.seeds import derive
 
+LEAST_STD = {4: 1e-3, 2: 0.0}  # of pixels and of features, by the dimensions of a minibatch
+LEAST_FEATURE_STD = 0.1  # of the root mean square over all features
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -25,16 +28,16 @@ class Fitted:
 
     Args:
         network: On the device that it was trained on.
-        pixel_mean: Of each channel over the training images, 0 to 255.
-        pixel_std: Of each channel, 0 to 255.
+        input_mean: Over the training images, of each channel, 0 to 255, or of each feature.
+        input_std: As `input_mean`.
         steps: Optimiser steps taken.
         loss: Mean cross entropy over the last tenth of the steps, in nats, with smoothing and augmentation.
         seconds: Wall time.
     """
 
     network: Network
-    pixel_mean: list[float]
-    pixel_std: list[float]
+    input_mean: list[float]
+    input_std: list[float]
     steps: int
     loss: float
     seconds: float
@@ -71,7 +74,7 @@ def fit_network(
     same number of threads.
 
     Args:
-        pool: Where the pixels are.
+        pool: Where the pixels or features are.
         positions: int64 `[M]`.
         labels: int64 `[M]`, 0 to C - 1.
         config: Architecture, recipe, seed, device.
@@ -80,7 +83,7 @@ def fit_network(
 
     Raises:
         DivergedError: If loss or weights stop being finite.
-        ChunkError: If pixels cannot be read.
+        ChunkError: If images cannot be read.
 
     Reference:
         Loshchilov and Hutter, 2019, Decoupled weight decay regularization; Smith, 2018, Super-convergence.
@@ -89,10 +92,10 @@ def fit_network(
     recipe, device = config.recipe, choose_device(config.device)
     steps = recipe.steps_for(len(labels))
     report("fit", 0, steps)
-    mean, std = pixel_statistics(pool, positions, config.seed)
+    mean, std = input_statistics(pool, positions, config.seed)
     generator = torch.Generator().manual_seed(derive(config.seed, stream))
     network = build(
-        config.architecture, pool.shape, config.n_classes, pixel_mean=mean, pixel_std=std, generator=generator
+        config.architecture, pool.shape, config.n_classes, input_mean=mean, input_std=std, generator=generator
     ).to(device)
     losses = _train(network, pool, positions, labels, recipe, steps, generator, report)
     if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
@@ -101,18 +104,22 @@ def fit_network(
     return Fitted(network, mean, std, steps, loss, time.perf_counter() - started)
 
 
-def pixel_statistics(
+def input_statistics(
     pool: Pool, positions: npt.NDArray[np.int64], seed: int, *, most: int = 2048
 ) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over at most `most` of the images, 0 to 255.
+    """Mean and standard deviation over at most `most` of the images: of each channel, 0 to 255, or of each feature.
 
-    A channel without any contrast gets the deviation 1, so that black images are an input like any other.
+    A channel without any contrast gets the deviation 1, so that black images are an input like any other. Of features
+    none gets less than a tenth of their root mean square deviation (or 1, should that be 0): one that happens to be
+    constant over ten training images would otherwise drown all others where it is not.
     """
-    chosen = np.random.default_rng(derive(seed, "pixel statistics")).permutation(len(positions))[:most]
-    pixels = pool.pixels(positions[np.sort(chosen)])
-    mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64)
-    std = pixels.std(axis=(0, 2, 3), dtype=np.float64)
-    return mean.tolist(), np.where(std > 1e-3, std, 1.0).tolist()
+    chosen = np.random.default_rng(derive(seed, "input statistics")).permutation(len(positions))[:most]
+    inputs = pool.inputs(positions[np.sort(chosen)])
+    axes = (0, *range(2, inputs.ndim))
+    mean, std = inputs.mean(axis=axes, dtype=np.float64), inputs.std(axis=axes, dtype=np.float64)
+    if inputs.ndim == 2:
+        std = np.maximum(std, LEAST_FEATURE_STD * np.sqrt(np.square(std).mean()))
+    return mean.tolist(), np.where(std > LEAST_STD[inputs.ndim], std, 1.0).tolist()
 
 
 def draw_weights(labels: npt.NDArray[np.int64], balance: float) -> npt.NDArray[np.float64]:
@@ -135,7 +142,8 @@ def draw_weights(labels: npt.NDArray[np.int64], balance: float) -> npt.NDArray[n
 
 @dataclass(frozen=True)
 class Minibatches:
-    """Random minibatches of labelled images, each image an affine view of its own, and a network's loss on them."""
+    """Random minibatches of labelled images, and a network's loss on them. Each image is an affine view of its own;
+    feature vectors are taken as they are."""
 
     network: Network
     pool: Pool
@@ -153,9 +161,10 @@ class Minibatches:
         device, recipe = next(self.network.parameters()).device, self.recipe
         weights = torch.from_numpy(draw_weights(self.labels, recipe.balance))
         drawn = torch.multinomial(weights, recipe.batch, replacement=True, generator=self.generator).numpy()
-        pixels = torch.from_numpy(self.pool.pixels(self.positions[drawn])).to(device)
+        inputs = self.network.normalise(torch.from_numpy(self.pool.inputs(self.positions[drawn])).to(device))
         masks = [mask.to(device) for mask in self.network.head.draw_masks(recipe.batch, self.generator)]
-        features = self.network.features_of(random_affine(self.network.normalise(pixels), recipe, self.generator))
+        views = random_affine(inputs, recipe, self.generator) if inputs.ndim == 4 else inputs
+        features = self.network.features_of(views)
         target = torch.from_numpy(self.labels[drawn]).to(device)
         loss: Tensor = functional.cross_entropy(
             self.network.head(features, masks), target, label_smoothing=recipe.label_smoothing

@@ -1,4 +1,4 @@
-"""Images from a folder, a zip or an MNIST-like npz, as chunk files of one square size."""
+"""Images from a folder, a zip or an MNIST-like npz, as chunk files of one square size; or feature vectors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def read_collection(source: Path, directory: Path, report: Report, *, side: int 
 
     Args:
         source: A folder or zip with a folder of images for each class (images outside class folders have no label),
-            or an `.npz` with `x_train`, `y_train` and perhaps `x_test`, `y_test`.
+            or an `.npz` with `x_train`, `y_train` and perhaps `x_test`, `y_test`: uint8 images `[N, H, W]` or
+            `[N, H, W, C]`, or floats `[N, D]`, which are feature vectors.
         directory: Where the chunk files go.
         report: Called with the phase `"read"`.
         side: Height and width in pixels; None: as the first image, at most 96. An npz keeps its size.
@@ -111,8 +112,8 @@ def read_answers(path: Path, names: Iterable[str]) -> dict[int, str]:
     return answers
 
 
-def write_chunks(images: Iterable[npt.NDArray[np.uint8]], directory: Path) -> tuple[Chunk, ...]:
-    """Write images `[C, H, W]` as chunk files, holding one chunk in memory at a time."""
+def write_chunks(images: Iterable[npt.NDArray[Any]], directory: Path) -> tuple[Chunk, ...]:
+    """Write images `[C, H, W]` or feature vectors `[D]` as chunk files, holding one chunk in memory at a time."""
     chunks: list[Chunk] = []
     rest = iter(images)
     while part := list(islice(rest, CHUNK_SIZE)):
@@ -130,18 +131,36 @@ def _read_npz(source: Path, directory: Path, report: Report) -> Collection:
     if not {"x_train", "y_train"} <= set(arrays):
         raise LearnerError(f"{source} has {sorted(arrays)}, expected x_train, y_train and perhaps x_test, y_test")
     parts = ["train", "test"] if {"x_test", "y_test"} <= set(arrays) else ["train"]
-    pixels = np.concatenate([arrays[f"x_{part}"] for part in parts])
+    shapes = [arrays[f"x_{part}"].shape[1:] for part in parts]
+    if len(set(shapes)) > 1:
+        raise LearnerError(f"{source}: x_train holds {list(shapes[0])} an image, x_test {list(shapes[1])}")
+    inputs = np.concatenate([arrays[f"x_{part}"] for part in parts])
     values = np.concatenate([arrays[f"y_{part}"] for part in parts]).reshape(-1)
-    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or len(pixels) != len(values) or not len(values):
-        raise LearnerError(f"{source}: expected uint8 images [N, H, W] or [N, H, W, C] and as many labels")
-    pixels = pixels[:, None] if pixels.ndim == 3 else np.moveaxis(pixels, -1, 1)
-    report("read", 0, len(pixels))
+    if not len(values) or len(inputs) != len(values):
+        raise LearnerError(f"{source}: {len(inputs)} images or vectors and {len(values)} labels")
+    inputs = _as_inputs(source, inputs)
+    report("read", 0, len(inputs))
     classes, labels = np.unique(values, return_inverse=True)
-    chunks = write_chunks(pixels, directory)
-    report("read", len(pixels), len(pixels))
+    chunks = write_chunks(inputs, directory)
+    report("read", len(inputs), len(inputs))
     names = tuple(f"{part}/{i}" for part in parts for i in range(len(arrays[f"y_{part}"])))
-    is_test = np.arange(len(pixels)) >= len(arrays["y_train"])
+    is_test = np.arange(len(inputs)) >= len(arrays["y_train"])
     return Collection(chunks, names, labels.astype(np.int64), tuple(map(str, classes)), is_test, ())
+
+
+def _as_inputs(source: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype == np.uint8 and array.ndim in (3, 4):
+        return array[:, None] if array.ndim == 3 else np.moveaxis(array, -1, 1)
+    if np.issubdtype(array.dtype, np.floating) and array.ndim == 2 and array.shape[1]:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+            vectors = array.astype(np.float32)
+        if not np.isfinite(vectors).all():
+            raise LearnerError(f"{source}: the feature vectors hold NaN or infinite values; compute them again")
+        return vectors
+    raise LearnerError(
+        f"{source} holds {array.dtype} {list(array.shape)}, expected uint8 images [N, H, W] or [N, H, W, C], or "
+        "feature vectors, floats [N, D]"
+    )
 
 
 def _read_files(source: Path, files: list[_File], directory: Path, report: Report, side: int | None) -> Collection:

@@ -14,10 +14,10 @@ from learner.config import RoundConfig
 from learner.errors import ArtifactError, ChunkError, LearnerError
 from learner.estimators import Estimator, estimator_class
 from learner.files import digest, write_json
-from learner.pool import Chunk
+from learner.pool import Chunk, describe
 
 MODEL_FILE = "model.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Model:
 
     Args:
         config: What the model was fitted with.
-        training_digest: SHA-256 of the training positions, labels and pixels.
+        training_digest: SHA-256 of the training positions, labels and images.
         digest: SHA-256 of the weight files.
         saved: What the estimator keeps; see `Estimator.save`.
     """
@@ -44,7 +44,7 @@ class Model:
         """
         if list(shape) != list(self.saved["shape"]):
             raise ChunkError(
-                f"chunk {chunk.number}: images of shape {list(shape)}, the model knows {list(self.saved['shape'])}"
+                f"chunk {chunk.number}: {describe(shape)}, the model knows {describe(self.saved['shape'])}"
             )
 
 

@@ -15,11 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from learner.config import ARCHITECTURES
-from learner.errors import check_known
-
-Shape = tuple[int, int, int]
-"""Channels, height, width."""
+from learner.config import ARCHITECTURES, FEATURE_ARCHITECTURES, IMAGE_ARCHITECTURES
+from learner.errors import ConfigError, check_known
+from learner.pool import Shape, describe
 
 
 class Head(nn.Module):
@@ -88,40 +86,45 @@ class Head(nn.Module):
 
 
 class Network(nn.Module):
-    """A trunk and a head, with the pixel statistics that the images are normalised by.
+    """A trunk and a head, with the statistics that the inputs are normalised by.
 
     Args:
-        trunk: From `[M, channels, height, width]` to `[M, D]`, without randomness.
+        trunk: From `[M, X]` to `[M, D]`, without randomness.
         head: From `[M, D]` to logits.
-        pixel_mean: Of each channel, in units of 0 to 255.
-        pixel_std: Of each channel, in units of 0 to 255, above 0.
+        shape: X.
+        input_mean: Of each channel, in units of 0 to 255; of feature vectors, of each feature.
+        input_std: As `input_mean`, above 0.
     """
 
-    mean_C_1_1: Tensor
-    std_C_1_1: Tensor
+    mean_X: Tensor
+    std_X: Tensor
 
-    def __init__(self, trunk: nn.Module, head: Head, pixel_mean: Sequence[float], pixel_std: Sequence[float]) -> None:
+    def __init__(
+        self, trunk: nn.Module, head: Head, shape: Shape, input_mean: Sequence[float], input_std: Sequence[float]
+    ) -> None:
         super().__init__()
         self.trunk, self.head = trunk, head
-        for name, values in (("mean_C_1_1", pixel_mean), ("std_C_1_1", pixel_std)):
-            self.register_buffer(name, torch.tensor(list(values), device="cpu").view(-1, 1, 1), persistent=False)
+        per_channel = (-1, *[1] * (len(shape) - 1))
+        for name, values in (("mean_X", input_mean), ("std_X", input_std)):
+            self.register_buffer(name, torch.tensor(list(values), device="cpu").view(per_channel), persistent=False)
 
-    def normalise(self, pixels_M_C_H_W: Tensor) -> Tensor:
-        """Pixels of 0 to 255 as floats of mean 0 and deviation 1 over the training images."""
-        return (pixels_M_C_H_W.float() - self.mean_C_1_1) / self.std_C_1_1
+    def normalise(self, inputs_M_X: Tensor) -> Tensor:
+        """Pixels of 0 to 255, or features, as floats of mean 0 and deviation 1 over the training images."""
+        return (inputs_M_X.float() - self.mean_X) / self.std_X
 
-    def features_of(self, images_M_C_H_W: Tensor) -> Tensor:
-        """The trunk's `features_M_D` of normalised images."""
-        features_M_D: Tensor = self.trunk(channels_last(images_M_C_H_W))
+    def features_of(self, normalised_M_X: Tensor) -> Tensor:
+        """The trunk's `features_M_D` of what `normalise` made."""
+        is_images = normalised_M_X.ndim == 4
+        features_M_D: Tensor = self.trunk(channels_last(normalised_M_X) if is_images else normalised_M_X)
         return features_M_D
 
-    def features(self, pixels_M_C_H_W: Tensor) -> Tensor:
-        """The trunk's `features_M_D` of pixels of 0 to 255."""
-        return self.features_of(self.normalise(pixels_M_C_H_W))
+    def features(self, inputs_M_X: Tensor) -> Tensor:
+        """The trunk's `features_M_D` of pixels of 0 to 255, or of feature vectors."""
+        return self.features_of(self.normalise(inputs_M_X))
 
-    def forward(self, pixels_M_C_H_W: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
-        """`logits_M_C` of pixels of 0 to 255, with dropout where masks are given."""
-        logits_M_C: Tensor = self.head(self.features(pixels_M_C_H_W), masks)
+    def forward(self, inputs_M_X: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
+        """`logits_M_C` of pixels of 0 to 255, or of feature vectors, with dropout where masks are given."""
+        logits_M_C: Tensor = self.head(self.features(inputs_M_X), masks)
         return logits_M_C
 
 
@@ -164,28 +167,32 @@ def build(
     shape: Shape,
     n_classes: int,
     *,
-    pixel_mean: Sequence[float],
-    pixel_std: Sequence[float],
+    input_mean: Sequence[float],
+    input_std: Sequence[float],
     generator: torch.Generator | None = None,
 ) -> Network:
     """Make a network on the CPU.
 
     Args:
         architecture: See `learner.config.ARCHITECTURES`.
-        shape: Channels, height, width of the images; any from 1 x 1.
+        shape: Channels, height, width of the images, any from 1 x 1; or the number of features.
         n_classes: C.
-        pixel_mean: Of each channel, 0 to 255.
-        pixel_std: Of each channel, above 0.
+        input_mean: Of each channel, 0 to 255, or of each feature.
+        input_std: As `input_mean`, above 0.
         generator: Draws the initial weights (normal, variance 1 / (3 fan-in), which is torch's own; biases 0); None
             leaves them as they come, to be loaded. He's variance, six times this, costs about a point of accuracy on
             50 labels: such networks stay near where they start and learn fewer features.
 
     Raises:
         UnknownNameError: If the architecture is not known.
+        ConfigError: If it takes images and these are feature vectors, or the other way round.
     """
     check_known("architecture", architecture, _BUILDERS)
+    fitting = FEATURE_ARCHITECTURES if len(shape) == 1 else IMAGE_ARCHITECTURES
+    if architecture not in fitting:
+        raise ConfigError(f"the network {architecture!r} does not take {describe(shape)}; {', '.join(fitting)} do")
     with torch.device("meta"):  # no weights are drawn here, so torch's global generator stays untouched
-        network = Network(*_BUILDERS[architecture](shape, n_classes), pixel_mean, pixel_std)
+        network = Network(*_BUILDERS[architecture](shape, n_classes), shape, input_mean, input_std)
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.to_empty(device="cpu", recurse=False)
@@ -216,7 +223,7 @@ def activation_floats(network: Network, shape: Shape) -> int:
 
 
 def _mlp(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
-    """The essay's 784-256-64-10, for any image."""
+    """The essay's 784-256-64-10, for any image or vector."""
     trunk = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 256), nn.ReLU())
     return trunk, Head([256, 64, n_classes], [0.5, 0.25])
 
@@ -232,6 +239,11 @@ def _gal_cnn(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
     )
     area = ((resize.side(height) - 6) // 2) * ((resize.side(width) - 6) // 2)
     return trunk, Head([32 * area, 128, n_classes], [0.25, 0.5], group=area)
+
+
+def _head(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
+    """One hidden layer on features that something else has learned."""
+    return nn.Identity(), Head([shape[0], 128, n_classes], [0.25, 0.5])
 
 
 def _cnn(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
@@ -257,6 +269,7 @@ def _cnn(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
 _BUILDERS: dict[str, Callable[[Shape, int], tuple[nn.Module, Head]]] = {
     "cnn": _cnn,
     "gal_cnn": _gal_cnn,
+    "head": _head,
     "mlp": _mlp,
 }
 assert set(_BUILDERS) == set(ARCHITECTURES)

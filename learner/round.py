@@ -66,7 +66,7 @@ class FitResult:
         seconds: Wall time.
         steps: Optimiser steps.
         loss: Mean training loss near the end, in nats.
-        training_digest: SHA-256 of the training positions, labels and pixels.
+        training_digest: SHA-256 of the training positions, labels and images.
         model_digest: SHA-256 of the weight files.
         files: Names of all files of the model, in the round's directory.
         notes: What a person should know about it, each a sentence.
@@ -112,7 +112,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
     """Train the model of a round and write it.
 
     Args:
-        request: The labels, the pixels, the config, the directory.
+        request: The labels, the images, the config, the directory.
         report: Called with the phase `"fit"`; see `learner.config.Report`.
 
     Returns:
@@ -120,7 +120,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
 
     Raises:
         DivergedError: If the loss stops being finite; no model is written.
-        ChunkError: If pixels are missing, damaged or of different shapes.
+        ChunkError: If images are missing, damaged or of different shapes.
     """
     from learner.estimators import estimator_class
     from learner.model import MODEL_FILE, save_model
@@ -143,11 +143,11 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
 
 
 def training_digest(pool: Pool, request: RoundRequest) -> str:
-    """SHA-256 of what a model is trained on: positions, labels and pixels, in the order of the positions."""
+    """SHA-256 of what a model is trained on: positions, labels and images, in the order of the positions."""
     order = np.argsort(request.train_positions)
     positions, labels = request.train_positions[order], request.train_labels[order]
-    pixels = (pool.pixels(positions[start : start + CHUNK_SIZE]) for start in range(0, len(positions), CHUNK_SIZE))
-    return digest(positions.astype("<i8"), labels.astype("<i8"), *pixels)
+    inputs = (pool.inputs(positions[start : start + CHUNK_SIZE]) for start in range(0, len(positions), CHUNK_SIZE))
+    return digest(positions.astype("<i8"), labels.astype("<i8"), *inputs)
 
 
 def score_chunk(directory: Path, chunk: Chunk, report: Report) -> Path:

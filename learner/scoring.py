@@ -11,7 +11,7 @@ import numpy.typing as npt
 from learner.config import Report
 from learner.estimators import Estimator
 from learner.model import load_model
-from learner.pool import Chunk, open_chunk
+from learner.pool import Chunk, Inputs, open_chunk
 from learner.scores import COLUMNS, is_scored, score_path, write_scores
 from learner.uncertainty import measure, summarise
 
@@ -41,7 +41,7 @@ class Scorer:
             The score file, whole.
 
         Raises:
-            ChunkError: If the pixels are missing, damaged or of another shape.
+            ChunkError: If the images are missing, damaged or of another shape.
             LearnerError: If the model's output is not finite.
         """
         path = score_path(self.directory, chunk.number)
@@ -49,34 +49,34 @@ class Scorer:
         if is_scored(self.directory, chunk.number, self.model.digest, chunk.count):
             report("score", chunk.count, chunk.count)
             return path
-        pixels = open_chunk(chunk)
-        self.model.check_shape(chunk, pixels.shape[1:])
-        columns = score_pixels(self.estimator, pixels, self.model.config.n_classes, report)
+        inputs = open_chunk(chunk)
+        self.model.check_shape(chunk, inputs.shape[1:])
+        columns = score_inputs(self.estimator, inputs, self.model.config.n_classes, report)
         return write_scores(self.directory, chunk.number, self.model.digest, columns)
 
 
-def score_pixels(
-    estimator: Estimator, pixels_N_C_H_W: npt.NDArray[np.uint8], n_classes: int, report: Report
+def score_inputs(
+    estimator: Estimator, inputs_N_X: Inputs, n_classes: int, report: Report
 ) -> dict[str, npt.NDArray[Any]]:
     """Score images minibatch by minibatch; memory grows with the minibatch and the result only.
 
     Args:
         estimator: A fitted one.
-        pixels_N_C_H_W: uint8; may be a memory map.
+        inputs_N_X: Pixels or features; may be a memory map.
         n_classes: C.
         report: Called every minibatch.
 
     Returns:
         An array for each of `learner.scores.COLUMNS`.
     """
-    n = len(pixels_N_C_H_W)
+    n = len(inputs_N_X)
     columns: dict[str, npt.NDArray[Any]] = {
         name: np.empty((n, n_classes), np.float16) if name.endswith("_N_C") else np.empty(n, np.float32)
         for name in COLUMNS
     }
     for start in range(0, n, estimator.minibatch):
         part = slice(start, min(start + estimator.minibatch, n))
-        summary = summarise(estimator.sample_log_probs(pixels_N_C_H_W[part]))
+        summary = summarise(estimator.sample_log_probs(inputs_N_X[part]))
         values = {
             "mean_probs_N_C": summary.mean_probs_N_C,
             "std_probs_N_C": summary.std_probs_N_C,

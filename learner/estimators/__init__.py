@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from learner.config import ESTIMATORS, Report, RoundConfig
 from learner.errors import check_known
-from learner.pool import Pool
+from learner.pool import Inputs, Pool
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ class Estimator(Protocol):
         """Read what `save` wrote; `saved` is what it returned."""
         ...
 
-    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+    def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The posterior samples `log_probs_M_K_C` of some images, natural logarithms, on the estimator's device."""
         ...
 

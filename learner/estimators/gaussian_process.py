@@ -31,7 +31,7 @@ from learner.estimators.pathwise import Fourier, Kernel, posterior_weights
 from learner.files import write_bytes
 from learner.fit import choose_device, fit_network
 from learner.network import Network, activation_floats, build
-from learner.pool import Pool
+from learner.pool import Inputs, Pool
 from learner.seeds import derive
 
 CONCENTRATION = 0.01  # of the Dirichlet distribution before any answer
@@ -104,8 +104,8 @@ class GaussianProcess:
             raise LearnerError(f"Gaussian process: the kernel is not positive definite; {WAY_OUT}") from error
         saved = {
             "shape": list(pool.shape),
-            "pixel_mean": fitted.pixel_mean,
-            "pixel_std": fitted.pixel_std,
+            "input_mean": fitted.input_mean,
+            "input_std": fitted.input_std,
             "steps": fitted.steps,
             "loss": fitted.loss,
             "lengthscale": kernel.lengthscale,
@@ -124,31 +124,30 @@ class GaussianProcess:
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read the network and the functions; see `Estimator.load`."""
-        channels, height, width = saved["shape"]
         network = build(
             config.architecture,
-            (channels, height, width),
+            tuple(saved["shape"]),
             config.n_classes,
-            pixel_mean=saved["pixel_mean"],
-            pixel_std=saved["pixel_std"],
+            input_mean=saved["input_mean"],
+            input_std=saved["input_std"],
         )
         network.load_state_dict(load_file(directory / cls.WEIGHTS))
         network = network.to(choose_device(config.device))
         return cls(network, load_file(directory / cls.FUNCTIONS), saved)
 
-    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+    def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The network and the kernel once, then one product for all classes and samples."""
         with torch.inference_mode():
-            x_M_D = hidden_features(self.network, pixels_M_C_H_W)
+            x_M_D = hidden_features(self.network, inputs_M_X)
             features_M_F = torch.cat([self.fourier(x_M_D), self.kernel(x_M_D, self.places_Z_D)], 1)
             latent_C_K_M = (self.weights_CK_F @ features_M_F.T).view(self.n_classes, self.n_samples, -1)
             return latent_C_K_M.add_(self.means_C_1_1).log_softmax(0).permute(2, 1, 0)
 
 
-def hidden_features(network: Network, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+def hidden_features(network: Network, inputs_M_X: Inputs) -> Tensor:
     """The last hidden layer without dropout, each image's brought to length 1: `[M, D]`."""
-    pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(next(network.parameters()).device)
-    x_M_D = network.features(pixels)
+    inputs = torch.from_numpy(np.array(inputs_M_X)).to(next(network.parameters()).device)
+    x_M_D = network.features(inputs)
     for layer in network.head.linears[:-1]:
         x_M_D = layer(x_M_D).relu()
     return functional.normalize(x_M_D, dim=1)
@@ -261,6 +260,6 @@ def _features_of_all(network: Network, pool: Pool, positions: npt.NDArray[np.int
     parts = []
     for start in range(0, len(positions), BATCH):
         with torch.inference_mode():
-            parts.append(hidden_features(network, pool.pixels(positions[start : start + BATCH])).clone())
+            parts.append(hidden_features(network, pool.inputs(positions[start : start + BATCH])).clone())
         report("features", min(start + BATCH, len(positions)), len(positions))
     return torch.cat(parts).clone()

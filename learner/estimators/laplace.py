@@ -30,7 +30,7 @@ from learner.estimators.layers import LinearisedLayers
 from learner.files import write_bytes
 from learner.fit import Fitted, choose_device, fit_network
 from learner.network import Network, activation_floats, build
-from learner.pool import Pool
+from learner.pool import Inputs, Pool, Shape
 from learner.seeds import derive
 
 MOST_PARAMETERS = 300_000  # of a network whose weights all get a distribution
@@ -45,7 +45,7 @@ class Laplace:
         network: The trained network; dropout was for training only, here it is left out.
         factors: The curvature of the layers that have a distribution: all linear layers, or the last one.
         config: Seed, K.
-        shape: Channels, height, width of the images.
+        shape: X, of one input.
         saved: What `save` shall return.
     """
 
@@ -57,7 +57,7 @@ class Laplace:
         network: Network,
         factors: Sequence[KroneckerFactors],
         config: RoundConfig,
-        shape: tuple[int, int, int],
+        shape: Shape,
         saved: dict[str, Any],
     ) -> None:
         self.network, self.factors, self.saved = network, list(factors), saved
@@ -108,14 +108,14 @@ class Laplace:
 
         def inputs(some: npt.NDArray[np.int64]) -> Tensor:
             with torch.no_grad():
-                return inputs_of(network, pool.pixels(some), len(layers))
+                return inputs_of(network, pool.inputs(some), len(layers))
 
         factors = kronecker_factors(layers, Batches(inputs, positions, labels, report))
         precisions = prior_precisions(config.laplace_prior, layers, factors)
         saved = {
             "shape": list(pool.shape),
-            "pixel_mean": fitted.pixel_mean,
-            "pixel_std": fitted.pixel_std,
+            "input_mean": fitted.input_mean,
+            "input_std": fitted.input_std,
             "steps": fitted.steps,
             "loss": fitted.loss,
             "prior_precisions": precisions,
@@ -134,13 +134,13 @@ class Laplace:
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read weights and curvature, and draw the same samples; see `Estimator.load`."""
-        channels, height, width = saved["shape"]
+        shape = tuple(saved["shape"])
         network = build(
             config.architecture,
-            (channels, height, width),
+            shape,
             config.n_classes,
-            pixel_mean=saved["pixel_mean"],
-            pixel_std=saved["pixel_std"],
+            input_mean=saved["input_mean"],
+            input_std=saved["input_std"],
         )
         network.load_state_dict(load_file(directory / cls.WEIGHTS))
         parts = load_file(directory / cls.FACTORS)
@@ -149,23 +149,23 @@ class Laplace:
             KroneckerFactors(*(parts[f"{i}.{name}"] for name in names)) for i in range(len(saved["prior_precisions"]))
         ]
         network = network.to(choose_device(config.device))
-        return cls(network, factors, config, (channels, height, width), saved)
+        return cls(network, factors, config, shape, saved)
 
-    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+    def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The deterministic layers once, the others for all samples; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            inputs_M_D = inputs_of(self.network, pixels_M_C_H_W, len(self.factors))
+            inputs_M_D = inputs_of(self.network, inputs_M_X, len(self.factors))
             return self.sampled.logits(inputs_M_D).log_softmax(1).permute(2, 0, 1)
 
 
-def inputs_of(network: Network, pixels_M_C_H_W: npt.NDArray[np.uint8], n_layers: int) -> Tensor:
+def inputs_of(network: Network, inputs_M_X: Inputs, n_layers: int) -> Tensor:
     """What goes into the last `n_layers` linear layers, `[M, D]`: those of the head, or all that there are."""
     device = next(network.parameters()).device
-    pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(device)  # a copy: memory maps are read-only
+    inputs = torch.from_numpy(np.array(inputs_M_X)).to(device)  # a copy: memory maps are read-only
     head = network.head.linears
     if n_layers > len(head):
-        return network.normalise(pixels).flatten(1)
-    x_M_D = network.features(pixels)
+        return network.normalise(inputs).flatten(1)
+    x_M_D = network.features(inputs)
     for layer in head[: len(head) - n_layers]:
         x_M_D = layer(x_M_D).relu()
     return x_M_D

@@ -21,7 +21,7 @@ from learner.config import Report, RoundConfig
 from learner.files import write_bytes
 from learner.fit import Fitted, choose_device, fit_network
 from learner.network import Head, Network, activation_floats, build
-from learner.pool import Pool
+from learner.pool import Inputs, Pool, Shape
 from learner.seeds import derive
 
 MEMORY_FLOATS = 64 * 2**20 // 4
@@ -34,16 +34,14 @@ class MCDropout:
     Args:
         network: The trained network.
         masks: For each layer of its head a bool tensor `[K, features in]`.
-        shape: Channels, height, width of the images.
+        shape: X, of one input.
         saved: What `save` shall return.
     """
 
     WEIGHTS = "model.safetensors"
     MASKS = "masks.safetensors"
 
-    def __init__(
-        self, network: Network, masks: Sequence[Tensor], shape: tuple[int, int, int], saved: dict[str, Any]
-    ) -> None:
+    def __init__(self, network: Network, masks: Sequence[Tensor], shape: Shape, saved: dict[str, Any]) -> None:
         self.network, self.masks, self.saved = network, list(masks), saved
         self.device = next(network.parameters()).device
         self.folded = FoldedHead(network.head, [mask.to(self.device) for mask in masks])
@@ -69,8 +67,8 @@ class MCDropout:
         masks = fitted.network.head.draw_masks(config.posterior_samples, generator)
         saved = {
             "shape": list(pool.shape),
-            "pixel_mean": fitted.pixel_mean,
-            "pixel_std": fitted.pixel_std,
+            "input_mean": fitted.input_mean,
+            "input_std": fitted.input_std,
             "steps": fitted.steps,
             "loss": fitted.loss,
             "files": [cls.WEIGHTS, cls.MASKS],
@@ -87,25 +85,24 @@ class MCDropout:
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read weights and masks; see `Estimator.load`."""
-        channels, height, width = saved["shape"]
-        shape = (channels, height, width)
+        shape = tuple(saved["shape"])
         network = build(
             config.architecture,
             shape,
             config.n_classes,
-            pixel_mean=saved["pixel_mean"],
-            pixel_std=saved["pixel_std"],
+            input_mean=saved["input_mean"],
+            input_std=saved["input_std"],
         )
         network.load_state_dict(load_file(directory / cls.WEIGHTS))
         masks = load_file(directory / cls.MASKS)
         network = network.to(choose_device(config.device))
         return cls(network, [masks[f"mask_{i}"] for i in range(len(masks))], shape, saved)
 
-    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+    def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The trunk once, the head K times; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(self.device)  # a copy: memory maps are read-only
-            return self.folded.log_probs(self.network.features(pixels))
+            inputs = torch.from_numpy(np.array(inputs_M_X)).to(self.device)  # a copy: memory maps are read-only
+            return self.folded.log_probs(self.network.features(inputs))
 
 
 class FoldedHead:

@@ -28,7 +28,7 @@ from learner.estimators.mc_dropout import FoldedHead
 from learner.files import write_bytes
 from learner.fit import choose_device, fit_network
 from learner.network import Network, activation_floats, build
-from learner.pool import Pool
+from learner.pool import Inputs, Pool
 from learner.seeds import derive
 
 MEMORY_FLOATS = 64 * 2**20 // 4
@@ -91,8 +91,8 @@ class Members:
             temperature = fit_temperature(*_left_out(networks, chosen, pool, positions, labels, report))
         saved = {
             "shape": list(pool.shape),
-            "pixel_means": [each.pixel_mean for each in fitted],
-            "pixel_stds": [each.pixel_std for each in fitted],
+            "input_means": [each.input_mean for each in fitted],
+            "input_stds": [each.input_std for each in fitted],
             "temperature": temperature,
             "steps": sum(each.steps for each in fitted),
             "loss": float(np.mean([each.loss for each in fitted])),
@@ -120,23 +120,21 @@ class Members:
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read all weights; see `Estimator.load`."""
-        channels, height, width = saved["shape"]
+        shape = tuple(saved["shape"])
         weights, networks = load_file(directory / cls.WEIGHTS), []
-        for number, (mean, std) in enumerate(zip(saved["pixel_means"], saved["pixel_stds"], strict=True)):
-            network = build(
-                config.architecture, (channels, height, width), config.n_classes, pixel_mean=mean, pixel_std=std
-            )
+        for number, (mean, std) in enumerate(zip(saved["input_means"], saved["input_stds"], strict=True)):
+            network = build(config.architecture, shape, config.n_classes, input_mean=mean, input_std=std)
             start = f"{number}."
             network.load_state_dict({k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)})
             networks.append(network.to(choose_device(config.device)))
         return cls(networks, draw_masks(networks, config), saved["temperature"], saved)
 
-    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+    def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """Each member's trunk once, its head for each of its masks; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(self.device)  # a copy: memory maps are read-only
+            inputs = torch.from_numpy(np.array(inputs_M_X)).to(self.device)  # a copy: memory maps are read-only
             parts = [
-                head.log_probs(network.features(pixels))
+                head.log_probs(network.features(inputs))
                 for network, head in zip(self.networks, self.heads, strict=True)
             ]
             log_probs_M_K_C = torch.cat(parts, 1)
@@ -235,8 +233,8 @@ def _left_out(
         for start in range(0, len(out), BATCH):
             part = out[start : start + BATCH]
             with torch.inference_mode():
-                pixels = torch.from_numpy(pool.pixels(positions[part])).to(next(network.parameters()).device)
-                probs_N_C[part] += network(pixels).softmax(1).cpu()
+                inputs = torch.from_numpy(pool.inputs(positions[part])).to(next(network.parameters()).device)
+                probs_N_C[part] += network(inputs).softmax(1).cpu()
             counts_N[part] += 1
         report("temperature", number + 1, len(networks))
     seen = counts_N > 0

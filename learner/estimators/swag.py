@@ -25,7 +25,7 @@ from learner.estimators.layers import SampledLayers
 from learner.files import write_bytes
 from learner.fit import Minibatches, choose_device, fit_network
 from learner.network import Head, Network, activation_floats, build
-from learner.pool import Pool
+from learner.pool import Inputs, Pool
 from learner.seeds import derive
 
 MEMORY_FLOATS = 64 * 2**20 // 4
@@ -72,7 +72,7 @@ class Swag:
             LearnerError: If the head has normalisation layers, or K samples of it do not fit into memory.
             DivergedError: If the loss or the weights stop being finite.
         """
-        head = build(config.architecture, pool.shape, config.n_classes, pixel_mean=[0.0], pixel_std=[1.0]).head
+        head = build(config.architecture, pool.shape, config.n_classes, input_mean=[0.0], input_std=[1.0]).head
         check_head(head, config.posterior_samples)
         fitted = fit_network(pool, positions, labels, config, report)
         generator = torch.Generator().manual_seed(derive(config.seed, "swag"))
@@ -81,8 +81,8 @@ class Swag:
         parts = wander(fitted.network, minibatches, steps, report)
         saved = {
             "shape": list(pool.shape),
-            "pixel_mean": fitted.pixel_mean,
-            "pixel_std": fitted.pixel_std,
+            "input_mean": fitted.input_mean,
+            "input_std": fitted.input_std,
             "steps": fitted.steps + steps,
             "loss": fitted.loss,
             "files": [cls.WEIGHTS, cls.MOMENTS],
@@ -99,23 +99,22 @@ class Swag:
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read weights and moments; see `Estimator.load`."""
-        channels, height, width = saved["shape"]
         network = build(
             config.architecture,
-            (channels, height, width),
+            tuple(saved["shape"]),
             config.n_classes,
-            pixel_mean=saved["pixel_mean"],
-            pixel_std=saved["pixel_std"],
+            input_mean=saved["input_mean"],
+            input_std=saved["input_std"],
         )
         network.load_state_dict(load_file(directory / cls.WEIGHTS))
         network = network.to(choose_device(config.device))
         return cls(network, load_file(directory / cls.MOMENTS), config, saved)
 
-    def sample_log_probs(self, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tensor:
+    def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The trunk once, the head K times; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            pixels = torch.from_numpy(np.array(pixels_M_C_H_W)).to(self.device)  # a copy: memory maps are read-only
-            return self.sampled.logits(self.network.features(pixels)).log_softmax(1).permute(2, 0, 1)
+            inputs = torch.from_numpy(np.array(inputs_M_X)).to(self.device)  # a copy: memory maps are read-only
+            return self.sampled.logits(self.network.features(inputs)).log_softmax(1).permute(2, 0, 1)
 
 
 def check_head(head: Head, n_samples: int) -> None:

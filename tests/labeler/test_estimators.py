@@ -14,7 +14,7 @@ from tests.labeler.rounds import answer, paint, tune
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (choices.ARCHITECTURES, learner.ARCHITECTURES),
+        (choices.ARCHITECTURES, learner.IMAGE_ARCHITECTURES),
         (choices.ESTIMATORS, learner.ESTIMATORS),
         (choices.LAPLACE_PRIORS, learner.LAPLACE_PRIORS),
         (choices.ACQUISITIONS, learner.ACQUISITIONS),

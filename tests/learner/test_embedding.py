@@ -11,6 +11,7 @@ from learner import embedding
 from learner.config import ignore
 from learner.embedding import RECORD, embed, shrink
 from learner.errors import LearnerError
+from learner.folder import write_chunks
 from learner.pool import Chunk, write_array
 
 KINDS = 3
@@ -105,3 +106,13 @@ def test_large_images_are_averaged_down() -> None:
     assert small.shape == (2, 3 * 16 * 16)
     assert (small[0] == 0).all() and np.allclose(small[1], 1)
     assert shrink(np.zeros((1, 1, 28, 28), np.uint8)).shape == (1, 784)
+
+
+def test_feature_vectors_are_mapped_as_they_are(digits, tmp_path):
+    """Of pixels that are not shrunk and the same numbers as vectors the maps are equal."""
+    pixels = digits[0][:60]
+    drawn, again = (
+        embed(write_chunks(inputs, tmp_path / name), seed=0, report=ignore)
+        for name, inputs in (("pixels", pixels), ("vectors", pixels.reshape(60, 64).astype(np.float32) / 255))
+    )
+    assert np.array_equal(drawn["nearest"], again["nearest"])

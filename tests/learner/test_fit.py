@@ -7,7 +7,7 @@ import torch
 
 from learner.config import Recipe, ignore
 from learner.errors import ConfigError, DivergedError
-from learner.fit import choose_device, draw_weights, fit_network, pixel_statistics
+from learner.fit import choose_device, draw_weights, fit_network, input_statistics
 from learner.pool import Pool
 
 
@@ -98,11 +98,29 @@ def test_draw_weights_go_from_images_alike_to_classes_alike():
     assert np.allclose([for_classes[:9].sum(), for_classes[9]], 0.5)
 
 
-def test_pixel_statistics_are_those_of_the_training_images(make_chunks):
+def test_input_statistics_are_those_of_the_training_images(make_chunks):
     pixels = np.random.default_rng(0).integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
-    mean, std = pixel_statistics(Pool(make_chunks(pixels)), np.arange(10), 0)
+    mean, std = input_statistics(Pool(make_chunks(pixels)), np.arange(10), 0)
     assert np.allclose(mean, pixels[:10].mean((0, 2, 3)))
     assert np.allclose(std, pixels[:10].std((0, 2, 3)))
+
+
+def test_no_feature_is_blown_up_because_it_was_constant_in_training(make_chunks):
+    vectors = np.zeros((6, 3), np.float32)
+    vectors[:, 0], vectors[:, 1] = [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 50]
+    mean, std = input_statistics(Pool(make_chunks(vectors)), np.arange(4), 0)
+    assert np.allclose(mean, [2.5, 0, 0])
+    deviation = np.std([1, 2, 3, 4])
+    assert np.allclose(std, [deviation, 0.1 * deviation / 3**0.5, 0.1 * deviation / 3**0.5])
+    assert input_statistics(Pool(make_chunks(vectors * 0)), np.arange(4), 0) == ([0, 0, 0], [1, 1, 1])
+
+
+def test_vectors_are_not_augmented(make_chunks, quick, monkeypatch):
+    vectors, labels = np.eye(6, dtype=np.float32), [0, 1, 2, 3, 4, 5]
+    monkeypatch.setattr("learner.fit.random_affine", lambda *_: pytest.fail("augmented"))
+    fitted = fit(make_chunks, vectors, labels, replace(quick, architecture="head", recipe=Recipe(steps=60)))
+    with torch.inference_mode():
+        assert fitted.network(torch.from_numpy(vectors)).argmax(1).tolist() == labels
 
 
 def test_a_device_that_is_not_there():

@@ -57,7 +57,7 @@ def test_sixteen_bits_are_brought_down_to_eight(tmp_path):
     source.mkdir()
     Image.fromarray(np.full((4, 4), 0x8000, np.uint16)).save(source / "a.png")
     collection = read_collection(source, tmp_path / "pool", ignore)
-    assert np.unique(Pool(collection.chunks).pixels([0])).tolist() == [0x80]
+    assert np.unique(Pool(collection.chunks).inputs([0])).tolist() == [0x80]
 
 
 @pytest.mark.parametrize("test_part", [True, False])
@@ -71,7 +71,35 @@ def test_an_npz(tmp_path, test_part):
     assert collection.class_names == ("1", "3")
     assert collection.labels.tolist()[:6] == [1, 0, 1, 0, 0, 1]
     assert collection.is_test.tolist() == [False] * 6 + [True] * (2 if test_part else 0)
-    assert np.array_equal(Pool(collection.chunks).pixels([4])[0, 0], arrays["x_train"][4])
+    assert np.array_equal(Pool(collection.chunks).inputs([4])[0, 0], arrays["x_train"][4])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_an_npz_of_feature_vectors(tmp_path, dtype):
+    vectors = np.random.default_rng(0).normal(size=(6, 7)).astype(dtype)
+    np.savez(tmp_path / "f.npz", x_train=vectors[:4], y_train=[0, 1, 0, 1], x_test=vectors[4:], y_test=[1, 0])
+    collection = read_collection(tmp_path / "f.npz", tmp_path / "pool", ignore)
+    assert np.array_equal(Pool(collection.chunks).inputs([5, 0]), vectors[[5, 0]].astype(np.float32))
+    assert collection.is_test.tolist() == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x_train": np.full((2, 3), np.nan), "y_train": [0, 1]}, "NaN or infinite"),
+        ({"x_train": np.full((2, 3), 1e300), "y_train": [0, 1]}, "NaN or infinite"),
+        ({"x_train": np.zeros((2, 3), np.int64), "y_train": [0, 1]}, r"holds int64 \[2, 3\], expected uint8 images"),
+        ({"x_train": np.zeros((2, 3)), "y_train": [0, 1, 2]}, "2 images or vectors and 3 labels"),
+        (
+            {"x_train": np.zeros((2, 3)), "y_train": [0, 1], "x_test": np.zeros((1, 4)), "y_test": [0]},
+            r"x_train holds \[3\] an image, x_test \[4\]",
+        ),
+    ],
+)
+def test_an_npz_that_cannot_be_a_pool(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(LearnerError, match=message):
+        read_collection(tmp_path / "bad.npz", tmp_path / "pool", ignore)
 
 
 def test_sources_that_are_none(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from learner.__main__ import main
+from learner.config import ESTIMATORS
 
 
 @pytest.fixture
@@ -25,6 +26,30 @@ def test_a_round_prints_every_number_with_its_uncertainty(npz, tmp_path, capsys)
     assert len(re.findall(r"^  train/\d+ .*\d: \d\.\d\d ± \d\.\d\d", text, re.MULTILINE)) == 6
     assert len(re.findall(r"^ +\d+\. train/\d+ .* nats, above", text, re.MULTILINE)) == 4
     assert (out / "model.json").exists()
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_round_of_feature_vectors_with_each_estimator_says_what_it_cost(tmp_path, digits, capsys, estimator):
+    path = tmp_path / "features.npz"
+    np.savez(path, x_train=digits[0][:300].reshape(300, 64) / 16, y_train=digits[1][:300])
+    command = f"round {path} --estimator {estimator} --members 2 --labels 60 --posterior-samples 5 --steps 30 --show 1"
+    assert main(f"{command} --device cpu".split()) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"^{estimator} of head, 60 labels, 300 images: fit \d", text, re.MULTILINE)
+    assert re.search(r"^cost: \d[\d,]* optimiser steps, \d[\d,]* µs an image to score", text, re.MULTILINE)
+
+
+def test_a_network_for_images_refuses_vectors_in_words(tmp_path, digits, capsys):
+    np.savez(tmp_path / "f.npz", x_train=digits[0][:100].reshape(100, 64) / 16, y_train=digits[1][:100])
+    assert main(f"round {tmp_path}/f.npz --architecture cnn --device cpu".split()) == 2
+    assert "learner: the network 'cnn' does not take vectors of 64 features; head, mlp do" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_simulation_with_each_estimator(npz, capsys, estimator):
+    command = f"simulate {npz} --architecture mlp --estimator {estimator} --members 2 --start 20 --until 30 --steps 10"
+    assert main(f"{command} --posterior-samples 3 --device cpu".split()) == 0
+    assert len(re.findall(r"labels  accuracy 0\.\d+ ± 0\.\d+", capsys.readouterr().out)) == 2
 
 
 def test_a_simulation_prints_a_curve(npz, capsys):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from learner.config import ARCHITECTURES
-from learner.errors import UnknownNameError
+from learner.config import FEATURE_ARCHITECTURES, IMAGE_ARCHITECTURES
+from learner.errors import ConfigError, UnknownNameError
 from learner.network import build
 
 SHAPES = [(1, 28, 28), (1, 8, 8), (3, 64, 64), (3, 96, 96), (1, 1, 1), (3, 5, 40)]
@@ -13,11 +13,11 @@ def make(architecture="cnn", shape=(1, 28, 28), n_classes=10, seed=0):
     generator = torch.Generator().manual_seed(seed)
     channels = shape[0]
     return build(
-        architecture, shape, n_classes, pixel_mean=[100.0] * channels, pixel_std=[50.0] * channels, generator=generator
+        architecture, shape, n_classes, input_mean=[100.0] * channels, input_std=[50.0] * channels, generator=generator
     )
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", IMAGE_ARCHITECTURES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_architecture_takes_every_image(architecture, shape):
     pixels = torch.randint(0, 256, (2, *shape), dtype=torch.uint8)
@@ -62,11 +62,34 @@ def test_masks_keep_features_at_their_rate_and_dropout_keeps_the_mean():
 
 
 def test_an_unknown_architecture():
-    with pytest.raises(UnknownNameError, match="known: cnn, gal_cnn, mlp"):
+    with pytest.raises(UnknownNameError, match="known: cnn, gal_cnn, head, mlp"):
         make("resnet")
 
 
 def test_channels_are_normalised_by_their_own_statistics():
-    network = build("mlp", (2, 1, 1), 2, pixel_mean=[0.0, 100.0], pixel_std=[1.0, 10.0])
+    network = build("mlp", (2, 1, 1), 2, input_mean=[0.0, 100.0], input_std=[1.0, 10.0])
     values = network.normalise(torch.tensor([[[[3]], [[120]]]], dtype=torch.uint8))
     assert np.allclose(values.flatten().numpy(), [3.0, 2.0])
+
+
+@pytest.mark.parametrize("architecture", FEATURE_ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_vectors_are_standardised_each_feature_by_its_own_statistics(architecture, dtype):
+    generator = torch.Generator().manual_seed(0)
+    network = build(architecture, (3,), 4, input_mean=[1.0, 2.0, 3.0], input_std=[1.0, 2.0, 4.0], generator=generator)
+    vectors = torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 7.0]], dtype=dtype)
+    assert torch.equal(network.normalise(vectors), torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
+    assert network(vectors).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape", "words"),
+    [
+        ("cnn", (128,), "'cnn' does not take vectors of 128 features; head, mlp do"),
+        ("gal_cnn", (1,), "'gal_cnn' does not take vectors of 1 features"),
+        ("head", (1, 28, 28), r"'head' does not take images of shape \[1, 28, 28\]; cnn, gal_cnn, mlp do"),
+    ],
+)
+def test_a_network_for_another_kind_of_input_is_refused(architecture, shape, words):
+    with pytest.raises(ConfigError, match=words):
+        build(architecture, shape, 10, input_mean=[0.0], input_std=[1.0])

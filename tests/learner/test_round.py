@@ -160,7 +160,7 @@ def test_the_model_file_says_what_made_it(request_):
 def test_images_of_another_shape_are_refused(request_, tmp_path):
     fit(request_, ignore)
     other = Chunk(2, write_array(tmp_path / "2.npy", np.zeros((3, 3, 8, 8), np.uint8)), 3)
-    with pytest.raises(ChunkError, match=r"the model knows \[1, 8, 8\]"):
+    with pytest.raises(ChunkError, match=r"the model knows images of shape \[1, 8, 8\]"):
         score_chunk(request_.directory, other, ignore)
 
 

@@ -163,7 +163,7 @@ def test_small_networks_of_linear_layers_are_covered_whole(fitted, architecture,
 
 
 def test_too_many_samples_of_all_weights_leave_the_last_layer():
-    network = build("mlp", (1, 28, 28), 10, pixel_mean=[0.0], pixel_std=[1.0])
+    network = build("mlp", (1, 28, 28), 10, input_mean=[0.0], input_std=[1.0])
     assert covers_all_weights(network, 100)
     assert not covers_all_weights(network, 1000)
 
@@ -239,5 +239,5 @@ def test_an_unknown_prior():
 
 
 def test_all_linear_layers_in_order():
-    network = build("mlp", (1, 28, 28), 10, pixel_mean=[0.0], pixel_std=[1.0])
+    network = build("mlp", (1, 28, 28), 10, input_mean=[0.0], input_std=[1.0])
     assert [layer.out_features for layer in linear_layers(network)] == [256, 64, 10]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from learner.config import ARCHITECTURES, Recipe, ignore
+from learner.config import IMAGE_ARCHITECTURES, Recipe, ignore
 from learner.errors import UnknownNameError
 from learner.estimators import estimator_class
 from learner.estimators.mc_dropout import FoldedHead, MCDropout
@@ -28,7 +28,7 @@ def fitted(make_chunks, digits, quick):
     return MCDropout.fit(pool, np.arange(20), digits[1][:20], quick, ignore)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", IMAGE_ARCHITECTURES)
 @pytest.mark.parametrize("n_samples", [1, 7])
 def test_it_equals_the_plain_loop_of_masked_passes(make_chunks, digits, quick, architecture, n_samples):
     config = replace(quick, architecture=architecture, posterior_samples=n_samples, recipe=Recipe(steps=3))
