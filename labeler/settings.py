@@ -271,7 +271,7 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "labeler.sweep", "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+    "sweep": {"task": "labeler.sweep", "schedule": SWEEP_SECONDS, "options": {"expire_seconds": SWEEP_SECONDS}},
 }
 
 LOGGING = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from django.core.files.storage import default_storage
 from labeler.models import Project, Round
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # how numpy says it, without a number of the error
 
 
 class StorageError(Exception):
@@ -193,6 +195,6 @@ def _words_for_full_disks() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_FULL:
+        if error.errno in DISK_FULL or (error.errno is None and SHORT_WRITE.search(str(error))):
             raise StorageFull("The disk of the server is full. Make room, then try again; nothing was lost.") from error
         raise

@@ -113,3 +113,13 @@ def test_every_variable_is_explained():
     table = re.findall(r"^\| (`[^|]+`) \|", (ROOT / "docs" / "operations.md").read_text(), re.M)
     explained = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
     assert explained == read
+
+
+def test_a_sweep_that_nobody_took_expires() -> None:
+    """django-celery-beat reads `expire_seconds`; Celery's own word is passed over, and messages pile up."""
+    from django_celery_beat.schedulers import ModelEntry
+
+    from labeler import settings
+
+    options = settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]
+    assert ModelEntry._unpack_options(**options)["expire_seconds"] == settings.SWEEP_SECONDS

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 from uuid import UUID
@@ -226,7 +226,7 @@ def read_body(request: HttpRequest) -> dict[str, Any]:
         raise BadRequest("", "This is too long for an answer.")
     try:
         body = json.loads(request.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # brackets in brackets in brackets
         raise BadRequest("", "This is not JSON.") from error
     if not isinstance(body, dict):
         raise BadRequest("", "This is not a JSON object.")
@@ -292,9 +292,9 @@ def _moment(body: dict[str, Any]) -> datetime | None:
     value = body.get("answered_at")
     try:
         moment = parse_datetime(value) if isinstance(value, str) else None
-    except ValueError:
+        return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
+    except (ValueError, OverflowError):  # a day before the first or after the last that there is
         return None
-    return moment if moment is not None and moment.tzinfo is not None else None
 
 
 urlpatterns = [

@@ -375,3 +375,19 @@ def test_names_are_shown_as_text(client_of, annotator, project, queue) -> None:
 def test_who_may_open_the_page(client_of, stranger, project, queue) -> None:
     assert Client().get("/p/signs/label/").status_code == 302
     assert client_of(stranger).get("/p/signs/label/").status_code == 404
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_past_the_ends_of_the_calendar_costs_no_answer(client_of, annotator, project, queue, moment) -> None:
+    client = client_of(annotator)
+    item = call(client, "next", {"want": 1})[1]["items"][0]
+    status, _ = call(client, "answer", answer_to(item, project.classes.first().pk, answered_at=moment))
+    assert status == 200
+    assert Annotation.objects.get().answered_at is None
+
+
+def test_brackets_without_end_are_no_answer(client_of, annotator, queue) -> None:
+    reply = client_of(annotator).post(
+        "/p/signs/label/answer/", data="[" * 9000 + "]" * 9000, content_type="application/json"
+    )
+    assert reply.status_code == 400

@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from labeler import storage
@@ -84,3 +85,11 @@ def test_a_truly_full_disk_leaves_nothing(small_disk):
     assert "large" not in files_in(small_disk)
     storage.write_once("projects/1/later", b"0" * 100)
     assert storage.read_range("projects/1/fits", 0, 3) == b"000"
+
+
+def test_a_disk_that_is_full_in_the_middle_of_an_array_is_told_in_words(small_disk):
+    """numpy says how much it wrote, and gives the error no number."""
+    array = np.zeros(64 * 2**20, np.uint8)
+    with pytest.raises(storage.StorageFull, match="disk of the server is full"):
+        storage.write_once("projects/1/pixels/a.npy", lambda file: np.save(file, array, allow_pickle=False))
+    assert not [path for path in small_disk.rglob("*") if path.is_file()]
