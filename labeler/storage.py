@@ -24,7 +24,7 @@ from django.core.files.storage import default_storage
 from labeler.models import Project, Round
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # how numpy says it, without a number of the error
+NO_ROOM = re.compile(r"\d+ requested and \d+ written|Not enough free space")  # numpy's words; it gives no number
 
 
 class StorageError(Exception):
@@ -195,6 +195,6 @@ def _words_for_full_disks() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_FULL or (error.errno is None and SHORT_WRITE.search(str(error))):
+        if error.errno in DISK_FULL or (error.errno is None and NO_ROOM.search(str(error))):
             raise StorageFull("The disk of the server is full. Make room, then try again; nothing was lost.") from error
         raise
