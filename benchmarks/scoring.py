@@ -28,7 +28,7 @@ from learner.config import ARCHITECTURES, ESTIMATORS, Recipe, RoundConfig, ignor
 from learner.estimators import Estimator, estimator_class
 from learner.folder import write_chunks
 from learner.pool import Pool
-from learner.scoring import score_pixels
+from learner.scoring import score_inputs
 
 LABELS = 100
 STEPS = 100  # of the fit: what is fitted does not matter to the time
@@ -77,7 +77,7 @@ def compare(name: str, estimator: Estimator, pixels: np.ndarray, options: argpar
         few = pixels[: options.plain]
         plain.append(timed(lambda few=few: plain_loop(estimator, few)) * len(pixels) / len(few))
         before = reset_peak()
-        ours.append(timed(lambda: score_pixels(estimator, pixels, 10, ignore)))
+        ours.append(timed(lambda: score_inputs(estimator, pixels, 10, ignore)))
         peaks.append(peak_mebibytes() - before)
     print(f"\n{name}, {len(pixels):,} images")
     lines: dict[str, list[float]] = {
@@ -99,7 +99,7 @@ def growth(pool: Pool, pixels: np.ndarray, labels: np.ndarray, config: RoundConf
     def seconds(n: int, **changes: Any) -> float:
         changed = replace(config, estimator="mc_dropout", **changes)
         estimator = estimator_class("mc_dropout").fit(pool, np.arange(LABELS), labels[:LABELS], changed, ignore)
-        return timed(lambda: score_pixels(estimator, pixels[:n], changed.n_classes, ignore))
+        return timed(lambda: score_inputs(estimator, pixels[:n], changed.n_classes, ignore))
 
     print("\nMC dropout, seconds as it grows")
     n = min(10_000, len(pixels))

@@ -26,7 +26,7 @@ from learner.estimators import estimator_class
 from learner.folder import UNKNOWN, read_collection
 from learner.metrics import metrics, separation
 from learner.pool import Pool
-from learner.scoring import score_pixels
+from learner.scoring import score_inputs
 
 COLUMNS = ("accuracy", "NLL", "Brier", "ECE", "wrong", "wrong (MI)", "noise", "inverted", "others", "fit s", "score s")
 STRANGERS = 500
@@ -91,7 +91,7 @@ def one(
     estimator = estimator_class(name).fit(pool, train, labels[train], config, ignore)
     fitting, started = time.perf_counter() - started, time.perf_counter()
     pixels = pool.inputs(test)
-    seen = score_pixels(estimator, pixels, config.n_classes, ignore)
+    seen = score_inputs(estimator, pixels, config.n_classes, ignore)
     scoring = time.perf_counter() - started
     found = metrics(seen["mean_probs_N_C"].astype(np.float32), labels[test])
     is_wrong = seen["mean_probs_N_C"].argmax(1) != labels[test]
@@ -111,7 +111,7 @@ def one(
 
 def entropy_of(estimator: object, pixels: np.ndarray, config: RoundConfig) -> np.ndarray:
     """Predictive entropy of images that belong to no class."""
-    return score_pixels(estimator, pixels, config.n_classes, ignore)["predictive_entropy"]  # type: ignore[arg-type]
+    return score_inputs(estimator, pixels, config.n_classes, ignore)["predictive_entropy"]  # type: ignore[arg-type]
 
 
 def unlike(seen: np.ndarray, strange: np.ndarray) -> float:
