@@ -75,7 +75,6 @@ def duration(seconds: float | None) -> str:
     return f"{whole // DAY} d {whole % DAY // HOUR} h"
 
 
-@register.filter
 def ago(moment: datetime) -> str:
     """`naturaltime` for the end of a sentence: `just now`, `2 minutes ago`."""
     words = str(naturaltime(moment))
