@@ -58,6 +58,12 @@ def test_on_ones_own_machine_a_key_is_made_once_and_kept_private(tmp_path: Path)
     assert stat.S_IMODE((tmp_path / "data" / "secret_key").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("extra", [{}, {"SECRET_KEY": GOOD}], ids=["own key", "given key"])
+def test_a_new_data_folder_is_nobody_elses_to_read(tmp_path: Path, extra: dict[str, str]):
+    assert settings_with(tmp_path, **extra).returncode == 0
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
 def test_a_weak_key_in_the_environment_is_refused_everywhere(tmp_path: Path):
     assert settings_with(tmp_path, SECRET_KEY="hello").returncode != 0
 
