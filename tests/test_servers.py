@@ -112,7 +112,7 @@ def post(client: httpx.Client, path: str, **values: Any) -> dict[str, Any]:
 
 def test_all_processes_say_that_they_are_alive(stack: dict[str, Any]):
     def parts() -> dict[str, str]:
-        return httpx.get(f"{stack['web']}/health").json()
+        return httpx.get(f"{stack['web']}/health", timeout=30).json()
 
     wait_for(lambda: set(parts().values()) == {"ok"}, 60, "every part to be ok")
     for name in ("learner", "worker"):
@@ -120,7 +120,7 @@ def test_all_processes_say_that_they_are_alive(stack: dict[str, Any]):
 
 
 def test_it_refuses_hosts_that_it_does_not_serve(stack: dict[str, Any]):
-    assert httpx.get(f"{stack['web']}/login/", headers={"Host": "evil.example"}).status_code == 400
+    assert httpx.get(f"{stack['web']}/login/", headers={"Host": "evil.example"}, timeout=30).status_code == 400
 
 
 def test_a_manager_imports_a_zip_and_a_worker_takes_it_in(stack: dict[str, Any]):
@@ -181,7 +181,7 @@ def test_answers_start_a_round_and_it_ends(stack: dict[str, Any]):
 
 
 def test_nobody_else_sees_it(stack: dict[str, Any]):
-    page = httpx.get(f"{stack['web']}/p/first/label/", follow_redirects=False)
+    page = httpx.get(f"{stack['web']}/p/first/label/", follow_redirects=False, timeout=30)
     assert page.status_code == 302 and "/login/" in page.headers["Location"]
 
 
