@@ -91,18 +91,25 @@ def _parser() -> argparse.ArgumentParser:
     loop.add_argument("--seeds", type=int, default=1, help="repeat with this many seeds (default 1)")
     for command in (once, loop):
         _add_common(command)
+    essay = commands.add_parser("essay", help="how sure is a small perceptron?", description=_run_essay.__doc__)
+    essay.set_defaults(run=_run_essay)
+    _add_source(essay)
+    essay.add_argument("--out", type=Path, required=True, help="the folder for the page and its pictures")
+    essay.add_argument("--posterior-samples", type=int, default=100, help="K (default 100)")
+    essay.add_argument("--seed", type=int, default=0)
     return parser
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    what = "class folders of images, or an npz of images or feature vectors; digits: scikit-learn's 1,797 images"
+    command.add_argument("source", type=Path, metavar="FOLDER|ZIP|NPZ|digits", help=what)
+    command.add_argument("--side", type=int, help="bring images to this height and width")
+    command.add_argument("--threads", type=int, help="torch's threads (default: its own choice)")
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
     plain = RoundConfig(n_classes=2)
-    command.add_argument(
-        "source",
-        type=Path,
-        metavar="FOLDER|ZIP|NPZ",
-        help="class folders of images, or an npz of images or feature vectors",
-    )
-    command.add_argument("--side", type=int, help="bring images to this height and width")
+    _add_source(command)
     command.add_argument("--holdout", type=int, default=1000, help="known labels kept for the accuracy (default 1000)")
     command.add_argument("--architecture", choices=ARCHITECTURES,
                          help="network (default: cnn for images, head for feature vectors)")  # fmt: skip
@@ -119,7 +126,6 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--budget", type=int, default=plain.budget, help="candidates a round (default 10)")
     command.add_argument("--steps", type=int, help="optimiser steps (default: by the number of labels)")
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--threads", type=int, help="torch's threads (default: its own choice)")
 
 
 def _config(options: argparse.Namespace, collection: Collection) -> RoundConfig:
@@ -156,7 +162,10 @@ def _with_answers(collection: Collection, path: Path) -> Collection:
 
 
 def _read(options: argparse.Namespace, scratch: Path, report: Bars) -> Collection:
-    collection = read_collection(options.source, scratch / "pool", report, side=options.side)
+    source = options.source
+    if str(source) == "digits" and not source.exists():
+        source = _digits(scratch / "digits.npz")
+    collection = read_collection(source, scratch / "pool", report, side=options.side)
     for name, reason in collection.refused:
         print(f"refused {name}: {reason}", file=sys.stderr)
     if getattr(options, "answers", None) is not None:
@@ -167,6 +176,15 @@ def _read(options: argparse.Namespace, scratch: Path, report: Bars) -> Collectio
             "put them in one folder a class, or name the answers with --answers CSV"
         )
     return collection
+
+
+def _digits(path: Path) -> Path:
+    """scikit-learn's handwritten digits, 8 x 8, as an npz."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    np.savez(path, x_train=np.rint(digits.images * (255 / 16)).astype(np.uint8), y_train=digits.target)
+    return path
 
 
 def _run_round(options: argparse.Namespace, scratch: Path) -> None:
@@ -217,6 +235,35 @@ def _run_simulate(options: argparse.Namespace, scratch: Path) -> None:
             print(f"{options.acquisition}, seed {seed}, {len(holdout)} holdout images")
             for point in points:
                 print(f"  {point.labels:5d} labels  accuracy {point.accuracy}  {point.seconds:.1f} s", flush=True)
+
+
+def _run_essay(options: argparse.Namespace, scratch: Path) -> None:
+    """Train a small perceptron on all known labels but those of the test part (or a fifth), ask it how sure it is with
+    MC dropout and with a Laplace approximation, and write a page of pictures."""
+    from learner.essay import run_essay
+    from learner.pages import write_page
+
+    with Bars() as report:
+        collection = _read(options, scratch, report)
+        test, train = _split(collection, 10_000, options.seed)
+        if not len(test):
+            raise LearnerError("there are too few known labels to keep a fifth of them for the test")
+        run = run_essay(
+            collection, train, test, posterior_samples=options.posterior_samples, seed=options.seed, report=report
+        )
+    print(f"\n{run.trained_on:,} images learned from in {run.training_seconds:.1f} s, {len(test):,} asked about")
+    for asked in run.asked:
+        order = np.argsort(asked.measures["predictive_entropy"], kind="stable")
+        print(f"\n{asked.name}: accuracy {asked.metrics.accuracy}, negative log-likelihood {asked.metrics.nll} nats")
+        for words, row in (("sure", order[0]), ("unsure", order[-1])):
+            means, stds = asked.mean_probs_T_C[row], asked.std_probs_T_C[row]
+            print(f"  {words} (it is {run.class_names[run.labels_T[row]]})")
+            for name, mean, std in zip(run.class_names, means, stds, strict=True):
+                print(f"    {name}: {mean:.2f} ± {std:.2f}")
+        for name in ("predictive_entropy", "std_entropy", "logit_std_entropy"):
+            value = asked.separations[name]
+            print(f"  {name} tells wrong from right: {'none is wrong' if value is None else f'AUROC {value:.3f}'}")
+    print(f"\nThe page: {write_page(run, options.out)[0]}")
 
 
 def _print_fit(result: RoundResult, config: RoundConfig, n_labels: int, n_images: int) -> None:

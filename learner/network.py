@@ -26,11 +26,21 @@ class Head(nn.Module):
     Args:
         widths: Features in, hidden widths, classes out.
         rates: The dropout rate in front of each linear layer, each in [0, 1).
+        group: So many features of the trunk, one after another, are kept or dropped together: a whole feature map of a
+            convolution, whose neighbours say nearly the same. K masks then cost hardly more than one; see `FoldedHead`.
+
+    Raises:
+        ValueError: If the features in are no multiple of `group`.
+
+    Reference:
+        Tompson et al., 2015, Efficient object localization using convolutional networks, section 3.2 (whole maps).
     """
 
-    def __init__(self, widths: Sequence[int], rates: Sequence[float]) -> None:
+    def __init__(self, widths: Sequence[int], rates: Sequence[float], group: int = 1) -> None:
         super().__init__()
-        self.rates = tuple(rates)
+        if widths[0] % group:
+            raise ValueError(f"{widths[0]} features cannot be dropped in groups of {group}")
+        self.rates, self.group = tuple(rates), group
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     @property
@@ -48,10 +58,12 @@ class Head(nn.Module):
         Returns:
             For each layer a bool tensor `[n, features in]`, True where a feature is kept.
         """
-        return [
-            torch.rand((n, layer.in_features), generator=generator) >= rate
-            for layer, rate in zip(self.linears, self.rates, strict=True)
-        ]
+        masks = []
+        for i, (layer, rate) in enumerate(zip(self.linears, self.rates, strict=True)):
+            group = self.group if i == 0 else 1
+            drawn = torch.rand((n, layer.in_features // group), generator=generator) >= rate
+            masks.append(drawn.repeat_interleave(group, 1) if group > 1 else drawn)
+        return masks
 
     def forward(self, features_M_D: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
         """Logits, with dropout where masks are given.
@@ -223,14 +235,15 @@ def _mlp(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
 
 def _gal_cnn(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
     """Gal, Islam, Ghahramani, 2017, Deep Bayesian active learning with image data, section 5. Made for 28 x 28: larger
-    images are averaged down to 32 x 32, smaller ones get a border up to 8 x 8."""
+    images are averaged down to 32 x 32, smaller ones get a border up to 8 x 8. Unlike there, dropout takes whole
+    feature maps, so that K masks cost what one does (docs/log.md)."""
     channels, height, width = shape
     resize = Resize(8, 32)
     trunk = nn.Sequential(
         resize, nn.Conv2d(channels, 32, 4), nn.ReLU(), nn.Conv2d(32, 32, 4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
     )
-    features = 32 * ((resize.side(height) - 6) // 2) * ((resize.side(width) - 6) // 2)
-    return trunk, Head([features, 128, n_classes], [0.25, 0.5])
+    area = ((resize.side(height) - 6) // 2) * ((resize.side(width) - 6) // 2)
+    return trunk, Head([32 * area, 128, n_classes], [0.25, 0.5], group=area)
 
 
 def _head(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:

@@ -136,9 +136,13 @@ def std_entropy(summary: Summary) -> Tensor:
     an image the network is sure about gets the score of one it knows nothing about. Deviations of probabilities are at
     most 1/2, where `-s log s` is nearly monotone.
     """
-    std_N_C = summary.std_probs_N_C
+    return std_entropy_of(summary.std_probs_N_C).clamp_min(0.0)
+
+
+def std_entropy_of(std_N_C: Tensor) -> Tensor:
+    """`-(std * log(std)).sum(classes)` of any deviations, 0 where all are 0; see `std_entropy`."""
     entropy_N: Tensor = 0.0 - std_N_C.xlogy(std_N_C).sum(1)
-    return entropy_N.clamp_min(0.0)
+    return entropy_N
 
 
 _FUNCTIONS: dict[str, Callable[[Summary], Tensor]] = {

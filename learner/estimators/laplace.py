@@ -28,7 +28,7 @@ from learner.errors import check_known
 from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
 from learner.estimators.layers import LinearisedLayers
 from learner.files import write_bytes
-from learner.fit import choose_device, fit_network
+from learner.fit import Fitted, choose_device, fit_network
 from learner.network import Network, activation_floats, build, linear_layers
 from learner.pool import Inputs, Pool, Shape
 from learner.seeds import derive
@@ -88,7 +88,19 @@ class Laplace:
         The likelihood of the curvature is the plain cross entropy of the labelled images as they are: no augmentation,
         no label smoothing, every image once.
         """
-        fitted = fit_network(pool, positions, labels, config, report)
+        return cls.around(fit_network(pool, positions, labels, config, report), pool, positions, labels, config, report)
+
+    @classmethod
+    def around(
+        cls,
+        fitted: Fitted,
+        pool: Pool,
+        positions: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        config: RoundConfig,
+        report: Report,
+    ) -> Self:
+        """The approximation around a network that was trained before, on the same images or others."""
         network = fitted.network
         layers = linear_layers(network)
         if not covers_all_weights(network, config.posterior_samples):

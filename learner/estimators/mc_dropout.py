@@ -19,7 +19,7 @@ from torch import Tensor
 
 from learner.config import Report, RoundConfig
 from learner.files import write_bytes
-from learner.fit import choose_device, fit_network
+from learner.fit import Fitted, choose_device, fit_network
 from learner.network import Head, Network, activation_floats, build
 from learner.pool import Inputs, Pool, Shape
 from learner.seeds import derive
@@ -58,7 +58,11 @@ class MCDropout:
         report: Report,
     ) -> Self:
         """Train the network and draw its masks; see `Estimator.fit`."""
-        fitted = fit_network(pool, positions, labels, config, report)
+        return cls.around(fit_network(pool, positions, labels, config, report), pool, config)
+
+    @classmethod
+    def around(cls, fitted: Fitted, pool: Pool, config: RoundConfig) -> Self:
+        """K masks for a network that was trained before."""
         generator = torch.Generator().manual_seed(derive(config.seed, "masks"))
         masks = fitted.network.head.draw_masks(config.posterior_samples, generator)
         saved = {
@@ -105,8 +109,10 @@ class FoldedHead:
     """A head whose K dropout masks are folded into its weights, so that K passes are a few large products.
 
     A mask in front of a linear layer is a diagonal matrix: W (m * x) = (W diag m) x. Stacked over the samples, the
-    first layer is one product of `[K H, D]` with `[D, M]`, each later one a batched product. Images stand last in
-    memory, so that no result is ever transposed and all sums over classes and samples run along contiguous images.
+    first layer is one product of `[K H, D]` with `[D, M]`, each later one a batched product. Where features are dropped
+    in G groups (`Head.group`), what each group adds to the first layer is computed once, and the K masks only choose
+    among G parts. Images stand last in memory, so that no result is ever transposed and all sums over classes and
+    samples run along contiguous images.
 
     Args:
         head: The head.
@@ -118,29 +124,47 @@ class FoldedHead:
         self.n_samples = len(masks[0])
         outputs = [layer.out_features for layer in head.linears]
         self.floats_an_image = self.n_samples * (sum(outputs) + 5 * outputs[-1])
-        a_sample = sum(layer.weight.numel() for layer in head.linears)
-        self.group = max(1, min(self.n_samples, FOLDED_FLOATS // a_sample))  # samples folded at a time
+        if head.group > 1:
+            self.floats_an_image += outputs[0] * head.linears[0].in_features // head.group
+        first, *later = (layer.weight.numel() for layer in head.linears)
+        a_sample = sum(later) + (first if head.group == 1 else 0)
+        self.group = max(1, min(self.n_samples, FOLDED_FLOATS // max(1, a_sample)))  # samples folded at a time
         self._whole = self._fold(slice(None)) if self.group == self.n_samples else None
 
     def log_probs(self, features_M_D: Tensor) -> Tensor:
         """`log_probs_M_K_C` of `features_M_D`."""
+        return self.logits(features_M_D).log_softmax(1).permute(2, 0, 1)
+
+    def logits(self, features_M_D: Tensor) -> Tensor:
+        """`logits_K_C_M` of `features_M_D`."""
         starts = range(0, self.n_samples, self.group)
         parts_K_C_M = [self._logits(features_M_D, slice(start, start + self.group)) for start in starts]
-        logits_K_C_M = parts_K_C_M[0] if len(parts_K_C_M) == 1 else torch.cat(parts_K_C_M)
-        return logits_K_C_M.log_softmax(1).permute(2, 0, 1)
+        return parts_K_C_M[0] if len(parts_K_C_M) == 1 else torch.cat(parts_K_C_M)
 
     def _fold(self, samples: slice) -> list[Tensor]:
+        """For each layer `[k, out, in]`; of grouped features, for the first layer, `[k, G]` instead."""
+        folded = []
         with torch.inference_mode():
-            return [
-                layer.weight * (mask[samples].to(layer.weight) / (1 - rate)).unsqueeze(1)
-                for layer, mask, rate in zip(self.head.linears, self.masks, self.head.rates, strict=True)
-            ]
+            for i, (layer, mask, rate) in enumerate(zip(self.head.linears, self.masks, self.head.rates, strict=True)):
+                kept = mask[samples].to(layer.weight) / (1 - rate)
+                is_grouped = i == 0 and self.head.group > 1
+                folded.append(kept[:, :: self.head.group] if is_grouped else layer.weight * kept.unsqueeze(1))
+        return folded
+
+    def _first(self, features_M_D: Tensor, folded: Tensor) -> Tensor:
+        """The first layer without its biases, `[k, H, M]`."""
+        layer, group = self.head.linears[0], self.head.group
+        if group == 1:
+            return (folded.flatten(0, 1) @ features_M_D.T).view(len(folded), layer.out_features, -1)
+        features_G_S_M = features_M_D.T.reshape(-1, group, len(features_M_D))
+        weights_G_H_S = layer.weight.view(layer.out_features, -1, group).transpose(0, 1)
+        parts_G_HM = torch.bmm(weights_G_H_S, features_G_S_M).flatten(1)
+        return (folded @ parts_G_HM).view(len(folded), layer.out_features, -1)
 
     def _logits(self, features_M_D: Tensor, samples: slice) -> Tensor:
-        first_K_H_D, *later = self._whole or self._fold(samples)
-        n_samples, hidden, _ = first_K_H_D.shape
+        first, *later = self._whole or self._fold(samples)
         biases = [layer.bias.view(-1, 1) for layer in self.head.linears]
-        x_K_H_M = (first_K_H_D.flatten(0, 1) @ features_M_D.T).view(n_samples, hidden, -1).add_(biases[0])
+        x_K_H_M = self._first(features_M_D, first).add_(biases[0])
         for weights_K_H_H, bias in zip(later, biases[1:], strict=True):
             x_K_H_M = torch.baddbmm(bias, weights_K_H_H, x_K_H_M.relu_())
         return x_K_H_M

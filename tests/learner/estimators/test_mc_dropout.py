@@ -99,3 +99,23 @@ def test_the_minibatch_shrinks_with_samples_and_classes(make_chunks, digits, qui
 def test_an_unknown_estimator():
     with pytest.raises(UnknownNameError, match=r"known: bootstrap, ensemble, .*mc_dropout"):
         estimator_class("mc_dropuot")
+
+
+def test_masks_that_drop_whole_groups_cost_no_product_for_each_sample_and_change_nothing():
+    head = Head([36, 10, 4], [0.5, 0.25], group=9)
+    masks = head.draw_masks(20, torch.Generator().manual_seed(0))
+    by_group = masks[0].view(20, 4, 9)
+    assert bool((by_group == by_group[:, :, :1]).all())
+    assert by_group.float().mean() == pytest.approx(0.5, abs=0.15)
+    features, folded = torch.randn(6, 36), FoldedHead(head, masks)
+    with torch.inference_mode():
+        slow = torch.stack([head(features, [m[k : k + 1] for m in masks]).log_softmax(-1) for k in range(20)], 1)
+        assert torch.allclose(folded.log_probs(features), slow, atol=1e-5)
+        folded.group, folded._whole = 3, None
+        assert torch.allclose(folded.log_probs(features), slow, atol=1e-5)
+    assert folded._fold(slice(None))[0].shape == (20, 4)
+
+
+def test_groups_must_fit_the_features():
+    with pytest.raises(ValueError, match="37 features cannot be dropped in groups of 9"):
+        Head([37, 4], [0.5], group=9)
