@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learner.errors import ConfigError, LabelError, check_known
-from learner.pool import Chunk
+from learner.pool import Chunk, Shape
 
 IMAGE_ARCHITECTURES = ("cnn", "gal_cnn", "mlp")
 """Networks that take pixels."""
@@ -71,7 +71,7 @@ class Recipe:
 
     steps: int | None = None  # optimiser steps; None: 500 up to 200 labels, then with the root of their number to 4,000
     batch: int = 64  # images a step, drawn with replacement
-    learning_rate: float = 8e-3  # the peak of the one-cycle schedule
+    learning_rate: float | None = None  # the peak of the one-cycle schedule; None: 8e-3, of feature vectors 2e-3
     weight_decay: float = 1e-2  # AdamW's, decoupled
     label_smoothing: float = 0.05  # keeps a fit on ten images from being sure of everything
     balance: float = 0.5  # 0 draws images alike, 1 draws classes alike; between: class weight = share ** (1 - balance)
@@ -83,7 +83,8 @@ class Recipe:
     def __post_init__(self) -> None:
         _check(self.steps is None or 1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000 or nothing")
         _check(1 <= self.batch <= 65_536, "batch", self.batch, "1 to 65,536")
-        _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        rate = self.learning_rate
+        _check(rate is None or rate > 0, "learning_rate", rate, "above 0 or nothing")
         for name in ("weight_decay", "rotation", "shear"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("label_smoothing", "scale", "shift"):
@@ -99,6 +100,16 @@ class Recipe:
         if self.steps is not None:
             return self.steps
         return round(min(4000.0, 500 * math.sqrt(max(1.0, n_labels / 200))))
+
+    def rate_for(self, shape: Shape) -> float:
+        """The peak learning rate for inputs of some shape. Vectors are not augmented, so that less is to be learned.
+
+        >>> Recipe().rate_for((1, 28, 28)), Recipe().rate_for((128,)), Recipe(learning_rate=0.1).rate_for((128,))
+        (0.008, 0.002, 0.1)
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 2e-3 if len(shape) == 1 else 8e-3
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +23,7 @@ from learner.pool import Pool
 from learner.seeds import derive
 
 LEAST_STD = {4: 1e-3, 2: 0.0}  # of pixels and of features, by the dimensions of a minibatch
-LEAST_FEATURE_STD = 0.1  # of the root mean square over all features
+HELD_BYTES = 16 * 2**20  # training images up to this are held in memory
 
 
 @dataclass(frozen=True)
@@ -89,19 +93,30 @@ def fit_network(
         Loshchilov and Hutter, 2019, Decoupled weight decay regularization; Smith, 2018, Super-convergence.
     """
     started = time.perf_counter()
-    recipe, device = config.recipe, choose_device(config.device)
-    steps = recipe.steps_for(len(labels))
-    report("fit", 0, steps)
+    report("fit", 0, config.recipe.steps_for(len(labels)))
+    minibatches = prepare(pool, positions, labels, config, stream)
+    network, losses = minibatches.network, _train(minibatches, report)
+    if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
+        raise DivergedError(diverged(len(losses), "the weights are"))
+    return fitted_from(network, losses, time.perf_counter() - started)
+
+
+def prepare(
+    pool: Pool, positions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], config: RoundConfig, stream: str
+) -> Minibatches:
+    """A network at its initial weights, on its device, with the minibatches that it will learn from."""
     mean, std = input_statistics(pool, positions, config.seed)
     generator = torch.Generator().manual_seed(derive(config.seed, stream))
     network = build(
         config.architecture, pool.shape, config.n_classes, input_mean=mean, input_std=std, generator=generator
-    ).to(device)
-    losses = _train(network, pool, positions, labels, recipe, steps, generator, report)
-    if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
-        raise DivergedError(_diverged(steps, "the weights are"))
-    loss = float(np.mean(losses[-max(1, steps // 10) :]))
-    return Fitted(network, mean, std, steps, loss, time.perf_counter() - started)
+    ).to(choose_device(config.device))
+    return Minibatches(network, pool, positions, labels, config.recipe, generator)
+
+
+def fitted_from(network: Network, losses: Sequence[float], seconds: float) -> Fitted:
+    """What there is to know of a network that has been trained, from its loss at each step."""
+    mean, std = network.mean_X.flatten().tolist(), network.std_X.flatten().tolist()
+    return Fitted(network, mean, std, len(losses), float(np.mean(losses[-max(1, len(losses) // 10) :])), seconds)
 
 
 def input_statistics(
@@ -109,16 +124,16 @@ def input_statistics(
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation over at most `most` of the images: of each channel, 0 to 255, or of each feature.
 
-    A channel without any contrast gets the deviation 1, so that black images are an input like any other. Of features
-    none gets less than a tenth of their root mean square deviation (or 1, should that be 0): one that happens to be
-    constant over ten training images would otherwise drown all others where it is not.
+    A channel without any contrast gets the deviation 1, so that black images are an input like any other. All features
+    get one deviation, the root of their mean variance (1, should that be 0): features come with a scale, by which they
+    count, and of one that hardly varies over ten training images nobody knows how far it goes (docs/log.md).
     """
     chosen = np.random.default_rng(derive(seed, "input statistics")).permutation(len(positions))[:most]
     inputs = pool.inputs(positions[np.sort(chosen)])
     axes = (0, *range(2, inputs.ndim))
     mean, std = inputs.mean(axis=axes, dtype=np.float64), inputs.std(axis=axes, dtype=np.float64)
     if inputs.ndim == 2:
-        std = np.maximum(std, LEAST_FEATURE_STD * np.sqrt(np.square(std).mean()))
+        std = np.full_like(std, np.sqrt(np.square(std).mean()))
     return mean.tolist(), np.where(std > LEAST_STD[inputs.ndim], std, 1.0).tolist()
 
 
@@ -158,37 +173,37 @@ class Minibatches:
         Raises:
             DivergedError: If it is not finite; the message names the step.
         """
-        device, recipe = next(self.network.parameters()).device, self.recipe
-        weights = torch.from_numpy(draw_weights(self.labels, recipe.balance))
-        drawn = torch.multinomial(weights, recipe.batch, replacement=True, generator=self.generator).numpy()
-        inputs = self.network.normalise(torch.from_numpy(self.pool.inputs(self.positions[drawn])).to(device))
-        masks = [mask.to(device) for mask in self.network.head.draw_masks(recipe.batch, self.generator)]
-        views = random_affine(inputs, recipe, self.generator) if inputs.ndim == 4 else inputs
-        features = self.network.features_of(views)
-        target = torch.from_numpy(self.labels[drawn]).to(device)
-        loss: Tensor = functional.cross_entropy(
-            self.network.head(features, masks), target, label_smoothing=recipe.label_smoothing
-        )
+        views_M_X, masks, target_M = self.draw()
+        logits_M_C = self.network.head(self.network.features_of(views_M_X), masks)
+        loss: Tensor = functional.cross_entropy(logits_M_C, target_M, label_smoothing=self.recipe.label_smoothing)
         if not bool(loss.isfinite()):
-            raise DivergedError(_diverged(step, "loss is"))
+            raise DivergedError(diverged(step, "loss is"))
         return loss
 
+    def draw(self) -> tuple[Tensor, list[Tensor], Tensor]:
+        """A new minibatch: normalised views `[M, X]`, the head's dropout masks, classes `[M]`."""
+        device, batch = next(self.network.parameters()).device, self.recipe.batch
+        drawn = torch.multinomial(self._weights, batch, replacement=True, generator=self.generator).numpy()
+        inputs = self.pool.inputs(self.positions[drawn]) if self._held is None else self._held[drawn]
+        masks = [mask.to(device) for mask in self.network.head.draw_masks(batch, self.generator)]
+        views_M_X = self.network.normalise(torch.from_numpy(inputs).to(device))
+        if views_M_X.ndim == 4:
+            views_M_X = random_affine(views_M_X, self.recipe, self.generator)
+        return views_M_X, masks, torch.from_numpy(self.labels[drawn]).to(device)
 
-def _train(
-    network: Network,
-    pool: Pool,
-    positions: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    recipe: Recipe,
-    steps: int,
-    generator: torch.Generator,
-    report: Report,
-) -> list[float]:
-    minibatches = Minibatches(network, pool, positions, labels, recipe, generator)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=max(steps, 2))
+    @cached_property
+    def _weights(self) -> Tensor:
+        return torch.from_numpy(draw_weights(self.labels, self.recipe.balance))
+
+    @cached_property
+    def _held(self) -> npt.NDArray[Any] | None:
+        bytes_each = math.prod(self.pool.shape) * (1 if len(self.pool.shape) == 3 else 4)
+        return self.pool.inputs(self.positions) if bytes_each * len(self.positions) <= HELD_BYTES else None
+
+
+def _train(minibatches: Minibatches, report: Report) -> list[float]:
+    steps = minibatches.recipe.steps_for(len(minibatches.labels))
+    optimizer, schedule = optimisation(minibatches.network.parameters(), minibatches.recipe, minibatches.pool, steps)
     losses: list[float] = []
     for step in range(steps):
         loss = minibatches.loss(step)
@@ -201,7 +216,17 @@ def _train(
     return losses
 
 
-def _diverged(step: int, what: str) -> str:
+def optimisation(
+    weights: Iterable[Tensor], recipe: Recipe, pool: Pool, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+    """The optimiser of some weights and its schedule, both to be stepped together."""
+    rate = recipe.rate_for(pool.shape)
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=recipe.weight_decay, fused=True)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(steps, 2))
+
+
+def diverged(step: int, what: str) -> str:
+    """That a fit diverged, and the way out."""
     return (
         f"the fit diverged at step {step}: {what} not finite; the last model stays in charge; "
         "check the images and labels, or try another network in the settings"

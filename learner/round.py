@@ -21,7 +21,7 @@ import numpy.typing as npt
 from learner import acquisition
 from learner.acquisition import Near
 from learner.config import Report, RoundConfig, RoundRequest, check_labels, ignore
-from learner.errors import ArtifactError
+from learner.errors import ArtifactError, DivergedError
 from learner.files import digest
 from learner.metrics import Metrics, metrics
 from learner.pool import CHUNK_SIZE, Chunk, Pool
@@ -119,7 +119,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         What there is to know; the same request and seed write the same weights on a CPU.
 
     Raises:
-        DivergedError: If the loss stops being finite; no model is written.
+        DivergedError: If the loss stops being finite; the message names the estimator. No model is written.
         ChunkError: If images are missing, damaged or of different shapes.
     """
     from learner.estimators import estimator_class
@@ -127,9 +127,12 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
 
     started = time.perf_counter()
     pool, config = Pool(request.chunks), request.config
-    estimator = estimator_class(config.estimator).fit(
-        pool, request.train_positions, request.train_labels, config, report
-    )
+    try:
+        estimator = estimator_class(config.estimator).fit(
+            pool, request.train_positions, request.train_labels, config, report
+        )
+    except DivergedError as error:
+        raise DivergedError(f"{config.estimator} of {config.architecture}: {error}") from error
     model = save_model(request.directory, estimator, config, training_digest(pool, request))
     return FitResult(
         seconds=time.perf_counter() - started,

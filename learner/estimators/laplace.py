@@ -29,7 +29,7 @@ from learner.estimators.curvature import Batches, KroneckerFactors, best_precisi
 from learner.estimators.layers import LinearisedLayers
 from learner.files import write_bytes
 from learner.fit import Fitted, choose_device, fit_network
-from learner.network import Network, activation_floats, build
+from learner.network import Network, activation_floats, build, linear_layers
 from learner.pool import Inputs, Pool, Shape
 from learner.seeds import derive
 
@@ -189,11 +189,6 @@ def prior_precisions(name: str, layers: Sequence[nn.Linear], factors: Sequence[K
     if name == "initial_weights":
         return [3.0 * layer.in_features for layer in layers]
     return [best_precision(layers, factors)] * len(layers)
-
-
-def linear_layers(network: Network) -> list[nn.Linear]:
-    """All linear layers of a network, first to last."""
-    return [module for module in network.modules() if isinstance(module, nn.Linear)]
 
 
 def covers_all_weights(network: Network, n_samples: int) -> bool:

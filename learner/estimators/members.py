@@ -12,6 +12,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +27,8 @@ from learner.config import Report, RoundConfig
 from learner.errors import LearnerError
 from learner.estimators.mc_dropout import FoldedHead
 from learner.files import write_bytes
-from learner.fit import choose_device, fit_network
+from learner.fit import Fitted, choose_device, fit_network, prepare
+from learner.fit_together import fit_together
 from learner.network import Network, activation_floats, build
 from learner.pool import Inputs, Pool
 from learner.seeds import derive
@@ -34,6 +36,8 @@ from learner.seeds import derive
 MEMORY_FLOATS = 64 * 2**20 // 4
 BATCH = 256
 TEMPERATURES = (0.05, 20.0)
+TEMPERATURE_SPREAD = 0.15  # of the logarithm of the temperature, before any answer
+TOGETHER_FLOATS = 8 * 2**20  # weights that are trained at once
 LEAST_FOLD = 2  # answers of a class that are needed to leave some of them out
 
 
@@ -74,17 +78,10 @@ class Members:
         config: RoundConfig,
         report: Report,
     ) -> Self:
-        """Train the members one after another; see `Estimator.fit`. The phase is `"fit"` over all of their steps."""
+        """Train the members; see `Estimator.fit`. The phase is `"fit"` over all of their steps."""
         rng = np.random.default_rng(derive(config.seed, "members"))
         chosen = cls.training_sets(labels, config, rng)
-        fitted = []
-        for number, rows in enumerate(chosen):
-            fitted.append(
-                fit_network(
-                    pool, positions[rows], labels[rows], config, _shared(report, number, len(chosen)),
-                    stream=f"member {number}",
-                )
-            )  # fmt: skip
+        fitted = fit_members(pool, positions, labels, chosen, config, report)
         networks = [each.network for each in fitted]
         temperature = 1.0
         if config.temperature_scaling:
@@ -182,6 +179,34 @@ class Bootstrap(Members):
         return sets
 
 
+def fit_members(
+    pool: Pool,
+    positions: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    chosen: Sequence[npt.NDArray[np.int64]],
+    config: RoundConfig,
+    report: Report,
+) -> list[Fitted]:
+    """Train a network on each of some sets of rows: on feature vectors many at once, otherwise one after another.
+
+    All take as many steps as the number of all answers asks for.
+    """
+    steps = config.recipe.steps_for(len(labels))
+    config = replace(config, recipe=replace(config.recipe, steps=steps))
+    whole = steps * len(chosen)
+    if len(pool.shape) == 1:
+        prepared = [prepare(pool, positions[r], labels[r], config, f"member {i}") for i, r in enumerate(chosen)]
+        size = max(1, TOGETHER_FLOATS // sum(w.numel() for w in prepared[0].network.parameters()))
+        groups = [(start, prepared[start : start + size]) for start in range(0, len(prepared), size)]
+        return [
+            each for start, group in groups for each in fit_together(group, steps, _part(report, start * steps, whole))
+        ]
+    return [
+        fit_network(pool, positions[r], labels[r], config, _part(report, i * steps, whole), stream=f"member {i}")
+        for i, r in enumerate(chosen)
+    ]
+
+
 def draw_masks(networks: Sequence[Network], config: RoundConfig) -> list[list[Tensor]]:
     """K masks spread over the members, the first ones having one more where K is no multiple; none without dropout."""
     if not config.member_dropout:
@@ -192,7 +217,10 @@ def draw_masks(networks: Sequence[Network], config: RoundConfig) -> list[list[Te
 
 
 def fit_temperature(logits_N_C: Tensor, labels_N: Tensor) -> float:
-    """The temperature under which some answers are likeliest, 0.05 to 20.
+    """The most probable temperature given some answers, 0.05 to 20; before them it is log-normal around 1.
+
+    Without the prior a dozen answers that all happen to be right would make the model sure of everything: they are of
+    classes that have several answers, and the images to come are of the others too (docs/log.md).
 
     Args:
         logits_N_C: Of images that the model has not learned from.
@@ -211,7 +239,9 @@ def fit_temperature(logits_N_C: Tensor, labels_N: Tensor) -> float:
     low, high = np.log(TEMPERATURES)
     for _ in range(3):
         grid = np.linspace(low, high, 41)
-        costs = [float(functional.cross_entropy(logits_N_C / float(np.exp(each)), labels_N)) for each in grid]
+        priors = np.square(grid / TEMPERATURE_SPREAD) / (2 * len(labels_N))
+        likelihoods = [float(functional.cross_entropy(logits_N_C / float(np.exp(each)), labels_N)) for each in grid]
+        costs = priors + np.array(likelihoods)
         best = int(np.argmin(costs))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, 40)]
     return float(np.exp(grid[best]))
@@ -247,6 +277,6 @@ def _whole(network: Network) -> list[Tensor]:
             for layer, rate in zip(network.head.linears, network.head.rates, strict=True)]  # fmt: skip
 
 
-def _shared(report: Report, number: int, count: int) -> Report:
-    """A report of one member as part of all."""
-    return lambda phase, done, total: report(phase, number * total + done, count * total)
+def _part(report: Report, before: int, whole: int) -> Report:
+    """A report of some steps as part of all."""
+    return lambda phase, done, _total: report(phase, before + done, whole)

@@ -168,7 +168,7 @@ def wander(network: Network, minibatches: Minibatches, steps: int, report: Repor
         report("swag", step + 1, steps)
     if not bool(square.isfinite().all()):
         raise DivergedError(
-            "SWAG: the weights ran away at the constant rate; the last model stays in charge; take more answers, or "
+            "the weights ran away at the constant rate; the last model stays in charge; take more answers, or "
             "another posterior in the settings"
         )
     nn.utils.vector_to_parameters(mean.float().to(parameters[0].device), parameters)

@@ -11,9 +11,9 @@ from learner.config import LAPLACE_PRIORS, Recipe, RoundConfig, ignore
 from learner.errors import LearnerError, UnknownNameError
 from learner.estimators import curvature
 from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
-from learner.estimators.laplace import Laplace, covers_all_weights, linear_layers, prior_precisions
+from learner.estimators.laplace import Laplace, covers_all_weights, prior_precisions
 from learner.estimators.layers import LinearisedLayers
-from learner.network import build
+from learner.network import build, linear_layers
 from learner.pool import Pool
 from learner.uncertainty import measure, summarise
 from learner.vision import torchvision

@@ -104,6 +104,33 @@ def test_a_measured_temperature_is_no_worse_on_images_that_nobody_saw(fit, digit
     assert best <= plain + 0.02
 
 
+def test_few_answers_that_are_all_right_do_not_make_it_sure_of_everything():
+    logits = torch.eye(5).repeat(3, 1) * 4
+    right = torch.arange(5).repeat(3)
+    assert 0.9 < fit_temperature(logits, right) < 1
+    assert fit_temperature(logits.repeat(200, 1), right.repeat(200)) < 0.6
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "ensemble"])
+def test_on_average_a_measured_temperature_is_no_worse_even_of_few_answers(make_chunks, digits, quick, name):
+    vectors, labels = digits[0].reshape(-1, 64).astype(np.float32), digits[1]
+    pool, unseen = Pool(make_chunks(vectors)), torch.from_numpy(labels[1000:])
+    differences = []
+    for seed in range(6):
+        rows = RNG(seed).permutation(1000)[:24]
+        config = replace(
+            quick, estimator=name, architecture="head", seed=seed, temperature_scaling=True, recipe=Recipe(steps=200)
+        )
+        estimator = estimator_class(name).fit(pool, rows, labels[rows], config, ignore)
+        costs = []
+        for temperature in (estimator.temperature, 1.0):
+            estimator.temperature = temperature
+            costs.append(functional.nll_loss(estimator.sample_log_probs(vectors[1000:]).exp().mean(1).log(), unseen))
+        differences.append(float(costs[0] - costs[1]))
+    assert np.mean(differences) <= 0.01
+    assert max(differences) <= 0.1
+
+
 @pytest.mark.parametrize("changes", [{}, {"member_dropout": True, "temperature_scaling": True}])
 def test_it_comes_back_from_disk_the_same(fit, digits, tmp_path, changes):
     estimator, config = fit("ensemble", **changes)
