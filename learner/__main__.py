@@ -319,7 +319,7 @@ def _print_candidates(result: RoundResult, collection: Collection, config: Round
     for rank, (position, score, percentile, probability) in enumerate(rows, start=1):
         print(
             f"  {rank:3d}. {collection.names[position]:24s} {score:.3f}{unit}, above {percentile:.1f} % of the pool, "
-            f"drawn with probability {probability:.2g}"
+            f"{'chosen with the others' if np.isnan(probability) else f'drawn with probability {probability:.2g}'}"
         )
 
 
