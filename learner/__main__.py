@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from learner.config import ACQUISITIONS, ARCHITECTURES, DEVICES, ESTIMATORS, LAPLACE_PRIORS, RoundConfig, RoundRequest
+from learner.config import (
+    ACQUISITIONS,
+    ARCHITECTURES,
+    DEVICES,
+    ESTIMATORS,
+    LAPLACE_PRIORS,
+    RoundConfig,
+    RoundRequest,
+    split_acquisition,
+)
 from learner.errors import LearnerError
 from learner.folder import UNKNOWN, Collection, read_answers, read_collection
 from learner.metrics import Metrics
@@ -315,7 +324,8 @@ def _print_candidates(result: RoundResult, collection: Collection, config: Round
     acquired = result.acquired
     print(f"\nAsk about these next ({config.acquisition}):")
     rows = zip(acquired.positions, acquired.scores, acquired.percentiles, acquired.selection_probabilities, strict=True)
-    unit = " nats" if "entropy" in config.acquisition or "information" in config.acquisition else ""
+    measure = split_acquisition(config.acquisition)[1]
+    unit = " nats" if measure.endswith(("entropy", "information", "epig")) else ""
     for rank, (position, score, percentile, probability) in enumerate(rows, start=1):
         print(
             f"  {rank:3d}. {collection.names[position]:24s} {score:.3f}{unit}, above {percentile:.1f} % of the pool, "
