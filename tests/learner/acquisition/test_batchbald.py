@@ -72,6 +72,10 @@ def test_information_is_no_more_than_the_logarithm_of_the_samples():
     log_probs = samples(40, 4, 3, scale=5.0)
     taken, gains = batchbald(log_probs, 20, seed=0, most=500)
     assert sorted(set(taken)) == sorted(taken)
+    assert gains[-1] == 0
+    late = taken[gains == 0]
+    alone = Configurations.before_any_answer(4, np.float64).information(np.exp(log_probs))
+    assert alone[late].tolist() == sorted(alone[late], reverse=True)
     assert gains.sum() <= np.log(4) + 0.05
     assert (gains >= 0).all()
 
