@@ -131,6 +131,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--acquisition", choices=ACQUISITIONS, default=plain.acquisition, metavar="NAME",
                          help=f"one of: {', '.join(ACQUISITIONS)} (default {plain.acquisition})")  # fmt: skip
     command.add_argument("--coldness", type=float, default=plain.coldness, help="of power sampling (default 8)")
+    command.add_argument("--apart", type=float, default=plain.apart,
+                         help="pass over near-duplicates in a batch; 0: do not (default 0.05)")  # fmt: skip
+    command.add_argument("--epig", action="store_true", help="score EPIG too, though nothing goes by it")
     command.add_argument("--posterior-samples", type=int, default=plain.posterior_samples, help="K (default 100)")
     command.add_argument("--budget", type=int, default=plain.budget, help="candidates a round (default 10)")
     command.add_argument("--steps", type=int, help="optimiser steps (default: by the number of labels)")
@@ -139,7 +142,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 def _config(options: argparse.Namespace, collection: Collection) -> RoundConfig:
     names = (
-        "estimator device members member_dropout temperature_scaling laplace_prior acquisition coldness "
+        "estimator device members member_dropout temperature_scaling laplace_prior acquisition coldness apart epig "
         "posterior_samples budget seed threads"
     )
     values: dict[str, Any] = {name: getattr(options, name) for name in names.split()}

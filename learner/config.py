@@ -155,7 +155,9 @@ class RoundConfig:
     architecture: str = "cnn"  # see ARCHITECTURES
     estimator: str = "mc_dropout"  # see ESTIMATORS
     acquisition: str = "power_predictive_entropy"  # see ACQUISITIONS
-    coldness: float = 8.0  # beta of sampling: 0 is random, infinity is top; of a soft rank 1 is as cold as 8 elsewhere
+    coldness: float = (
+        8.0  # beta of sampling: 0 is random, infinity is top; for a soft rank about 1, 8 is as good as top
+    )
     apart: float = 0.05  # least squared distance of two candidates of a batch, in those of random pairs; 0: any
     epig: bool = False  # compute EPIG though the acquisition function does not go by it
     epig_targets: int = 100  # T, images drawn at random that EPIG wants to know more about
