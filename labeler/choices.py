@@ -34,12 +34,30 @@ MEASURES = [
     ("mean_std", "mean standard deviation"),
     ("least_confidence", "least confidence"),
     ("std_entropy", "std entropy"),
+    ("epig", "gain for other images (EPIG)"),
+]
+ACQUISITION_WAYS = [
+    ("power", "Sampled by {}"),
+    ("softmax", "Sampled by the softmax of {}"),
+    ("soft_rank", "Sampled by the rank of {}"),
+    ("top", "Highest {}"),
 ]
 ACQUISITIONS = [
-    *((f"power_{name}", f"Sampled by {words}") for name, words in MEASURES),
-    *((f"top_{name}", f"Highest {words}") for name, words in MEASURES),
+    *((f"{way}_{name}", text.format(words)) for way, text in ACQUISITION_WAYS for name, words in MEASURES),
+    ("batchbald", "BatchBALD: the batch that tells most about the model"),
+    ("badge", "BADGE: what would change the model most, each its own way"),
+    ("k_centre", "k-centre: far from all that is labelled"),
+    ("typicality", "Typicality: the most typical of each cluster, for the first labels"),
     ("random", "At random"),
 ]
+# What those go by that do not name a measure, or are shown with.
+SHOWN_MEASURES = {
+    "batchbald": "mutual_information",
+    "badge": "predictive_entropy",
+    "k_centre": "predictive_entropy",
+    "typicality": "predictive_entropy",
+    "random": "predictive_entropy",
+}
 # Keys of the Label page that no class may have, with what they do.
 RESERVED_KEYS = {
     "s": "it skips",

@@ -188,24 +188,35 @@ def forget_leftovers(project: Project) -> None:
 
 def acquire(round_: Round, draw: Draw, held: set[int], beat: Beat) -> list[Place]:
     """The places that the model chooses, best first, among what the draw has not taken."""
+    from learner.config import BATCH_ACQUISITIONS
     from learner.round import acquire as acquire_images
 
     taken = {*held, *(place.position for place in draw.random)}
     eligible = _scored(round_, waiting_positions(round_.project, is_holdout=False, without=taken))
     if not draw.to_acquire or not len(eligible):
         return []
+    if round_.config["acquisition"] in BATCH_ACQUISITIONS:  # these run the model once more
+        limit_threads()
     with ExitStack() as stack:
         acquired = acquire_images(
             folder_of(round_),
             chunks=_pixel_chunks(round_, stack),
             eligible_positions=eligible,
+            labelled_positions=_scored(round_, read_training_set(round_.project).positions),
             count=draw.to_acquire,
             config=_learner_config(round_),
             report=beat,
         )
     columns = (acquired.positions, acquired.selection_probabilities, acquired.scores, acquired.percentiles)
     return [
-        Place(int(position), Reason.ACQUIRED, float(probability), float(value), float(percentile), thought)
+        Place(
+            position=int(position),
+            reason=Reason.ACQUIRED,
+            selection_probability=None if math.isnan(probability) else float(probability),
+            score=float(value),
+            percentile=float(percentile),
+            details=thought,
+        )
         for position, probability, value, percentile, thought in zip(
             *columns, _thoughts(round_, acquired.positions), strict=True
         )

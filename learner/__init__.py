@@ -15,7 +15,9 @@ fitting and scoring do.
 | `estimators` | posterior approximations under one contract |
 | `uncertainty` | measures from posterior samples |
 | `scores` | one score file a chunk |
-| `acquisition` | which images to ask about |
+| `targets` | the images that EPIG wants to know more about |
+| `acquisition` | which images to ask about: one file a family of functions |
+| `candidates` | brings an acquisition function what it needs; `posterior` its joint samples and features |
 | `metrics` | accuracy and calibration, each with its interval |
 | `round` | all of it, in order: fit, score, acquire, evaluate |
 """

@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from learner.config import ACQUISITIONS, ARCHITECTURES, DEVICES, ESTIMATORS, LAPLACE_PRIORS, RoundConfig, RoundRequest
+from learner.config import (
+    ACQUISITIONS,
+    ARCHITECTURES,
+    DEVICES,
+    ESTIMATORS,
+    LAPLACE_PRIORS,
+    RoundConfig,
+    RoundRequest,
+    split_acquisition,
+)
 from learner.errors import LearnerError
 from learner.folder import UNKNOWN, Collection, read_answers, read_collection
 from learner.metrics import Metrics
@@ -122,6 +131,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--acquisition", choices=ACQUISITIONS, default=plain.acquisition, metavar="NAME",
                          help=f"one of: {', '.join(ACQUISITIONS)} (default {plain.acquisition})")  # fmt: skip
     command.add_argument("--coldness", type=float, default=plain.coldness, help="of power sampling (default 8)")
+    command.add_argument("--apart", type=float, default=plain.apart,
+                         help="pass over near-duplicates in a batch; 0: do not (default 0.05)")  # fmt: skip
+    command.add_argument("--epig", action="store_true", help="score EPIG too, though nothing goes by it")
     command.add_argument("--posterior-samples", type=int, default=plain.posterior_samples, help="K (default 100)")
     command.add_argument("--budget", type=int, default=plain.budget, help="candidates a round (default 10)")
     command.add_argument("--steps", type=int, help="optimiser steps (default: by the number of labels)")
@@ -130,7 +142,7 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 
 def _config(options: argparse.Namespace, collection: Collection) -> RoundConfig:
     names = (
-        "estimator device members member_dropout temperature_scaling laplace_prior acquisition coldness "
+        "estimator device members member_dropout temperature_scaling laplace_prior acquisition coldness apart epig "
         "posterior_samples budget seed threads"
     )
     values: dict[str, Any] = {name: getattr(options, name) for name in names.split()}
@@ -315,11 +327,12 @@ def _print_candidates(result: RoundResult, collection: Collection, config: Round
     acquired = result.acquired
     print(f"\nAsk about these next ({config.acquisition}):")
     rows = zip(acquired.positions, acquired.scores, acquired.percentiles, acquired.selection_probabilities, strict=True)
-    unit = " nats" if "entropy" in config.acquisition or "information" in config.acquisition else ""
+    measure = split_acquisition(config.acquisition)[1]
+    unit = " nats" if measure.endswith(("entropy", "information", "epig")) else ""
     for rank, (position, score, percentile, probability) in enumerate(rows, start=1):
         print(
             f"  {rank:3d}. {collection.names[position]:24s} {score:.3f}{unit}, above {percentile:.1f} % of the pool, "
-            f"drawn with probability {probability:.2g}"
+            f"{'chosen with the others' if np.isnan(probability) else f'drawn with probability {probability:.2g}'}"
         )
 
 

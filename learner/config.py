@@ -30,7 +30,7 @@ ESTIMATORS = ("bootstrap", "ensemble", "gaussian_process", "laplace", "mc_dropou
 LAPLACE_PRIORS = ("initial_weights", "marginal_likelihood")
 """Names that `learner.estimators.laplace.prior_precisions` knows."""
 
-MEASURES = (
+OWN_MEASURES = (
     "predictive_entropy",
     "expected_entropy",
     "mutual_information",
@@ -40,14 +40,34 @@ MEASURES = (
     "least_confidence",
     "std_entropy",
 )
-"""Names that `learner.uncertainty.measure` returns. Each is larger where the model is less sure."""
+"""Names that `learner.uncertainty.measure` returns: of an image by itself. They cost next to nothing."""
+
+MEASURES = (*OWN_MEASURES, "epig")
+"""All measures. Each is larger where an answer is worth more. EPIG asks how much an answer tells about other images; it
+costs as much as the rest of scoring together, and more with the square of the classes, so that a round computes it only
+if it is told to (`RoundConfig.measures`)."""
+
+WAYS = ("power", "soft_rank", "softmax", "top", "random")
+"""Names that `learner.acquisition.rank` knows: how an order comes of one score an image."""
+
+BATCH_ACQUISITIONS = {
+    "batchbald": "mutual_information",
+    "badge": "predictive_entropy",
+    "k_centre": "predictive_entropy",
+    "typicality": "predictive_entropy",
+}
+"""Acquisition functions that choose a batch as a whole, each with the measure that its candidates are shown with."""
 
 ACQUISITIONS = (
     "random",
-    *(f"{how}_{name}" for how in ("power", "top") for name in MEASURES if name != "expected_entropy"),
+    *(f"{how}_{name}" for how in WAYS if how != "random" for name in MEASURES if name != "expected_entropy"),
+    *BATCH_ACQUISITIONS,
 )
-"""Names that `learner.acquisition.split_name` knows. None goes by the expected entropy: it is high where the data are
-noisy, and asking there teaches nothing."""
+"""Names that `split_acquisition` knows. None goes by the expected entropy: it is high where the data are noisy, and
+asking there teaches nothing."""
+
+MOST_TARGET_FLOATS = 2**27
+"""Numbers that EPIG's targets may need: half a GiB in single precision."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -55,6 +75,27 @@ Report = Callable[[str, int, int], None]
 """Called as `report(phase, done, total)` through all work, often up to a hundred times a second and, unless a single
 step is slower, at least once a second. It should be quick (throttle what is slow inside it). Whatever it raises aborts
 the work at once and reaches the caller: that is how a round is cancelled."""
+
+
+def split_acquisition(name: str) -> tuple[str, str]:
+    """How an acquisition function chooses, one of `WAYS` or `BATCH_ACQUISITIONS`, and a measure.
+
+    It goes by that measure, or only shows it beside its candidates: `random` and all but BatchBALD of those that choose
+    a batch as a whole look at no measure.
+
+    Raises:
+        UnknownNameError: If the name is not known.
+
+    >>> split_acquisition("soft_rank_mutual_information"), split_acquisition("random")
+    (('soft_rank', 'mutual_information'), ('random', 'predictive_entropy'))
+    """
+    check_known("acquisition function", name, ACQUISITIONS)
+    if name in BATCH_ACQUISITIONS:
+        return name, BATCH_ACQUISITIONS[name]
+    if name == "random":
+        return "random", "predictive_entropy"
+    how = next(each for each in WAYS if name.startswith(f"{each}_"))
+    return how, name.removeprefix(f"{how}_")
 
 
 def ignore(_phase: str, _done: int, _total: int) -> None:
@@ -125,7 +166,12 @@ class RoundConfig:
     architecture: str = "cnn"  # see ARCHITECTURES
     estimator: str = "mc_dropout"  # see ESTIMATORS
     acquisition: str = "power_predictive_entropy"  # see ACQUISITIONS
-    coldness: float = 8.0  # beta of power sampling: 0 is random, infinity is top
+    coldness: float = (
+        8.0  # beta of sampling: 0 is random, infinity is top; for a soft rank about 1, 8 is as good as top
+    )
+    apart: float = 0.05  # least squared distance of two candidates of a batch, in those of random pairs; 0: any
+    epig: bool = False  # compute EPIG though the acquisition function does not go by it
+    epig_targets: int = 100  # T, images drawn at random that EPIG wants to know more about
     posterior_samples: int = 100  # K
     members: int = 5  # S, networks of a bootstrap or an ensemble
     member_dropout: bool = False  # K dropout masks spread over the members; without, each member is one sample
@@ -145,11 +191,26 @@ class RoundConfig:
         check_known("device", self.device, DEVICES)
         _check(2 <= self.n_classes <= 100_000, "n_classes", self.n_classes, "2 to 100,000")
         _check(0 <= self.coldness < float("inf"), "coldness", self.coldness, "0 or more and finite")
+        _check(0 <= self.apart < 1, "apart", self.apart, "from 0 to below 1")
+        _check(1 <= self.epig_targets <= 10_000, "epig_targets", self.epig_targets, "1 to 10,000")
         _check(1 <= self.posterior_samples <= 10_000, "posterior_samples", self.posterior_samples, "1 to 10,000")
         _check(2 <= self.members <= 100, "members", self.members, "2 to 100")
         _check(1 <= self.budget <= 1_000_000, "budget", self.budget, "1 to 1,000,000")
         _check(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
         _check(self.threads is None or 1 <= self.threads <= 1024, "threads", self.threads, "1 to 1,024 or nothing")
+
+        floats = self.epig_targets * self.posterior_samples * self.n_classes
+        if "epig" in self.measures and floats > MOST_TARGET_FLOATS:
+            raise ConfigError(
+                f"{self.posterior_samples} posterior samples of {self.n_classes} classes of {self.epig_targets} EPIG "
+                f"targets are {floats:,} numbers, at most {MOST_TARGET_FLOATS:,} fit: take fewer samples or targets"
+            )
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Which of `MEASURES` this round computes."""
+        has_epig = self.epig or split_acquisition(self.acquisition)[1] == "epig"
+        return MEASURES if has_epig else OWN_MEASURES
 
     def to_json(self) -> str:
         """This config as JSON text.

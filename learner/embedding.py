@@ -90,14 +90,14 @@ def embed(chunks: Sequence[Chunk], *, seed: int, report: Report) -> npt.NDArray[
     return records
 
 
-def shrink(inputs_M_X: Inputs) -> Floats:
-    """Pixels as vectors of at most about `MOST_PIXELS` numbers, 0 to 1: larger images are averaged in blocks. Feature
-    vectors stay as they are."""
+def shrink(inputs_M_X: Inputs, most_numbers: int = MOST_PIXELS) -> Floats:
+    """Pixels as vectors of at most about so many numbers, 0 to 1: larger images are averaged in blocks. Feature vectors
+    stay as they are."""
     if inputs_M_X.ndim == 2:
         return inputs_M_X.astype(np.float32)
     m, channels, height, width = inputs_M_X.shape
     values = inputs_M_X.astype(np.float32) / 255
-    most = max(1, int((MOST_PIXELS / channels) ** 0.5))
+    most = max(1, int((most_numbers / channels) ** 0.5))
     for axis, side in ((2, height), (3, width)):
         if side > most:
             edges = np.linspace(0, side, most + 1).astype(np.int64)

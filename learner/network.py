@@ -248,7 +248,7 @@ def _gal_cnn(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
 
 def _head(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
     """One hidden layer on features that something else has learned. It is the trunk: with dropout in front of it too,
-    scoring takes four times as long and is no better (docs/log.md)."""
+    scoring takes four times as long, for little or nothing (docs/log.md)."""
     return nn.Sequential(nn.Linear(shape[0], 128), nn.ReLU()), Head([128, n_classes], [0.5])
 
 

@@ -2,15 +2,14 @@
 
 All that passes from one step to the next is files in the round's directory:
 
-    model.json  model.safetensors  masks.safetensors  scores/000000.npz  scores/000001.npz  ...
+    model.json  model.safetensors  masks.safetensors  targets.npz  scores/000000.npz  scores/000001.npz  ...
 
-Importing this module does not load torch; `fit`, `Scorer` and `score_chunk` do.
+Importing this module does not load torch; `fit`, `Scorer`, `score_chunk` and some of `acquire` do.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from learner import acquisition
-from learner.acquisition import Near
+from learner.candidates import Acquired, acquire
 from learner.config import Report, RoundConfig, RoundRequest, check_labels, ignore
 from learner.errors import ArtifactError, DivergedError
 from learner.files import digest
 from learner.metrics import Metrics, metrics
 from learner.pool import CHUNK_SIZE, Chunk, Pool
 from learner.scores import read_scores, scores_at
-from learner.seeds import derive
 
 if TYPE_CHECKING:
     from learner.scoring import Scorer
@@ -82,23 +79,6 @@ class FitResult:
 
 
 @dataclass(frozen=True)
-class Acquired:
-    """The candidates of a round, best first.
-
-    Args:
-        positions: int64 `[b]`.
-        scores: float32 `[b]`, of the measure that the acquisition function goes by.
-        selection_probabilities: float64 `[b]`, of each to be among the b; see `learner.acquisition`.
-        percentiles: float64 `[b]`, percent of the eligible images whose score is lower.
-    """
-
-    positions: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float32]
-    selection_probabilities: npt.NDArray[np.float64]
-    percentiles: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class RoundResult:
     """All that a round produced beside its files; `metrics` is None without holdout labels."""
 
@@ -124,6 +104,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
     """
     from learner.estimators import estimator_class
     from learner.model import MODEL_FILE, save_model
+    from learner.targets import write_targets
 
     started = time.perf_counter()
     pool, config = Pool(request.chunks), request.config
@@ -133,14 +114,18 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         )
     except DivergedError as error:
         raise DivergedError(f"{config.estimator} of {config.architecture}: {error}") from error
-    model = save_model(request.directory, estimator, config, training_digest(pool, request))
+    trained_on = training_digest(pool, request)
+    files: tuple[str, ...] = ()
+    if "epig" in config.measures:  # before the model, whose file says that all is there
+        files = (write_targets(estimator, pool, request, trained_on, report).name,)
+    model = save_model(request.directory, estimator, config, trained_on)
     return FitResult(
         seconds=time.perf_counter() - started,
         steps=int(model.saved["steps"]),
         loss=float(model.saved["loss"]),
         training_digest=model.training_digest,
         model_digest=model.digest,
-        files=(MODEL_FILE, *model.saved["files"]),
+        files=(MODEL_FILE, *model.saved["files"], *files),
         notes=tuple(_notes(request)),
     )
 
@@ -158,51 +143,6 @@ def score_chunk(directory: Path, chunk: Chunk, report: Report) -> Path:
     from learner.scoring import Scorer
 
     return Scorer(directory).score(chunk, report)
-
-
-def acquire(
-    directory: Path,
-    *,
-    chunks: Sequence[Chunk],
-    eligible_positions: npt.ArrayLike,
-    count: int,
-    config: RoundConfig,
-    report: Report,
-    near: Near | None = None,
-) -> Acquired:
-    """Choose the images to ask about next, from the score files.
-
-    Memory is a few numbers for each eligible image, whatever the number of classes and samples.
-
-    Args:
-        directory: The round's.
-        chunks: The pool's chunks; all that hold eligible images must have been scored.
-        eligible_positions: int64 `[n]`, the images that may be chosen, each once.
-        count: b; all eligible images, ranked, if it is more than their number.
-        config: Acquisition function, coldness, seed.
-        report: Called every chunk with the phase `"acquire"`.
-        near: Images too much like a given one to stand in the same batch. With it, the probabilities are those that
-            the candidates would have without.
-
-    Returns:
-        The candidates; the order is their rank.
-
-    Raises:
-        ArtifactError: If an eligible image has not been scored, or a score is not finite.
-    """
-    how, measure = acquisition.split_name(config.acquisition)
-    eligible = np.sort(np.asarray(eligible_positions, dtype=np.int64))
-    scores = _eligible_scores(directory, chunks, eligible, measure, report)
-    count = min(count, len(eligible))
-    order = acquisition.rank(how, scores, coldness=config.coldness, seed=derive(config.seed, "acquisition"))
-    chosen = order[:count] if near is None else order[acquisition.spread(eligible[order], count, near)]
-    probabilities = acquisition.selection_probabilities(how, scores, count, coldness=config.coldness)
-    return Acquired(
-        positions=eligible[chosen],
-        scores=scores[chosen],
-        selection_probabilities=probabilities[chosen],
-        percentiles=acquisition.percentiles(scores, scores[chosen]),
-    )
 
 
 def evaluate(directory: Path, positions: npt.ArrayLike, labels: npt.ArrayLike, *, n_classes: int) -> Metrics:
@@ -233,7 +173,6 @@ def run_round(
     holdout_positions: npt.ArrayLike = (),
     holdout_labels: npt.ArrayLike = (),
     report: Report = ignore,
-    near: Near | None = None,
 ) -> RoundResult:
     """All steps in one process; see `fit`, `Scorer.score`, `acquire` and `evaluate`.
 
@@ -249,10 +188,10 @@ def run_round(
         request.directory,
         chunks=request.chunks,
         eligible_positions=eligible_positions,
+        labelled_positions=request.train_positions,
         count=request.config.budget,
         config=request.config,
         report=report,
-        near=near,
     )
     seconds["acquire"], started = clock() - started, clock()
     has_holdout = len(np.asarray(holdout_positions)) > 0
@@ -277,26 +216,6 @@ def _score_all(request: RoundRequest, report: Report) -> None:
     for chunk in request.chunks:
         scorer.score(chunk, report_all)
         before += chunk.count
-
-
-def _eligible_scores(
-    directory: Path, chunks: Sequence[Chunk], eligible: npt.NDArray[np.int64], measure: str, report: Report
-) -> npt.NDArray[np.float32]:
-    scores = np.full(len(eligible), np.nan, dtype=np.float32)
-    has_scores = np.zeros(len(eligible), dtype=np.bool_)
-    report("acquire", 0, len(chunks))
-    for done, chunk in enumerate(chunks, start=1):
-        low, high = np.searchsorted(eligible, [chunk.start, chunk.start + chunk.count])
-        if high > low:
-            column = read_scores(directory, [chunk.number], measure)
-            if len(column) != chunk.count:
-                raise ArtifactError(f"chunk {chunk.number} has {len(column)} scores for {chunk.count} images")
-            scores[low:high] = column[eligible[low:high] - chunk.start]
-            has_scores[low:high] = True
-        report("acquire", done, len(chunks))
-    if not has_scores.all():
-        raise ArtifactError(f"{int((~has_scores).sum())} eligible positions are in none of the {len(chunks)} chunks")
-    return scores
 
 
 def _notes(request: RoundRequest) -> list[str]:

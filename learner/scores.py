@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ from learner.files import write_arrays
 from learner.pool import CHUNK_SIZE
 
 COLUMNS = ("mean_probs_N_C", "std_probs_N_C", *MEASURES)
-"""What a score file holds: float16 `[N, C]` twice, then float32 `[N]` for each measure."""
+"""What a score file can hold: float16 `[N, C]` twice, then float32 `[N]` for each measure of the round."""
+
+
+def columns_of(measures: Sequence[str]) -> tuple[str, ...]:
+    """The columns that a round's score files hold; see `learner.config.RoundConfig.measures`."""
+    return (*COLUMNS[:2], *measures)
 
 
 def score_path(directory: Path, chunk_number: int) -> Path:
@@ -31,17 +36,17 @@ def write_scores(directory: Path, chunk_number: int, model: str, columns: Mappin
         directory: The round's.
         chunk_number: Which chunk.
         model: Digest of the model that scored it.
-        columns: One array for each of `COLUMNS`.
+        columns: An array for each of `columns_of` the round's measures.
     """
-    assert set(columns) == set(COLUMNS)
+    assert set(COLUMNS[:2]) <= set(columns) <= set(COLUMNS)
     return write_arrays(score_path(directory, chunk_number), {**columns, "model": np.array(model)})
 
 
-def is_scored(directory: Path, chunk_number: int, model: str, count: int) -> bool:
-    """Whether a chunk has the scores of this very model; false for a damaged file, which shall be written anew."""
+def is_scored(directory: Path, chunk_number: int, model: str, count: int, columns: Sequence[str] = COLUMNS) -> bool:
+    """Whether a chunk has these scores of this very model; false for a damaged file, which shall be written anew."""
     try:
         with np.load(score_path(directory, chunk_number), allow_pickle=False) as file:
-            return str(file["model"]) == model and all(len(file[name]) == count for name in COLUMNS)
+            return str(file["model"]) == model and all(len(file[name]) == count for name in columns)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return False
 
@@ -59,7 +64,7 @@ def read_scores(directory: Path, chunk_numbers: Iterable[int], name: str) -> npt
 
     Raises:
         UnknownNameError: If there is no such column.
-        ArtifactError: If a chunk has not been scored or its file is damaged.
+        ArtifactError: If a chunk has not been scored, or not with this measure, or its file is damaged.
     """
     check_known("score", name, COLUMNS)
     parts = [_read(directory, number, name) for number in chunk_numbers]
@@ -71,7 +76,7 @@ def scores_at(directory: Path, positions: npt.NDArray[np.int64], name: str) -> n
 
     Raises:
         UnknownNameError: If there is no such column.
-        ArtifactError: If a position has not been scored or a file is damaged.
+        ArtifactError: If a position has not been scored, or not with this measure, or a file is damaged.
     """
     check_known("score", name, COLUMNS)
     numbers, offsets = np.divmod(positions, CHUNK_SIZE)
@@ -92,9 +97,13 @@ def _read(directory: Path, number: int, name: str) -> npt.NDArray[Any]:
     path = score_path(directory, number)
     try:
         with np.load(path, allow_pickle=False) as file:
+            if name not in file.files:
+                raise ArtifactError(f"chunk {number} was scored without {name} ({path}): score it with {name}")
             column: npt.NDArray[Any] = file[name]
     except FileNotFoundError:
         raise ArtifactError(f"chunk {number} has not been scored in this round ({path} is missing)") from None
+    except ArtifactError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"the scores of chunk {number} are damaged ({path}: {error}); score it again") from error
     return column

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from learner.config import Report
+from learner.config import MEASURES, OWN_MEASURES, Report
+from learner.errors import LearnerError
 from learner.estimators import Estimator
+from learner.fit import choose_device
 from learner.model import load_model
 from learner.pool import Chunk, Inputs, open_chunk
-from learner.scores import COLUMNS, is_scored, score_path, write_scores
-from learner.uncertainty import measure, summarise
+from learner.scores import columns_of, is_scored, score_path, write_scores
+from learner.targets import read_targets
+from learner.uncertainty import Targets, epig, measure, summarise
 
 
 class Scorer:
@@ -29,6 +33,11 @@ class Scorer:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.estimator, self.model = load_model(directory)
+        self.columns = columns_of(self.model.config.measures)
+        self.targets: Targets | None = None
+        if "epig" in self.columns:
+            log_probs_T_K_C = torch.from_numpy(read_targets(directory, self.model.config, self.model.training_digest))
+            self.targets = Targets.of(log_probs_T_K_C.to(choose_device(self.model.config.device)))
 
     def score(self, chunk: Chunk, report: Report) -> Path:
         """Write the scores of a chunk; a file that this model has written before is kept.
@@ -42,21 +51,24 @@ class Scorer:
 
         Raises:
             ChunkError: If the images are missing, damaged or of another shape.
-            LearnerError: If the model's output is not finite.
+            LearnerError: If the model's output is not finite; the message names estimator and chunk.
         """
         path = score_path(self.directory, chunk.number)
         report("score", 0, chunk.count)
-        if is_scored(self.directory, chunk.number, self.model.digest, chunk.count):
+        if is_scored(self.directory, chunk.number, self.model.digest, chunk.count, self.columns):
             report("score", chunk.count, chunk.count)
             return path
         inputs = open_chunk(chunk)
         self.model.check_shape(chunk, inputs.shape[1:])
-        columns = score_inputs(self.estimator, inputs, self.model.config.n_classes, report)
+        try:
+            columns = score_inputs(self.estimator, inputs, self.model.config.n_classes, report, self.targets)
+        except LearnerError as error:
+            raise type(error)(f"{self.model.config.estimator}, chunk {chunk.number}: {error}") from error
         return write_scores(self.directory, chunk.number, self.model.digest, columns)
 
 
 def score_inputs(
-    estimator: Estimator, inputs_N_X: Inputs, n_classes: int, report: Report
+    estimator: Estimator, inputs_N_X: Inputs, n_classes: int, report: Report, targets: Targets | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """Score images minibatch by minibatch; memory grows with the minibatch and the result only.
 
@@ -65,23 +77,28 @@ def score_inputs(
         inputs_N_X: Pixels or features; may be a memory map.
         n_classes: C.
         report: Called every minibatch.
+        targets: What EPIG wants to know more about; None leaves it out.
 
     Returns:
-        An array for each of `learner.scores.COLUMNS`.
+        An array for each of `learner.scores.columns_of` the measures.
     """
     n = len(inputs_N_X)
+    measures = OWN_MEASURES if targets is None else MEASURES
     columns: dict[str, npt.NDArray[Any]] = {
         name: np.empty((n, n_classes), np.float16) if name.endswith("_N_C") else np.empty(n, np.float32)
-        for name in COLUMNS
+        for name in columns_of(measures)
     }
     for start in range(0, n, estimator.minibatch):
         part = slice(start, min(start + estimator.minibatch, n))
-        summary = summarise(estimator.sample_log_probs(inputs_N_X[part]))
+        log_probs_M_K_C = estimator.sample_log_probs(inputs_N_X[part])
+        summary = summarise(log_probs_M_K_C)
         values = {
             "mean_probs_N_C": summary.mean_probs_N_C,
             "std_probs_N_C": summary.std_probs_N_C,
             **measure(summary),
         }
+        if targets is not None:
+            values["epig"] = epig(log_probs_M_K_C, targets)
         for name, tensor in values.items():
             columns[name][part] = tensor.cpu().numpy()
         report("score", part.stop, n)

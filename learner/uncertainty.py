@@ -2,7 +2,8 @@
 
 Every measure is larger where the model is less sure. Entropies are in nats, at most log C. The two kinds that must
 not be confused: `expected_entropy` is noise in the data (aleatoric; more labels do not help), `mutual_information` is
-ignorance of the model (epistemic; labels do help), and `predictive_entropy` is their sum.
+ignorance of the model (epistemic; labels do help), and `predictive_entropy` is their sum. `epig` is the part of the
+mutual information that matters for other images.
 
 The module works on tensors but does not import torch, so that the names can be read without it.
 """
@@ -13,13 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from learner.config import MEASURES
+from learner.config import OWN_MEASURES
 from learner.errors import LearnerError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+EPIG_FLOATS = 2**20
+"""What EPIG holds at once beside samples: 4 MiB, which fits a core's cache. At least T = 1 image against one."""
+
+LEAST_RATIO = -1 + 1e-6  # of a joint probability to that of independence, less 1; below, it adds less than rounding
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,10 @@ def summarise(log_probs_N_K_C: Tensor) -> Summary:
     probs_N_K_C = log_probs_N_K_C.exp()
     mean_N_C = probs_N_K_C.mean(1)
     if not bool((mean_N_C <= 1.001).all()):  # false for NaN too
-        raise LearnerError("posterior samples are not finite log-probabilities: the model is broken; fit it again")
+        raise LearnerError(
+            f"posterior samples are not finite log-probabilities, so there is no {OWN_MEASURES[0]} nor any other "
+            "measure: the model is broken; fit it again"
+        )
     largest_N_K_1 = log_probs_N_K_C.amax(2, keepdim=True)
     votes_N_K_C = (log_probs_N_K_C == largest_N_K_1).to(probs_N_K_C.dtype)
     votes_N_K_C /= votes_N_K_C.sum(2, keepdim=True)
@@ -155,11 +164,11 @@ _FUNCTIONS: dict[str, Callable[[Summary], Tensor]] = {
     "least_confidence": least_confidence,
     "std_entropy": std_entropy,
 }
-assert tuple(_FUNCTIONS) == MEASURES
+assert tuple(_FUNCTIONS) == OWN_MEASURES
 
 
 def measure(summary: Summary) -> dict[str, Tensor]:
-    """All measures of `learner.config.MEASURES`, each `[N]`.
+    """All measures of `learner.config.OWN_MEASURES`, each `[N]`.
 
     >>> import torch
     >>> sure = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]).log()
@@ -169,3 +178,92 @@ def measure(summary: Summary) -> dict[str, Tensor]:
     [0.0, 0.693]
     """
     return {name: function(summary) for name, function in _FUNCTIONS.items()}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What EPIG needs of the images that it wants to know more about.
+
+    Args:
+        ratios_K_T_C: How far each sample is from their mean, `p_k / mean p - 1`, divided by K.
+        weights_T_C: The mean of the samples, divided by T.
+    """
+
+    ratios_K_T_C: Tensor
+    weights_T_C: Tensor
+
+    @classmethod
+    def of(cls, log_probs_T_K_C: Tensor) -> Self:
+        """Prepare posterior samples of T images, consistent with those that `epig` will be given.
+
+        Raises:
+            LearnerError: If they are no log-probabilities.
+        """
+        _check_samples(log_probs_T_K_C, "epig")
+        mean_T_C, ratios_T_K_C = _ratios(log_probs_T_K_C)
+        n_targets, n_samples, _ = log_probs_T_K_C.shape
+        return cls(ratios_T_K_C.transpose(0, 1).contiguous() / n_samples, mean_T_C / n_targets)
+
+
+def epig(log_probs_N_K_C: Tensor, targets: Targets) -> Tensor:
+    """Expected predictive information gain: E over targets of I(y; y*), in nats, 0 to the mutual information.
+
+    How much the answer to an image would tell about the classes of the targets, a random sample of the pool. Outliers
+    have a high mutual information too, but tell nothing about other images.
+
+    The joint probability of two classes is that of independence times 1 + r, where r is the mean over the samples of
+    the product of their ratios. So only products of ratios are summed, and not differences of entropies, which would
+    round off gains below a millionth of a nat. Time grows with N K T C ** 2, memory not at all: all is done in blocks.
+
+    Args:
+        log_probs_N_K_C: Natural logarithms of posterior samples, k the same function as in the targets.
+        targets: From `Targets.of`.
+
+    Raises:
+        LearnerError: If they are no log-probabilities, or not of as many samples and classes as the targets.
+
+    Reference:
+        Bickford Smith, Kirsch, Farquhar, Gal, Foster, Rainforth, 2023, Prediction-oriented Bayesian active learning,
+        equation 4.
+
+    >>> import torch
+    >>> torn = torch.tensor([[[0.9, 0.1], [0.1, 0.9]]]).log()
+    >>> round(float(epig(torn, Targets.of(torn))), 3), float(epig(torn, Targets.of(torn[:, [0, 0]])))
+    (0.222, 0.0)
+    """
+    _check_samples(log_probs_N_K_C, "epig")
+    n, n_samples, n_classes = log_probs_N_K_C.shape
+    n_targets = targets.ratios_K_T_C.shape[1]
+    if (n_samples, n_classes) != (len(targets.ratios_K_T_C), targets.ratios_K_T_C.shape[2]):
+        raise LearnerError(
+            f"epig: {n_samples} samples of {n_classes} classes, the targets have {len(targets.ratios_K_T_C)} of "
+            f"{targets.ratios_K_T_C.shape[2]}"
+        )
+    mean_N_C, ratios_N_K_C = _ratios(log_probs_N_K_C)
+    gains_N = log_probs_N_K_C.new_zeros(n)
+    t = max(1, min(n_targets, EPIG_FLOATS // n_classes**2))
+    m = max(1, EPIG_FLOATS // (n_classes**2 * t))
+    for i in range(0, n, m):
+        left = ratios_N_K_C[i : i + m].transpose(1, 2).reshape(-1, n_samples)
+        for j in range(0, n_targets, t):
+            right = targets.ratios_K_T_C[:, j : j + t].reshape(n_samples, -1)
+            r = (left @ right).clamp_min_(LEAST_RATIO)
+            terms = r.log1p().mul_(r.add_(1)) @ targets.weights_T_C[j : j + t].reshape(-1)
+            gains_N[i : i + m] += (terms.view(-1, n_classes) * mean_N_C[i : i + m]).sum(1)
+    return gains_N.clamp_min(0.0)
+
+
+def _ratios(log_probs_N_K_C: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean over the samples `[N, C]`, and each sample over it, less 1: `[N, K, C]`, -1 to K - 1."""
+    probs_N_K_C = log_probs_N_K_C.exp()
+    mean_N_C = probs_N_K_C.mean(1)
+    return mean_N_C, probs_N_K_C / mean_N_C.unsqueeze(1).clamp_min(1e-30) - 1
+
+
+def _check_samples(log_probs_N_K_C: Tensor, name: str) -> None:
+    if log_probs_N_K_C.ndim != 3 or 0 in log_probs_N_K_C.shape[1:]:
+        raise LearnerError(f"{name}: expected log-probabilities [N, K, C], got {list(log_probs_N_K_C.shape)}")
+    if not bool((log_probs_N_K_C <= 0.001).all()):  # false for NaN too
+        raise LearnerError(
+            f"{name}: posterior samples are not finite log-probabilities: the model is broken; fit it again"
+        )

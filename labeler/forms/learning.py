@@ -97,7 +97,7 @@ class LearningForm(PlainForm):
         min_value=0.1,
         max_value=64,
         label="Coldness of the sampling",
-        help_text="1 is mild, 8 the measured default; past 30 it is the same as the highest.",
+        help_text="1 is mild, 8 the measured default; past 30 it is the same as the highest. By rank 1 is enough.",
     )
     architecture = forms.ChoiceField(
         choices=ARCHITECTURES, label="Network", help_text="Trained from scratch each round."

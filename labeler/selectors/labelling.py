@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from labeler import storage
+from labeler.choices import ACQUISITION_WAYS, SHOWN_MEASURES
 from labeler.models import (
     Annotation,
     Candidate,
@@ -33,7 +34,7 @@ PACE_OF = 50  # the last answers, for the seconds an answer
 RETRY_SECONDS = 3
 SMALL = 100  # pixels; a picture this small is drawn with sharp edges
 INLINE_BYTES = 8 * 1024
-IN_NATS = ("entropy", "mutual_information")
+IN_NATS = ("entropy", "information", "epig")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
     likely = place.details.get("likely", [])
     # Which images measure the accuracy is not told: people would take extra care of exactly those.
     reason = Reason.RANDOM if place.reason in (Reason.HOLDOUT, Reason.COLD_START) else Reason(place.reason)
-    acquisition = place.round.config.get("acquisition", "")
+    measure = measure_of(place.round.config.get("acquisition", ""))
     return {
         **image_item(project, place.image),
         **inlined(place.image),
@@ -90,8 +91,8 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "reason": reason.value,
         "reason_words": reason.label,
         "score": place.score,
-        "measure": measure_words(acquisition),
-        "unit": "nats" if acquisition.endswith(IN_NATS) else "",
+        "measure": measure.replace("_", " "),
+        "unit": "nats" if measure.endswith(IN_NATS) else "",
         "percentile": place.percentile,
         "torn": [names[each["class"]] for each in likely if each["class"] in names],
         "likely": [f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}" for each in likely
@@ -123,9 +124,10 @@ def inlined(image: Image) -> dict[str, str]:
     return {"src": f"data:{image.media_type};base64,{b64encode(data).decode()}"}
 
 
-def measure_words(acquisition: str) -> str:
-    """`power_predictive_entropy` as `predictive entropy`."""
-    return acquisition.removeprefix("power_").removeprefix("top_").replace("_", " ")
+def measure_of(acquisition: str) -> str:
+    """`predictive_entropy` of `power_predictive_entropy`: what the score of a candidate is."""
+    way = next((way for way, _ in ACQUISITION_WAYS if acquisition.startswith(f"{way}_")), "")
+    return SHOWN_MEASURES.get(acquisition, acquisition.removeprefix(f"{way}_"))
 
 
 def recent_answers(project: Project, annotator: User) -> list[dict[str, Any]]:

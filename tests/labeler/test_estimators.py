@@ -6,6 +6,7 @@ import pytest
 
 from labeler import choices, tasks
 from labeler.models import Round, RoundState, Trigger
+from labeler.selectors.labelling import measure_of
 from labeler.services.rounds import request_round, start_cold_round
 from learner import config as learner
 from tests.labeler.rounds import answer, paint, tune
@@ -47,6 +48,31 @@ def test_a_round_with_each_posterior(project, make_images, annotator, manager, c
     assert Round.objects.get(pk=round_.pk).candidates.filter(reason="acquired").exists()
     text = client_of(manager).get(f"/p/signs/rounds/{round_.number}/").content.decode()
     assert dict(choices.ESTIMATORS)[estimator] in text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("acquisition", [*learner.BATCH_ACQUISITIONS, "softmax_epig", "soft_rank_margin"])
+def test_a_round_with_each_kind_of_acquisition(project, make_images, annotator, settings, acquisition) -> None:
+    settings.LEARNER_THREADS = 1
+    make_images(project, 40)
+    paint(project)
+    tune(project, retrain_every=0, acquisition=acquisition, posterior_samples=5, architecture="mlp", random_share=0)
+    start_cold_round(project=project)
+    answer(project, annotator, 25)
+    round_ = request_round(project=project, trigger=Trigger.BUTTON, reason="test")
+    tasks.run_round(round_.pk)
+    round_.refresh_from_db()
+    assert (round_.state, round_.error) == (RoundState.DONE, "")
+    chosen = round_.candidates.filter(reason="acquired")
+    assert chosen.exists()
+    is_known = acquisition not in learner.BATCH_ACQUISITIONS
+    assert not chosen.filter(selection_probability__isnull=is_known).exists()
+    assert not chosen.filter(score__isnull=True).exists()
+
+
+def test_every_acquisition_function_is_shown_with_its_measure() -> None:
+    for name, _ in choices.ACQUISITIONS:
+        assert measure_of(name) == learner.split_acquisition(name)[1]
 
 
 @pytest.mark.django_db

@@ -230,6 +230,10 @@ def test_nobody_holds_more_than_a_few_images(client_of, annotator, project, queu
         ("power_predictive_entropy", "predictive entropy", "nats"),
         ("top_mutual_information", "mutual information", "nats"),
         ("power_margin", "margin", ""),
+        ("soft_rank_mean_std", "mean std", ""),
+        ("softmax_epig", "epig", "nats"),
+        ("batchbald", "mutual information", "nats"),
+        ("random", "predictive entropy", "nats"),
     ],
 )
 def test_a_score_comes_with_its_measure(client_of, annotator, project, queue, acquisition, measure, unit) -> None:

@@ -52,6 +52,16 @@ def test_a_simulation_with_each_estimator(npz, capsys, estimator):
     assert len(re.findall(r"labels  accuracy 0\.\d+ ± 0\.\d+", capsys.readouterr().out)) == 2
 
 
+@pytest.mark.parametrize("acquisition", ["batchbald", "softmax_epig"])
+def test_candidates_say_how_they_were_chosen(npz, tmp_path, capsys, acquisition):
+    out = tmp_path / "round"
+    command = f"round {npz} --labels 60 --posterior-samples 5 --steps 5 --budget 4 --device cpu --out {out} --epig"
+    assert main([*command.split(), "--acquisition", acquisition]) == 0
+    how = "chosen with the others" if acquisition == "batchbald" else r"drawn with probability \d"
+    assert len(re.findall(rf"nats, above .* of the pool, {how}", capsys.readouterr().out)) == 4
+    assert (out / "targets.npz").exists()
+
+
 def test_a_simulation_prints_a_curve(npz, capsys):
     command = f"simulate {npz} --start 20 --until 40 --budget 20 --steps 10 --posterior-samples 3 --device cpu"
     assert main(command.split()) == 0

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learner.config import Recipe, RoundConfig, RoundRequest, ignore
+from learner.config import OWN_MEASURES, Recipe, RoundConfig, RoundRequest, ignore
 from learner.errors import ArtifactError, ChunkError, LabelError
 from learner.pool import CHUNK_SIZE, Chunk, write_array
 from learner.round import Scorer, acquire, evaluate, fit, read_scores, run_round, score_chunk
-from learner.scores import COLUMNS, score_path
+from learner.scores import columns_of, score_path
 
 
 def make_two(folder, pixels):
@@ -72,7 +72,7 @@ def test_scores_are_written_for_every_image_and_column(request_, chunks):
     fit(request_, ignore)
     path = score_chunk(request_.directory, chunks[1], ignore)
     with np.load(path, allow_pickle=False) as file:
-        assert set(file.files) == {*COLUMNS, "model"}
+        assert set(file.files) == {*columns_of(OWN_MEASURES), "model"}
         assert file["mean_probs_N_C"].shape == (797, 10)
         assert file["mean_probs_N_C"].dtype == np.float16
         assert file["margin"].dtype == np.float32
@@ -201,7 +201,7 @@ def scored(tmp_path_factory, digits):
     return request
 
 
-def ask(scored, positions, count=5, near=None, **changes):
+def ask(scored, positions, count=5, **changes):
     config = replace(scored.config, **changes)
     return acquire(
         scored.directory,
@@ -210,13 +210,12 @@ def ask(scored, positions, count=5, near=None, **changes):
         count=count,
         config=config,
         report=ignore,
-        near=near,
     )
 
 
 def test_top_asks_about_the_highest_scores_of_the_eligible(scored):
     eligible = np.concatenate([np.arange(CHUNK_SIZE + 700, CHUNK_SIZE + 797), np.arange(100, 400)])
-    got = ask(scored, eligible, acquisition="top_mutual_information")
+    got = ask(scored, eligible, acquisition="top_mutual_information", apart=0.0)
     everyone = np.concatenate([np.arange(1000), CHUNK_SIZE + np.arange(797)])
     scores = dict(zip(everyone, read_scores(scored.directory, [0, 1], "mutual_information"), strict=True))
     best = sorted(eligible, key=lambda position: -scores[position])[:5]
@@ -241,15 +240,6 @@ def test_power_favours_the_unsure_and_varies_with_the_seed(scored):
     got = ask(scored, eligible, count=50, acquisition="power_predictive_entropy", coldness=100.0)
     assert got.percentiles.mean() > 60
     assert got.positions.tolist() != ask(scored, eligible, count=50, seed=1).positions.tolist()
-
-
-def test_neighbours_are_put_off(scored):
-    eligible = np.arange(100, 1000)
-    plain = ask(scored, eligible, count=2)
-    first, second = plain.positions.tolist()
-    got = ask(scored, eligible, count=2, near=lambda position: {second} if position == first else set())
-    assert got.positions[0] == first
-    assert second not in got.positions
 
 
 def test_an_eligible_image_without_a_score_is_an_error(scored, tmp_path):

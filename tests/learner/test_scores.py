@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from learner.config import MEASURES
+from learner.config import MEASURES, OWN_MEASURES
 from learner.errors import ArtifactError, UnknownNameError
 from learner.pool import CHUNK_SIZE
-from learner.scores import is_scored, read_scores, score_path, scores_at, write_scores
+from learner.scores import columns_of, is_scored, read_scores, score_path, scores_at, write_scores
 
 
 def columns(n, offset=0.0):
@@ -60,6 +60,16 @@ def test_a_flipped_bit_is_seen(scored):
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="damaged"):
         read_scores(scored, [0], "predictive_entropy")
+
+
+def test_a_measure_that_the_round_did_not_compute(tmp_path):
+    values = columns(4)
+    del values["epig"]
+    write_scores(tmp_path, 0, "model", values)
+    with pytest.raises(ArtifactError, match="chunk 0 was scored without epig"):
+        read_scores(tmp_path, [0], "epig")
+    assert is_scored(tmp_path, 0, "model", 4, columns_of(OWN_MEASURES))
+    assert not is_scored(tmp_path, 0, "model", 4, columns_of(MEASURES))
 
 
 def test_scores_belong_to_one_model(scored):

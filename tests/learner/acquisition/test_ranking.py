@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from learner.acquisition import inclusion_probabilities, percentiles, rank, selection_probabilities, split_name, spread
-from learner.config import ACQUISITIONS, MEASURES
+from learner.acquisition import inclusion_probabilities, percentiles, rank, selection_probabilities
+from learner.config import WAYS
 from learner.errors import ArtifactError, UnknownNameError
 
-WAYS = ("power", "top", "random")
+SAMPLED = ("power", "softmax", "soft_rank")
 SCORES = np.array([0.9, 0.5, 0.7, 0.1, 0.0])
 
 
@@ -34,9 +34,27 @@ def test_power_goes_from_random_to_top_with_coldness():
     assert np.array_equal(rank("power", scores, coldness=1e6, seed=0), order)
 
 
-def test_the_first_draw_of_power_is_in_proportion_to_the_power_of_the_score():
-    firsts = [rank("power", [0.2, 0.4, 0.8], coldness=2.0, seed=seed)[0] for seed in range(4000)]
-    assert np.allclose(np.bincount(firsts, minlength=3) / 4000, np.array([1, 4, 16]) / 21, atol=0.025)
+@pytest.mark.parametrize(
+    ("how", "weights"),
+    [("power", [1, 4, 16]), ("softmax", np.exp([0.4, 0.8, 1.6])), ("soft_rank", [1 / 9, 1 / 4, 1])],
+)
+def test_the_first_draw_is_in_proportion_to_its_weight(how, weights):
+    firsts = [rank(how, [0.2, 0.4, 0.8], coldness=2.0, seed=seed)[0] for seed in range(4000)]
+    assert np.allclose(np.bincount(firsts, minlength=3) / 4000, np.array(weights) / sum(weights), atol=0.025)
+
+
+@pytest.mark.parametrize("how", SAMPLED)
+def test_without_coldness_all_orders_are_alike(how):
+    firsts = [rank(how, SCORES, coldness=0.0, seed=seed)[0] for seed in range(2000)]
+    assert np.bincount(firsts).min() > 300
+    assert selection_probabilities(how, SCORES, 2, coldness=0.0) == pytest.approx([0.4] * 5)
+
+
+def test_a_soft_rank_sees_only_the_order_of_the_scores():
+    twisted = np.exp(10 * SCORES)
+    assert np.array_equal(
+        rank("soft_rank", SCORES, coldness=2.0, seed=1), rank("soft_rank", twisted, coldness=2.0, seed=1)
+    )
 
 
 def test_scores_of_zero_keep_a_chance():
@@ -84,21 +102,9 @@ def test_scores_that_are_not_finite_are_refused(how, bad):
         rank(how, [bad, 1.0], coldness=1.0, seed=0)
 
 
-def test_every_name_is_split_and_none_falls_back():
-    assert {split_name(name)[1] for name in ACQUISITIONS} == set(MEASURES) - {"expected_entropy"}
-    assert split_name("top_margin") == ("top", "margin")
-    with pytest.raises(UnknownNameError, match="known: power_least_confidence"):
-        split_name("entropy")
-    with pytest.raises(UnknownNameError, match="known: power, random, top"):
+def test_an_unknown_way_lists_the_known_ones():
+    with pytest.raises(UnknownNameError, match="known: power, random, soft_rank, softmax, top"):
         rank("best", SCORES, coldness=1.0, seed=0)
-
-
-def test_spread_puts_neighbours_off_and_fills_up_with_them():
-    positions = np.array([10, 11, 12, 30, 31])
-    near = lambda position: {position - 1, position + 1}  # noqa: E731
-    assert positions[spread(positions, 3, near)].tolist() == [10, 12, 30]
-    assert positions[spread(positions, 5, near)].tolist() == [10, 12, 30, 11, 31]
-    assert spread(positions, 2, lambda _: range(100)).tolist() == [0, 1]
 
 
 def test_percentiles_count_what_is_strictly_lower():

@@ -1,57 +1,41 @@
-"""Which images to ask about: pure functions over score arrays.
+"""Put a pool in an order, from one score an image.
 
-Taking the top asks about near-duplicates; sampling in proportion to a power of the score does not (`power`). Each
-choice comes with its probability, so that estimates from acquired labels can be corrected.
+Taking the top asks about near-duplicates; sampling does not, or less. Each choice comes with its probability, so that
+estimates from acquired labels can be corrected.
+
+Reference:
+    Kirsch, Farquhar, Atighehchian, Jesson, Branchaud-Charron, Gal, 2023, Stochastic batch acquisition: a simple
+    baseline for deep active learning, section 3 and table 2; Kool, van Hoof, Welling, 2019, Stochastic beams and where
+    to find them, section 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
 import numpy as np
 import numpy.typing as npt
 
-from learner.config import ACQUISITIONS
+from learner.config import WAYS
 from learner.errors import ArtifactError, check_known
 
 Floats = npt.NDArray[np.float64]
-Near = Callable[[int], Collection[int]]
-"""Positions too much like a given one to be asked about in the same batch."""
-
-WAYS = ("power", "top", "random")
+Integers = npt.NDArray[np.int64]
 
 LEAST_SCORE = 1e-9
 """Scores below count as this, so that an image the model is sure of keeps a chance above 0."""
 
 
-def split_name(acquisition: str) -> tuple[str, str]:
-    """How an acquisition function chooses, and by which measure.
-
-    `random` goes by none; its candidates are shown with their predictive entropy.
-
-    Raises:
-        UnknownNameError: If the name is not known.
-
-    >>> split_name("power_mutual_information")
-    ('power', 'mutual_information')
-    """
-    check_known("acquisition function", acquisition, ACQUISITIONS)
-    if acquisition == "random":
-        return "random", "predictive_entropy"
-    how, measure = acquisition.split("_", 1)
-    return how, measure
-
-
-def rank(how: str, scores_N: npt.ArrayLike, *, coldness: float, seed: int) -> npt.NDArray[np.int64]:
+def rank(how: str, scores_N: npt.ArrayLike, *, coldness: float, seed: int) -> Integers:
     """Put all images in the order in which they should be asked about; the first b are a batch of b.
 
-    `"power"` samples without replacement, at each draw in proportion to `score ** coldness`, by the Gumbel-top-k trick.
-    `"top"` takes the highest score first, ties by chance. `"random"` ignores the scores.
+    `"top"` takes the highest score first, ties by chance. `"random"` ignores the scores. The others sample without
+    replacement by the Gumbel-top-k trick, at each draw in proportion to a weight: `"power"` to `score ** coldness`,
+    `"softmax"` to `exp(coldness * score)`, `"soft_rank"` to `rank ** -coldness`, the highest score having rank 1 and
+    ties broken by chance.
 
     Args:
-        how: `"power"`, `"top"` or `"random"`.
-        scores_N: `[N]`, finite; below `LEAST_SCORE` they count as that.
-        coldness: beta of power sampling, 0 (random) and up (infinity would be the top).
+        how: One of `learner.config.WAYS`.
+        scores_N: `[N]`, finite; for power sampling those below `LEAST_SCORE` count as that.
+        coldness: beta, 0 (random) and up (infinity would be the top).
         seed: Of all chance.
 
     Returns:
@@ -61,10 +45,6 @@ def rank(how: str, scores_N: npt.ArrayLike, *, coldness: float, seed: int) -> np
         UnknownNameError: If there is no such way.
         ArtifactError: If a score is not finite.
 
-    Reference:
-        Kirsch et al., 2023, Stochastic batch acquisition, section 3; Kool, van Hoof, Welling, 2019, Stochastic beams
-        and where to find them, section 2.
-
     >>> rank("top", [0.2, 0.9, 0.4], coldness=8.0, seed=0).tolist()
     [1, 2, 0]
     """
@@ -72,9 +52,13 @@ def rank(how: str, scores_N: npt.ArrayLike, *, coldness: float, seed: int) -> np
     scores, rng = _checked(scores_N), np.random.default_rng(seed)
     if how == "random":
         return rng.permutation(len(scores)).astype(np.int64)
-    if how == "top":
-        return np.lexsort((rng.random(len(scores)), -scores)).astype(np.int64)
-    keys = _log_weights(scores, coldness) + rng.gumbel(size=len(scores))
+    if how in ("top", "soft_rank"):
+        order = np.lexsort((rng.random(len(scores)), -scores)).astype(np.int64)
+        if how == "top":
+            return order
+        keys = _log_weights_of_ranks(len(scores), coldness) + rng.gumbel(size=len(scores))
+        return order[np.argsort(-keys, kind="stable")]
+    keys = _log_weights(how, scores, coldness) + rng.gumbel(size=len(scores))
     return np.argsort(-keys, kind="stable").astype(np.int64)
 
 
@@ -89,7 +73,8 @@ def selection_probabilities(how: str, scores_N: npt.ArrayLike, count: int, *, co
 
     Returns:
         float64 `[N]`, 0 to 1, sum `min(count, N)`. For `"top"` 1 above the threshold, 0 below, and for those tied at
-        it the share of them that there is room for. For `"power"` see `inclusion_probabilities`.
+        it the share of them that there is room for. For sampling see `inclusion_probabilities`; images tied in a soft
+        rank share the mean of what their ranks have, each of which is as likely theirs.
 
     Raises:
         UnknownNameError: If there is no such way.
@@ -102,8 +87,12 @@ def selection_probabilities(how: str, scores_N: npt.ArrayLike, count: int, *, co
     scores = _checked(scores_N)
     n = len(scores)
     count = min(count, n)
-    if how == "power":
-        return inclusion_probabilities(_log_weights(scores, coldness), count)
+    if how in ("power", "softmax"):
+        return inclusion_probabilities(_log_weights(how, scores, coldness), count)
+    if how == "soft_rank":
+        by_rank = inclusion_probabilities(_log_weights_of_ranks(n, coldness), count)
+        _, tie, size = np.unique(-scores, return_inverse=True, return_counts=True)
+        return np.asarray((np.add.reduceat(by_rank, np.cumsum(size) - size) / size)[tie] if n else by_rank)
     if how == "random" or count in (0, n):
         return np.full(n, count / max(n, 1))
     threshold = np.partition(scores, n - count)[n - count]
@@ -149,32 +138,6 @@ def inclusion_probabilities(log_weights_N: Floats, count: int) -> Floats:
     return np.asarray(np.clip(probabilities, np.finfo(np.float64).tiny, 1.0))
 
 
-def spread(positions: npt.NDArray[np.int64], count: int, near: Near) -> npt.NDArray[np.int64]:
-    """Walk a ranking and put off whatever is near something already taken.
-
-    Args:
-        positions: int64 `[n]`, best first.
-        count: How many to take, at most n.
-        near: The neighbours of a position.
-
-    Returns:
-        Indices `[count]` into `positions`, in the order of the walk; if too few are apart, those put off fill up in
-        the order of their rank.
-    """
-    taken: list[int] = []
-    put_off: list[int] = []
-    blocked: set[int] = set()
-    for index, position in enumerate(positions.tolist()):
-        if len(taken) == count:
-            break
-        if position in blocked:
-            put_off.append(index)
-            continue
-        taken.append(index)
-        blocked.update(near(position))
-    return np.array((taken + put_off)[:count], dtype=np.int64)
-
-
 def percentiles(scores_N: npt.NDArray[np.floating], chosen: npt.NDArray[np.floating]) -> Floats:
     """For each chosen score, the share of all scores that are lower, 0 to below 100 (percent).
 
@@ -185,8 +148,12 @@ def percentiles(scores_N: npt.NDArray[np.floating], chosen: npt.NDArray[np.float
     return lower * (100.0 / max(len(scores_N), 1))
 
 
-def _log_weights(scores_N: Floats, coldness: float) -> Floats:
-    return coldness * np.log(np.maximum(scores_N, LEAST_SCORE))
+def _log_weights(how: str, scores_N: Floats, coldness: float) -> Floats:
+    return coldness * (scores_N if how == "softmax" else np.log(np.maximum(scores_N, LEAST_SCORE)))
+
+
+def _log_weights_of_ranks(n: int, coldness: float) -> Floats:
+    return -coldness * np.log(np.arange(1, n + 1))
 
 
 def _checked(scores_N: npt.ArrayLike) -> Floats:
