@@ -3,7 +3,8 @@
     python -m benchmarks.uncertainty ../shared/data/mnist.npz --labels 100 1000 --seeds 10 --threads 1
 
 Every seed draws its own answers (at random) and fits from scratch; test images are the source's own, or a fifth.
-Strangers are images that belong to no class: noise, inverted images, and (with --strangers) those of another source.
+Strangers are unlike what the model has learned from: noise, inverted images, and (with --strangers) those of another
+source.
 The table has means over the seeds with the 95 % interval of the mean (Student).
 """
 
@@ -18,7 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image as Picture
 from scipy import stats
+from sklearn.datasets import load_digits
 
 from benchmarks.round import cpu_name
 from learner.config import ARCHITECTURES, ESTIMATORS, RoundConfig, ignore
@@ -35,7 +38,7 @@ STRANGERS = 500
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="mnist.npz, or class folders")
-    parser.add_argument("--strangers", type=Path, help="images of other things, of the same kind of source")
+    parser.add_argument("--strangers", help="images of another source; digits: those of scikit-learn, 8 x 8, enlarged")
     parser.add_argument("--estimators", nargs="+", choices=ESTIMATORS, default=list(ESTIMATORS))
     parser.add_argument("--architecture", choices=ARCHITECTURES, default="cnn")
     parser.add_argument("--labels", type=int, nargs="+", default=[100, 1000])
@@ -52,12 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         collection = read_collection(options.source, Path(folder) / "pool", ignore, side=options.side)
         pool, labels = Pool(collection.chunks), collection.labels
-        others = None
-        if options.strangers:
-            there = read_collection(options.strangers, Path(folder) / "others", ignore, side=pool.shape[1])
-            others = Pool(there.chunks).inputs(np.random.default_rng(0).permutation(len(there.names))[:STRANGERS])
-            if others.shape[1:] != pool.shape:
-                parser.error(f"the strangers are {list(others.shape[1:])}, the images {list(pool.shape)}")
+        others = strangers_of(options.strangers, pool.shape, Path(folder) / "others") if options.strangers else None
         known = np.flatnonzero(labels != UNKNOWN)
         for n_labels in options.labels:
             print(f"\n{n_labels} answers\n{'':18s}" + "".join(f"{name:>20s}" for name in COLUMNS))
@@ -72,6 +70,27 @@ def main() -> None:
                     train = train[~collection.is_test[train]][:n_labels]
                     rows.append(one(name, pool, labels, np.sort(train), test, others, seed, options))
                 print(f"{name:18s}" + "".join(f"{cell(column):>20s}" for column in zip(*rows, strict=True)), flush=True)
+
+
+def strangers_of(source: str, shape: tuple[int, ...], folder: Path) -> np.ndarray:
+    """Some images of another source, brought to a shape: uint8 `[N, *shape]`."""
+    channels, side, _ = shape
+    chosen = np.random.default_rng(0).permutation
+    if source == "digits":
+        digits = load_digits().images
+        pictures = [
+            Picture.fromarray((image * (255 / 16)).astype(np.uint8)).resize((side, side), Picture.Resampling.BICUBIC)
+            for image in digits[chosen(len(digits))[:STRANGERS]]
+        ]
+        images = np.stack([np.asarray(picture) for picture in pictures])[:, None]
+    else:
+        there = read_collection(Path(source), folder, ignore, side=side)
+        images = Pool(there.chunks).inputs(chosen(len(there.names))[:STRANGERS])
+    if images.shape[1] == 1:
+        images = images.repeat(channels, 1)
+    if images.shape[1:] != shape:
+        sys.exit(f"the strangers are {list(images.shape[1:])}, the images {list(shape)}")
+    return images
 
 
 def one(
