@@ -71,7 +71,8 @@ def install(connection: Any) -> None:
                 name = f"ledger_{kind}_{event.split()[0].lower()}"
                 cursor.execute(
                     f"CREATE TRIGGER {name} AFTER {event} ON {table} BEGIN "
-                    f"INSERT INTO ledger ({COLUMNS}) VALUES ('{kind}', {values}); END"
+                    f"INSERT INTO ledger ({COLUMNS}, wrote) VALUES ('{kind}', {values}, "
+                    f"strftime('%Y-%m-%d %H:%M:%f', 'now')); END"
                 )
 
 
@@ -189,10 +190,11 @@ class _Replay:
             before = self._before(entry)
             if before is None or (before.state == "open" and before.since == entry.since):
                 continue  # a renewal
-            self._check_count(entry)
             if self._is_undo(at, entry):
+                self._check_count(entry, entry.wrote)  # `since` is when it was first leased
                 self.findings.undone += 1
                 continue
+            self._check_count(entry, entry.since)
             self.findings.leases += 1
             self._check_lease(entry, before)
         return self.findings
@@ -246,10 +248,10 @@ class _Replay:
         entries = (entry for entry in self.rows["place", row] if entry.xid != claim.xid)
         return any(not claim.sees(entry) and entry.began < claim.wrote for entry in entries)
 
-    def _check_count(self, lease: Entry) -> None:
+    def _check_count(self, lease: Entry, moment: Any) -> None:
         """No more than `overlap` people at once, over all rounds."""
         rows = (self._latest("place", row, lease.id) for row in self.places_of_image[lease.image] if row != lease.row)
-        held = [row for row in rows if row and row.state == "open" and not row.is_free_at(lease.since)]
+        held = [row for row in rows if row and row.state == "open" and not row.is_free_at(moment)]
         if len(held) + 1 > self.overlap:
             self._complain(lease, f"makes {len(held) + 1} people on one image")
 

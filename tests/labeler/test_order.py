@@ -32,6 +32,36 @@ def test_every_lease_is_the_best_free_place(run, overlap) -> None:
     assert findings.places_compared > 0
 
 
+@pytest.mark.parametrize(("ends", "is_too_many"), [("00:00:01", False), ("00:00:09", True)])
+def test_a_place_given_back_by_an_undo_counts_who_is_there_then(ends, is_too_many) -> None:
+    """Its `leased_at` is that of the first time, when others may have been there who are gone."""
+
+    def entry(kind: str, row: int, person: int | None, state: str, until: str | None = None, **more) -> ledger.Entry:
+        numbers.append(len(numbers) + 1)
+        values = {"since": "00:00:00", "rank": row, "slot": 0, "round": 1, "wrote": "00:00:05"} | more
+        return ledger.Entry(
+            id=numbers[-1], kind=kind, row=row, image=1, person=person, state=state, until=until, **values
+        )
+
+    numbers: list[int] = []
+    entries = [
+        *(entry("place", row, None, "open") for row in (1, 2, 3)),
+        entry("queue", 1, None, ""),
+        entry("place", 1, 7, "open", "00:00:03"),
+        entry("place", 1, None, "answered"),
+        entry("answer", 1, 7, "label"),
+        *(entry("place", row, person, "open", ends, since="00:00:00.5") for row, person in ((2, 8), (3, 9))),
+        entry("answer", 1, 7, "label", "00:00:05"),
+        entry("answer", 2, 7, "undo"),
+        entry("place", 1, 7, "open", "00:00:08"),
+    ]
+    findings = ledger.check(entries, overlap=2)
+    assert findings.undone == 1
+    assert [words for words in findings.violations if "3 people" in words] == (
+        ["entry 12: round 1, rank 1, slot 0 leased to 7: makes 3 people on one image"] if is_too_many else []
+    )
+
+
 @pytest.mark.parametrize(
     ("sound", "broken", "words"),
     [
