@@ -271,7 +271,8 @@ CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "labeler.sweep", "schedule": SWEEP_SECONDS, "options": {"expire_seconds": SWEEP_SECONDS}},
+    # Sweeps that nobody did do not pile up for ever. Workers' clocks may be minutes before beat's.
+    "sweep": {"task": "labeler.sweep", "schedule": SWEEP_SECONDS, "options": {"expire_seconds": 600}},
 }
 
 LOGGING = {

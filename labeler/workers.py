@@ -19,7 +19,8 @@ from celery.worker import state as worker_state
 from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
-from django.utils import timezone
+
+from labeler import clock
 
 logger = logging.getLogger(__name__)
 _name = ""  # of the worker that this process belongs to; set before the children are forked
@@ -85,7 +86,7 @@ class Heartbeat(threading.Thread):
         from labeler.models import Worker
         from labeler.services.claims import give_up_stalled
 
-        now = timezone.now()
+        now = clock.now()
         values: dict[str, Any] = {"seen_at": now, "queues": ",".join(sorted(self.queues))}
         if self.is_first:
             values |= {"started_at": now, "device": settings.LEARNER_DEVICE if "learner" in self.queues else ""}

@@ -113,7 +113,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
             pool, request.train_positions, request.train_labels, config, report
         )
     except DivergedError as error:
-        raise DivergedError(f"{config.estimator} of {config.architecture}: {error}") from error
+        raise DivergedError(f"{error} ({config.estimator} of {config.architecture})") from error
     trained_on = training_digest(pool, request)
     files: tuple[str, ...] = ()
     if "epig" in config.measures:  # before the model, whose file says that all is there

@@ -63,7 +63,7 @@ class Scorer:
         try:
             columns = score_inputs(self.estimator, inputs, self.model.config.n_classes, report, self.targets)
         except LearnerError as error:
-            raise type(error)(f"{self.model.config.estimator}, chunk {chunk.number}: {error}") from error
+            raise type(error)(f"{error} ({self.model.config.estimator}, chunk {chunk.number})") from error
         return write_scores(self.directory, chunk.number, self.model.digest, columns)
 
 

@@ -200,6 +200,15 @@ def test_nothing_hangs_on_signals_of_models_nor_on_save(path: Path):
             assert not (isinstance(node, ast.FunctionDef) and node.name in {"save", "delete"})
 
 
+@pytest.mark.parametrize("path", LABELER, ids=shown)
+def test_the_time_is_the_databases(path: Path):
+    """Machines disagree about it (labeler/clock.py). Sessions are Django's, which takes its own machine's."""
+    if path.stem in {"clock", "authentication", "numbers"}:
+        return
+    called = {ast.unparse(node) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+    assert not called & {"timezone.now", "datetime.now", "datetime.utcnow"}
+
+
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 
 

@@ -128,4 +128,4 @@ def test_a_sweep_that_nobody_took_expires() -> None:
     from labeler import settings
 
     options = settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]
-    assert ModelEntry._unpack_options(**options)["expire_seconds"] == settings.SWEEP_SECONDS
+    assert ModelEntry._unpack_options(**options)["expire_seconds"] == 600

@@ -5,6 +5,7 @@ import django.contrib.auth.validators
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
+import labeler.clock
 import labeler.models.people
 from django.conf import settings
 from django.db import migrations, models
@@ -41,7 +42,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200, unique=True)),
                 ('size', models.PositiveBigIntegerField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
             ],
         ),
         migrations.CreateModel(
@@ -51,8 +52,8 @@ class Migration(migrations.Migration):
                 ('queues', models.CharField(max_length=200)),
                 ('device', models.CharField(blank=True, max_length=20)),
                 ('doing', models.CharField(blank=True, max_length=200)),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('seen_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('started_at', models.DateTimeField(default=labeler.clock.now)),
+                ('seen_at', models.DateTimeField(default=labeler.clock.now)),
             ],
             options={
                 'ordering': ['name'],
@@ -99,7 +100,7 @@ class Migration(migrations.Migration):
                 ('is_holdout', models.BooleanField(default=False)),
                 ('state', models.CharField(choices=[('pool', 'in the pool'), ('labelled', 'labelled'), ('disputed', 'disputed'), ('set_aside', 'set aside'), ('bad', 'bad image')], default='pool', max_length=12)),
                 ('labelled_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('label', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='images', to='labeler.labelclass')),
                 ('pack', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='labeler.pack')),
             ],
@@ -122,7 +123,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=100)),
                 ('slug', models.SlugField(max_length=60, unique=True)),
                 ('guidelines', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('pixel_side', models.PositiveSmallIntegerField(null=True)),
                 ('pixel_channels', models.PositiveSmallIntegerField(null=True)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -143,7 +144,7 @@ class Migration(migrations.Migration):
                 ('done', models.PositiveBigIntegerField(default=0)),
                 ('total', models.PositiveBigIntegerField(default=0)),
                 ('error', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('file', models.CharField(blank=True, max_length=200)),
@@ -197,7 +198,7 @@ class Migration(migrations.Migration):
                 ('role', models.CharField(choices=[('annotator', 'annotator'), ('manager', 'manager')], max_length=16)),
                 ('note', models.CharField(blank=True, max_length=100)),
                 ('token_hash', models.CharField(max_length=64, unique=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('expires_at', models.DateTimeField(default=labeler.models.people.default_invitation_expiry)),
                 ('used_at', models.DateTimeField(null=True)),
                 ('revoked_at', models.DateTimeField(null=True)),
@@ -218,7 +219,7 @@ class Migration(migrations.Migration):
                 ('done', models.PositiveBigIntegerField(default=0)),
                 ('total', models.PositiveBigIntegerField(default=0)),
                 ('error', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('has_offered_labels', models.BooleanField(default=False)),
@@ -251,7 +252,7 @@ class Migration(migrations.Migration):
                 ('done', models.PositiveBigIntegerField(default=0)),
                 ('total', models.PositiveBigIntegerField(default=0)),
                 ('error', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('format', models.CharField(choices=[('csv', 'CSV'), ('jsonl', 'JSON Lines')], max_length=10)),
@@ -309,7 +310,7 @@ class Migration(migrations.Migration):
                 ('key', models.UUIDField()),
                 ('retracted_at', models.DateTimeField(blank=True, null=True)),
                 ('answered_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('annotator', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to=settings.AUTH_USER_MODEL)),
                 ('retracts', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='retracted_by', to='labeler.annotation')),
                 ('candidate', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='annotations', to='labeler.candidate')),
@@ -359,8 +360,8 @@ class Migration(migrations.Migration):
                 ('answers_spent', models.PositiveIntegerField(default=0)),
                 ('folder', models.CharField(blank=True, max_length=200)),
                 ('error', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('not_before', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('not_before', models.DateTimeField(default=labeler.clock.now)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rounds', to='labeler.project')),
@@ -419,7 +420,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('role', models.CharField(choices=[('annotator', 'annotator'), ('manager', 'manager')], max_length=16)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='labeler.project')),
             ],

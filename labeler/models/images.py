@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from django.db import models
-from django.utils import timezone
+
+from labeler import clock
 
 CHUNK_SIZE = 4096
 
@@ -35,7 +36,7 @@ class Pack(models.Model):
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="packs")
     name = models.CharField(max_length=200, unique=True)
     size = models.PositiveBigIntegerField()
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     def __str__(self) -> str:
         return self.name
@@ -71,7 +72,7 @@ class Image(models.Model):
         "labeler.LabelClass", null=True, blank=True, on_delete=models.PROTECT, related_name="images", db_index=False
     )
     labelled_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering = ["position"]

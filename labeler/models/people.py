@@ -6,8 +6,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
-from django.utils import timezone
 from django.utils.crypto import salted_hmac
+
+from labeler import clock
 
 
 class User(AbstractUser):
@@ -23,7 +24,7 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role)
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "project"], name="one_membership")]
@@ -33,7 +34,7 @@ class Membership(models.Model):
 
 
 def default_invitation_expiry() -> object:
-    return timezone.now() + timedelta(days=settings.INVITATION_DAYS)
+    return clock.now() + timedelta(days=settings.INVITATION_DAYS)
 
 
 class Invitation(models.Model):
@@ -44,7 +45,7 @@ class Invitation(models.Model):
     note = models.CharField(max_length=100, blank=True)
     token_hash = models.CharField(max_length=64, unique=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
     expires_at = models.DateTimeField(default=default_invitation_expiry)
     used_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     used_at = models.DateTimeField(null=True)
@@ -63,4 +64,4 @@ class Invitation(models.Model):
 
     @property
     def is_open(self) -> bool:
-        return self.used_at is None and self.revoked_at is None and self.expires_at > timezone.now()
+        return self.used_at is None and self.revoked_at is None and self.expires_at > clock.now()

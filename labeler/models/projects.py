@@ -3,9 +3,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.utils import timezone
 
-from labeler import choices
+from labeler import choices, clock
 
 
 class Project(models.Model):
@@ -19,7 +18,7 @@ class Project(models.Model):
     slug = models.SlugField(max_length=60, unique=True)
     guidelines = models.TextField(blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
-    created_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
     queue_round = models.ForeignKey("labeler.Round", null=True, on_delete=models.SET_NULL, related_name="+")
     # What the learner sees; decided by the first import, see services/importing.py.
     pixel_side = models.PositiveSmallIntegerField(null=True)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
-from django.utils import timezone
+
+from labeler import clock
 
 
 class Trigger(models.TextChoices):
@@ -62,8 +63,8 @@ class Round(models.Model):
     answers_spent = models.PositiveIntegerField(default=0)  # live answers at its snapshot, holdout included
     folder = models.CharField(max_length=200, blank=True)  # its artifacts, in the project's storage
     error = models.TextField(blank=True)
-    created_at = models.DateTimeField(default=timezone.now)
-    not_before = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=clock.now)
+    not_before = models.DateTimeField(default=clock.now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, Exists, OuterRef, Sum
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import (
     Annotation,
     ImageState,
@@ -54,7 +54,7 @@ def import_progress(job: ImportJob) -> ImportProgress:
     rate = left = None
     done = min(job.done + job.loading, job.total)
     if job.state == JobState.RUNNING and job.started_at and done:
-        seconds = (timezone.now() - job.started_at).total_seconds()
+        seconds = (clock.now() - job.started_at).total_seconds()
         rate = done / max(seconds, 0.001)
         left = max(0, job.total - done) / rate
     missing = missing_workers(["default"]) if job.state == JobState.QUEUED else []

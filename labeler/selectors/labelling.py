@@ -11,7 +11,7 @@ from django.db.models import QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
 
-from labeler import storage
+from labeler import clock, storage
 from labeler.choices import ACQUISITION_WAYS, SHOWN_MEASURES
 from labeler.models import (
     Annotation,
@@ -57,7 +57,7 @@ class Empty:
 def progress_of(project: Project, annotator: User) -> Progress:
     images = Image.objects.filter(project=project).order_by()  # without the pool: by the partial index
     mine = _live(project).filter(annotator=annotator)
-    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = timezone.localtime(clock.now()).replace(hour=0, minute=0, second=0, microsecond=0)
     recent = mine.filter(seconds__isnull=False).order_by("-id").values_list("seconds", flat=True)[:PACE_OF]
     pace = [seconds for seconds in recent if seconds is not None]
     return Progress(
@@ -164,7 +164,7 @@ def why_empty(project: Project, annotator: User, *, is_manager: bool = False) ->
     waiting = Image.objects.filter(project=project, state=ImageState.POOL)
     if not waiting.exists():
         return Empty("all_answered", f"All {total:,} images have their answers. Thank you.", None)
-    others = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=timezone.now())
+    others = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=clock.now())
     if others.exclude(leased_to=annotator).exists():
         return Empty("others_hold", "Others are answering the last images. More come soon.", RETRY_SECONDS)
     mine = _live(project).filter(annotator=annotator, image__state=ImageState.POOL)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Avg, Count, Max, Q, StdDev, Sum
-from django.utils import timezone
 
+from labeler import clock
 from labeler.intervals import Interval, mean
 from labeler.models import (
     Annotation,
@@ -96,7 +96,7 @@ class Monitor:
         """Seconds that a queued round still waits by intention: debounce and cool-down."""
         if self.progress is None or self.progress.round.state != RoundState.QUEUED:
             return 0.0
-        return max(0.0, (self.progress.round.not_before - timezone.now()).total_seconds())
+        return max(0.0, (self.progress.round.not_before - clock.now()).total_seconds())
 
     @property
     def accuracy_title(self) -> str:
@@ -157,14 +157,14 @@ def progress_of(round_: Round) -> Progress:
         done, total = chunks["done"] or 0, chunks["total"] or 0
     left = None
     if round_.phase_started_at is not None and EARLY_SHARE * total < done < total:
-        elapsed = (timezone.now() - round_.phase_started_at).total_seconds()
+        elapsed = (clock.now() - round_.phase_started_at).total_seconds()
         left = elapsed * (total - done) / done if elapsed > EARLY_SECONDS else None
     return Progress(round_, done, total, left)
 
 
 def queue_of(project: Project, counts: PoolCounts) -> Queue:
     places = Candidate.objects.filter(round=project.queue_round_id)
-    open_, live = Q(state=CandidateState.OPEN), Q(leased_until__gt=timezone.now(), leased_to__isnull=False)
+    open_, live = Q(state=CandidateState.OPEN), Q(leased_until__gt=clock.now(), leased_to__isnull=False)
     in_queue = places.aggregate(
         ready=Count("id", filter=open_ & ~live),
         answered=Count("id", filter=Q(state=CandidateState.ANSWERED)),
@@ -208,7 +208,7 @@ def people_rows(project: Project) -> list[PersonRow]:
 
 def _recent_workers() -> list[WorkerRow]:
     since = alive_since()
-    recent = Worker.objects.filter(seen_at__gt=timezone.now() - SHOWN_DEAD)
+    recent = Worker.objects.filter(seen_at__gt=clock.now() - SHOWN_DEAD)
     return [WorkerRow(worker, worker.seen_at > since) for worker in recent]
 
 
@@ -226,6 +226,6 @@ def _failures(rounds) -> list[Round]:  # type: ignore[no-untyped-def]  # noqa: A
 def _poll_seconds(project: Project, *, is_moving: bool) -> int:
     if is_moving:
         return 1
-    recent = timezone.now() - timedelta(seconds=ACTIVE_SECONDS)
+    recent = clock.now() - timedelta(seconds=ACTIVE_SECONDS)
     newest = Annotation.objects.filter(project=project).order_by("-id").values_list("created_at", flat=True).first()
     return 5 if newest is not None and newest > recent else IDLE_POLL_SECONDS

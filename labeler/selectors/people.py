@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Count, Max, QuerySet
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Annotation, Invitation, Membership, Outcome, Project, User
 
 
@@ -40,6 +40,6 @@ def _answers(project: Project) -> dict[int, tuple[int, datetime]]:
 
 
 def open_invitations(project: Project) -> QuerySet[Invitation]:
-    now = timezone.now()
+    now = clock.now()
     still_open = project.invitations.filter(used_at=None, revoked_at=None, expires_at__gt=now)
     return still_open.select_related("created_by").order_by("-created_at")

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db.models import Count, JSONField, OuterRef, Q, QuerySet, Subquery, Sum
 from django.urls import reverse
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import (
     Candidate,
     CandidateState,
@@ -129,7 +129,7 @@ def _counts(project_ids: list[int]) -> dict[int, Counts]:
     here = Q(project__in=project_ids)
     left_pool = Image.objects.filter(here, state=ImageState.LABELLED).exclude(state=ImageState.POOL)
     labelled = _by_project(left_pool)
-    free = Q(leased_until__isnull=True) | Q(leased_until__lte=timezone.now())
+    free = Q(leased_until__isnull=True) | Q(leased_until__lte=clock.now())
     waiting = _by_project(Candidate.objects.filter(here, free, state=CandidateState.OPEN))
     classes = _by_project(LabelClass.objects.filter(here, is_archived=False))
     members = _by_project(Membership.objects.filter(here))

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from labeler import clock
 from labeler.models import Worker
 from labeler.supervisor import read_procfile
 
@@ -35,7 +35,7 @@ class Missing:
 
 def alive_since() -> datetime:
     """Who was seen after this moment is alive."""
-    return timezone.now() - timedelta(seconds=settings.WORKER_MISSING_SECONDS)
+    return clock.now() - timedelta(seconds=settings.WORKER_MISSING_SECONDS)
 
 
 def workers_alive(queue: str) -> list[Worker]:
@@ -53,7 +53,7 @@ def worker_is_alive(name: str) -> bool:
 
 def beat_is_alive() -> bool:
     """Whether the sweep was sent lately. Beat keeps the times in memory and writes them every three minutes."""
-    lately = timezone.now() - timedelta(minutes=10)
+    lately = clock.now() - timedelta(minutes=10)
     return bool(PeriodicTask.objects.filter(name="sweep", last_run_at__gt=lately).exists())
 
 

@@ -15,8 +15,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Annotation, Candidate, CandidateState, Image, LabelClass, Outcome, Project, User
 from labeler.rows import Writer
 from labeler.services.consensus import settle, settle_first_answer
@@ -264,7 +264,7 @@ def _is_held_by(place: Candidate, annotator: User) -> bool:
 
 
 def _is_live(place: Candidate) -> bool:
-    return place.leased_until is not None and place.leased_until > timezone.now()
+    return place.leased_until is not None and place.leased_until > clock.now()
 
 
 def _is_used_by_others(place: Candidate, annotator: User) -> bool:
@@ -311,7 +311,7 @@ def _last_word(answer: Annotation) -> Annotation:
 
 def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
     """The place of an undone answer, which the caller has locked; unless others have it, or all of its image, now."""
-    now = timezone.now()
+    now = clock.now()
     held = Candidate.objects.filter(image_id=place.image_id, state=CandidateState.OPEN).exclude(pk=place.pk)
     if held.filter(leased_to=annotator).exists():
         return  # a newer place of this image is theirs already
@@ -350,4 +350,4 @@ def _live(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
 
 
 def _retract(answer: Annotation) -> None:
-    Annotation.objects.filter(pk=answer.pk).update(retracted_at=timezone.now())
+    Annotation.objects.filter(pk=answer.pk).update(retracted_at=clock.now())

@@ -14,8 +14,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Chunk, Round, RoundChunk, RoundState
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.workers import idle_workers
@@ -36,7 +36,7 @@ def new_claim(worker: str) -> str:
 def claim_fit(*, round_id: int, claim: str) -> Round | None:
     """Take a queued round whose time has come, or None. The folder is this attempt's own: a worker that was taken for
     dead may still be writing into the last one."""
-    now = timezone.now()
+    now = clock.now()
     due = Round.objects.filter(pk=round_id, state=RoundState.QUEUED, not_before__lte=now)
     found = due.values("number", "started_at").first()
     if found is None:
@@ -57,7 +57,7 @@ def claim_fit(*, round_id: int, claim: str) -> Round | None:
 
 def claim_acquire(*, round_id: int, claim: str) -> Round | None:
     """Take a round whose chunks are all scored, or whose last taker fell silent. One caller gets it."""
-    now = timezone.now()
+    now = clock.now()
     unscored = RoundChunk.objects.filter(round=OuterRef("pk"), is_done=False)
     ready = Q(state=RoundState.ACQUIRING, claim="") | (Q(state=RoundState.SCORING) & ~Exists(unscored))
     found = Round.objects.filter(ready, pk=round_id).first()
@@ -85,7 +85,7 @@ def claimed(round_id: int, claim: str) -> Round | None:
 
 def beat(*, round_: Round, done: int, total: int) -> None:
     """Say that the work goes on. Raises RoundLost."""
-    change_mine(round_, heartbeat_at=timezone.now(), progress_done=done, progress_total=total)
+    change_mine(round_, heartbeat_at=clock.now(), progress_done=done, progress_total=total)
 
 
 @transaction.atomic
@@ -100,7 +100,7 @@ def keep_snapshot(*, round_: Round, chunks: Sequence[Chunk], **changes: Any) -> 
 @transaction.atomic
 def start_scoring(*, round_: Round, metrics: dict[str, Any]) -> None:
     """The model is written: every chunk is to be scored, by whoever comes."""
-    now = timezone.now()
+    now = clock.now()
     change_mine(
         round_,
         state=RoundState.SCORING,
@@ -119,24 +119,24 @@ def start_scoring(*, round_: Round, metrics: dict[str, Any]) -> None:
 
 def claim_chunk(*, round_id: int, claim: str) -> RoundChunk | None:
     """The next chunk that nobody scores, or whose scorer has been silent for STALL_SECONDS."""
-    free = Q(claim="") | Q(heartbeat_at__lt=timezone.now() - timedelta(seconds=settings.STALL_SECONDS))
+    free = Q(claim="") | Q(heartbeat_at__lt=clock.now() - timedelta(seconds=settings.STALL_SECONDS))
     waiting = RoundChunk.objects.filter(free, round_id=round_id, round__state=RoundState.SCORING, is_done=False)
     while (pk := waiting.order_by("id").values_list("pk", flat=True).first()) is not None:
-        if waiting.filter(pk=pk).update(claim=claim, heartbeat_at=timezone.now(), scored=0):
+        if waiting.filter(pk=pk).update(claim=claim, heartbeat_at=clock.now(), scored=0):
             return RoundChunk.objects.select_related("chunk").get(pk=pk)
     return None
 
 
 def beat_chunk(*, round_chunk: RoundChunk, scored: int) -> None:
     """The same for a chunk. Raises RoundLost also when the whole round has ended."""
-    if not _my_chunk(round_chunk).update(heartbeat_at=timezone.now(), scored=scored):
+    if not _my_chunk(round_chunk).update(heartbeat_at=clock.now(), scored=scored):
         raise RoundLost
 
 
 @transaction.atomic
 def finish_chunk(*, round_chunk: RoundChunk) -> None:
     """Its score file is whole. A round that gets on has its attempts back."""
-    if not _my_chunk(round_chunk).update(is_done=True, scored=round_chunk.count, heartbeat_at=timezone.now()):
+    if not _my_chunk(round_chunk).update(is_done=True, scored=round_chunk.count, heartbeat_at=clock.now()):
         raise RoundLost
     Round.objects.filter(pk=round_chunk.round_id, attempts__gt=0, state=RoundState.SCORING).update(attempts=0)
 
@@ -156,7 +156,7 @@ def fail_round(*, round_id: int, claim: str, words: str) -> bool:
 
 def mark_done(*, round_: Round, **changes: Any) -> None:
     """In the transaction that publishes its queue, first: from here on nobody else can end the round."""
-    now = timezone.now()
+    now = clock.now()
     change_mine(
         round_,
         state=RoundState.DONE,
@@ -188,7 +188,7 @@ def give_up_stalled(*, idle_worker: str = "") -> int:
     A worker that knows itself to be idle need not be waited for: what its claims hold is what a killed process left.
     """
     seconds = IDLE_SECONDS if idle_worker else settings.STALL_SECONDS
-    silent = Q(heartbeat_at__lt=timezone.now() - timedelta(seconds=seconds)) & ~Q(claim="")
+    silent = Q(heartbeat_at__lt=clock.now() - timedelta(seconds=seconds)) & ~Q(claim="")
     if idle_worker:
         silent &= Q(claim__startswith=f"{idle_worker[:60]} ")
     count = 0
@@ -236,4 +236,4 @@ def lost_words(attempts: int | None = None) -> str:
 
 def end_round(which: Q, state: str, words: str, **changes: Any) -> bool:
     unfinished = Round.objects.filter(which, state__in=UNFINISHED)
-    return bool(unfinished.update(state=state, error=words[:2000], claim="", finished_at=timezone.now(), **changes))
+    return bool(unfinished.update(state=state, error=words[:2000], claim="", finished_at=clock.now(), **changes))

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from django.db import connection
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome
 from labeler.services.races import not_in_work
 
@@ -116,4 +116,4 @@ def store(image_id: int, verdict: Verdict) -> None:
 
 
 def _when(verdict: Verdict) -> datetime | None:
-    return timezone.now() if verdict.state == ImageState.LABELLED else None
+    return clock.now() if verdict.state == ImageState.LABELLED else None

@@ -13,10 +13,9 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 from django.utils.crypto import get_random_string
 
-from labeler import storage
+from labeler import clock, storage
 from labeler.imaging.decode import Limits
 from labeler.imaging.names import printable
 from labeler.imaging.sources import Entry, Source, open_source
@@ -78,7 +77,7 @@ def import_local(
 
     `parts` names the arrays of an .npz to take (`train` of x_train). The job that comes back says how it went.
     """
-    now = timezone.now()
+    now = clock.now()
     token = get_random_string(16)
     job = ImportJob.objects.create(
         project=project,

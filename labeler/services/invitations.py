@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Invitation, Membership, Project, Role, User
 
 MAX_OPEN = 200  # of a project
@@ -35,7 +35,7 @@ def find_invitation(token: str) -> Invitation | None:
 @transaction.atomic
 def invite(*, project: Project, role: str, note: str, by: User) -> NewInvitation:
     """Raises ValidationError past MAX_OPEN open ones."""
-    now = timezone.now()
+    now = clock.now()
     still_open = project.invitations.filter(used_at=None, revoked_at=None, expires_at__gt=now)
     if still_open.count() >= MAX_OPEN:
         raise ValidationError(f"{MAX_OPEN} invitations are open. Revoke some first.", code="too_many")
@@ -51,7 +51,7 @@ def invite(*, project: Project, role: str, note: str, by: User) -> NewInvitation
 def revoke_invitation(*, invitation: Invitation) -> bool:
     """False if it was used or revoked before."""
     is_open = Invitation.objects.filter(pk=invitation.pk, used_at=None, revoked_at=None)
-    return is_open.update(revoked_at=timezone.now()) == 1
+    return is_open.update(revoked_at=clock.now()) == 1
 
 
 @transaction.atomic
@@ -82,7 +82,7 @@ def raises_role(membership: Membership, invitation: Invitation) -> bool:
 
 def _spend(invitation: Invitation, user: User) -> None:
     """Of two people who race for one link, the conditional UPDATE lets one through."""
-    now = timezone.now()
+    now = clock.now()
     is_open = Invitation.objects.filter(pk=invitation.pk, used_at=None, revoked_at=None, expires_at__gt=now)
     if is_open.update(used_by=user, used_at=now) != 1:
         raise InvitationGoneError

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db.models import F, Q
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import ExportJob, ImportJob, JobState, PoolMap
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.wake import wake
@@ -38,7 +38,7 @@ class JobCancelled(JobStopped):
 def claim_job(*, model: type[JobT], job_id: int) -> JobT | None:
     """The job, owned by this worker; None if it is not waiting (another worker has it, or it is over)."""
     token = secrets.token_hex(8)
-    now = timezone.now()
+    now = clock.now()
     stalled = now - timedelta(seconds=settings.STALL_SECONDS)
     free = Q(state=JobState.QUEUED) | Q(state=JobState.RUNNING, heartbeat_at__lt=stalled)
     won = model.objects.filter(free, pk=job_id).update(
@@ -65,7 +65,7 @@ class Beat:
         """Beat at once and write `fields`, in the caller's transaction if there is one."""
         self._last = time.monotonic()
         jobs = type(self._job)._default_manager.filter(pk=self._job.pk, claim=self._job.claim, state=JobState.RUNNING)
-        if jobs.filter(is_cancel_requested=False).update(heartbeat_at=timezone.now(), **fields):
+        if jobs.filter(is_cancel_requested=False).update(heartbeat_at=clock.now(), **fields):
             return
         if jobs.exists():
             raise JobCancelled
@@ -75,26 +75,26 @@ class Beat:
 def keep_claim(*, job: AnyJob) -> bool:
     """Whether the job is still the caller's, cancelled or not; and if so, for `STALL_SECONDS` more."""
     owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
-    return bool(owned.update(heartbeat_at=timezone.now()))
+    return bool(owned.update(heartbeat_at=clock.now()))
 
 
 def finish_job(*, job: AnyJob, state: JobState, error: str = "", **fields: object) -> bool:
     """Close the job, if it is still owned by the caller."""
     owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
-    return bool(owned.update(state=state, error=error, finished_at=timezone.now(), **fields))
+    return bool(owned.update(state=state, error=error, finished_at=clock.now(), **fields))
 
 
 def request_cancel(*, job: AnyJob) -> None:
     """A waiting job stops at once, a running one at its next beat. One that is over stays as it is."""
     jobs = type(job)._default_manager.filter(pk=job.pk)
     waiting = jobs.filter(state__in=[JobState.UPLOADING, JobState.QUEUED])
-    if not waiting.update(state=JobState.CANCELLED, finished_at=timezone.now()):
+    if not waiting.update(state=JobState.CANCELLED, finished_at=clock.now()):
         jobs.filter(state=JobState.RUNNING).update(is_cancel_requested=True)
 
 
 def resume_stalled(*, model: type[JobT], task_name: str) -> int:
     """The sweep's part: wake workers for jobs that wait or whose worker fell silent. Returns how many."""
-    now = timezone.now()
+    now = clock.now()
     silent = Q(heartbeat_at__lt=now - timedelta(seconds=settings.STALL_SECONDS))
     running = model.objects.filter(silent, state=JobState.RUNNING)
     running.filter(is_cancel_requested=True).update(state=JobState.CANCELLED, finished_at=now)

@@ -9,8 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Candidate, CandidateState, Image, ImageState, Pack, Project, Reason, Round, User
 from labeler.rows import Reader
 from labeler.services.races import again_if_raced, lock_person, not_in_work
@@ -101,7 +101,7 @@ def lease_next(*, project: Project, annotator: User, want: int = 1) -> list[Cand
 
 def held_leases(*, project: Project, annotator: User) -> list[Candidate]:
     """The person's live leases, in the order they came. One of an older round stays theirs until it ends."""
-    parameters = {"me": annotator.pk, "project": project.pk, "now": _stored(timezone.now())}
+    parameters = {"me": annotator.pk, "project": project.pk, "now": _stored(clock.now())}
     with connection.cursor() as cursor:
         cursor.execute(HELD, parameters)
         return [_read_place(row) for row in cursor.fetchall()]
@@ -126,7 +126,7 @@ def _claim_one(project: Project, annotator: User) -> Candidate | None:
 def _claim(project: Project, annotator: User) -> Candidate | None:
     if project.learning.overlap > 1:
         lock_person(annotator)
-    now = timezone.now()
+    now = clock.now()
     parameters = {
         "me": annotator.pk,
         "project": project.pk,
@@ -154,7 +154,7 @@ def renew_leases(*, project: Project, annotator: User, candidate_ids: list[int])
 
     One that ran out is not revived: it may have been offered to others.
     """
-    now = timezone.now()
+    now = clock.now()
     mine = Candidate.objects.filter(
         project=project, leased_to=annotator, state=CandidateState.OPEN, pk__in=candidate_ids, leased_until__gt=now
     )
@@ -185,10 +185,10 @@ def free_expired_leases() -> int:
     answers.
     """
     opened = Candidate.objects.filter(state=CandidateState.OPEN)
-    expired = opened.filter(leased_to__isnull=False, leased_until__lte=timezone.now())
+    expired = opened.filter(leased_to__isnull=False, leased_until__lte=clock.now())
     idle = opened.filter(~_is_wanted(), leased_to__isnull=True)
     ids = [*expired.values_list("pk", flat=True)[:SWEEP_AT_ONCE], *idle.values_list("pk", flat=True)[:SWEEP_AT_ONCE]]
-    still = Q(leased_to__isnull=True) | Q(leased_until__lte=timezone.now())
+    still = Q(leased_to__isnull=True) | Q(leased_until__lte=clock.now())
     return _give_back(not_in_work(Candidate.objects.filter(still, pk__in=ids))) if ids else 0
 
 

@@ -10,9 +10,8 @@ from datetime import timedelta
 
 from django.core.files.storage import default_storage
 from django.db.models import Q
-from django.utils import timezone
 
-from labeler import storage
+from labeler import clock, storage
 from labeler.models import Project, RoundChunk
 from labeler.models.rounds import UNFINISHED
 
@@ -44,14 +43,14 @@ def forget_unnamed_files(project: Project) -> int:
 
 def _is_old(name: str) -> bool:
     try:
-        return bool(default_storage.get_modified_time(name) < timezone.now() - KEPT)
+        return bool(default_storage.get_modified_time(name) < clock.now() - KEPT)
     except FileNotFoundError:
         return False  # its import has just deleted it
 
 
 def _named(project: Project) -> set[str]:
     """What rows name, and what rounds read that a backup of the last day may know as unfinished."""
-    recent = Q(round__state__in=UNFINISHED) | Q(round__finished_at__gt=timezone.now() - KEPT)
+    recent = Q(round__state__in=UNFINISHED) | Q(round__finished_at__gt=clock.now() - KEPT)
     return {
         *project.packs.values_list("name", flat=True),
         *project.chunks.values_list("pixels", flat=True),

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, Min, Q
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
 from labeler.services.draw import LOOKUP
 from labeler.services.races import again_if_raced, not_in_work
@@ -108,7 +108,7 @@ def _places(project: Project, images: Sequence[Image]) -> tuple[dict[int, list[C
     """
     places: dict[int, list[Candidate]] = {image.pk: [] for image in images}
     ids, here = list(places), Q(round=project.queue_round_id)
-    held = Q(project=project, state=CandidateState.OPEN, leased_to__isnull=False, leased_until__gt=timezone.now())
+    held = Q(project=project, state=CandidateState.OPEN, leased_to__isnull=False, leased_until__gt=clock.now())
     in_work: set[int] = set()
     for start in range(0, len(ids), LOOKUP):
         rows = Candidate.objects.filter(here | held, image__in=ids[start : start + LOOKUP])
@@ -121,7 +121,7 @@ def _places(project: Project, images: Sequence[Image]) -> tuple[dict[int, list[C
 
 
 def _is_held(place: Candidate) -> bool:
-    is_live = place.leased_until is not None and place.leased_until > timezone.now()
+    is_live = place.leased_until is not None and place.leased_until > clock.now()
     return place.state == CandidateState.OPEN and place.leased_to_id is not None and is_live
 
 
@@ -131,7 +131,7 @@ def _put_first(
     lowest = Candidate.objects.filter(round=queue).aggregate(rank=Min("rank"))["rank"]
     first = min(1, 1 if lowest is None else lowest) - len(images)
     answered = _answers([image.pk for image in images]) if project.learning.overlap > 1 else {}
-    note = {"picked_by": by.get_username(), "picked_at": timezone.now().isoformat(timespec="seconds")}
+    note = {"picked_by": by.get_username(), "picked_at": clock.now().isoformat(timespec="seconds")}
     moved, added = [], []
     for rank, image in enumerate(images, start=first):
         missing = max(1, project.learning.overlap - answered.get(image.pk, 0))

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from django.utils.text import slugify
 
+from labeler import clock
 from labeler.models import LearningConfig, Membership, Project, Role, User
 from labeler.services.classes import add_classes
 
@@ -24,7 +24,7 @@ RESERVED_SLUGS = {"new"}
 def create_project(*, name: str, guidelines: str, class_names: Sequence[str], by: User) -> Project:
     """The project with its learning config and classes; `by` manages it. A double submit gives the first one again."""
     User.objects.select_for_update(no_key=True).get(pk=by.pk)
-    same = Project.objects.filter(created_by=by, name=name, created_at__gt=timezone.now() - SAME_CLICK).first()
+    same = Project.objects.filter(created_by=by, name=name, created_at__gt=clock.now() - SAME_CLICK).first()
     if same is not None:
         return same
     project = _insert_project(name, guidelines, by)

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import (
     Annotation,
     Candidate,
@@ -93,14 +93,14 @@ def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place])
 
 
 def supersede_places(project: Project, *, without: Round) -> int:
-    unheld = Q(leased_to__isnull=True) | Q(leased_until__isnull=True) | Q(leased_until__lte=timezone.now())
+    unheld = Q(leased_to__isnull=True) | Q(leased_until__isnull=True) | Q(leased_until__lte=clock.now())
     old = Candidate.objects.filter(unheld, project=project, state=CandidateState.OPEN).exclude(round=without)
     return not_in_work(old).update(state=CandidateState.SUPERSEDED, leased_to=None, leased_at=None, leased_until=None)
 
 
 def _held(project: Project) -> QuerySet[Candidate]:
     held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_to__isnull=False)
-    return held.filter(leased_until__gt=timezone.now())
+    return held.filter(leased_until__gt=clock.now())
 
 
 def _candidates(round_: Round, queue: Sequence[Found]) -> Iterable[Candidate]:

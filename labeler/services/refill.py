@@ -7,8 +7,8 @@ from collections import deque
 import numpy as np
 from django.db import transaction
 from django.db.models import Max
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Candidate, CandidateState, Image, Project, Reason, Round, User
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.pool import pool_counts
@@ -38,7 +38,7 @@ def refill_queue(*, project: Project) -> int:
     if queue is None or not Round.objects.filter(project=locked, state__in=UNFINISHED).exists():
         return 0
     places = Candidate.objects.filter(round_id=queue)
-    free = places.filter(state=CandidateState.OPEN).exclude(leased_until__gt=timezone.now())
+    free = places.filter(state=CandidateState.OPEN).exclude(leased_until__gt=clock.now())
     if free.exists():
         return 0  # somebody else was first, or others may still answer what this person may not
     last = places.aggregate(last=Max("rank"))["last"] or 0

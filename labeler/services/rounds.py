@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import (
     Annotation,
     LearningConfig,
@@ -81,7 +81,7 @@ def request_round(*, project: Project, trigger: str, reason: str, requested_by: 
         return None
     if words := why_not_trainable(project):
         raise RoundRefused(words)
-    now = timezone.now()
+    now = clock.now()
     not_before = now if trigger in (Trigger.BUTTON, Trigger.SCHEDULE) else calm_start(project.learning, last, now)
     round_ = add_round(
         project=project, trigger=trigger, reason=reason[:200], requested_by=requested_by, not_before=not_before
@@ -139,7 +139,7 @@ def start_cold_round(*, project: Project, reason: str = "before the first model"
     last = newest_round(project)
     if last is not None and last.is_unfinished:
         return None
-    now = timezone.now()
+    now = clock.now()
     round_ = add_round(
         project=project,
         trigger=Trigger.COLD_START,

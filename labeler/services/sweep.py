@@ -11,8 +11,8 @@ from datetime import timedelta
 
 from django.db import DatabaseError
 from django.db.models import Q
-from django.utils import timezone
 
+from labeler import clock
 from labeler.models import Round, RoundState, Worker
 from labeler.selectors.workers import idle_workers
 from labeler.services import claims, exporting, lease, maps, triggers, uploads
@@ -48,7 +48,7 @@ def wake_learners() -> int:
     idle. So messages do not pile up while no worker is there."""
     if not idle_workers("learner"):
         return 0
-    now = timezone.now()
+    now = clock.now()
     long_ago = now - timedelta(seconds=RESEND_SECONDS)
     waiting = Q(state=RoundState.QUEUED, not_before__lte=now) | Q(state=RoundState.ACQUIRING, claim="")
     waiting |= Q(state=RoundState.SCORING)
@@ -62,4 +62,4 @@ def wake_learners() -> int:
 
 
 def forget_old_workers() -> int:
-    return Worker.objects.filter(seen_at__lt=timezone.now() - timedelta(days=1)).delete()[0]
+    return Worker.objects.filter(seen_at__lt=clock.now() - timedelta(days=1)).delete()[0]

@@ -17,6 +17,7 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from labeler import clock
 from labeler.models import (
     Annotation,
     Candidate,
@@ -192,7 +193,7 @@ def scheduled_round(*, project: Project) -> Round | None:
     logger.info("Scheduled round of project %s left out: %s", project.pk, words)
     if project.learning.schedule_id is not None:
         PeriodicTask.objects.filter(pk=project.learning.schedule_id).update(
-            description=f"{timezone.localtime():%Y-%m-%d %H:%M}: no round, {words}"
+            description=f"{timezone.localtime(clock.now()):%Y-%m-%d %H:%M}: no round, {words}"
         )
     return None
 
@@ -225,14 +226,14 @@ def next_scheduled(learning: LearningConfig) -> datetime | None:
     schedule = learning.schedule
     if schedule is None or not schedule.enabled:
         return None
-    now = timezone.now()
+    now = clock.now()
     left: timedelta = schedule.schedule.remaining_estimate(schedule.last_run_at or now)
     half_a_minute = timedelta(seconds=30)  # schedules are in minutes, the estimate loses fractions of a second
     return (now + max(left, timedelta(0)) + half_a_minute).replace(second=0, microsecond=0)
 
 
 def _clock(at: datetime) -> str:
-    local, today = timezone.localtime(at), timezone.localdate()
+    local, today = timezone.localtime(at), timezone.localdate(clock.now())
     return f"{local:%H:%M}" if local.date() - today <= timedelta(days=1) else f"{local:%A %H:%M}"
 
 
@@ -258,7 +259,7 @@ def edits_since(project: Project, annotation_id: int) -> QuerySet[Annotation]:
 def settled_edits(project: Project, annotation_id: int) -> int:
     edits = edits_since(project, annotation_id).order_by("-id")
     newest = edits.values_list("created_at", flat=True).first()
-    if newest is None or newest > timezone.now() - timedelta(seconds=EDIT_QUIET_SECONDS):
+    if newest is None or newest > clock.now() - timedelta(seconds=EDIT_QUIET_SECONDS):
         return 0
     return bounded_count(edits, 1000)
 
@@ -276,7 +277,7 @@ def nearly_dry(learning: LearningConfig) -> int:
 def active_annotators(project: Project) -> int:
     """People who hold places now."""
     held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_to__isnull=False)
-    return held.filter(leased_until__gt=timezone.now()).values("leased_to").distinct().count()
+    return held.filter(leased_until__gt=clock.now()).values("leased_to").distinct().count()
 
 
 def bounded_count(rows: QuerySet, most: int) -> int:  # type: ignore[type-arg]

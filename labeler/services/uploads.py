@@ -8,9 +8,8 @@ from typing import BinaryIO
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet, Sum
-from django.utils import timezone
 
-from labeler import storage
+from labeler import clock, storage
 from labeler.imaging.names import NAME_LENGTH, normal, printable
 from labeler.models import ImportFile, ImportJob, JobState, Project, User
 from labeler.services.jobs import request_cancel, resume_stalled, unfinished_count
@@ -45,9 +44,7 @@ def create_import(*, project: Project, by: User) -> ImportJob:
             f"You have {settings.IMPORTS_PER_USER} unfinished imports, which is the most at once. "
             "Wait for one to end, or cancel one."
         )
-    return ImportJob.objects.create(
-        project=project, created_by=by, state=JobState.UPLOADING, heartbeat_at=timezone.now()
-    )
+    return ImportJob.objects.create(project=project, created_by=by, state=JobState.UPLOADING, heartbeat_at=clock.now())
 
 
 def add_file(*, job: ImportJob, name: str, size: int) -> ImportFile:
@@ -86,7 +83,7 @@ def add_part(*, job: ImportJob, name: str, size: int, offset: int, data: bytes) 
     if not ImportFile.objects.filter(pk=file.pk, received=offset).update(received=received):
         file.refresh_from_db(fields=["received"])
         raise WrongOffset(file.received)
-    ImportJob.objects.filter(pk=job.pk, state=JobState.UPLOADING).update(heartbeat_at=timezone.now())
+    ImportJob.objects.filter(pk=job.pk, state=JobState.UPLOADING).update(heartbeat_at=clock.now())
     return received
 
 
@@ -116,7 +113,7 @@ def finish_upload(*, job: ImportJob) -> bool:
         raise UploadRefused("Choose at least one file.")
     with transaction.atomic():
         queued = ImportJob.objects.filter(pk=job.pk, state=JobState.UPLOADING).update(
-            state=JobState.QUEUED, heartbeat_at=timezone.now()
+            state=JobState.QUEUED, heartbeat_at=clock.now()
         )
         if queued:
             wake(RUN_IMPORT, job.pk)
@@ -139,7 +136,7 @@ def retry_import(*, job: ImportJob) -> bool:
     """Queue it again. False if there is nothing to try, or somebody was faster."""
     if not can_retry(job):
         return False
-    now = timezone.now()
+    now = clock.now()
     # As if it had begun as much later as it stood still: the rate counts the time that it worked, and no other.
     started = now - (job.finished_at - job.started_at) if job.finished_at and job.started_at else None
     with transaction.atomic():
@@ -165,13 +162,13 @@ def _still_staged(job: ImportJob) -> QuerySet[ImportFile]:
 def sweep_imports() -> int:
     """The sweep's part: wake workers for imports that wait or stalled, give up uploads that nobody goes on with, those
     of failed imports that nobody tried again, and those that a worker left when it died at the end."""
-    abandoned = ImportJob.objects.filter(state=JobState.UPLOADING, heartbeat_at__lt=timezone.now() - ABANDONED)
+    abandoned = ImportJob.objects.filter(state=JobState.UPLOADING, heartbeat_at__lt=clock.now() - ABANDONED)
     for job in abandoned:
         cancel_import(job=job)
     # A range of the index, in which NOT_STAGED comes before: this runs every few seconds.
     staged = ImportFile.objects.filter(staged__gte="projects/").values("job")
     over = Q(state__in=[JobState.DONE, JobState.CANCELLED])
-    given_up = Q(state=JobState.FAILED, finished_at__lt=timezone.now() - KEPT)
+    given_up = Q(state=JobState.FAILED, finished_at__lt=clock.now() - KEPT)
     for job in ImportJob.objects.filter(over | given_up, pk__in=staged):
         delete_staged(job)
     return resume_stalled(model=ImportJob, task_name=RUN_IMPORT)

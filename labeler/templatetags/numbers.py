@@ -11,6 +11,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from labeler import clock
+
 register = template.Library()
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -77,8 +79,9 @@ def duration(seconds: float | None) -> str:
 
 def ago(moment: datetime) -> str:
     """`naturaltime` for the end of a sentence: `just now`, `2 minutes ago`."""
-    words = str(naturaltime(moment))
-    return "just now" if words == str(naturaltime(timezone.now())) else words
+    ours = timezone.now()
+    words = str(naturaltime(moment + (ours - clock.now())))
+    return "just now" if words == str(naturaltime(ours)) else words
 
 
 @register.simple_tag
