@@ -105,6 +105,25 @@ def _insert_images(project: Project, count: int, seed: int, side: int) -> None:
     )
 
 
+def add_vectors(slug: str, features: int, labels: int, seed: int) -> None:
+    """Give every image a feature vector, ten overlapping clusters of them, and some images their label."""
+    project, rng = Project.objects.get(slug=slug), np.random.default_rng(seed)
+    centres = rng.normal(0, 1, (10, features)).astype(np.float32)
+    for chunk in project.chunks.order_by("number"):
+        classes = (chunk.number * CHUNK_SIZE + np.arange(chunk.count)) % 10
+        vectors = centres[classes] + rng.standard_normal((chunk.count, features), np.float32) * 1.5
+        file = io.BytesIO()
+        np.save(file, vectors, allow_pickle=False)
+        chunk.pixels = new_name(project, "chunks", "npy")
+        write_once(chunk.pixels, file.getvalue())
+        chunk.save()
+    count = sum(project.chunks.values_list("count", flat=True))
+    by_name = {int(row.name): row for row in project.classes.all()}
+    for position in random.Random(seed).sample(range(count), labels):
+        image = Image.objects.filter(project=project, position=position)
+        image.update(state="labelled", label=by_name[position % 10], labelled_at=timezone.now())
+
+
 def _person(project: Project, name: str) -> str:
     user = User.objects.create_user(name)
     Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
