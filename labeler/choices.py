@@ -37,19 +37,28 @@ MEASURES = [
     ("epig", "gain for other images (EPIG)"),
 ]
 ACQUISITION_WAYS = [
-    ("power", "Sampled by {}"),
-    ("softmax", "Sampled by the softmax of {}"),
-    ("soft_rank", "Sampled by the rank of {}"),
-    ("top", "Highest {}"),
+    ("power", "Sampled: the more unsure, the likelier", "Sampled by {}"),
+    ("softmax", "Sampled by softmax", "Sampled by the softmax of {}"),
+    ("soft_rank", "Sampled by rank", "Sampled by the rank of {}"),
+    ("top", "The most unsure, in order", "Highest {}"),
 ]
-ACQUISITIONS = [
-    *((f"{way}_{name}", text.format(words)) for way, text in ACQUISITION_WAYS for name, words in MEASURES),
-    ("batchbald", "BatchBALD: the batch that tells most about the model"),
-    ("badge", "BADGE: what would change the model most, each its own way"),
-    ("k_centre", "k-centre: far from all that is labelled"),
-    ("typicality", "Typicality: the most typical of each cluster, for the first labels"),
-    ("random", "At random"),
+ACQUISITION_GROUPS = [
+    *(
+        (title, [(f"{way}_{name}", text.format(words)) for name, words in MEASURES])
+        for way, title, text in ACQUISITION_WAYS
+    ),
+    (
+        "A batch as a whole",
+        [
+            ("batchbald", "BatchBALD: the batch that tells most about the model"),
+            ("badge", "BADGE: what would change the model most, each its own way"),
+            ("k_centre", "k-centre: far from all that is labelled"),
+            ("typicality", "Typicality: the most typical of each cluster, for the first labels"),
+        ],
+    ),
+    ("Without the model", [("random", "At random")]),
 ]
+ACQUISITIONS = [choice for _, choices in ACQUISITION_GROUPS for choice in choices]
 # What those go by that do not name a measure, or are shown with.
 SHOWN_MEASURES = {
     "batchbald": "mutual_information",

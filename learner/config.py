@@ -69,6 +69,10 @@ asking there teaches nothing."""
 MOST_TARGET_FLOATS = 2**27
 """Numbers that EPIG's targets may need: half a GiB in single precision."""
 
+MOST_EPIG_PRODUCTS = 2**30
+"""Multiplications that EPIG may need for one image: some hundredths of a second on one core. With the defaults that is
+327 classes."""
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Report = Callable[[str, int, int], None]
@@ -199,12 +203,23 @@ class RoundConfig:
         _check(0 <= self.seed < 2**63, "seed", self.seed, "0 to 2**63 - 1")
         _check(self.threads is None or 1 <= self.threads <= 1024, "threads", self.threads, "1 to 1,024 or nothing")
 
+        if "epig" in self.measures:
+            self._check_epig()
+
+    def _check_epig(self) -> None:
+        """EPIG compares every class of an image with every class of every target."""
         floats = self.epig_targets * self.posterior_samples * self.n_classes
-        if "epig" in self.measures and floats > MOST_TARGET_FLOATS:
-            raise ConfigError(
-                f"{self.posterior_samples} posterior samples of {self.n_classes} classes of {self.epig_targets} EPIG "
-                f"targets are {floats:,} numbers, at most {MOST_TARGET_FLOATS:,} fit: take fewer samples or targets"
-            )
+        costs = (
+            ("numbers", floats, MOST_TARGET_FLOATS),
+            ("multiplications an image", floats * self.n_classes, MOST_EPIG_PRODUCTS),
+        )
+        for words, cost, most in costs:
+            if cost > most:
+                raise ConfigError(
+                    f"{self.posterior_samples} posterior samples of {self.n_classes} classes against "
+                    f"{self.epig_targets} EPIG targets are {cost:,} {words}, at most {most:,} are allowed: take fewer "
+                    "samples or targets, or another measure: mutual_information costs next to nothing"
+                )
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from labeler.choices import ACQUISITIONS, ARCHITECTURES, ESTIMATOR_COSTS, ESTIMATORS, LAPLACE_PRIORS
+from labeler.choices import ACQUISITION_GROUPS, ARCHITECTURES, ESTIMATOR_COSTS, ESTIMATORS, LAPLACE_PRIORS
 from labeler.forms.base import PercentField, PlainForm
 from labeler.models import LearningConfig
 from labeler.services.schedule import DAYS, WEEK, schedule_of
@@ -89,9 +89,10 @@ class LearningForm(PlainForm):
         help_text="For images to come: those that are in already keep their part.",
     )
     acquisition = forms.ChoiceField(
-        choices=ACQUISITIONS,
+        choices=ACQUISITION_GROUPS,
         label="What is asked next",
-        help_text="Sampled: the more unsure, the likelier. It avoids asking the same kind of image over and over.",
+        help_text="Sampling avoids asking the same kind of image over and over. EPIG makes scoring twice as long, "
+        "and far longer with hundreds of classes.",
     )
     coldness = forms.FloatField(
         min_value=0.1,

@@ -126,7 +126,7 @@ def inlined(image: Image) -> dict[str, str]:
 
 def measure_of(acquisition: str) -> str:
     """`predictive_entropy` of `power_predictive_entropy`: what the score of a candidate is."""
-    way = next((way for way, _ in ACQUISITION_WAYS if acquisition.startswith(f"{way}_")), "")
+    way = next((way for way, _, _ in ACQUISITION_WAYS if acquisition.startswith(f"{way}_")), "")
     return SHOWN_MEASURES.get(acquisition, acquisition.removeprefix(f"{way}_"))
 
 

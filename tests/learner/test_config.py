@@ -68,6 +68,14 @@ def test_json_holds_plain_values_only():
     assert len(ACQUISITIONS) == len(set(ACQUISITIONS)) == 37
 
 
+def test_epig_of_too_many_classes_is_refused_with_the_way_out():
+    RoundConfig(n_classes=327, acquisition="top_epig")
+    RoundConfig(n_classes=1000, acquisition="top_margin")
+    RoundConfig(n_classes=1000, acquisition="top_epig", epig_targets=10)
+    with pytest.raises(ConfigError, match=r"multiplications an image.*fewer samples or targets, or another measure"):
+        RoundConfig(n_classes=1000, acquisition="top_epig")
+
+
 @pytest.mark.parametrize(
     ("positions", "labels", "message"),
     [
