@@ -109,6 +109,19 @@ def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, cl
     assert '<section id="people" class="section" hx-swap-oob="true"' in text
 
 
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(RoundState.FITTING, "learning from 40 labels."), (RoundState.SCORING, "it has learned from 40 labels.")],
+)
+def test_it_says_what_a_round_learns_from(at, manager, client_of, measured, state, words) -> None:
+    alive("learner", "default")
+    Round.objects.create(
+        project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=state, training_count=40,
+    )  # fmt: skip
+    text = client_of(manager).get(at).content.decode()
+    assert f"{state.label}: {words}" in " ".join(text.split())
+
+
 def test_people_are_counted_now_and_then_and_not_at_every_poll(at, manager, client_of, measured, monkeypatch) -> None:
     alive("learner", "default")
     client, now = client_of(manager), 1_000_000.0
