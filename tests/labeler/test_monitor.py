@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from labeler.models import Round, RoundState, Trigger, Worker
+from labeler.models import Annotation, Round, RoundState, Trigger, Worker
 from labeler.services.rounds import start_cold_round
 from tests.labeler.rounds import answer, tune
 
@@ -137,6 +137,18 @@ def test_people_are_counted_now_and_then_and_not_at_every_poll(at, manager, clie
     assert 'id="people"' in text
     assert "people=1000025" in text
     assert 'id="people"' in client.get(at + "state/?seen=2&people=soon").content.decode()
+
+
+def test_answers_that_were_not_timed_are_not_said_to_be_missing(
+    at, manager, annotator, client_of, project, make_images
+) -> None:
+    """The plain form sends no seconds."""
+    make_images(project, 30)
+    tune(project)
+    start_cold_round(project=project)
+    answer(project, annotator, 4)
+    Annotation.objects.update(seconds=None)
+    assert "two timed answers are needed" in client_of(manager).get(at).content.decode()
 
 
 def test_it_looks_now_and_then_while_people_answer(at, manager, annotator, client_of, project, make_images) -> None:
