@@ -146,12 +146,16 @@ def recent_answers(project: Project, annotator: User) -> list[dict[str, Any]]:
     ]
 
 
+def has_classes(project: Project) -> bool:
+    return LabelClass.objects.filter(project=project, is_archived=False).exists()
+
+
 def why_empty(project: Project, annotator: User, *, is_manager: bool = False) -> Empty:
     """In the order in which a person can do something about it. To a manager the page shows the way itself."""
     total = total_images(project)
     if not total:
         return Empty("no_images", "There are no images yet." + " A manager can import some." * (not is_manager), 10)
-    if not LabelClass.objects.filter(project=project, is_archived=False).exists():
+    if not has_classes(project):
         words = "There are no classes yet." + " A manager can add them in the settings." * (not is_manager)
         return Empty("no_classes", words, 10)
     unfinished = project.rounds.filter(state__in=UNFINISHED).order_by("-number").first()

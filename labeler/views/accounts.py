@@ -80,6 +80,15 @@ def _gone(request: HttpRequest, found: Invitation) -> HttpResponse:
     return render(request, "accounts/invitation_gone.html", {"invitation": found}, status=410)
 
 
+class SignIn(auth.LoginView):
+    template_name = "accounts/login.html"
+
+    @property
+    def redirect_authenticated_user(self) -> bool:  # type: ignore[override]
+        """Who is signed in is led on, unless somebody else wants to be: an open page of theirs keeps answers."""
+        return "switch" not in self.request.GET
+
+
 class PasswordChange(auth.PasswordChangeView):
     template_name = "accounts/password_change.html"
     success_url = reverse_lazy("home")
@@ -90,11 +99,7 @@ class PasswordChange(auth.PasswordChangeView):
 
 
 urlpatterns = [
-    path(
-        "login/",
-        auth.LoginView.as_view(template_name="accounts/login.html", redirect_authenticated_user=True),
-        name="login",
-    ),
+    path("login/", SignIn.as_view(), name="login"),
     path("logout/", require_POST(auth.LogoutView.as_view()), name="logout"),
     path("password/", never_cache(login_required(PasswordChange.as_view())), name="password-change"),
     path("invite/<str:token>/", invitation, name="invitation"),

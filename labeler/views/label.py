@@ -27,6 +27,7 @@ from labeler.models import Annotation, Candidate, Outcome
 from labeler.selectors.labelling import (
     as_json,
     classes_of,
+    has_classes,
     item_of,
     progress_of,
     recent_answers,
@@ -151,7 +152,8 @@ def label_next(request: HttpRequest, access: Access) -> JsonResponse:
     """Places for this person, without those that the page has already, and how far the work is."""
     body = read_body(request)
     holding = _ids(body, "holding")
-    places = lease_or_refill(project=access.project, annotator=access.user, want=_want(body))
+    is_open = has_classes(access.project)
+    places = lease_or_refill(project=access.project, annotator=access.user, want=_want(body)) if is_open else []
     fresh = [place for place in places if place.pk not in holding]
     progress = as_json(progress_of(access.project, access.user))
     return JsonResponse({**_items(access, fresh, is_idle=not places), "progress": progress})

@@ -21,6 +21,7 @@ const status = document.getElementById("explore-status");
 const setup = JSON.parse(document.getElementById("explore-setup").textContent);
 const regions = setup.regions.map((region) => ({ ...region, place: placeOf(region.corner) }));
 
+status.hidden = false;
 try {
   const [points, states, map] = await Promise.all([
     fetchPoints(root.dataset.points),

@@ -23,6 +23,7 @@ const part = (name) => root.querySelector(`[data-${name}]`);
 const data = (id) => JSON.parse(document.getElementById(id).textContent);
 const { user, project } = root.dataset;
 const buttons = [...part("answers").elements].filter((each) => each.dataset.outcome);
+const hasClasses = buttons.some((button) => button.dataset.outcome === "label");
 
 let correcting = null; // the answer that is shown again, while it is
 let lastProgress = 0;
@@ -201,7 +202,10 @@ tabs.addEventListener("answered", (event) => {
   queue.leave(event.detail.image);
   if (!correcting && stage.item?.image === event.detail.image) goOn();
 });
-queue.addEventListener("ready", () => correcting || showNext());
+queue.addEventListener("ready", () => {
+  if (!hasClasses) return location.reload(); // there are some now: their buttons come with the page
+  if (!correcting) showNext();
+});
 queue.addEventListener("progress", (event) => {
   showProgress(event.detail);
   if (!outbox.length) saved.show({ state: "saved", count: 0 });

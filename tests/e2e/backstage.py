@@ -17,7 +17,7 @@ from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 
 from labeler.models import Annotation, Candidate, Membership, Outcome, Project, Role, User  # noqa: E402
-from labeler.services.classes import archive_class  # noqa: E402
+from labeler.services.classes import add_classes, archive_class  # noqa: E402
 from labeler.services.importing import import_local  # noqa: E402
 from labeler.services.projects import change_learning, create_project  # noqa: E402
 from tests.labeler.scored import scored_round  # noqa: E402
@@ -67,6 +67,10 @@ def archive(slug: str, name: str) -> None:
     archive_class(label_class=Project.objects.get(slug=slug).classes.get(name=name))
 
 
+def add_class(slug: str, name: str) -> None:
+    add_classes(project=Project.objects.get(slug=slug), names=[name])
+
+
 def leases(slug: str) -> None:
     sys.stdout.write(str(Candidate.objects.filter(project__slug=slug, leased_to__isnull=False, state="open").count()))
 
@@ -97,6 +101,7 @@ if __name__ == "__main__":
         "rows": rows,
         "sign-out": sign_everybody_out,
         "archive": archive,
+        "add-class": add_class,
         "leases": leases,
         "score": score,
         "queue": queue,

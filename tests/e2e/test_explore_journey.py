@@ -109,3 +109,10 @@ def test_the_pages_fit_a_phone(site, open_as, slug) -> None:
     for path in ("gallery/unsure/", "gallery/disagreement/", "gallery/duplicates/", "compare/"):
         page.goto(f"/p/{slug}/explore/{path}")
         assert fits(page), path
+
+
+def test_without_scripts_the_page_does_not_promise_dots(open_as, site, slug: str) -> None:
+    page = open_as("mia", f"/p/{slug}/explore/", java_script_enabled=False)
+    expect(page.locator("noscript p")).to_be_visible()
+    expect(page.locator("noscript p")).to_contain_text("The dots need JavaScript.")
+    expect(page.locator("#explore-status")).to_be_hidden()

@@ -197,3 +197,19 @@ def test_every_script_is_asked_for_under_the_name_of_its_content(open_as, site: 
     own = [url for url in scripts if url.endswith(".js")]
     assert len(own) > 10
     assert all(re.search(r"\.[0-9a-f]{12}\.js$", url) for url in own)
+
+
+def test_a_page_without_classes_waits_for_them(open_as, site: Site) -> None:
+    slug = site.project(classes="")
+    page = open_as("ann", f"/p/{slug}/label/")
+    page.locator("#label[data-ready]").wait_for()
+    expect(page.get_by_text("There are no classes yet.")).to_be_visible()
+    expect(page.locator("[data-table]")).to_be_hidden()
+    site.ask("add-class", slug, "cat")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when somebody looks at it again
+    expect(page.get_by_role("button", name="cat")).to_be_visible()
+    ready(page)
+    page.keyboard.press("1")
+    saved(page)
+    sent(page)
+    assert site.answers(slug) == ["cat"]

@@ -31,6 +31,15 @@ def test_who_is_signed_in_is_led_on(manager, client_of) -> None:
     assert client_of(manager).get("/login/").headers["Location"] == "/"
 
 
+def test_somebody_else_may_sign_in_over_who_is_signed_in(manager, annotator, client_of) -> None:
+    """As a page asks that was open when another person signed in: what it keeps is its own person's to send."""
+    client = client_of(manager)
+    assert client.get("/login/?switch&next=/p/signs/label/").status_code == 200
+    form = {"username": "ann", "password": PASSWORD, "next": "/p/signs/label/"}
+    assert client.post("/login/?switch&next=/p/signs/label/", form).headers["Location"] == "/p/signs/label/"
+    assert client.session["_auth_user_id"] == str(annotator.pk)
+
+
 def test_who_was_switched_off_is_told_no_more_than_others(manager) -> None:
     manager.is_active = False
     manager.save()

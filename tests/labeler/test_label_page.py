@@ -300,6 +300,14 @@ def test_nothing_to_answer_says_why(client_of, annotator, project, make_images, 
     assert (body["items"], body["empty"]["why"]) == ([], why)
 
 
+def test_nobody_is_asked_before_there_is_a_class(client_of, annotator, project, queue) -> None:
+    """All that one could say is skip, unsure or bad image."""
+    project.classes.update(is_archived=True)
+    body = call(client_of(annotator), "next", {"want": 3})[1]
+    assert (body["items"], body["empty"]["why"]) == ([], "no_classes")
+    assert not Candidate.objects.filter(leased_to__isnull=False).exists()
+
+
 @pytest.mark.usefixtures("project")
 def test_in_an_empty_project_a_manager_is_led_on_and_nobody_is_offered_tools(client_of, manager, annotator) -> None:
     text = client_of(manager).get("/p/signs/label/").content.decode()

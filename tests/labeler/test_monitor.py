@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from labeler.models import Round, RoundState, Trigger, Worker
+from labeler.models import Annotation, Round, RoundState, Trigger, Worker
 from labeler.services.rounds import start_cold_round
 from tests.labeler.rounds import answer, tune
 
@@ -109,6 +109,19 @@ def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, cl
     assert '<section id="people" class="section" hx-swap-oob="true"' in text
 
 
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [(RoundState.FITTING, "learning from 40 labels."), (RoundState.SCORING, "it has learned from 40 labels.")],
+)
+def test_it_says_what_a_round_learns_from(at, manager, client_of, measured, state, words) -> None:
+    alive("learner", "default")
+    Round.objects.create(
+        project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=state, training_count=40,
+    )  # fmt: skip
+    text = client_of(manager).get(at).content.decode()
+    assert f"{state.label}: {words}" in " ".join(text.split())
+
+
 def test_people_are_counted_now_and_then_and_not_at_every_poll(at, manager, client_of, measured, monkeypatch) -> None:
     alive("learner", "default")
     client, now = client_of(manager), 1_000_000.0
@@ -124,6 +137,18 @@ def test_people_are_counted_now_and_then_and_not_at_every_poll(at, manager, clie
     assert 'id="people"' in text
     assert "people=1000025" in text
     assert 'id="people"' in client.get(at + "state/?seen=2&people=soon").content.decode()
+
+
+def test_answers_that_were_not_timed_are_not_said_to_be_missing(
+    at, manager, annotator, client_of, project, make_images
+) -> None:
+    """The plain form sends no seconds."""
+    make_images(project, 30)
+    tune(project)
+    start_cold_round(project=project)
+    answer(project, annotator, 4)
+    Annotation.objects.update(seconds=None)
+    assert "two timed answers are needed" in client_of(manager).get(at).content.decode()
 
 
 def test_it_looks_now_and_then_while_people_answer(at, manager, annotator, client_of, project, make_images) -> None:
