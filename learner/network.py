@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from learner.config import ARCHITECTURES, FEATURE_ARCHITECTURES, IMAGE_ARCHITECTURES
 from learner.errors import ConfigError, check_known
-from learner.pool import Shape, describe
+from learner.pool import Inputs, Shape, describe
 
 
 class Head(nn.Module):
@@ -107,6 +108,10 @@ class Network(nn.Module):
         per_channel = (-1, *[1] * (len(shape) - 1))
         for name, values in (("mean_X", input_mean), ("std_X", input_std)):
             self.register_buffer(name, torch.tensor(list(values), device="cpu").view(per_channel), persistent=False)
+
+    def tensor_of(self, inputs_M_X: Inputs) -> Tensor:
+        """Inputs on this network's device; a copy, for memory maps are read-only."""
+        return torch.from_numpy(np.array(inputs_M_X)).to(self.mean_X.device)
 
     def normalise(self, inputs_M_X: Tensor) -> Tensor:
         """Pixels of 0 to 255, or features, as floats of mean 0 and deviation 1 over the training images."""

@@ -76,7 +76,7 @@ def penultimate(estimator: Estimator, inputs_M_X: Inputs) -> Tensor:
 
 
 def _hidden(network: Network, inputs_M_X: Inputs) -> Tensor:
-    inputs = torch.from_numpy(np.array(inputs_M_X)).to(next(network.parameters()).device)  # memory maps are read-only
+    inputs = network.tensor_of(inputs_M_X)
     x_M_D = network.features(inputs)
     for layer in network.head.linears[:-1]:
         x_M_D = layer(x_M_D).relu()

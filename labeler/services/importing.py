@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -167,7 +167,7 @@ def _import_file(run: Run, file: ImportFile) -> None:
 def _import_source(run: Run, file: ImportFile, source: Source) -> None:
     done = file.entries_done
     share = run.job.project.learning.holdout_share
-    for entries in _batches(source.entries(done)):
+    for entries in _runs(source.entries(done), CHUNK_SIZE, BATCH_BYTES):
         loaded = _load(run, entries)
         done += len(entries)
         store_batch(job=run.job, file=file, loaded=loaded, entries_done=done, holdout_share=share, beat=run.beat)
@@ -175,22 +175,23 @@ def _import_source(run: Run, file: ImportFile, source: Source) -> None:
             run.report(done, run.job.total)
 
 
-def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
+def _runs(entries: Iterable[Entry], most: int, most_bytes: int) -> Iterator[list[Entry]]:
+    """The entries in runs; one ends with the entry that brings it to so many, or so many bytes."""
+    run: list[Entry] = []
     size = 0
     for entry in entries:
-        batch.append(entry)
+        run.append(entry)
         size += entry.size
-        if len(batch) >= CHUNK_SIZE or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+        if len(run) >= most or size >= most_bytes:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
 
 
 def _load(run: Run, entries: list[Entry]) -> list[Loaded]:
     loaded: list[Loaded] = []
-    futures = [run.pool.submit(_load_group, group) for group in _groups(entries)]
+    futures = [run.pool.submit(_load_group, group) for group in _runs(entries, GROUP_ENTRIES, GROUP_BYTES)]
     try:
         for future in futures:
             loaded += future.result()
@@ -199,19 +200,6 @@ def _load(run: Run, entries: list[Entry]) -> list[Loaded]:
         for future in futures:
             future.cancel()
     return loaded
-
-
-def _groups(entries: list[Entry]) -> Iterator[list[Entry]]:
-    group: list[Entry] = []
-    size = 0
-    for entry in entries:
-        group.append(entry)
-        size += entry.size
-        if len(group) >= GROUP_ENTRIES or size >= GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _load_group(entries: list[Entry]) -> list[Loaded]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from linear_operator.utils.errors import NotPSDError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from torch.nn import functional
@@ -28,9 +28,9 @@ from torch.nn import functional
 from learner.config import Report, RoundConfig
 from learner.errors import LearnerError
 from learner.estimators.pathwise import Fourier, Kernel, posterior_weights
-from learner.files import write_bytes
-from learner.fit import choose_device, fit_network
-from learner.network import Network, activation_floats, build
+from learner.estimators.weights import facts_of, read_network, write_network, write_tensors
+from learner.fit import fit_network
+from learner.network import Network, activation_floats
 from learner.pool import Inputs, Pool
 from learner.seeds import derive
 
@@ -103,11 +103,7 @@ class GaussianProcess:
         except (LinAlgError, NotPSDError) as error:
             raise LearnerError(f"Gaussian process: the kernel is not positive definite; {WAY_OUT}") from error
         saved = {
-            "shape": list(pool.shape),
-            "input_mean": fitted.input_mean,
-            "input_std": fitted.input_std,
-            "steps": fitted.steps,
-            "loss": fitted.loss,
+            **facts_of(fitted, pool.shape),
             "lengthscale": kernel.lengthscale,
             "scale": kernel.scale,
             "files": [cls.WEIGHTS, cls.FUNCTIONS],
@@ -116,23 +112,14 @@ class GaussianProcess:
 
     def save(self, directory: Path) -> dict[str, Any]:
         """Write the network and the functions; see `Estimator.save`."""
-        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        write_bytes(directory / self.WEIGHTS, save(weights))
-        write_bytes(directory / self.FUNCTIONS, save(self.parts))
+        write_network(directory / self.WEIGHTS, self.network)
+        write_tensors(directory / self.FUNCTIONS, self.parts)
         return self.saved
 
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read the network and the functions; see `Estimator.load`."""
-        network = build(
-            config.architecture,
-            tuple(saved["shape"]),
-            config.n_classes,
-            input_mean=saved["input_mean"],
-            input_std=saved["input_std"],
-        )
-        network.load_state_dict(load_file(directory / cls.WEIGHTS))
-        network = network.to(choose_device(config.device))
+        network = read_network(directory / cls.WEIGHTS, saved, config)
         return cls(network, load_file(directory / cls.FUNCTIONS), saved)
 
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
@@ -146,7 +133,7 @@ class GaussianProcess:
 
 def hidden_features(network: Network, inputs_M_X: Inputs) -> Tensor:
     """The last hidden layer without dropout, each image's brought to length 1: `[M, D]`."""
-    inputs = torch.from_numpy(np.array(inputs_M_X)).to(next(network.parameters()).device)
+    inputs = network.tensor_of(inputs_M_X)
     x_M_D = network.features(inputs)
     for layer in network.head.linears[:-1]:
         x_M_D = layer(x_M_D).relu()

@@ -20,16 +20,16 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from learner.config import LAPLACE_PRIORS, Report, RoundConfig
 from learner.errors import check_known
 from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
 from learner.estimators.layers import LinearisedLayers
-from learner.files import write_bytes
-from learner.fit import Fitted, choose_device, fit_network
-from learner.network import Network, activation_floats, build, linear_layers
+from learner.estimators.weights import facts_of, read_network, write_network, write_tensors
+from learner.fit import Fitted, fit_network
+from learner.network import Network, activation_floats, linear_layers
 from learner.pool import Inputs, Pool, Shape
 from learner.seeds import derive
 
@@ -113,11 +113,7 @@ class Laplace:
         factors = kronecker_factors(layers, Batches(inputs, positions, labels, report))
         precisions = prior_precisions(config.laplace_prior, layers, factors)
         saved = {
-            "shape": list(pool.shape),
-            "input_mean": fitted.input_mean,
-            "input_std": fitted.input_std,
-            "steps": fitted.steps,
-            "loss": fitted.loss,
+            **facts_of(fitted, pool.shape),
             "prior_precisions": precisions,
             "files": [cls.WEIGHTS, cls.FACTORS],
         }
@@ -125,30 +121,21 @@ class Laplace:
 
     def save(self, directory: Path) -> dict[str, Any]:
         """Write weights and curvature; the samples are drawn again from the seed. See `Estimator.save`."""
-        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        write_bytes(directory / self.WEIGHTS, save(weights))
+        write_network(directory / self.WEIGHTS, self.network)
         parts = {f"{i}.{name}": part for i, each in enumerate(self.factors) for name, part in each.tensors().items()}
-        write_bytes(directory / self.FACTORS, save(parts))
+        write_tensors(directory / self.FACTORS, parts)
         return self.saved
 
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read weights and curvature, and draw the same samples; see `Estimator.load`."""
         shape = tuple(saved["shape"])
-        network = build(
-            config.architecture,
-            shape,
-            config.n_classes,
-            input_mean=saved["input_mean"],
-            input_std=saved["input_std"],
-        )
-        network.load_state_dict(load_file(directory / cls.WEIGHTS))
+        network = read_network(directory / cls.WEIGHTS, saved, config)
         parts = load_file(directory / cls.FACTORS)
         names = KroneckerFactors.NAMES
         factors = [
             KroneckerFactors(*(parts[f"{i}.{name}"] for name in names)) for i in range(len(saved["prior_precisions"]))
         ]
-        network = network.to(choose_device(config.device))
         return cls(network, factors, config, shape, saved)
 
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
@@ -160,8 +147,7 @@ class Laplace:
 
 def inputs_of(network: Network, inputs_M_X: Inputs, n_layers: int) -> Tensor:
     """What goes into the last `n_layers` linear layers, `[M, D]`: those of the head, or all that there are."""
-    device = next(network.parameters()).device
-    inputs = torch.from_numpy(np.array(inputs_M_X)).to(device)  # a copy: memory maps are read-only
+    inputs = network.tensor_of(inputs_M_X)
     head = network.head.linears
     if n_layers > len(head):
         return network.normalise(inputs).flatten(1)

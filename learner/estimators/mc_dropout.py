@@ -14,13 +14,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from learner.config import Report, RoundConfig
-from learner.files import write_bytes
-from learner.fit import Fitted, choose_device, fit_network
-from learner.network import Head, Network, activation_floats, build
+from learner.estimators.weights import facts_of, read_network, write_network, write_tensors
+from learner.fit import Fitted, fit_network
+from learner.network import Head, Network, activation_floats
 from learner.pool import Inputs, Pool, Shape
 from learner.seeds import derive
 
@@ -66,42 +66,29 @@ class MCDropout:
         generator = torch.Generator().manual_seed(derive(config.seed, "masks"))
         masks = fitted.network.head.draw_masks(config.posterior_samples, generator)
         saved = {
-            "shape": list(pool.shape),
-            "input_mean": fitted.input_mean,
-            "input_std": fitted.input_std,
-            "steps": fitted.steps,
-            "loss": fitted.loss,
+            **facts_of(fitted, pool.shape),
             "files": [cls.WEIGHTS, cls.MASKS],
         }
         return cls(fitted.network, masks, pool.shape, saved)
 
     def save(self, directory: Path) -> dict[str, Any]:
         """Write weights and masks; see `Estimator.save`."""
-        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        write_bytes(directory / self.WEIGHTS, save(weights))
-        write_bytes(directory / self.MASKS, save({f"mask_{i}": mask.cpu() for i, mask in enumerate(self.masks)}))
+        write_network(directory / self.WEIGHTS, self.network)
+        write_tensors(directory / self.MASKS, {f"mask_{i}": mask for i, mask in enumerate(self.masks)})
         return self.saved
 
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read weights and masks; see `Estimator.load`."""
         shape = tuple(saved["shape"])
-        network = build(
-            config.architecture,
-            shape,
-            config.n_classes,
-            input_mean=saved["input_mean"],
-            input_std=saved["input_std"],
-        )
-        network.load_state_dict(load_file(directory / cls.WEIGHTS))
+        network = read_network(directory / cls.WEIGHTS, saved, config)
         masks = load_file(directory / cls.MASKS)
-        network = network.to(choose_device(config.device))
         return cls(network, [masks[f"mask_{i}"] for i in range(len(masks))], shape, saved)
 
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The trunk once, the head K times; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            inputs = torch.from_numpy(np.array(inputs_M_X)).to(self.device)  # a copy: memory maps are read-only
+            inputs = self.network.tensor_of(inputs_M_X)
             return self.folded.log_probs(self.network.features(inputs))
 
 

@@ -19,17 +19,17 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
 from learner.config import Report, RoundConfig
 from learner.errors import LearnerError
 from learner.estimators.mc_dropout import FoldedHead
-from learner.files import write_bytes
-from learner.fit import Fitted, choose_device, fit_network, prepare
+from learner.estimators.weights import with_weights, write_tensors
+from learner.fit import Fitted, fit_network, prepare
 from learner.fit_together import fit_together
-from learner.network import Network, activation_floats, build
+from learner.network import Network, activation_floats
 from learner.pool import Inputs, Pool
 from learner.seeds import derive
 
@@ -107,11 +107,11 @@ class Members:
     def save(self, directory: Path) -> dict[str, Any]:
         """Write all weights; masks are drawn again from the seed. See `Estimator.save`."""
         weights = {
-            f"{number}.{name}": tensor.contiguous().cpu()
+            f"{number}.{name}": tensor
             for number, network in enumerate(self.networks)
             for name, tensor in network.state_dict().items()
         }
-        write_bytes(directory / self.WEIGHTS, save(weights))
+        write_tensors(directory / self.WEIGHTS, weights)
         return self.saved
 
     @classmethod
@@ -120,16 +120,15 @@ class Members:
         shape = tuple(saved["shape"])
         weights, networks = load_file(directory / cls.WEIGHTS), []
         for number, (mean, std) in enumerate(zip(saved["input_means"], saved["input_stds"], strict=True)):
-            network = build(config.architecture, shape, config.n_classes, input_mean=mean, input_std=std)
             start = f"{number}."
-            network.load_state_dict({k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)})
-            networks.append(network.to(choose_device(config.device)))
+            own = {name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}
+            networks.append(with_weights(own, mean, std, shape, config))
         return cls(networks, draw_masks(networks, config), saved["temperature"], saved)
 
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """Each member's trunk once, its head for each of its masks; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            inputs = torch.from_numpy(np.array(inputs_M_X)).to(self.device)  # a copy: memory maps are read-only
+            inputs = self.networks[0].tensor_of(inputs_M_X)
             parts = [
                 head.log_probs(network.features(inputs))
                 for network, head in zip(self.networks, self.heads, strict=True)

@@ -16,14 +16,14 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from learner.config import Report, RoundConfig
 from learner.errors import DivergedError, LearnerError
 from learner.estimators.layers import SampledLayers
-from learner.files import write_bytes
-from learner.fit import Minibatches, choose_device, fit_network
+from learner.estimators.weights import facts_of, read_network, write_network, write_tensors
+from learner.fit import Minibatches, fit_network
 from learner.network import Head, Network, activation_floats, build
 from learner.pool import Inputs, Pool
 from learner.seeds import derive
@@ -80,40 +80,28 @@ class Swag:
         minibatches = Minibatches(fitted.network, pool, positions, labels, config.recipe, generator)
         parts = wander(fitted.network, minibatches, steps, report)
         saved = {
-            "shape": list(pool.shape),
-            "input_mean": fitted.input_mean,
-            "input_std": fitted.input_std,
+            **facts_of(fitted, pool.shape),
             "steps": fitted.steps + steps,
-            "loss": fitted.loss,
             "files": [cls.WEIGHTS, cls.MOMENTS],
         }
         return cls(fitted.network, parts, config, saved)
 
     def save(self, directory: Path) -> dict[str, Any]:
         """Write weights and moments; the samples are drawn again from the seed. See `Estimator.save`."""
-        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        write_bytes(directory / self.WEIGHTS, save(weights))
-        write_bytes(directory / self.MOMENTS, save(self.parts))
+        write_network(directory / self.WEIGHTS, self.network)
+        write_tensors(directory / self.MOMENTS, self.parts)
         return self.saved
 
     @classmethod
     def load(cls, directory: Path, saved: dict[str, Any], config: RoundConfig) -> Self:
         """Read weights and moments; see `Estimator.load`."""
-        network = build(
-            config.architecture,
-            tuple(saved["shape"]),
-            config.n_classes,
-            input_mean=saved["input_mean"],
-            input_std=saved["input_std"],
-        )
-        network.load_state_dict(load_file(directory / cls.WEIGHTS))
-        network = network.to(choose_device(config.device))
+        network = read_network(directory / cls.WEIGHTS, saved, config)
         return cls(network, load_file(directory / cls.MOMENTS), config, saved)
 
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The trunk once, the head K times; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            inputs = torch.from_numpy(np.array(inputs_M_X)).to(self.device)  # a copy: memory maps are read-only
+            inputs = self.network.tensor_of(inputs_M_X)
             return self.sampled.logits(self.network.features(inputs)).log_softmax(1).permute(2, 0, 1)
 
 
