@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.html import format_html
 
 from labeler.choices import ACQUISITION_GROUPS, ARCHITECTURES, ESTIMATOR_COSTS, ESTIMATORS, LAPLACE_PRIORS
 from labeler.forms.base import PercentField, PlainForm
@@ -101,10 +102,17 @@ class LearningForm(PlainForm):
         help_text="1 is mild, 8 the measured default; past 30 it is the same as the highest. By rank 1 is enough.",
     )
     architecture = forms.ChoiceField(
-        choices=ARCHITECTURES, label="Network", help_text="Trained from scratch each round."
+        choices=ARCHITECTURES,
+        widget=forms.RadioSelect,
+        label="Network",
+        help_text="Trained from scratch each round.",
     )
     estimator = forms.ChoiceField(
-        choices=[(name, f"{words}: {ESTIMATOR_COSTS[name]}") for name, words in ESTIMATORS],
+        choices=[
+            (name, format_html('{} <span class="soft">{}</span>', words, ESTIMATOR_COSTS[name]))
+            for name, words in ESTIMATORS
+        ],
+        widget=forms.RadioSelect,
         label="Posterior",
         help_text="Where the spread of the predictions comes from. The Explore pages compare two of them.",
     )
@@ -129,7 +137,10 @@ class LearningForm(PlainForm):
         help_text=MEMBERS + "Each member leaves out some answers, on which it is measured how sure they may be.",
     )
     laplace_prior = forms.ChoiceField(
-        choices=LAPLACE_PRIORS, label="Prior of the weights", help_text="Laplace only: how wide the spread may be."
+        choices=LAPLACE_PRIORS,
+        widget=forms.RadioSelect,
+        label="Prior of the weights",
+        help_text="Laplace only: how wide the spread may be.",
     )
 
     SCHEDULE = ("schedule_at", "schedule_days")
