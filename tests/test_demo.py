@@ -161,7 +161,7 @@ class Running:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_the_demo_from_nothing_to_a_page_and_again(start: Callable[..., Running]
 
     # a second one on the same data is refused and disturbs nothing
     second = start("up")
-    assert second.process.wait(timeout=30) == 1
+    assert second.process.wait(timeout=60) == 1
     assert f"PlusMinus runs already at {address}" in second.output() and "Traceback" not in second.output()
 
     # each process that is killed comes back
@@ -224,7 +224,7 @@ def test_the_demo_from_nothing_to_a_page_and_again(start: Callable[..., Running]
 
 def _is_up(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/health", timeout=2).status_code == 200
+        return httpx.get(f"{address}/health", timeout=10).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -134,7 +134,7 @@ def test_it_stops_everything_in_order_and_exits_with_0(run: Callable[..., Run], 
     it = run(p1=STEADY, p2=WITH_CHILD)
     wait_until(lambda: bool(it.pids("p1") and it.pids("p2.child")))
     it.process.send_signal(number)
-    assert it.process.wait(timeout=10) == 0
+    assert it.process.wait(timeout=60) == 0
     assert not any(is_alive(pid) for pid in it.all_pids())
     assert "Traceback" not in it.output() and "starting it again" not in it.output()
 
@@ -163,7 +163,7 @@ def test_nothing_starts_beside_what_a_killed_supervisor_left(run: Callable[..., 
     it.process.kill()
     it.process.wait()
     second = run(p1=STEADY)
-    assert second.process.wait(timeout=10) != 0
+    assert second.process.wait(timeout=60) != 0
     assert "AlreadyRunning" in second.output()
 
 

@@ -99,7 +99,7 @@ class Stage:
                 self.kill(process)
         if self.hands.stdin is not None:
             self.hands.stdin.close()
-        self.hands.wait(timeout=10)
+        self.hands.wait(timeout=60)
 
 
 def main() -> None:
