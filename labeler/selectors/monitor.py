@@ -23,7 +23,7 @@ from labeler.models import (
     User,
     Worker,
 )
-from labeler.selectors.health import broker_lately
+from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts
 from labeler.selectors.workers import Missing, alive_since, missing_workers
 from labeler.services.rounds import why_not_trainable
@@ -74,6 +74,7 @@ class Monitor:
     workers: Sequence[WorkerRow]
     missing: Sequence[Missing]
     is_broker_away: bool
+    disk: str  # "ok", "full" or "unwritable"
     failures: Sequence[Round]
     next_words: str
     why_not: str
@@ -131,7 +132,8 @@ def monitor_of(project: Project) -> Monitor:
     measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
     model = measured.exclude(trigger=Trigger.COMPARISON).first()
     progress = progress_of(newest) if newest is not None and newest.is_unfinished else None
-    counts, workers, missing = pool_counts(project), _recent_workers(), missing_workers()
+    counts, workers, disk = pool_counts(project), _recent_workers(), disk_lately()
+    missing = missing_workers() if disk == "ok" else []  # on a full one they cannot say that they are alive
     return Monitor(
         progress=progress,
         model=model,
@@ -142,6 +144,7 @@ def monitor_of(project: Project) -> Monitor:
         queue=queue_of(project, counts),
         workers=workers,
         is_broker_away=broker_lately() != "ok",
+        disk=disk,
         missing=missing,
         failures=_failures(rounds),
         next_words="" if progress else next_round_words(project),

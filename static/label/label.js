@@ -5,7 +5,7 @@ import { pressByKey } from "./hotkeys.js";
 import { keepLeases } from "./leases.js";
 import { Outbox } from "./outbox.js";
 import { decoded, Queue } from "./queue.js";
-import { Saved } from "./saved.js";
+import { FULL, Saved } from "./saved.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 import { pressBySwipe } from "./swipe.js";
@@ -17,6 +17,7 @@ import { explain } from "./why.js";
 const PREFETCH = 4; // the image in view and three to come
 const PROGRESS_EVERY = 20000;
 const OFFLINE = "The server does not answer. Your answers are kept on this machine and are sent as soon as it does.";
+const WAITING = { offline: OFFLINE, full: FULL };
 
 const root = document.querySelector("#label");
 const part = (name) => root.querySelector(`[data-${name}]`);
@@ -150,7 +151,7 @@ function goOn() {
   showNext();
   part("undo").disabled = !strip.answers.length;
   if (stage.item) return;
-  part("empty-words").textContent = outbox.state === "offline" ? OFFLINE : "Getting the next image …";
+  part("empty-words").textContent = WAITING[outbox.state] ?? "Getting the next image …";
   queue.fill();
 }
 
@@ -207,7 +208,9 @@ queue.addEventListener("progress", (event) => {
   if (!outbox.length) saved.show({ state: "saved", count: 0 });
 });
 queue.addEventListener("signed-out", ({ detail }) => saved.show({ state: "signed-out", count: outbox.length, ...detail }));
-queue.addEventListener("offline", () => stage.item || (part("empty-words").textContent = OFFLINE));
+for (const state of Object.keys(WAITING)) {
+  queue.addEventListener(state, () => stage.item || (part("empty-words").textContent = WAITING[state]));
+}
 queue.addEventListener("empty", (event) => {
   if (correcting) return;
   showNext();

@@ -15,7 +15,7 @@ def test_it_tells_the_parts_apart_without_signing_in(client) -> None:
     response = client.get("/health")
     assert response.status_code == 200
     assert response.json() == {
-        "web": "ok", "database": "ok", "broker": "ok", "learner": "missing", "worker": "missing",
+        "web": "ok", "database": "ok", "disk": "ok", "broker": "ok", "learner": "missing", "worker": "missing",
     }  # fmt: skip
     Worker.objects.create(name="a", queues="learner")
     Worker.objects.create(name="b", queues="default")
