@@ -273,7 +273,7 @@ CELERY_TASK_SOFT_TIME_LIMIT = ROUND_TIME_LIMIT
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"learner.*": {"queue": "learner"}}
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "labeler.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "labeler.sweep", "schedule": SWEEP_SECONDS, "options": {"expire_seconds": SWEEP_SECONDS}},

@@ -13,7 +13,7 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from labeler import disk
-from labeler.selectors.workers import workers_alive
+from labeler.selectors.workers import PROGRAMS, workers_alive
 
 logger = logging.getLogger(__name__)
 LATELY_SECONDS = 5.0
@@ -21,12 +21,14 @@ _found: dict[str, tuple[float, str]] = {}  # by what was looked at: when, and wh
 
 
 def parts() -> dict[str, str]:
-    """`ok` or a word for each of web, database, disk, broker, learner, worker."""
+    """`ok` or a word for each of web, database, disk, broker, learner, worker, beat."""
     database = _database()
     found = {"web": "ok", "database": database, "disk": disk_lately(), "broker": broker()}
     can_tell = found["database"] == found["disk"] == "ok"  # else they could not say that they are alive
-    for name, queue in (("learner", "learner"), ("worker", "default")):
+    for queue, name in PROGRAMS.items():
         found[name] = "ok" if can_tell and workers_alive(queue) else "missing" if can_tell else "unknown"
+    if found["beat"] == "missing" and found["broker"] != "ok":
+        found["beat"] = "unknown"  # it hangs in its sending
     return found
 
 
