@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from labeler.disk import is_of_full_disk, note_full
+from labeler.kept_answers import address_with_answer
 
 WORDS = {
     HTTPStatus.BAD_REQUEST: "The server could not read this request. Nothing was saved.",
@@ -46,7 +47,12 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse: 
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    return error_response(request, HTTPStatus.FORBIDDEN, CSRF_WORDS, "403_csrf.html")
+    """An answer of the Label page's form can be confirmed on a fresh page, which another site's form cannot do."""
+    if wants_json(request):
+        return JsonResponse({"error": CSRF_WORDS}, status=HTTPStatus.FORBIDDEN)
+    is_label = request.resolver_match is not None and request.resolver_match.url_name == "label"
+    context = {"words": CSRF_WORDS, "confirm": address_with_answer(request) if is_label else ""}
+    return render(request, "403_csrf.html", context, status=HTTPStatus.FORBIDDEN)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -83,6 +83,7 @@ function answer(button) {
   if (correcting) body.corrects = correcting.key;
   const { element, ...shown } = { ...item, words: wordsOf(button) };
   outbox.put("answer", body, shown);
+  root.querySelector("[data-confirm]")?.remove();
   const done = { ...shown, ...body, element };
   if (correcting) {
     strip.replace(correcting.key, done);
