@@ -15,7 +15,9 @@ from pathlib import Path
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import Error as DatabaseProblem
 
+from labeler.disk import is_of_full_disk
 from labeler.supervisor import AlreadyRunning, Supervisor, only_one, read_procfile
 
 USUAL_PORT = 8000
@@ -24,7 +26,7 @@ Say = Callable[[str], None]
 
 @contextmanager
 def alone() -> Iterator[int]:
-    """Hold this data folder's lock; CommandError when PlusMinus runs on it already."""
+    """Hold this data folder's lock; CommandError when PlusMinus runs on it already, or has no room there."""
     address = settings.DATA_DIR / "address"
     try:
         with only_one(settings.DATA_DIR / "lock") as lock:
@@ -37,6 +39,10 @@ def alone() -> Iterator[int]:
             f"PlusMinus runs already{where} on {settings.DATA_DIR} (process {error}). Stop that first (Ctrl+C there), "
             "or set DATA_DIR to another folder."
         ) from error
+    except (OSError, DatabaseProblem) as error:
+        if not is_of_full_disk(error):
+            raise
+        raise CommandError(f"The disk of {settings.DATA_DIR} is full. Make room there, then start again.") from error
 
 
 def prepare() -> None:

@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "labeler.body_limit.BodyLimit",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -197,6 +198,10 @@ CONTENT_SECURITY_POLICY = {
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10 * 1024 * 1024  # one part of an upload is 8 MiB (labeler/views/imports.py)
 DATA_UPLOAD_MAX_NUMBER_FILES = 10_000
+# What one request may bring (labeler/body_limit.py): from who is signed out, and to views that take a form
+BODY_MAX_SIGNED_OUT = 64 * 1024
+BODY_MAX = 2 * 1024**2
+FORM_UPLOAD_MAX_BYTES = env.int("FORM_UPLOAD_MAX_BYTES", default=2 * 1024**3)  # the import form without JavaScript
 FILE_UPLOAD_TEMP_DIR = None
 
 LANGUAGE_CODE = "en"
@@ -268,7 +273,7 @@ CELERY_TASK_SOFT_TIME_LIMIT = ROUND_TIME_LIMIT
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"learner.*": {"queue": "learner"}}
 CELERY_TIMEZONE = TIME_ZONE
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "labeler.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 CELERY_BEAT_SCHEDULE = {
     # Sweeps that nobody did do not pile up for ever. Workers' clocks may be minutes before beat's.

@@ -5,10 +5,8 @@ Names are made here, never taken from users: `projects/<id>/<group>/<random>.<su
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import re
 import secrets
 import shutil
 import tempfile
@@ -21,10 +19,8 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 
+from labeler.disk import is_of_full_disk
 from labeler.models import Project, Round
-
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-NO_ROOM = re.compile(r"\d+ requested and \d+ written|Not enough free space")  # numpy's words; it gives no number
 
 
 class StorageError(Exception):
@@ -195,6 +191,6 @@ def _words_for_full_disks() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_FULL or (error.errno is None and NO_ROOM.search(str(error))):
+        if is_of_full_disk(error):
             raise StorageFull("The disk of the server is full. Make room, then try again; nothing was lost.") from error
         raise

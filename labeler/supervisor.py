@@ -31,11 +31,19 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO
 
+from labeler.disk import is_of_full_disk
+
 STEADY_SECONDS = 10.0  # a process that lived this long is started again at once
 LONGEST_PAUSE = 10.0
 STOP_SIGNALS = ((0.0, signal.SIGTERM), (2.0, signal.SIGQUIT), (5.0, signal.SIGKILL))  # celery drops its task at SIGQUIT
 LOG_BYTES = 5 * 1024**2
 IMPORTANT = re.compile(r"\b(ERROR|CRITICAL)\b")
+FULL = re.compile(r"disk is full|No space left on device")  # the words of SQLite and of the system
+CALM_SECONDS = 30.0  # nothing failed for want of room for so long: there is some again
+FULL_WORDS = (
+    "The disk is full: nothing is saved, answers wait in people's browsers. Make room; the rest goes on by itself."
+)
+ROOM_WORDS = "The disk takes data again."
 
 
 class AlreadyRunning(Exception):
@@ -68,6 +76,24 @@ def only_one(lock: Path, *, patience: float = 5.0) -> Iterator[int]:
         file.write(str(os.getpid()))
         file.flush()
         yield file.fileno()
+
+
+class Log(RotatingFileHandler):
+    """A file that starts anew at LOG_BYTES. What could not be written is lost, and `problem` says why."""
+
+    problem: BaseException | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  (logging's name)
+        self.problem = sys.exception()
+        stream, self.stream = self.stream, None  # opened anew at the next line: this one may be closed by half
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.close()
+
+    def write(self, text: str) -> BaseException | None:
+        self.problem = None
+        self.emit(logging.makeLogRecord({"msg": text}))
+        return self.problem
 
 
 @dataclass
@@ -103,11 +129,11 @@ class Supervisor:
         self.lock = lock
         self.is_stopping = False
         self.why = ""
+        self.trouble = ""  # what has been said once of a disk that takes nothing, until it takes something again
+        self.troubled_at = 0.0
         self.selector = selectors.DefaultSelector()
         logs.mkdir(parents=True, exist_ok=True)
-        self.logs = {
-            name: RotatingFileHandler(logs / f"{name}.log", maxBytes=LOG_BYTES, backupCount=3) for name in commands
-        }
+        self.logs = {name: Log(logs / f"{name}.log", maxBytes=LOG_BYTES, backupCount=3) for name in commands}
 
     def run(self, tick: Callable[[], None] = lambda: None) -> None:
         """Blocks. `tick` is called about five times a second."""
@@ -118,6 +144,7 @@ class Supervisor:
                 for program in self.programs:
                     self._keep_alive(program)
                 self._read(0.2)
+                self._see_room()
                 if not self.is_stopping:
                     tick()
         finally:
@@ -142,7 +169,8 @@ class Supervisor:
             pause = 0.0 if program.failures < 2 else min(2.0 ** (program.failures - 2), LONGEST_PAUSE)
             program.start_at = now + pause
             words = f"starting it again{f' in {pause:.0f} s' if pause else ''}"
-            self.say(f"{program.name} {how_it_ended(program.process.returncode)}; {words}. See {self._log(program)}")
+            ended = how_it_ended(program.process.returncode)
+            self._say_unless_troubled(f"{program.name} {ended}; {words}. See {self._log(program)}")
             self._forget(program)
         if program.process is None and now >= program.start_at and not self.is_stopping:
             self._start(program)
@@ -216,10 +244,28 @@ class Supervisor:
 
     def _write(self, program: Program, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip()
-        if text:
-            self.logs[program.name].emit(logging.makeLogRecord({"msg": text}))
-        if IMPORTANT.search(text) and not self.is_stopping:
-            self.say(f"{program.name} | {text}")
+        problem = self.logs[program.name].write(text) if text else None
+        if FULL.search(text) or is_of_full_disk(problem):
+            self._note_trouble(FULL_WORDS)
+        elif problem is not None:
+            self._note_trouble(f"The logs cannot be written: {problem}")
+        elif IMPORTANT.search(text):
+            self._say_unless_troubled(f"{program.name} | {text}")
+
+    def _note_trouble(self, words: str) -> None:
+        if words != self.trouble and not self.is_stopping:
+            self.say(words)
+        self.trouble, self.troubled_at = words, time.monotonic()
+
+    def _see_room(self) -> None:
+        if self.trouble and time.monotonic() - self.troubled_at > CALM_SECONDS:
+            self.say(ROOM_WORDS)
+            self.trouble = ""
+
+    def _say_unless_troubled(self, words: str) -> None:
+        """Of a full disk every process complains every few seconds: it has been said."""
+        if not self.trouble and not self.is_stopping:
+            self.say(words)
 
     def _log(self, program: Program) -> str:
         return self.logs[program.name].baseFilename

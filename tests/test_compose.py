@@ -89,6 +89,16 @@ def test_it_may_do_little(services: dict, name: str):
     assert not service.get("privileged") and "user" not in service  # the image's, which is not root
 
 
+@pytest.mark.parametrize("name", OWN)
+def test_what_is_written_to_memory_has_an_end_and_room_for_a_form(services: dict, name: str):
+    (mount,) = services[name]["tmpfs"]
+    folder, _, options = mount.partition(":")
+    size = dict(option.split("=") for option in options.split(","))["size"]
+    assert (folder, size) == ("/tmp", "1g")
+    form = re.search(r":-(\d+)\}", services[name]["environment"]["FORM_UPLOAD_MAX_BYTES"])
+    assert form and 2 * int(form[1]) <= 2**30
+
+
 def test_every_process_sees_the_same_files(compose: dict, services: dict):
     for name in OWN:
         assert services[name]["volumes"] == ["files:/data"]

@@ -182,6 +182,68 @@ def test_output_is_kept_in_a_file_each(run: Callable[..., Run]):
     assert "ready" not in it.output()  # the console has what matters only
 
 
+NOISY = """
+import resource, time
+print('before', flush=True)
+open('{mark}', 'a').write('1\\n')
+number = 0
+while True:
+    number += 1
+    print('ERROR line', number, 'x' * 200, flush=True)
+    time.sleep(0.01)
+"""
+
+
+def test_logs_that_cannot_be_written_are_said_once_and_go_on_when_there_is_room(tmp_path: Path):
+    """The supervisor's files may have 4 KB, until that is lifted from outside."""
+    from labeler.supervisor import CALM_SECONDS
+
+    assert CALM_SECONDS >= 10  # a nearly full disk takes a short line now and then
+    code = textwrap.dedent(f"""
+        import errno, os, sys
+        from pathlib import Path
+        from labeler import supervisor
+        supervisor.CALM_SECONDS = 0.3
+        folder = Path({str(tmp_path)!r})
+        flush = supervisor.Log.flush
+        def full(log):
+            if (folder / "full").exists():
+                raise OSError(errno.ENOSPC, "No space left on device")
+            flush(log)
+        supervisor.Log.flush = full
+        commands = {{"p1": [sys.executable, "-c", {NOISY.format(mark=tmp_path / "p1")!r}]}}
+        supervisor.Supervisor(commands, folder=folder, logs=folder / "logs", env=os.environ,
+            say=lambda line: print(line, flush=True)).run()
+    """)
+    (tmp_path / "full").touch()
+    with (tmp_path / "out").open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=out, stderr=out)
+    output, log = tmp_path / "out", tmp_path / "logs" / "p1.log"
+    try:
+        wait_until(lambda: "disk is full" in output.read_text())
+        time.sleep(0.5)  # some fifty lines
+        assert output.read_text().count("\n") == 1
+        (tmp_path / "full").unlink()
+        wait_until(lambda: "takes data again" in output.read_text())
+        wait_until(lambda: "p1 | ERROR line" in output.read_text())
+        written = log.read_text()
+        wait_until(lambda: len(log.read_text()) > len(written))
+        assert "Traceback" not in output.read_text()
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
+
+
+def test_what_processes_say_of_a_full_disk_is_said_once(run: Callable[..., Run]):
+    words = "print('ERROR cannot save'); print('OperationalError: database or disk is full', flush=True)"
+    noisy = f"import time\nwhile True:\n    {words}\n    time.sleep(0.02)"
+    it = run(p1=noisy, p2=BROKEN)
+    wait_until(lambda: "The disk is full" in it.output())
+    time.sleep(0.5)
+    assert it.output().count("The disk is full") == 1
+    assert it.output().count("p1 |") <= 1  # what came before it was known
+
+
 def test_the_lock_is_held_once(tmp_path: Path):
     lock = tmp_path / "lock"
     with only_one(lock), pytest.raises(AlreadyRunning, match=str(os.getpid())), only_one(lock, patience=0.2):

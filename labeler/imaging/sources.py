@@ -68,6 +68,8 @@ class FolderSource(Source):
         for _, name in self._walk():
             self.total += 1
             labels.add(folder_label(name))
+        if not self.total:
+            raise BadArchive("The folder holds no file.")
         self._has_classes = len(labels - {""}) >= 2
 
     def entries(self, start: int) -> Iterator[Entry]:
@@ -99,6 +101,10 @@ class ZipSource(Source):
             self.close()
             raise
         self._has_classes = len(labels - {""}) >= 2
+
+        if not self.total:
+            self.close()
+            raise BadArchive(f"The archive holds {'folders and no file' if self._reader.count else 'nothing'}.")
 
     def entries(self, start: int) -> Iterator[Entry]:
         index = -1

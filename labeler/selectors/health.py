@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler.selectors.workers import workers_alive
+from labeler import disk
+from labeler.selectors.workers import PROGRAMS, workers_alive
 
 logger = logging.getLogger(__name__)
-BROKER_SECONDS = 5.0
-_broker_found: dict[str, tuple[float, str]] = {}  # by address: when, and what
+LATELY_SECONDS = 5.0
+_found: dict[str, tuple[float, str]] = {}  # by what was looked at: when, and what it was
 
 
 def parts() -> dict[str, str]:
-    """`ok` or a word for each of web, database, broker, learner, worker."""
+    """`ok` or a word for each of web, database, disk, broker, learner, worker, beat."""
     database = _database()
-    found = {"web": "ok", "database": database, "broker": broker()}
-    for name, queue in (("learner", "learner"), ("worker", "default")):
-        found[name] = "unknown" if database != "ok" else "ok" if workers_alive(queue) else "missing"
+    found = {"web": "ok", "database": database, "disk": disk_lately(), "broker": broker()}
+    can_tell = found["database"] == found["disk"] == "ok"  # else they could not say that they are alive
+    for queue, name in PROGRAMS.items():
+        found[name] = "ok" if can_tell and workers_alive(queue) else "missing" if can_tell else "unknown"
+    if found["beat"] == "missing" and found["broker"] != "ok":
+        found["beat"] = "unknown"  # it hangs in its sending
     return found
 
 
@@ -38,15 +43,26 @@ def _database() -> str:
 
 
 def broker_lately() -> str:
-    """For pages that ask every second: what `broker` found, at most BROKER_SECONDS ago in this process."""
+    """For pages that ask every second."""
+    return _lately(settings.REDIS_URL, broker)
+
+
+def disk_lately() -> str:
+    """Anybody may ask, and each look writes."""
+    if disk.was_full_lately():
+        return "full"
+    return _lately(f"disk {settings.DATA_DIR}", lambda: disk.room_in(Path(settings.DATA_DIR)))
+
+
+def _lately(what: str, look: Callable[[], str]) -> str:
+    """What `look` found, at most LATELY_SECONDS ago in this process."""
     now = time.monotonic()
-    found_at, found = _broker_found.get(settings.REDIS_URL, (-BROKER_SECONDS, ""))
-    if now - found_at < BROKER_SECONDS:
+    found_at, found = _found.get(what, (-LATELY_SECONDS, ""))
+    if now - found_at < LATELY_SECONDS:
         return found
-    # First, so that of all the threads of this process one waits for a broker that hangs
-    _broker_found[settings.REDIS_URL] = (now, found or "ok")
-    found = broker()
-    _broker_found[settings.REDIS_URL] = (time.monotonic(), found)
+    _found[what] = (now, found or "ok")  # first, so that of all the threads of this process one waits for what hangs
+    found = look()
+    _found[what] = (time.monotonic(), found)
     return found
 
 

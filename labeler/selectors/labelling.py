@@ -100,6 +100,18 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
     }  # fmt: skip
 
 
+def place_of(project: Project, image: str, candidate: str) -> Candidate | None:
+    """The place of the queue that a form names, whatever has become of it."""
+    if not (image.isdecimal() and candidate.isdecimal() and len(image) < 19 and len(candidate) < 19):
+        return None
+    places = Candidate.objects.select_related("image__pack", "round")
+    return places.filter(project=project, image_id=int(image), pk=int(candidate)).first()
+
+
+def answered_since(annotator: User, image: Image) -> bool:
+    return _live(image.project).filter(annotator=annotator, image=image).exists()
+
+
 def image_item(project: Project, image: Image) -> dict[str, Any]:
     url = reverse("media", args=[project.slug, image.pk])
     return {

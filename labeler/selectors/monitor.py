@@ -23,9 +23,9 @@ from labeler.models import (
     User,
     Worker,
 )
-from labeler.selectors.health import broker_lately
+from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts
-from labeler.selectors.workers import Missing, alive_since, missing_workers
+from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import why_not_trainable
 from labeler.services.triggers import next_round_words
 
@@ -74,6 +74,7 @@ class Monitor:
     workers: Sequence[WorkerRow]
     missing: Sequence[Missing]
     is_broker_away: bool
+    disk: str  # "ok", "full" or "unwritable"
     failures: Sequence[Round]
     next_words: str
     why_not: str
@@ -131,7 +132,13 @@ def monitor_of(project: Project) -> Monitor:
     measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
     model = measured.exclude(trigger=Trigger.COMPARISON).first()
     progress = progress_of(newest) if newest is not None and newest.is_unfinished else None
-    counts, workers, missing = pool_counts(project), _recent_workers(), missing_workers()
+    counts, workers, disk, is_broker_away = (
+        pool_counts(project),
+        _recent_workers(),
+        disk_lately(),
+        broker_lately() != "ok",
+    )
+    missing = _missing(disk, is_broker_away=is_broker_away)
     return Monitor(
         progress=progress,
         model=model,
@@ -141,13 +148,21 @@ def monitor_of(project: Project) -> Monitor:
         counts=counts,
         queue=queue_of(project, counts),
         workers=workers,
-        is_broker_away=broker_lately() != "ok",
+        is_broker_away=is_broker_away,
+        disk=disk,
         missing=missing,
         failures=_failures(rounds),
         next_words="" if progress else next_round_words(project),
         why_not="" if progress else why_not_trainable(project),
         poll_seconds=_poll_seconds(project, is_moving=progress is not None or bool(missing)),
     )
+
+
+def _missing(disk: str, *, is_broker_away: bool) -> list[Missing]:
+    """On a full disk nobody can say that they are alive; beat, while it sends in vain."""
+    if disk != "ok":
+        return []
+    return missing_workers([queue for queue in PROGRAMS if not (queue == "beat" and is_broker_away)])
 
 
 def progress_of(round_: Round) -> Progress:

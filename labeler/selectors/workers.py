@@ -10,16 +10,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
-from django_celery_beat.models import PeriodicTask
 
 from labeler import clock
 from labeler.models import Worker
 from labeler.supervisor import read_procfile
 
-PROGRAMS = {"learner": "learner", "default": "worker"}  # a queue, and the line of the Procfile that serves it
+# A queue, and the line of the Procfile that serves it. Beat serves none, and is found by the same name.
+PROGRAMS = {"learner": "learner", "default": "worker", "beat": "beat"}
 WAITING = {
     "learner": "No learner is alive: rounds wait, answers are kept.",
     "default": "No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds.",
+    "beat": "Beat is not alive: rounds by the clock do not start, and nobody sees to work that was lost or left lying.",
 }
 
 
@@ -49,12 +50,6 @@ def idle_workers(queue: str) -> list[Worker]:
 
 def worker_is_alive(name: str) -> bool:
     return Worker.objects.filter(name=name, seen_at__gt=alive_since()).exists()
-
-
-def beat_is_alive() -> bool:
-    """Whether the sweep was sent lately. Beat keeps the times in memory and writes them every three minutes."""
-    lately = clock.now() - timedelta(minutes=10)
-    return bool(PeriodicTask.objects.filter(name="sweep", last_run_at__gt=lately).exists())
 
 
 def missing_workers(queues: Iterable[str] = tuple(PROGRAMS)) -> list[Missing]:

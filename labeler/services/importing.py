@@ -114,7 +114,7 @@ def _run(
             for file in job.files.filter(is_done=False):
                 _import_file(run, file)
         _start_first_queue(job.project)
-        finish_job(job=job, state=JobState.DONE)
+        finish_job(job=job, state=JobState.DONE, error=why_nothing(job))
     except ClaimLost:
         logger.warning("%s went to another worker", job)
         return
@@ -130,6 +130,25 @@ def _run(
         _fail(job, FAILED_WORDS.format(type(error).__name__, KEPT_WORDS))
         return
     _clean_up(job)
+
+
+def why_nothing(job: ImportJob) -> str:
+    """Why an import that went through added no image; empty if it added some."""
+    job.refresh_from_db(fields=["added", "duplicates", "refused", "ignored"])
+    known = f"{job.duplicates:,} {'is' if job.duplicates == 1 else 'are'} in the project already"
+    first = job.rejected.filter(kind=RejectedFile.Kind.REFUSED).order_by("pk").first()
+    if job.added:
+        return ""
+    if first is None:
+        if job.duplicates:
+            return f"No image was added: {known}."
+        left = "nothing but what operating systems leave in archives" if job.ignored else "nothing"
+        return f"No image was added: there is {left} in it."
+    if job.duplicates:
+        return f"No image was added: {known}, and {job.refused:,} {'was' if job.refused == 1 else 'were'} refused."
+    if job.refused == 1:
+        return f"No image was added. {first.name}: {first.reason}"
+    return f"No image was added: all {job.refused:,} files were refused. The first, {first.name}: {first.reason}"
 
 
 def _fail(job: ImportJob, words: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth import login as start_session
 from django.contrib.auth import views as auth
@@ -98,9 +100,21 @@ class PasswordChange(auth.PasswordChangeView):
         return super().form_valid(form)
 
 
+class SignOut(auth.LogoutView):
+    """The browser forgets what it has kept of pages and images: the next person at it is not to see them.
+
+    Browsers do so on https and on their own machine. Answers that were not sent yet are no cache, and stay.
+    """
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = super().post(request, *args, **kwargs)
+        response.headers["Clear-Site-Data"] = '"cache"'
+        return response
+
+
 urlpatterns = [
     path("login/", SignIn.as_view(), name="login"),
-    path("logout/", require_POST(auth.LogoutView.as_view()), name="logout"),
+    path("logout/", require_POST(SignOut.as_view()), name="logout"),
     path("password/", never_cache(login_required(PasswordChange.as_view())), name="password-change"),
     path("invite/<str:token>/", invitation, name="invitation"),
 ]

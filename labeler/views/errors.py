@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from http import HTTPStatus
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from labeler.disk import is_of_full_disk, note_full
+from labeler.kept_answers import address_with_answer
+
 WORDS = {
     HTTPStatus.BAD_REQUEST: "The server could not read this request. Nothing was saved.",
     HTTPStatus.FORBIDDEN: "Your role in this project does not allow this.",
     HTTPStatus.NOT_FOUND: "There is nothing at this address, or it is not shared with you.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something broke on the server. What you did last may not have been saved.",
+    HTTPStatus.INSUFFICIENT_STORAGE: "The server’s disk is full. What you did last was not saved: try again when there "
+    "is room. Whoever runs the server has to make some.",
 }
 CSRF_WORDS = "This page was open for too long, or you signed in or out elsewhere. Nothing was saved: reload and repeat."
 
@@ -41,12 +47,24 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse: 
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    return error_response(request, HTTPStatus.FORBIDDEN, CSRF_WORDS, "403_csrf.html")
+    """An answer of the Label page's form can be confirmed on a fresh page, which another site's form cannot do."""
+    if wants_json(request):
+        return JsonResponse({"error": CSRF_WORDS}, status=HTTPStatus.FORBIDDEN)
+    is_label = request.resolver_match is not None and request.resolver_match.url_name == "label"
+    context = {"words": CSRF_WORDS, "confirm": address_with_answer(request) if is_label else ""}
+    return render(request, "403_csrf.html", context, status=HTTPStatus.FORBIDDEN)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Renders without the request, and so without session, user and database: they may be what broke."""
-    words = WORDS[HTTPStatus.INTERNAL_SERVER_ERROR]
+    """Renders without the request, and so without session, user and database: they may be what broke.
+
+    Called while the exception is handled, wherever it came from: a view, the session, a commit.
+    """
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_of_full_disk(sys.exception()):
+        note_full()
+        status = HTTPStatus.INSUFFICIENT_STORAGE
+    words = WORDS[status]
     if wants_json(request):
-        return JsonResponse({"error": words}, status=HTTPStatus.INTERNAL_SERVER_ERROR)
-    return render(None, "500.html", {"words": words}, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        return JsonResponse({"error": words}, status=status)
+    return render(None, f"{status:d}.html", {"words": words}, status=status)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import RequestDataTooBig, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from labeler.access import Access, manager_access
+from labeler.body_limit import takes_body
 from labeler.models import ImportJob, JobState, RejectedFile
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.imports import import_progress, offer_of, rejected_page, rejected_rows
@@ -45,6 +46,7 @@ def imports(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "imports/imports.html", {"access": access, "tab": "imports", "jobs": jobs})
 
 
+@takes_body("FORM_UPLOAD_MAX_BYTES")
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def import_new(request: HttpRequest, slug: str) -> HttpResponse:
@@ -83,6 +85,7 @@ def _start(request: HttpRequest, access: Access) -> HttpResponse:
     return redirect("import", access.project.slug, job.pk)
 
 
+@takes_body("DATA_UPLOAD_MAX_MEMORY_SIZE")
 @require_POST
 @login_required
 def import_part(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
@@ -93,8 +96,6 @@ def import_part(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
         received = add_part(job=job, name=request.GET.get("name", ""), size=size, offset=offset, data=request.body)
     except WrongOffset as error:
         return JsonResponse({"received": error.received, "error": str(error)}, status=409)
-    except RequestDataTooBig:
-        return JsonResponse({"error": f"A part has at most {PART_BYTES:,} bytes."}, status=413)
     except (UploadRefused, StorageError) as error:
         return JsonResponse({"error": str(error)}, status=_status(error))
     return JsonResponse({"received": received})

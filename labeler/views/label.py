@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -23,12 +23,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from labeler.access import Access, member_access
+from labeler.kept_answers import FIELD, KeptAnswer, address_with_answer, kept_answer
 from labeler.models import Annotation, Candidate, Outcome
 from labeler.selectors.labelling import (
+    answered_since,
     as_json,
     classes_of,
     has_classes,
     item_of,
+    place_of,
     progress_of,
     recent_answers,
     why_empty,
@@ -41,6 +44,9 @@ WANT = 3
 MADE_FOR = "X-Annotator"  # whose page it is: nobody's answers are sent as those of who signed in after them
 MAX_BODY = 64 * 1024
 MAX_SECONDS = 3600.0
+SIGNED_OUT = "You were signed out before your answer arrived. Sign in: it is shown again, for you to confirm."
+UNDO_LOST = "You were signed out before the undo arrived: it was not done."
+NOT_YOURS = "An answer in this browser could not be saved. It was not yours, so it is left alone."
 FILTER_FROM = 31  # with this many classes the page has a box to type in
 
 
@@ -96,15 +102,20 @@ def first_error(error: ValidationError) -> tuple[str, str]:
 
 
 @never_cache
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def label(request: HttpRequest, slug: str) -> HttpResponse:
+    if not request.user.is_authenticated:
+        return _to_sign_in(request)
     access = member_access(request, slug)
     if request.method == "POST":
         return _answer_by_form(request, access)
     classes = classes_of(access.project)
     names = {row.pk: row.name for row in classes}
-    places = lease_or_refill(project=access.project, annotator=access.user, want=1) if classes else []
+    kept, place = _to_confirm(request, access)
+    if place is not None:
+        places = [place]
+    else:
+        places = lease_or_refill(project=access.project, annotator=access.user, want=1) if classes else []
     items = [item_of(access.project, place, names) for place in places]
     context = {
         "access": access,
@@ -116,15 +127,45 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
         "empty": None if items else why_empty(access.project, access.user, is_manager=access.is_manager),
         "progress": progress_of(access.project, access.user),
         "recent": recent_answers(access.project, access.user),
-        "key": uuid.uuid4(),
+        "kept": kept,
+        "key": kept.key if kept else uuid.uuid4(),
         "undo_key": uuid.uuid4(),
     }
     return render(request, "label/label.html", context)
 
 
+def _to_sign_in(request: HttpRequest) -> HttpResponse:
+    """An answer goes along, to be confirmed afterwards."""
+    address = address_with_answer(request) if request.method == "POST" else request.get_full_path()
+    if request.method == "POST" and ("undo" in request.POST or address):
+        messages.warning(request, UNDO_LOST if "undo" in request.POST else SIGNED_OUT)
+    return redirect_to_login(address or request.path)
+
+
+def _to_confirm(request: HttpRequest, access: Access) -> tuple[KeptAnswer | None, Candidate | None]:
+    """The answer that the sign-in has interrupted, and its place; nothing, and why, if it is not to be given."""
+    if FIELD not in request.GET:
+        return None, None
+    kept = kept_answer(request)
+    if kept is not None and kept.annotator != str(access.user.pk):
+        messages.warning(request, NOT_YOURS)
+        return None, None
+    place = place_of(access.project, kept.image, kept.candidate) if kept else None
+    if kept is None or place is None:
+        messages.warning(request, "The answer that could not be saved can no longer be shown. Nothing was saved.")
+        return None, None
+    if answered_since(access.user, place.image):
+        messages.info(request, "You have answered that image since.")
+        return None, None
+    return kept, place
+
+
 def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
     """The same without JavaScript: one button, one answer, then the next image."""
     form = dict(request.POST.items())
+    if form.get("annotator", str(access.user.pk)) != str(access.user.pk):
+        messages.error(request, NOT_YOURS)
+        return redirect("label", access.project.slug)
     try:
         if "undo" in form:
             retract_answer(

@@ -12,6 +12,10 @@ from labeler.models import User
 from labeler.models.images import MEDIA_TYPES
 from labeler.selectors.images import stored_image
 
+# Long enough for what the Label page fetches ahead, and for galleries; later the browser asks again (304). Signing out
+# empties its cache (labeler/views/accounts.py).
+KEPT_SECONDS = 4 * 3600
+
 
 @require_safe
 @login_required
@@ -30,7 +34,7 @@ def media(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
             raise Http404("The image's file is missing") from error
         response = HttpResponse(data, content_type=stored.media_type)
     response.headers["ETag"] = etag
-    response.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+    response.headers["Cache-Control"] = f"private, max-age={KEPT_SECONDS}"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Content-Security-Policy"] = "default-src 'none'"
     return response

@@ -5,7 +5,7 @@ import { pressByKey } from "./hotkeys.js";
 import { keepLeases } from "./leases.js";
 import { Outbox } from "./outbox.js";
 import { decoded, Queue } from "./queue.js";
-import { Saved } from "./saved.js";
+import { FULL, Saved } from "./saved.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 import { pressBySwipe } from "./swipe.js";
@@ -17,6 +17,7 @@ import { explain } from "./why.js";
 const PREFETCH = 4; // the image in view and three to come
 const PROGRESS_EVERY = 20000;
 const OFFLINE = "The server does not answer. Your answers are kept on this machine and are sent as soon as it does.";
+const WAITING = { offline: OFFLINE, full: FULL };
 
 const root = document.querySelector("#label");
 const part = (name) => root.querySelector(`[data-${name}]`);
@@ -83,6 +84,7 @@ function answer(button) {
   if (correcting) body.corrects = correcting.key;
   const { element, ...shown } = { ...item, words: wordsOf(button) };
   outbox.put("answer", body, shown);
+  root.querySelector("[data-confirm]")?.remove();
   const done = { ...shown, ...body, element };
   if (correcting) {
     strip.replace(correcting.key, done);
@@ -151,7 +153,7 @@ function goOn() {
   showNext();
   part("undo").disabled = !strip.answers.length;
   if (stage.item) return;
-  part("empty-words").textContent = outbox.state === "offline" ? OFFLINE : "Getting the next image …";
+  part("empty-words").textContent = WAITING[outbox.state] ?? "Getting the next image …";
   queue.fill();
 }
 
@@ -211,7 +213,9 @@ queue.addEventListener("progress", (event) => {
   if (!outbox.length) saved.show({ state: "saved", count: 0 });
 });
 queue.addEventListener("signed-out", ({ detail }) => saved.show({ state: "signed-out", count: outbox.length, ...detail }));
-queue.addEventListener("offline", () => stage.item || (part("empty-words").textContent = OFFLINE));
+for (const state of Object.keys(WAITING)) {
+  queue.addEventListener(state, () => stage.item || (part("empty-words").textContent = WAITING[state]));
+}
 queue.addEventListener("empty", (event) => {
   if (correcting) return;
   showNext();

@@ -1,15 +1,15 @@
 /**
  * Answers on their way to the server. Each is kept on disk, synchronously, before the page moves on, and leaves only when
- * the server has said that it has it. A closed tab, a lost network, a stopped server or an ended session lose nothing:
+ * the server has said that it has it. A closed tab, a lost network, a stopped server, its full disk or an ended session lose nothing:
  * the next visit of the same person to the same project sends what is left. A repeated send is harmless (same key).
  * What the server refuses is kept aside, with its words, until the person has read them.
  *
  * Events: "state" {state, count, words}, "saved" {kind, body, reply}, "refused" {kind, body, shown, words}.
  *
- * @typedef {"saved" | "sending" | "offline" | "signed-out" | "shut-out"} State
+ * @typedef {"saved" | "sending" | "offline" | "full" | "signed-out" | "shut-out"} State
  * @typedef {{kind: "answer" | "undo", body: any, shown?: object, words?: string}} Operation
  */
-import { post } from "./post.js";
+import { DISK_FULL, post } from "./post.js";
 import { Store } from "./store.js";
 
 const FIRST_PAUSE = 500;
@@ -114,7 +114,7 @@ export class Outbox extends EventTarget {
     this.#pause = Math.min(this.#pause ? this.#pause * 2 : FIRST_PAUSE, LONGEST_PAUSE);
     if (reply.status === 401 || reply.status === 403) this.#stop("signed-out", LONGEST_PAUSE);
     else if (reply.status === 404) this.#stop("shut-out", LONGEST_PAUSE);
-    else this.#stop("offline", this.#pause);
+    else this.#stop(reply.status === DISK_FULL ? "full" : "offline", this.#pause);
     return false;
   }
 

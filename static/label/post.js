@@ -1,6 +1,7 @@
 /** POST JSON as the person whom the page was made for. Rejects on a lost network; any answer of the server resolves. */
 
 const TIMEOUT = 20000;
+export const DISK_FULL = 507; // the status of a server that is there and can save nothing
 
 /**
  * @param {string} url

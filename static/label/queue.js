@@ -1,15 +1,16 @@
 /**
  * The images to come: leased, fetched and decoded before they are shown, so that showing one is a matter of one frame.
  *
- * Events: "ready", "empty" {words}, "progress" {...}, "signed-out" {words}, "offline".
+ * Events: "ready", "empty" {words}, "progress" {...}, "signed-out" {words}, "offline", "full".
  *
  * @typedef {{image: number, candidate: number | null, url: string, width: number, height: number, name: string,
  *   element?: HTMLImageElement}} Item
  */
-import { post } from "./post.js";
+import { DISK_FULL, post } from "./post.js";
 
 const TRIES = 4;
 const FINISHED_PAUSE = 60; // somebody may import more images
+const REFUSALS = { 401: "signed-out", 403: "signed-out", [DISK_FULL]: "full" };
 
 export class Queue extends EventTarget {
   #url;
@@ -79,8 +80,7 @@ export class Queue extends EventTarget {
     } else if (reply?.status === 404) {
       this.#rest({ words: "This project is no longer open to you.", retry_seconds: null });
     } else {
-      const name = reply?.status === 401 || reply?.status === 403 ? "signed-out" : "offline";
-      this.dispatchEvent(new CustomEvent(name, { detail: { words: reply?.body.error ?? "" } }));
+      this.dispatchEvent(new CustomEvent(REFUSALS[reply?.status] ?? "offline", { detail: { words: reply?.body.error ?? "" } }));
       this.#later(2);
     }
   }

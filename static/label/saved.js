@@ -4,9 +4,11 @@ const SHORT = {
   saved: () => "saved",
   sending: (count) => `sending (${count})`,
   offline: (count) => `offline (${count} kept)`,
+  full: (count) => `server full (${count} kept)`,
   "signed-out": (count) => `signed out (${count} kept)`,
   "shut-out": (count) => `not taken (${count} kept)`,
 };
+export const FULL = "The server’s disk is full: your answers are kept here and sent when there is room.";
 const answers = (count) => (count === 1 ? "1 answer is" : `${count} answers are`);
 
 export class Saved {
@@ -37,6 +39,7 @@ export class Saved {
     this.#dot.lastElementChild.textContent = SHORT[state](count);
     if (state === "signed-out") this.#tell("state", `${words || "You are signed out."} ${kept(count)}`, this.#signIn());
     else if (state === "shut-out") this.#tell("state", `This project is not open to you. ${kept(count)}`);
+    else if (state === "full") this.#tell("state", FULL);
     else if (this.#line.dataset.about === "state") this.#line.hidden = true;
     if (isNew && state !== "saved" && state !== "sending") this.#say(this.#dot.lastElementChild.textContent);
   }

@@ -72,6 +72,15 @@ class Stage:
         self.processes.append(process)
         return process
 
+    def beat(self) -> subprocess.Popen[Any]:
+        command = [sys.executable, "-m", "celery", "-A", "labeler", "beat"]
+        log = (self.folder / "beat.log").open("ab")
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=self.env, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
+        )
+        self.processes.append(process)
+        return process
+
     def until(self, code: str, seconds: float = 60, meanwhile: Callable[[], object] | None = None) -> Any:
         """Wait until an expression is true, and return it."""
         deadline = time.monotonic() + seconds

@@ -15,10 +15,13 @@ def test_it_tells_the_parts_apart_without_signing_in(client) -> None:
     response = client.get("/health")
     assert response.status_code == 200
     assert response.json() == {
-        "web": "ok", "database": "ok", "broker": "ok", "learner": "missing", "worker": "missing",
+        "web": "ok", "database": "ok", "disk": "ok", "broker": "ok", "learner": "missing", "worker": "missing",
+        "beat": "missing",
     }  # fmt: skip
     Worker.objects.create(name="a", queues="learner")
     Worker.objects.create(name="b", queues="default")
+    assert client.get("/health").json()["beat"] == "missing"
+    Worker.objects.create(name="c", queues="beat")
     assert set(client.get("/health").json().values()) == {"ok"}
 
 
@@ -39,7 +42,7 @@ def test_a_broker_that_is_away_is_told_but_people_are_still_served(client, setti
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     response = client.get("/health")
     assert response.status_code == 200
-    assert response.json()["broker"] == "away"
+    assert (response.json()["broker"], response.json()["beat"]) == ("away", "unknown")  # it waits for the broker
 
 
 def test_pages_ask_a_broker_that_hangs_once_in_a_while_and_not_for_long(settings) -> None:

@@ -10,7 +10,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from labeler.models import ImportJob, JobState, OfferedLabel, RejectedFile
-from labeler.services.importing import run_import
+from labeler.services.importing import import_local, run_import
+from labeler.services.uploads import add_whole_file, create_import, finish_upload
 from tests.labeler.imports import make_zip, png
 
 pytestmark = pytest.mark.django_db
@@ -102,8 +103,8 @@ def test_a_part_with_bad_numbers_or_too_many_bytes_is_refused(project, job, mana
     url = reverse("import-part", args=[project.slug, job.pk])
     for query in ("", "?name=a&size=x&offset=0", "?name=a&size=-1&offset=0", "?name=&size=1&offset=0"):
         assert client.post(url + query, b"x", content_type="application/octet-stream").status_code == 400
-    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
-    assert part(client, job, "a", b"0" * 101).status_code == 413
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 80_000
+    assert part(client, job, "a", b"0" * 80_001).status_code == 413
     assert not job.files.exists()
 
 
@@ -217,3 +218,41 @@ def test_the_list_of_imports(project, job, manager, client_of):
     assert f"Import {job.pk}" in page
     ImportJob.objects.all().delete()
     assert "No images yet" in client_of(manager).get(reverse("imports", args=[project.slug])).content.decode()
+
+
+EMPTY = b"PK\x05\x06" + b"\0" * 18
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ({"a.zip": EMPTY}, "a.zip: The archive holds nothing."),
+        ({"a.zip": b""}, "a.zip: "),
+        ({"a.zip": b"just words"}, "a.zip: This is a text file, not a zip archive."),
+        ({"a.zip": bytes(range(200, 256))}, "a.zip: This is not a zip archive."),
+        ({"a.zip": EMPTY, "b.zip": EMPTY}, "all 2 files were refused. The first, a.zip: The archive holds nothing."),
+    ],
+)
+def test_an_import_that_adds_nothing_says_why(project, manager, client_of, entries, why):
+    job = create_import(project=project, by=manager)
+    for name, data in entries.items():
+        add_whole_file(job=job, name=name, size=len(data), file=io.BytesIO(data))
+    finish_upload(job=job)
+    run_import(job_id=job.pk)
+    client = client_of(manager)
+    for url in (reverse("import", args=[project.slug, job.pk]), reverse("imports", args=[project.slug])):
+        html = client.get(url).content.decode()
+        assert "No image was added" in html
+        assert why in html, html
+
+
+def test_folders_alone_what_systems_leave_and_duplicates_are_told_apart(project, manager, tmp_path):
+    folders = make_zip(tmp_path / "folders.zip", {"cats/": b""})
+    litter = make_zip(tmp_path / "litter.zip", {".DS_Store": b"x"})
+    good = make_zip(tmp_path / "good.zip", {"a.png": png(1)})
+    jobs = [import_local(project=project, path=path, by=manager) for path in (folders, litter, good, good)]
+    assert [job.state for job in jobs] == ["done"] * 4
+    assert jobs[0].error.endswith("The archive holds folders and no file.")
+    assert "what operating systems leave" in jobs[1].error
+    assert jobs[2].error == ""
+    assert jobs[3].error == "No image was added: 1 is in the project already."

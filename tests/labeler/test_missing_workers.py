@@ -20,8 +20,10 @@ pytestmark = pytest.mark.django_db
 
 
 def test_only_what_nobody_alive_serves_is_missing() -> None:
-    assert [missing.queue for missing in missing_workers()] == ["learner", "default"]
+    assert [missing.queue for missing in missing_workers()] == ["learner", "default", "beat"]
     Worker.objects.create(name="one", queues="default,learner")
+    assert [missing.queue for missing in missing_workers()] == ["beat"]
+    Worker.objects.create(name="two", queues="beat")
     assert missing_workers() == []
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
     assert [missing.queue for missing in missing_workers(["default"])] == ["default"]
@@ -39,6 +41,7 @@ def test_by_hand_it_is_the_line_of_the_procfile_runnable_from_anywhere(settings,
 
 def test_where_something_else_starts_workers_one_is_led_there(settings, tmp_path: Path) -> None:
     settings.STARTED_BY = "supervisor"
+    assert missing_workers(["beat"])[0].command == f"tail -n 50 {tmp_path}/logs/beat.log"
     assert missing_workers(["default"])[0].command == f"tail -n 50 {tmp_path}/logs/worker.log"
     settings.STARTED_BY = "compose"
     assert missing_workers(["default"])[0].command == "docker compose up --detach worker"

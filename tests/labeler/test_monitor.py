@@ -61,7 +61,7 @@ def test_an_empty_project_says_what_to_do(at, manager, client_of) -> None:
 
 
 def test_it_says_how_good_the_model_is_and_how_sure_we_are(at, manager, client_of, measured) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "beat")
     text = client_of(manager).get(at).content.decode()
     assert '90.0 % <span class="number-interval">(80.0 to 96.0)</span>' in text
     assert "Wilson 95 % interval, 50 holdout images, round 2" in text
@@ -92,7 +92,7 @@ def test_a_round_that_fails_says_so_and_can_be_tried_again(at, manager, client_o
 
 
 def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, client_of, measured) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "beat")
     running = Round.objects.create(
         project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
         progress_done=100, progress_total=400, phase_started_at=timezone.now() - timedelta(seconds=10),
@@ -123,7 +123,7 @@ def test_it_says_what_a_round_learns_from(at, manager, client_of, measured, stat
 
 
 def test_people_are_counted_now_and_then_and_not_at_every_poll(at, manager, client_of, measured, monkeypatch) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "beat")
     client, now = client_of(manager), 1_000_000.0
     monkeypatch.setattr("labeler.views.monitor.time.time", lambda: now)
     page = client.get(at).content.decode()
@@ -155,7 +155,7 @@ def test_it_looks_now_and_then_while_people_answer(at, manager, annotator, clien
     make_images(project, 30)
     tune(project)
     start_cold_round(project=project)
-    alive("learner", "default")
+    alive("learner", "default", "beat")
     answer(project, annotator, 2)
     assert 'hx-trigger="every 5s, ' in client_of(manager).get(at).content.decode()
 
@@ -272,6 +272,19 @@ class TestButtons:
         assert Round.objects.count() == 2
 
 
+def test_a_dead_beat_is_told_with_the_command_that_starts_it(at, manager, client_of, settings) -> None:
+    alive("learner", "default", "beat")
+    assert "Beat is not alive" not in client_of(manager).get(at).content.decode()
+    Worker.objects.filter(name="beat@here").update(seen_at=timezone.now() - timedelta(seconds=31))
+    text = client_of(manager).get(at).content.decode()
+    assert "rounds by the clock do not start" in text
+    assert "celery -A labeler beat" in text
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    text = client_of(manager).get(at).content.decode()
+    assert "The broker is away" in text
+    assert "Beat is not alive" not in text  # it waits for the broker, and says nothing meanwhile
+
+
 def test_a_round_without_a_learner_waits_and_dead_workers_are_not_shown_at_work(
     at, manager, client_of, measured
 ) -> None:
@@ -289,7 +302,7 @@ def test_a_round_without_a_learner_waits_and_dead_workers_are_not_shown_at_work(
 
 
 def test_a_first_estimate_waits_until_there_is_something_to_go_by(at, manager, client_of, measured) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "beat")
     Round.objects.create(
         project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
         progress_done=1, progress_total=400, phase_started_at=timezone.now() - timedelta(seconds=15),
@@ -300,7 +313,7 @@ def test_a_first_estimate_waits_until_there_is_something_to_go_by(at, manager, c
 
 @pytest.mark.parametrize(("answers", "is_shown"), [(9, False), (10, True)])
 def test_all_pages_have_one_rule_for_how_much_is_enough(at, manager, client_of, measured, answers, is_shown) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "beat")
     Round.objects.filter(pk=measured.pk).update(
         metrics={**METRICS, "n": answers, "accuracy": {**INTERVAL, "n": answers}}
     )
@@ -313,13 +326,13 @@ def test_all_pages_have_one_rule_for_how_much_is_enough(at, manager, client_of, 
 
 
 def test_a_broker_that_is_away_is_said(at, manager, client_of, measured, monkeypatch) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "beat")
     assert "The broker is away" not in client_of(manager).get(at).content.decode()
     monkeypatch.setattr("labeler.selectors.monitor.broker_lately", lambda: "away")
     assert "The broker is away" in client_of(manager).get(at).content.decode()
 
 
 def test_a_dead_worker_leaves_the_list_after_some_hours(at, manager, client_of, measured) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "beat")
     Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(hours=7))
     assert "learner@here" not in client_of(manager).get(at).content.decode()

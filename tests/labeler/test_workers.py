@@ -38,6 +38,15 @@ def test_a_worker_shows_that_it_lives_and_that_it_stopped(stage) -> None:
     assert not stage.run("Worker.objects.exists()")
 
 
+def test_beat_goes_on_showing_that_it_lives_and_that_it_stopped(stage) -> None:
+    beat = stage.beat()
+    first = stage.until("[str(row.seen_at) for row in Worker.objects.filter(queues='beat')]")
+    stage.until(f"str(Worker.objects.get().seen_at) > {first[0]!r}", 15)
+    os.kill(beat.pid, signal.SIGTERM)
+    beat.wait(timeout=30)
+    assert not stage.run("Worker.objects.exists()")
+
+
 def test_a_round_survives_the_death_of_its_worker_in_the_fit_and_in_the_scoring(stage) -> None:
     stage.run(BIG)
     worker = stage.worker("learner")

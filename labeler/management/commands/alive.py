@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from labeler.selectors.workers import beat_is_alive, worker_is_alive
+from labeler.selectors.workers import worker_is_alive
 
 
 class Command(BaseCommand):
@@ -18,5 +18,5 @@ class Command(BaseCommand):
         parser.add_argument("process", choices=["learner", "worker", "beat"])
 
     def handle(self, *args: Any, process: str, **options: Any) -> None:
-        if not (beat_is_alive() if process == "beat" else worker_is_alive(f"{process}@{socket.gethostname()}")):
+        if not worker_is_alive(f"{process}@{socket.gethostname()}"):
             raise CommandError(f"{process} has not been heard of lately.")

@@ -1,0 +1,59 @@
+"""Beat, which says that it lives as workers do: in a row of the database."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db import Error as DatabaseProblem
+from django.db import connection
+from django_celery_beat.schedulers import DatabaseScheduler
+
+from labeler import clock
+from labeler.models import Worker
+
+logger = logging.getLogger(__name__)
+QUEUE = "beat"  # no queue of messages: what its row says that it serves
+DOING = "sending the sweep and rounds by the clock"
+
+
+class Scheduler(DatabaseScheduler):  # type: ignore[misc]
+    """Says so after a tick, so that one that hangs in a tick falls silent."""
+
+    said_at = float("-inf")
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        interval = super().tick(*args, **kwargs)
+        if time.monotonic() - self.said_at >= settings.HEARTBEAT_SECONDS:
+            self.said_at = time.monotonic()
+            _guarded(say_alive)
+        return float(min(interval, settings.HEARTBEAT_SECONDS))
+
+    def close(self) -> None:
+        super().close()
+        _guarded(leave)
+
+
+def _guarded(action: Any) -> None:
+    try:
+        action()
+    except DatabaseProblem as error:
+        logger.warning("Beat could not %s: %s", action.__name__, error)
+        connection.close()
+
+
+def own_name() -> str:
+    return f"beat@{socket.gethostname()}"
+
+
+def say_alive() -> None:
+    now = clock.now()
+    if not Worker.objects.filter(pk=own_name()).update(seen_at=now):
+        Worker.objects.create(name=own_name(), queues=QUEUE, doing=DOING, started_at=now, seen_at=now)
+
+
+def leave() -> None:
+    Worker.objects.filter(pk=own_name()).delete()
