@@ -81,6 +81,11 @@ def image_count(project: Project) -> int:
     return last.number * CHUNK_SIZE + last.count if last else 0
 
 
+def matching_count(project: Project, wanted: ImageFilter) -> int | None:
+    """How many images fit a filter; None where the pool is too large to count them for a page."""
+    return _narrowed(project, wanted).order_by().count() if image_count(project) <= WINDOW else None
+
+
 def image_page(project: Project, wanted: ImageFilter, *, start: int = 0, before: int | None = None) -> ImagePage:
     """The images from position `start` on, or those right before `before`, in order of position."""
     images = _narrowed(project, wanted)

@@ -42,11 +42,13 @@ class ImportProgress:
 
 @dataclass(frozen=True)
 class Offer:
-    """What the labels that came with the images could become. `takeable` is how many would become answers now."""
+    """What the labels that came with the images could become. `takeable` is how many would become answers now;
+    `has_classes`: the project has some, and none of them is one of the new ones."""
 
     names: list[tuple[str, int]]
     new_names: list[str]
     takeable: int
+    has_classes: bool
 
 
 def import_progress(job: ImportJob) -> ImportProgress:
@@ -88,5 +90,8 @@ def offer_of(project: Project, user: User) -> Offer | None:
     )
     open_ones = offered.filter(image__state=ImageState.POOL, class_name__in=usable).filter(~Exists(answered))
     return Offer(
-        names, [name for name, _ in names if name.casefold() not in classes], open_ones.count() if usable else 0
+        names=names,
+        new_names=[name for name, _ in names if name.casefold() not in classes],
+        takeable=open_ones.count() if usable else 0,
+        has_classes=bool(classes) and not usable,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -57,15 +58,18 @@ class Empty:
 def progress_of(project: Project, annotator: User) -> Progress:
     images = Image.objects.filter(project=project).order_by()  # without the pool: by the partial index
     mine = _live(project).filter(annotator=annotator)
-    midnight = timezone.localtime(clock.now()).replace(hour=0, minute=0, second=0, microsecond=0)
     recent = mine.filter(seconds__isnull=False).order_by("-id").values_list("seconds", flat=True)[:PACE_OF]
     pace = [seconds for seconds in recent if seconds is not None]
     return Progress(
         labelled=images.filter(state=ImageState.LABELLED).exclude(state=ImageState.POOL).count(),
         total=total_images(project),
-        mine_today=mine.filter(created_at__gte=midnight).count(),
+        mine_today=mine.filter(created_at__gte=_midnight()).count(),
         seconds=round(median(pace), 1) if pace else None,
     )
+
+
+def _midnight() -> datetime:
+    return timezone.localtime(clock.now()).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def total_images(project: Project) -> int:
@@ -145,6 +149,7 @@ def measure_of(acquisition: str) -> str:
 def recent_answers(project: Project, annotator: User) -> list[dict[str, Any]]:
     """The person's last live answers, newest first, for the strip."""
     rows = _live(project).filter(annotator=annotator).select_related("image", "label_class").order_by("-id")[:RECENT]
+    midnight = _midnight()
     return [
         {
             **image_item(project, row.image),
@@ -153,6 +158,7 @@ def recent_answers(project: Project, annotator: User) -> list[dict[str, Any]]:
             "outcome": row.outcome,
             "label_class": row.label_class_id,
             "words": row.label_class.name if row.label_class else row.get_outcome_display(),
+            "is_today": row.created_at >= midnight,
         }
         for row in rows
     ]

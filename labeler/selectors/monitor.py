@@ -26,8 +26,8 @@ from labeler.models import (
 from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
-from labeler.services.rounds import why_not_trainable
-from labeler.services.triggers import next_round_words
+from labeler.services.rounds import last_annotation_id, why_not_trainable
+from labeler.services.triggers import next_round_words, reason_at_snapshot
 
 ACTIVE_SECONDS = 600
 IDLE_POLL_SECONDS = 20  # an open page learns of a first answer, a scheduled round, a worker that went away
@@ -42,6 +42,13 @@ class Progress:
     done: int
     total: int
     seconds_left: float | None
+
+    @property
+    def reason(self) -> str:
+        """Why it starts, with all answers that it would take along now."""
+        if self.round.state != RoundState.QUEUED:
+            return self.round.reason
+        return reason_at_snapshot(round_=self.round, seen=last_annotation_id(self.round.project))
 
     @property
     def share(self) -> float:

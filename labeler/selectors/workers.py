@@ -62,7 +62,9 @@ def _missing(queue: str) -> Missing:
     program = PROGRAMS[queue]
     if settings.STARTED_BY == "supervisor":
         log = shlex.quote(str(settings.DATA_DIR / "logs" / f"{program}.log"))
-        advice = "It is started again by itself within seconds. If this stays, its log says why:"
+        advice = (
+            "One that ended is started again within seconds. One that hangs has to be ended first. Its log says why:"
+        )
         return Missing(queue, WAITING[queue], advice, f"tail -n 50 {log}")
     if settings.STARTED_BY == "compose":
         return Missing(queue, WAITING[queue], "Start one on the server:", f"docker compose up --detach {program}")

@@ -12,7 +12,14 @@ from django.views.decorators.http import require_POST, require_safe
 
 from labeler.access import Access, manager_access, member_access
 from labeler.models import Image, ImageState
-from labeler.selectors.images import filter_from, image_count, image_page, image_with_history, neighbours
+from labeler.selectors.images import (
+    filter_from,
+    image_count,
+    image_page,
+    image_with_history,
+    matching_count,
+    neighbours,
+)
 from labeler.selectors.maps import NoMap, current_map, labelled_neighbours
 from labeler.selectors.predictions import image_prediction
 from labeler.services.consensus import put_back
@@ -37,6 +44,7 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
         "states": ImageState.choices,
         "classes": list(access.project.classes.all()),
         "count": image_count(access.project),
+        "matching": matching_count(access.project, wanted) if wanted.is_active else None,
     }
     return render(request, "images/images.html", context)
 

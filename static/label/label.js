@@ -109,7 +109,7 @@ function undo() {
   outbox.put("undo", { key: newKey(), target: last.key });
   strip.remove(last.key);
   countLabelled(null, last);
-  count(part("mine"), -1);
+  if (last.is_today !== false) count(part("mine"), -1); // those of before this page say so
   const { key, outcome, label_class, words, corrects, ...item } = last;
   queue.comeBack(item);
   tabs.tellUndone(item.image);

@@ -165,7 +165,7 @@ def test_why_and_guide_open_by_key(open_as, site: Site) -> None:
 def test_without_javascript(open_as, site: Site) -> None:
     slug = site.project()
     page = open_as("ann", f"/p/{slug}/label/", java_script_enabled=False)
-    page.get_by_role("button", name="dog 2").click()
+    page.get_by_role("button", name="dog").click()
     page.get_by_role("button", name="bad image").click()
     assert site.answers(slug) == ["dog", "bad_image"]
     page.get_by_role("button", name="undo").click()

@@ -48,7 +48,7 @@ def test_bytes_are_served_as_an_image_and_nothing_else(project, stored, annotato
     assert len(answer.content) == stored[1].length
     assert answer.headers["Content-Type"] == "image/png"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert answer.headers["Cache-Control"] == "private, max-age=14400"
     assert answer.headers["Content-Security-Policy"] == "default-src 'none'"
     again = client.get(url, headers={"if-none-match": answer.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
@@ -235,3 +235,13 @@ def test_which_images_measure_the_accuracy_is_for_managers(project, manager, ann
         assert "oldout" not in client_of(annotator).get(url).content.decode()
     found = client_of(annotator).get(pages[0], {"holdout": "yes"}).context["page"].images
     assert len(found) == 3
+
+
+def test_a_filter_says_how_many_images_fit(project, make_images, manager, client_of, monkeypatch):
+    make_images(project, 7)
+    client = client_of(manager)
+    assert "7 in all" in client.get("/p/signs/images/").content.decode()
+    name = project.images.first().name
+    assert "1 of 7" in " ".join(client.get("/p/signs/images/", {"name": name}).content.decode().split())
+    monkeypatch.setattr("labeler.selectors.images.WINDOW", 3)
+    assert "some of 7" in client.get("/p/signs/images/", {"name": name}).content.decode()

@@ -8,6 +8,7 @@ import io
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
+from django.utils import timezone
 
 from labeler.models import ImportJob, JobState, OfferedLabel, RejectedFile
 from labeler.services.importing import import_local, run_import
@@ -215,7 +216,9 @@ def test_labels_are_taken_by_a_button(project, job, manager, client_of, make_ima
 
 def test_the_list_of_imports(project, job, manager, client_of):
     page = client_of(manager).get(reverse("imports", args=[project.slug])).content.decode()
-    assert f"Import {job.pk}" in page
+    assert (
+        reverse("import", args=[project.slug, job.pk]) in page and f"{timezone.localtime(job.created_at):%H:%M}" in page
+    )
     ImportJob.objects.all().delete()
     assert "No images yet" in client_of(manager).get(reverse("imports", args=[project.slug])).content.decode()
 
@@ -256,3 +259,15 @@ def test_folders_alone_what_systems_leave_and_duplicates_are_told_apart(project,
     assert "what operating systems leave" in jobs[1].error
     assert jobs[2].error == ""
     assert jobs[3].error == "No image was added: 1 is in the project already."
+
+
+def test_new_classes_beside_others_are_warned_of(project, manager, client_of, tmp_path):
+    """A project of words into which numbers come would have each class twice."""
+    job = import_local(
+        project=project, path=make_zip(tmp_path / "a.zip", {"7/a.png": png(1), "8/b.png": png(2)}), by=manager
+    )
+    page = client_of(manager).get(reverse("import", args=[project.slug, job.pk])).content.decode()
+    assert "Make 2 classes" in page and "The project has classes already" in page
+    project.classes.all().delete()
+    page = client_of(manager).get(reverse("import", args=[project.slug, job.pk])).content.decode()
+    assert "Make 2 classes" in page and "The project has classes already" not in page

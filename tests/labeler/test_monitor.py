@@ -336,3 +336,17 @@ def test_a_dead_worker_leaves_the_list_after_some_hours(at, manager, client_of, 
     alive("learner", "default", "beat")
     Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(hours=7))
     assert "learner@here" not in client_of(manager).get(at).content.decode()
+
+
+def test_a_round_that_waits_says_how_many_answers_it_would_take_along(
+    project, make_images, annotator, manager, client_of
+):
+    make_images(project, 60)
+    tune(project, retrain_every=6, budget=40, holdout_questions=0, debounce_seconds=600)
+    start_cold_round(project=project)
+    project.refresh_from_db()
+    answer(project, annotator, 6)
+    page = client_of(manager).get("/p/signs/").content.decode()
+    assert "(6 new answers)" in page
+    answer(project, annotator, 5)
+    assert "(11 new answers)" in client_of(manager).get("/p/signs/").content.decode()
