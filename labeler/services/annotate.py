@@ -242,13 +242,16 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
 
 
 def _locked_places(answer: Annotation) -> tuple[Candidate | None, Candidate | None]:
-    """The place that the answer names, and the place of its image that the person holds; usually one and the same."""
+    """The place that the answer names, and the place of its image that the person holds; usually one and the same.
+
+    Only the one that the answer is going to change is locked: others pass over what is locked, though it be free.
+    """
     of_image = Candidate.objects.filter(project=answer.project, image_id=answer.image_id)
-    wanted = of_image.filter(Q(pk=answer.candidate_id) | Q(leased_to=answer.annotator, state=CandidateState.OPEN))
-    places = list(wanted.select_for_update(no_key=True).order_by("pk"))
-    asked = next((place for place in places if place.pk == answer.candidate_id), None)
-    mine = next((place for place in places if _is_held_by(place, answer.annotator)), None)
-    return asked, mine
+    asked = of_image.filter(pk=answer.candidate_id or 0)
+    mine = of_image.filter(leased_to=answer.annotator, state=CandidateState.OPEN)
+    if (held := mine.select_for_update(no_key=True).order_by("pk").first()) is not None:
+        return held if held.pk == answer.candidate_id else asked.first(), held
+    return asked.select_for_update(no_key=True).first(), None
 
 
 def _may_move(place: Candidate, answer: Annotation) -> bool:
@@ -257,10 +260,6 @@ def _may_move(place: Candidate, answer: Annotation) -> bool:
         return place.leased_to_id == answer.annotator_id or not _is_live(place)
     is_given_back = place.state == CandidateState.ANSWERED and answer.outcome == Outcome.SKIP
     return is_given_back and not _is_used_by_others(place, answer.annotator)
-
-
-def _is_held_by(place: Candidate, annotator: User) -> bool:
-    return place.state == CandidateState.OPEN and place.leased_to_id == annotator.pk
 
 
 def _is_live(place: Candidate) -> bool:
@@ -277,7 +276,7 @@ def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UU
         lock_person(annotator)
     target = _own_answer(project, annotator, target_key)
     if target.candidate_id is not None:
-        target.candidate = Candidate.objects.select_for_update(no_key=True).get(pk=target.candidate_id)
+        target.candidate = _place_of_target(target.candidate_id)
     image = _locked_image(project, target.image_id)
     if sent_before := Annotation.objects.filter(annotator=annotator, key=key).first():
         return sent_before
@@ -301,6 +300,13 @@ def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UU
     return undo
 
 
+def _place_of_target(candidate_id: int) -> Candidate:
+    """Locked if it is closed. An open one is free for others, who would pass over it, and it may stay as it is."""
+    place = Candidate.objects.filter(pk=candidate_id)
+    closed = place.exclude(state=CandidateState.OPEN).select_for_update(no_key=True).first()
+    return closed if closed is not None else place.get()
+
+
 def _last_word(answer: Annotation) -> Annotation:
     """What the answer became: itself, its newest correction, or the undo that ended it."""
     while (newer := Annotation.objects.filter(retracts=answer).first()) is not None:
@@ -310,7 +316,7 @@ def _last_word(answer: Annotation) -> Annotation:
 
 
 def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
-    """The place of an undone answer, which the caller has locked; unless others have it, or all of its image, now."""
+    """The place of an undone answer; unless others have it, or all of its image, now."""
     now = clock.now()
     held = Candidate.objects.filter(image_id=place.image_id, state=CandidateState.OPEN).exclude(pk=place.pk)
     if held.filter(leased_to=annotator).exists():
@@ -322,7 +328,8 @@ def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
     answered = _live(Annotation.objects.filter(image_id=place.image_id)).exclude(outcome=Outcome.SKIP)
     if held.filter(leased_until__gt=now).count() + answered.count() >= overlap:
         return
-    Candidate.objects.filter(pk=place.pk).update(
+    is_others = Q(state=CandidateState.OPEN, leased_until__gt=now) & ~Q(leased_to=annotator)
+    Candidate.objects.filter(~is_others, pk=place.pk).update(
         state=CandidateState.OPEN,
         leased_to=annotator,
         leased_at=place.leased_at or now,

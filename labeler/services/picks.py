@@ -70,8 +70,9 @@ def _send(project: Project, wanted: Sequence[int], by: User) -> Picked:
         raise PickRefused("There is no queue yet: it is made a few seconds after the first import.")
     images = _images(locked, wanted)
     waiting = [image for image in images if image.state == ImageState.POOL and not image.is_holdout]
-    places, in_work = _places(locked, waiting)
-    held = in_work | {pk for pk, rows in places.items() if any(_is_held(row) for row in rows)}
+    held = _held_images(locked, waiting)
+    places, in_work = _places(locked, [image for image in waiting if image.pk not in held])
+    held |= in_work | {pk for pk, rows in places.items() if any(_is_held(row) for row in rows)}
     chosen = [image for image in waiting if image.pk not in held]
     _put_first(locked, locked.queue_round_id, chosen, places, by)
     left = Counter(_kind(image) for image in images if image.state != ImageState.POOL or image.is_holdout)
@@ -99,6 +100,12 @@ def _images(project: Project, positions: Sequence[int]) -> list[Image]:
         rows = Image.objects.filter(project=project, position__in=positions[start : start + LOOKUP]).order_by()
         found.update({row.position: row for row in rows.only("id", "position", "state", "is_holdout")})
     return [found[position] for position in positions if position in found]
+
+
+def _held_images(project: Project, images: Sequence[Image]) -> set[int]:
+    """Those on somebody's screen, by a look that locks nothing: their other places stay free for others."""
+    held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=clock.now())
+    return set(held.filter(image__in=[image.pk for image in images]).values_list("image_id", flat=True))
 
 
 def _places(project: Project, images: Sequence[Image]) -> tuple[dict[int, list[Candidate]], set[int]]:

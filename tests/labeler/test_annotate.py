@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Outcome
@@ -230,3 +230,58 @@ def test_the_usual_answer_takes_four_statements(project, annotator, place, djang
             label_class_id=label.pk, key=uuid.uuid4(),
         )  # fmt: skip
     assert connection.vendor in {"sqlite", "postgresql"}
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.django_db(transaction=True)
+class TestNoFreePlaceIsLockedInVain:
+    """Others pass over what is locked. So a free place is locked by nobody who may leave it as it is."""
+
+    @pytest.fixture
+    def others(self):
+        """Which places another transaction could take now."""
+        other = connection.copy()
+        other.set_autocommit(False)
+
+        def free() -> set[int]:
+            with other.cursor() as cursor:
+                cursor.execute("SELECT id FROM labeler_candidate FOR NO KEY UPDATE SKIP LOCKED")
+                rows = cursor.fetchall()
+            other.rollback()
+            return {pk for (pk,) in rows}
+
+        yield free
+        other.close()
+
+    @pytest.fixture
+    def two(self, project, make_images, annotator) -> tuple[Candidate, Candidate]:
+        """Both places of an image; the second is the annotator's."""
+        fill_queue(project, make_images(project, 1), overlap=2)
+        first, second = Candidate.objects.order_by("slot")
+        later = timezone.now() + timedelta(minutes=3)
+        Candidate.objects.filter(pk=second.pk).update(leased_to=annotator, leased_until=later, leased_at=timezone.now())
+        return first, second
+
+    def test_not_by_an_undo_that_gives_nothing_back(self, project, annotator, two, others) -> None:
+        first, _ = two
+        skip = Annotation.objects.create(
+            project=project,
+            annotator=annotator,
+            image=first.image,
+            candidate=first,
+            outcome=Outcome.SKIP,
+            key=uuid.uuid4(),
+        )
+        with transaction.atomic():
+            retract_answer(project=fresh(project), annotator=annotator, target_key=skip.key, key=uuid.uuid4())
+            assert first.pk in others()
+        first.refresh_from_db()
+        assert first.leased_to is None
+
+    def test_not_by_an_answer_that_closes_another_place(self, project, annotator, two, others) -> None:
+        first, second = two
+        with transaction.atomic():
+            send(project, annotator, first)
+            assert others() == {first.pk}
+        second.refresh_from_db()
+        assert second.state == CandidateState.ANSWERED
