@@ -140,7 +140,7 @@ def test_what_is_preselected(request_):
     some = preselect("badge", scores, 10, request_.config, 0)
     assert len(some) == 20_000
     assert scores[some].mean() == pytest.approx(0.5, abs=0.02)
-    many_classes = replace(request_.config, n_classes=1000, posterior_samples=1000)
+    many_classes = replace(request_.config, n_classes=1000, posterior_samples=1000, epig=False, acquisition="batchbald")
     assert len(preselect("batchbald", scores, 10, many_classes, 0)) == 67
     with pytest.raises(ConfigError, match="batchbald cannot hold 1000 posterior samples of 1000 classes of a batch of"):
         preselect("batchbald", scores, 100, many_classes, 0)
