@@ -56,8 +56,8 @@ def summarise(log_probs_N_K_C: Tensor) -> Summary:
     """
     if log_probs_N_K_C.ndim != 3 or 0 in log_probs_N_K_C.shape[1:]:
         raise LearnerError(f"expected log-probabilities [N, K, C], got {list(log_probs_N_K_C.shape)}")
-    # Images last, and no more tensors of that size than are needed: sums along contiguous images take a twentieth of the
-    # time, and half of what is left is the memory that the system hands out.
+    # Images last, and no more tensors of that size than are needed: sums along contiguous images take a twentieth of
+    # the time, and half of what is left is the memory that the system hands out.
     log_probs_K_C_N = log_probs_N_K_C.permute(1, 2, 0).contiguous()
     probs_K_C_N = log_probs_K_C_N.exp()
     mean_C_N = probs_K_C_N.mean(0)
