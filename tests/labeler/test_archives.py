@@ -207,7 +207,8 @@ def test_damaged_archives_and_entries_are_told(archive, tmp_path):
     empty = tmp_path / "empty.zip"
     with zipfile.ZipFile(empty, "w"):
         pass
-    assert results(empty) == {}
+    with pytest.raises(BadArchive, match="holds nothing"):
+        results(empty)
 
 
 def test_hostile_archives_never_raise_anything_else(archive):

@@ -144,7 +144,8 @@ def test_a_strange_host_is_refused(manager) -> None:
 def test_signing_out_needs_a_post(client_of, manager) -> None:
     client = client_of(manager)
     assert client.get("/logout/").status_code == 405
-    assert client.post("/logout/").status_code == 302
+    reply = client.post("/logout/")
+    assert (reply.status_code, reply.headers["Clear-Site-Data"]) == (302, '"cache"')
     assert client.get("/").status_code == 302
 
 
