@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 
 import pytest
+from django.utils import timezone
 
-from labeler import storage
+from labeler import clock, storage
 from labeler.services import importing, packing, rounds
 
 
@@ -15,6 +17,12 @@ from labeler.services import importing, packing, rounds
 def own_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds draw with the seeds 1, 2, 3: by chance, six random images may be of one class only."""
     monkeypatch.setattr(rounds, "new_seed", itertools.count(1).__next__)
+
+
+@pytest.fixture(autouse=True)
+def database_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL's is this machine's, and known, so that a test without the database can make a model."""
+    monkeypatch.setattr(clock, "_anchor", (timezone.now(), time.clock_gettime(clock.STEADY)))
 
 
 @pytest.fixture

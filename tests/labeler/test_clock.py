@@ -22,6 +22,17 @@ pytestmark = [
 
 
 @pytest.fixture
+def database_clock(monkeypatch) -> None:
+    """Not known yet."""
+    monkeypatch.setattr(clock, "_anchor", None)
+
+
+@pytest.fixture(autouse=True)
+def unknown(database_clock) -> None:
+    """Here it has to be read."""
+
+
+@pytest.fixture
 def skewed(monkeypatch):
     """Let this machine's clock be wrong by so much from here on."""
     right = timezone.now
