@@ -212,6 +212,12 @@ queue.addEventListener("progress", (event) => {
   showProgress(event.detail);
   if (!outbox.length) saved.show({ state: "saved", count: 0 });
 });
+queue.addEventListener("classes", ({ detail }) => {
+  if (!hasClasses || detail === root.dataset.classes || !part("changed").hidden) return;
+  part("changed").hidden = false;
+  say("The classes have changed.");
+});
+part("reload").addEventListener("click", () => location.reload()); // what was not sent is kept on disk
 queue.addEventListener("signed-out", ({ detail }) => saved.show({ state: "signed-out", count: outbox.length, ...detail }));
 for (const state of Object.keys(WAITING)) {
   queue.addEventListener(state, () => stage.item || (part("empty-words").textContent = WAITING[state]));
@@ -228,6 +234,8 @@ outbox.addEventListener("state", ({ detail }) => {
 });
 outbox.addEventListener("refused", (event) => {
   strip.remove(event.detail.body.key);
+  lastProgress = -Infinity; // perhaps its class is archived: ask anew
+  queue.fill({ isForced: true });
   saved.showRefused(outbox.refused, () => outbox.forgetRefused());
 });
 outbox.addEventListener("saved", (event) => {

@@ -131,6 +131,30 @@ def test_what_the_server_refuses_is_kept_aside_and_said(open_as, site: Site) -> 
     expect(words).to_be_hidden()
 
 
+def test_an_open_page_learns_that_the_classes_have_changed(open_as, site: Site) -> None:
+    """It says so by itself when it next asks, and what was answered before the reload is kept."""
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    notice = page.get_by_text("The classes have changed. This page shows the former ones.")
+    press(page, "2")
+    sent(page)
+    expect(notice).to_be_hidden()
+    site.ask("archive", slug, "dog")
+    site.ask("add-class", slug, "elk")
+    press(page, "2")
+    expect(notice).to_be_visible()
+    page.context.set_offline(True)
+    press(page, "1")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Show the new ones").click()
+    expect(page.get_by_role("button", name="elk")).to_be_visible()
+    expect(page.get_by_role("button", name="dog", exact=False).and_(page.locator("[data-outcome]"))).to_have_count(0)
+    expect(notice).to_be_hidden()
+    ready(page)
+    sent(page)
+    assert site.answers(slug) == ["dog", "cat"]
+
+
 def test_undo_of_what_has_not_been_sent(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
