@@ -27,7 +27,7 @@ export class Queue extends EventTarget {
     this.#url = url;
     this.#want = want;
     this.canAsk = canAsk;
-    document.addEventListener("visibilitychange", () => document.hidden || this.fill());
+    document.addEventListener("visibilitychange", () => document.hidden || this.fill({ isForced: true })); // much may have changed
   }
 
   get isShort() {
