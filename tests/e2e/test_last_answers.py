@@ -92,6 +92,31 @@ def test_where_nothing_is_left_nothing_is_said_of_the_last_image(open_as, site: 
     expect(page.locator("[data-why] dt")).to_have_count(0)
 
 
+def test_what_one_has_answered_today_leaves_out_other_days(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    today = page.locator("[data-mine]")
+    press(page, "11")
+    sent(page)
+    site.ask("age", slug)
+    page.goto("/")
+    page.goto(f"/p/{slug}/label/")
+    ready(page)
+    expect(today).to_have_text("0")
+    press(page, "u")
+    expect(today).to_have_text("0")
+    press(page, "2")
+    expect(today).to_have_text("1")
+    press(page, "u")
+    expect(today).to_have_text("0")
+    page.get_by_role("button", name="Correct cat").click()
+    press(page, "3")
+    expect(today).to_have_text("1")  # a correction is an answer of its own day
+    sent(page)
+    page.reload()
+    expect(today).to_have_text("1")
+
+
 def test_while_correcting_nothing_lies_over_the_way_out(open_as, site: Site) -> None:
     """On a phone the buttons of the panels stand on the picture; beside an open panel the line keeps to the picture."""
     slug = site.project()

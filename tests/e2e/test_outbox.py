@@ -91,7 +91,7 @@ def test_an_open_page_sends_nothing_as_somebody_who_signed_in_since(open_as, sit
 
 
 def test_two_tabs_of_one_person(open_as, site: Site) -> None:
-    """They show the same image, and what is answered in one leaves the other."""
+    """They show the same image and the same last answers: what is answered, corrected or undone in one is in the other."""
     slug = site.project()
     page = label_page(open_as, site, slug)
     other = page.context.new_page()
@@ -107,6 +107,19 @@ def test_two_tabs_of_one_person(open_as, site: Site) -> None:
     saved(other)
     assert site.answers(slug) == ["cat", "dog", "cat", "dog", "owl", "owl"]
     assert site.ask("rows", slug) == "6"
+    strips = [each.locator("[data-strip]") for each in (page, other)]
+    for strip in strips:
+        expect(strip.locator("li")).to_have_text(["owl", "owl", "dog", "cat", "dog", "cat"])
+    page.get_by_role("button", name="Correct dog").first.click()
+    press(page, "1")
+    page.keyboard.press("u")
+    for strip in strips:
+        expect(strip.locator("li")).to_have_text(["owl", "cat", "cat", "dog", "cat"])
+    sent(page)
+    for each in (page, other):
+        expect(each.locator("[data-mine]")).to_have_text("5")
+        expect(each.locator("[data-labelled]")).to_have_text("5")
+    ready(page)
     other.close()
     press(page, "1")
     sent(page)
