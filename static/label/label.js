@@ -238,7 +238,9 @@ queue.addEventListener("classes", ({ detail }) => {
   say("The classes have changed.");
 });
 part("reload").addEventListener("click", () => location.reload()); // what was not sent is kept on disk
-queue.addEventListener("signed-out", ({ detail }) => saved.show({ state: "signed-out", count: outbox.length, ...detail }));
+for (const state of ["signed-out", "stale"]) {
+  queue.addEventListener(state, ({ detail }) => saved.show({ state, count: outbox.length, ...detail }));
+}
 for (const state of Object.keys(WAITING)) {
   queue.addEventListener(state, () => stage.item || (part("empty-words").textContent = WAITING[state]));
 }

@@ -1,7 +1,7 @@
 /**
  * The images to come: leased, fetched and decoded before they are shown, so that showing one is a matter of one frame.
  *
- * Events: "ready", "empty" {words}, "progress" {...}, "classes" (their version), "signed-out" {words}, "offline", "full".
+ * Events: "ready", "empty" {words}, "progress" {...}, "classes" (their version), "signed-out" {words}, "stale", "offline", "full".
  *
  * @typedef {{image: number, candidate: number | null, url: string, width: number, height: number, name: string,
  *   element?: HTMLImageElement}} Item
@@ -10,7 +10,7 @@ import { DISK_FULL, post } from "./post.js";
 
 const TRIES = 4;
 const FINISHED_PAUSE = 60; // somebody may import more images
-const REFUSALS = { 401: "signed-out", 403: "signed-out", [DISK_FULL]: "full" };
+const REFUSALS = { 401: "signed-out", 403: "stale", [DISK_FULL]: "full" };
 
 export class Queue extends EventTarget {
   #url;

@@ -58,6 +58,34 @@ def test_a_session_that_ended_keeps_the_answers_until_the_person_is_back(open_as
     assert site.answers(slug) == ["cat"]
 
 
+@pytest.mark.parametrize("lost", ["csrftoken", None])
+def test_a_page_whose_cookies_are_gone_says_so_and_a_reload_sends_what_it_kept(open_as, site: Site, lost) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    page.context.clear_cookies(name=lost) if lost else page.context.clear_cookies()
+    press(page, "1")
+    expect(page.get_by_text("its cookies are gone. 1 answer is kept on this machine")).to_be_visible()
+    page.get_by_role("button", name="Reload the page").click()
+    if not lost:
+        page.get_by_label("Username").fill("ann")
+        page.get_by_label("Password").fill(site.password)
+        page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    ready(page)
+    sent(page)
+    assert site.answers(slug) == ["cat"]
+
+
+def test_an_old_page_signs_out_in_two_steps(open_as, site: Site) -> None:
+    page = open_as("ann", "/")
+    other = page.context.new_page()
+    site.ask("sign-out")
+    sign_in(other, "bob", site.password)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign out bob?")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
 def test_somebody_else_on_the_same_browser_does_not_send_them(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
@@ -91,7 +119,7 @@ def test_an_open_page_sends_nothing_as_somebody_who_signed_in_since(open_as, sit
 
 
 def test_two_tabs_of_one_person(open_as, site: Site) -> None:
-    """They show the same image and the same last answers: what is answered, corrected or undone in one is in the other."""
+    """They show the same image and the same last answers: what is done in one is seen in the other."""
     slug = site.project()
     page = label_page(open_as, site, slug)
     other = page.context.new_page()
