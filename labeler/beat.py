@@ -14,6 +14,7 @@ from django_celery_beat.schedulers import DatabaseScheduler
 
 from labeler import clock
 from labeler.models import Worker
+from labeler.pulse import start_pulse
 
 logger = logging.getLogger(__name__)
 QUEUE = "beat"  # no queue of messages: what its row says that it serves
@@ -24,6 +25,10 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
     """Says so after a tick, so that one that hangs in a tick falls silent."""
 
     said_at = float("-inf")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        start_pulse()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
         interval = super().tick(*args, **kwargs)

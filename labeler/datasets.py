@@ -18,6 +18,7 @@ ANY_GUIDELINES = (
     "Which class is it? Choose by what the picture shows, whatever its file is called. "
     "Unsure: it could be two of them. Bad image: nobody could tell. Skip: somebody else should look."
 )
+KNOWN = {"digits": "Digits", "mnist": "MNIST"}  # those that are no path, and what their projects are called
 
 
 class NoSuchData(Exception):
@@ -35,6 +36,17 @@ class Dataset:
     parts: tuple[str, ...] = ()  # of an .npz; none: all
 
 
+def name_of(wanted: str) -> str:
+    """What the project of a dataset is called, before anything is read of it. Raises NoSuchData."""
+    if wanted in KNOWN:
+        return KNOWN[wanted]
+    path = Path(wanted).expanduser()
+    if not path.exists():
+        raise NoSuchData(f"There is nothing at {path}. Give a .zip, an .npz or a folder of class folders, or `mnist`.")
+    name = path.stem.replace("-", " ").replace("_", " ")
+    return name.upper() if path.name.startswith("mnist") else name.capitalize()
+
+
 @contextmanager
 def open_dataset(wanted: str) -> Iterator[Dataset]:
     """`digits`, `mnist`, or a path to a .zip, an .npz or a folder of class folders. Raises NoSuchData."""
@@ -45,15 +57,10 @@ def open_dataset(wanted: str) -> Iterator[Dataset]:
         with tempfile.TemporaryDirectory() as folder:
             yield _mnist(Path(folder))
     else:
-        path = Path(wanted).expanduser()
-        if not path.exists():
-            raise NoSuchData(
-                f"There is nothing at {path}. Give a .zip, an .npz or a folder of class folders, or `mnist`."
-            )
+        name, path = name_of(wanted), Path(wanted).expanduser()
         is_digits = path.name.startswith("mnist")
-        name = path.stem.replace("-", " ").replace("_", " ")
         yield Dataset(
-            name=name.upper() if is_digits else name.capitalize(),
+            name=name,
             path=path,
             guidelines="Which digit is it?" if is_digits else ANY_GUIDELINES,
             rename=_digit_names() if is_digits else {},
@@ -78,7 +85,7 @@ def _digits(folder: Path) -> Dataset:
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     path = folder / "digits.npz"
     np.savez(path, x=255 - pixels, y=digits.target.astype(np.uint8))
-    return Dataset("Digits", path, "Which digit is it? Images are 8 by 8 pixels, scaled up.", _digit_names())
+    return Dataset(KNOWN["digits"], path, "Which digit is it? Images are 8 by 8 pixels, scaled up.", _digit_names())
 
 
 def _mnist(folder: Path) -> Dataset:
@@ -94,7 +101,7 @@ def _mnist(folder: Path) -> Dataset:
         ) from error
     path = folder / "mnist.npz"
     np.savez(path, x_train=data.data.numpy(), y_train=data.targets.numpy().astype(np.uint8))
-    return Dataset("MNIST", path, "Which digit is it?", _digit_names())
+    return Dataset(KNOWN["mnist"], path, "Which digit is it?", _digit_names())
 
 
 def _digit_names() -> dict[str, str]:

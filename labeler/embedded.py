@@ -10,9 +10,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 
 from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseProblem
@@ -48,7 +50,25 @@ def alone() -> Iterator[int]:
 def prepare() -> None:
     """The tables and the static files of this version."""
     call_command("migrate", verbosity=0, interactive=False)
+    _collect_static_files()
+
+
+def _collect_static_files() -> None:
+    """Only where one of them has changed since the last time: to hash and compress all of them takes seconds."""
+    note, now = settings.DATA_DIR / "staticfiles.version", _version_of_static_files()
+    if note.exists() and note.read_text() == now and (settings.STATIC_ROOT / "staticfiles.json").exists():
+        return
+    note.unlink(missing_ok=True)
     call_command("collectstatic", verbosity=0, interactive=False, clear=True)
+    note.write_text(now)
+
+
+def _version_of_static_files() -> str:
+    """A digest of the names, sizes and times of the files, where they go, and the code that renames them."""
+    own_code = Path(__file__).with_name("static_storage.py")
+    paths = [Path(store.path(name)) for finder in get_finders() for name, store in finder.list([])]
+    facts = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in [own_code, *paths]]
+    return blake2b(repr((str(settings.STATIC_ROOT), facts)).encode(), digest_size=16).hexdigest()
 
 
 def choose_port(host: str, wanted: int | None) -> int:

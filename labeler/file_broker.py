@@ -20,6 +20,7 @@ from kombu.utils.json import dumps
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS, PAUSE_SECONDS = 2.0, 0.02
+LONGEST_DRAIN_SECONDS = 0.3
 
 
 class Channel(filesystem.Channel):  # type: ignore[misc]
@@ -55,6 +56,11 @@ class Transport(filesystem.Transport):  # type: ignore[misc]
     """What `folder://` means in a broker's address; see labeler/celery.py."""
 
     Channel = Channel
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        """Celery asks for two seconds, and sees only afterwards that it is to end."""
+        longest = LONGEST_DRAIN_SECONDS if timeout is None else min(timeout, LONGEST_DRAIN_SECONDS)
+        super().drain_events(connection, timeout=longest)
 
 
 def _once_whole(read: Callable[[], Any]) -> Any:

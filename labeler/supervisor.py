@@ -7,6 +7,8 @@ Not PyPI's supervisor or honcho, because of what must hold after any single proc
   honcho does not restart.)
 - If this process itself is killed, the others are told to end (Linux), and wherever some live on, the lock that they
   inherited keeps a second set from starting beside them. (supervisor's orphans go on unseen.)
+- A process that hangs has not ended. One that has shown a pulse (labeler/pulse.py) and shows none for HUNG_SECONDS is
+  killed, and so started again.
 
 One thread: output is read, and deaths are noticed, in one loop.
 """
@@ -32,9 +34,11 @@ from pathlib import Path
 from typing import IO
 
 from labeler.disk import is_of_full_disk
+from labeler.pulse import VARIABLE, Pulse
 
 STEADY_SECONDS = 10.0  # a process that lived this long is started again at once
 LONGEST_PAUSE = 10.0
+HUNG_SECONDS = 120.0
 STOP_SIGNALS = ((0.0, signal.SIGTERM), (2.0, signal.SIGQUIT), (5.0, signal.SIGKILL))  # celery drops its task at SIGQUIT
 LOG_BYTES = 5 * 1024**2
 IMPORTANT = re.compile(r"\b(ERROR|CRITICAL)\b")
@@ -103,6 +107,7 @@ class Program:
     name: str
     command: list[str]
     process: subprocess.Popen[bytes] | None = None
+    pulse: Pulse | None = None
     started_at: float = 0.0
     start_at: float = 0.0  # due then; by the monotonic clock
     failures: int = 0
@@ -172,21 +177,28 @@ class Supervisor:
             ended = how_it_ended(program.process.returncode)
             self._say_unless_troubled(f"{program.name} {ended}; {words}. See {self._log(program)}")
             self._forget(program)
+        if program.process is not None and program.pulse is not None and program.pulse.silence() > HUNG_SECONDS:
+            self.say(f"{program.name} hangs: no sign of life for {HUNG_SECONDS:.0f} s. Ending it")
+            program.process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                program.process.wait(LONGEST_PAUSE)
         if program.process is None and now >= program.start_at and not self.is_stopping:
             self._start(program)
 
     def _start(self, program: Program) -> None:
+        program.pulse = Pulse()
         program.process = subprocess.Popen(  # noqa: S603  (the Procfile's commands)
             program.command,
             cwd=self.folder,
-            env=self.env,
+            env={**self.env, VARIABLE: str(program.pulse.pipe)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl+C reaches this process alone, and it stops the others in order
-            pass_fds=() if self.lock is None else (self.lock,),
+            pass_fds=(program.pulse.pipe, *(() if self.lock is None else (self.lock,))),
             preexec_fn=end_with_parent,  # noqa: PLW1509  (one thread, and it only makes a system call)
         )
+        program.pulse.hand_over()
         program.started_at = time.monotonic()
         output = output_of(program)
         os.set_blocking(output.fileno(), False)
@@ -194,7 +206,7 @@ class Supervisor:
 
     def _forget(self, program: Program) -> None:
         """Kill what the process left of its group, keep its last words, and close its output."""
-        assert program.process is not None
+        assert program.process is not None and program.pulse is not None
         with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
             os.killpg(program.process.pid, signal.SIGKILL)
         self._take(program)
@@ -203,7 +215,8 @@ class Supervisor:
             program.partial = b""
         self.selector.unregister(output_of(program))
         output_of(program).close()
-        program.process = None
+        program.pulse.close()
+        program.process = program.pulse = None
 
     def _end_all(self) -> None:
         """Ask politely, then less so (STOP_SIGNALS). Each is asked by its main process; the last signal is for all."""

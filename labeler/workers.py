@@ -21,6 +21,7 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from labeler import clock
+from labeler.pulse import start_pulse
 
 logger = logging.getLogger(__name__)
 _name = ""  # of the worker that this process belongs to; set before the children are forked
@@ -121,6 +122,7 @@ class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc]
         queues = set(parent.app.amqp.queues.consume_from)
         self.heartbeat = Heartbeat(parent.hostname, queues, parent.concurrency)
         self.heartbeat.start()
+        start_pulse()
 
     def stop(self, _parent: Any) -> None:
         if self.heartbeat is not None:

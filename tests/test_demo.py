@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from django.contrib.staticfiles.finders import get_finder
 from django.core.management import CommandError, call_command
 from PIL import Image as Picture
 
@@ -94,6 +95,47 @@ def test_an_interrupted_start_goes_on_and_doubles_nothing(folder_of_classes: Pat
     again = make(str(folder_of_classes))
     assert again.pk == first.pk and again.images.count() == 6
     assert again.classes.count() == 2 and User.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_start_reads_no_images_and_hashes_no_files(folder_of_classes: Path, settings, tmp_path, monkeypatch):
+    """So it takes seconds, and a dataset that was downloaded is not downloaded again."""
+    settings.DATA_DIR, settings.STATIC_ROOT = tmp_path, tmp_path / "static"
+    settings.STATIC_ROOT.mkdir()
+    manifest, commands = settings.STATIC_ROOT / "staticfiles.json", []
+
+    def run(name: str, **_: object) -> None:
+        commands.append(name)
+        if name == "collectstatic":
+            manifest.touch()
+
+    monkeypatch.setattr("labeler.embedded.call_command", run)
+    start = {"data": str(folder_of_classes), "prepare_only": True}
+    call_command("demo", **start)
+    assert commands == ["migrate", "collectstatic"]
+    monkeypatch.setattr("labeler.management.commands.demo.open_dataset", None)
+    call_command("demo", **start)
+    assert commands[2:] == ["migrate"]
+    manifest.unlink()
+    call_command("demo", **start)
+    assert commands[3:] == ["migrate", "collectstatic"]
+    settings.STATICFILES_DIRS = [
+        *settings.STATICFILES_DIRS,
+        ("pets", folder_of_classes),
+    ]  # another version of the files
+    get_finder.cache_clear()
+    call_command("demo", **start)
+    assert commands[5:] == ["migrate", "collectstatic"]
+    get_finder.cache_clear()
+
+
+def test_a_dataset_that_cannot_be_had_leaves_no_project(db, settings, tmp_path, monkeypatch):
+    settings.DATA_DIR = tmp_path
+    monkeypatch.setattr("labeler.embedded.prepare", lambda: None)
+    monkeypatch.setattr("labeler.datasets._mnist", lambda _: (_ for _ in ()).throw(NoSuchData("no network")))
+    with pytest.raises(CommandError, match="no network"):
+        call_command("demo", data="mnist", prepare_only=True)
+    assert not Project.objects.exists()
 
 
 def test_what_an_npz_holds_back_for_tests_stays_out(tmp_path: Path):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from labeler.pulse import Pulse
 from labeler.supervisor import AlreadyRunning, only_one, read_procfile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,17 @@ import os, signal, time
 for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
     signal.signal(number, signal.SIG_IGN)
 open('{mark}', 'a').write(f'{{os.getpid()}}\\n')
+time.sleep(600)
+"""
+PULSING = """
+import os, signal, time
+from labeler import pulse
+pulse.SECONDS = 0.1
+pulse.start_pulse()
+open('{mark}', 'a').write(f'{{os.getpid()}}\\n')
+if {hangs}:
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGSTOP)
 time.sleep(600)
 """
 BROKEN = "open('{mark}', 'a').write('1\\n'); raise SystemExit('ERROR cannot start')"
@@ -60,13 +72,15 @@ def is_alive(pid: int) -> bool:
 
 
 class Run:
-    def __init__(self, folder: Path, programs: dict[str, str]) -> None:
+    def __init__(self, folder: Path, programs: dict[str, str], before: str = "") -> None:
         self.folder = folder
         commands = {name: [sys.executable, "-c", code.format(mark=folder / name)] for name, code in programs.items()}
         code = textwrap.dedent(f"""
             import os, sys
             from pathlib import Path
+            from labeler import supervisor
             from labeler.supervisor import Supervisor, only_one
+            {before}
             with only_one(Path({str(folder)!r}) / "lock", patience=0.5) as lock:
                 Supervisor({commands!r}, folder=Path({str(ROOT)!r}), logs=Path({str(folder)!r}) / "logs",
                     env=os.environ, say=lambda line: print(line, flush=True), lock=lock).run()
@@ -96,8 +110,8 @@ class Run:
 def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     started: list[Run] = []
 
-    def start(**programs: str) -> Run:
-        started.append(Run(tmp_path, programs))
+    def start(before: str = "", **programs: str) -> Run:
+        started.append(Run(tmp_path, programs, before))
         return started[-1]
 
     yield start
@@ -155,6 +169,38 @@ def test_when_the_supervisor_itself_is_killed_the_others_end(run: Callable[..., 
     it.process.kill()
     it.process.wait()
     wait_until(lambda: not is_alive(it.pids("p1")[0]))
+
+
+def test_what_hangs_is_ended_and_started_again_and_nothing_else(run: Callable[..., Run]):
+    """A process that never had a pulse (the web server) is not taken for one that hangs."""
+    hangs, works = PULSING.replace("{hangs}", "True"), PULSING.replace("{hangs}", "False")
+    it = run(before="supervisor.HUNG_SECONDS = 1", p1=hangs, p2=works, p3=STEADY)
+    wait_until(lambda: len(it.pids("p1")) >= 3, 30)
+    assert "p1 hangs: no sign of life for 1 s. Ending it" in it.output()
+    assert "p1 was killed by SIGKILL; starting it again" in it.output()
+    assert (len(it.pids("p2")), len(it.pids("p3"))) == (1, 1)
+    assert "p2" not in it.output() and "p3" not in it.output()
+
+
+def test_a_supervisor_that_was_stopped_itself_holds_that_against_nobody(monkeypatch: pytest.MonkeyPatch):
+    """As when a laptop is closed: hours later the first look finds everybody silent."""
+    now = [1000.0]
+    monkeypatch.setattr("labeler.pulse.time.monotonic", lambda: now[0])
+    pulse = Pulse()
+    now[0] += 300
+    assert pulse.silence() == 0.0  # none was ever shown
+    os.write(pulse.pipe, b".")
+    assert pulse.silence() == 0.0
+    now[0] += 7200
+    assert pulse.silence() == 1.0
+    for _ in range(10):
+        now[0] += 0.2
+        pulse.silence()
+    assert pulse.silence() == pytest.approx(3.0)
+    os.write(pulse.pipe, b"..")
+    assert pulse.silence() == 0.0
+    pulse.hand_over()
+    pulse.close()
 
 
 def test_nothing_starts_beside_what_a_killed_supervisor_left(run: Callable[..., Run], tmp_path: Path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from hashlib import blake2b
 from statistics import median
 from typing import Any
 
@@ -78,6 +80,12 @@ def total_images(project: Project) -> int:
 
 def classes_of(project: Project) -> list[LabelClass]:
     return list(LabelClass.objects.filter(project=project, is_archived=False))
+
+
+def version_of(classes: Iterable[LabelClass]) -> str:
+    """By which an open page learns that its buttons are no longer those of the project."""
+    shown = [(row.pk, row.name, row.shortcut, row.colour) for row in classes]
+    return blake2b(repr(shown).encode(), digest_size=6).hexdigest()
 
 
 def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def _missing(queue: str) -> Missing:
     if settings.STARTED_BY == "supervisor":
         log = shlex.quote(str(settings.DATA_DIR / "logs" / f"{program}.log"))
         advice = (
-            "One that ended is started again within seconds. One that hangs has to be ended first. Its log says why:"
+            "It is started again by itself: within seconds if it ended, within three minutes if it hangs. If this "
+            "stays, its log says why:"
         )
         return Missing(queue, WAITING[queue], advice, f"tail -n 50 {log}")
     if settings.STARTED_BY == "compose":

@@ -42,6 +42,11 @@ def give_passwords() -> dict[str, str]:
     return given
 
 
+def is_filled(*, name: str) -> bool:
+    """Whether the demo project of that name is there, with its images and a queue."""
+    return Project.objects.filter(name=name, created_by__username=PEOPLE[0][0], queue_round__isnull=False).exists()
+
+
 def find_project(*, name: str) -> Project:
     """The demo project of that name, with its people."""
     manager = User.objects.get(username=PEOPLE[0][0])

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
 from labeler.disk import is_of_full_disk, note_full
 from labeler.kept_answers import address_with_answer
@@ -47,11 +47,16 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse: 
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    """An answer of the Label page's form can be confirmed on a fresh page, which another site's form cannot do."""
+    """An answer of the Label page's form can be confirmed on a fresh page, which another site's form cannot do, and so
+    can a wish to sign out: the page may have been made for somebody else."""
+    name = request.resolver_match.url_name if request.resolver_match is not None else ""
     if wants_json(request):
         return JsonResponse({"error": CSRF_WORDS}, status=HTTPStatus.FORBIDDEN)
-    is_label = request.resolver_match is not None and request.resolver_match.url_name == "label"
-    context = {"words": CSRF_WORDS, "confirm": address_with_answer(request) if is_label else ""}
+    if name == "logout" and not request.user.is_authenticated:
+        return redirect("login")
+    if name == "logout":
+        return render(request, "accounts/sign_out.html", status=HTTPStatus.FORBIDDEN)
+    context = {"words": CSRF_WORDS, "confirm": address_with_answer(request) if name == "label" else ""}
     return render(request, "403_csrf.html", context, status=HTTPStatus.FORBIDDEN)
 
 

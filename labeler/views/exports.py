@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
+from django.utils import timezone
 from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
@@ -61,7 +62,7 @@ def export_file(request: HttpRequest, slug: str, job_id: int) -> FileResponse:
     job = ExportJob.objects.filter(project=access.project, pk=job_id, state=JobState.DONE).first()
     if job is None:
         raise Http404("No such export")
-    name = f"{slugify(access.project.slug)}-labels-{job.pk}.{job.format}"
+    name = f"{slugify(access.project.slug)}-labels-{timezone.localtime(job.created_at):%Y-%m-%d-%H%M}.{job.format}"
     try:
         with storage.local_path(job.file) as file_path:
             return FileResponse(

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -165,7 +166,8 @@ def import_(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
 def import_rejected(request: HttpRequest, slug: str, job_id: int) -> StreamingHttpResponse:
     job = _job(manager_access(request, slug), job_id)
     response = StreamingHttpResponse(_csv_lines(job), content_type="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="import-{job.pk}-files-left-out.csv"'
+    name = f"{slug}-import-{timezone.localtime(job.created_at):%Y-%m-%d-%H%M}-left-out.csv"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 

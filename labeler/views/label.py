@@ -29,11 +29,11 @@ from labeler.selectors.labelling import (
     answered_since,
     as_json,
     classes_of,
-    has_classes,
     item_of,
     place_of,
     progress_of,
     recent_answers,
+    version_of,
     why_empty,
 )
 from labeler.services.annotate import answer_and_lease, correct_answer, record_answer, retract_answer
@@ -121,6 +121,7 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
         "access": access,
         "tab": "label",
         "classes": classes,
+        "classes_version": version_of(classes),
         "has_filter": len(classes) >= FILTER_FROM,
         "item": items[0] if items else None,
         "items": items,
@@ -190,14 +191,14 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
 
 @for_script
 def label_next(request: HttpRequest, access: Access) -> JsonResponse:
-    """Places for this person, without those that the page has already, and how far the work is."""
+    """Places that the page does not have yet, how far the work is, and the version of the classes."""
     body = read_body(request)
     holding = _ids(body, "holding")
-    is_open = has_classes(access.project)
-    places = lease_or_refill(project=access.project, annotator=access.user, want=_want(body)) if is_open else []
+    classes = classes_of(access.project)
+    places = lease_or_refill(project=access.project, annotator=access.user, want=_want(body)) if classes else []
     fresh = [place for place in places if place.pk not in holding]
-    progress = as_json(progress_of(access.project, access.user))
-    return JsonResponse({**_items(access, fresh, is_idle=not places), "progress": progress})
+    news = {"progress": as_json(progress_of(access.project, access.user)), "classes": version_of(classes)}
+    return JsonResponse({**_items(access, fresh, is_idle=not places), **news})
 
 
 @for_script

@@ -85,21 +85,35 @@ function answer(button) {
   const { element, ...shown } = { ...item, words: wordsOf(button) };
   outbox.put("answer", body, shown);
   root.querySelector("[data-confirm]")?.remove();
-  const done = { ...shown, ...body, element };
-  if (correcting) {
-    strip.replace(correcting.key, done);
-    countLabelled(done, correcting);
-  } else {
-    strip.add(done);
-    count(part("mine"), 1);
-    countLabelled(done, null);
-  }
+  const done = { ...shown, ...body, is_today: true };
+  enter({ ...done, element });
   queue.leave(item.image);
-  tabs.tellAnswered(item.image);
+  tabs.tellAnswered(done);
   flash(button);
   tidyFilter(button);
   say(shown.words);
   goOn();
+}
+
+/** An answer takes its place in the strip and in the counts, whichever tab gave it. */
+function enter(done) {
+  if (strip.answers.some(({ key }) => key === done.key)) return; // read from the outbox already
+  const former = strip.answers.find(({ key }) => key === done.corrects);
+  if (former) strip.replace(former.key, done);
+  else strip.add(done);
+  countMine(done, former);
+  countLabelled(done, former);
+  part("undo").disabled = false;
+}
+
+/** An answer is no more: it was undone, here or in another tab, or the server did not take it. */
+function strike(key) {
+  const former = strip.answers.find((answer) => answer.key === key);
+  if (!former) return;
+  strip.remove(key);
+  countMine(null, former);
+  countLabelled(null, former);
+  part("undo").disabled = !strip.answers.length;
 }
 
 /** The newest answer comes back (or the one that is shown for correction), whether it has been sent or not. */
@@ -107,15 +121,12 @@ function undo() {
   const last = correcting ?? strip.answers[0];
   if (!last) return;
   outbox.put("undo", { key: newKey(), target: last.key });
-  strip.remove(last.key);
-  countLabelled(null, last);
-  if (last.is_today !== false) count(part("mine"), -1); // those of before this page say so
-  const { key, outcome, label_class, words, corrects, ...item } = last;
+  strike(last.key);
+  const { key, outcome, label_class, words, corrects, is_today, ...item } = last;
   queue.comeBack(item);
-  tabs.tellUndone(item.image);
+  tabs.tellUndone(key);
   showNext();
   mark(last);
-  part("undo").disabled = !strip.answers.length;
   say(`Undone: ${words}`);
 }
 
@@ -151,7 +162,6 @@ function mark(former) {
 
 function goOn() {
   showNext();
-  part("undo").disabled = !strip.answers.length;
   if (stage.item) return;
   part("empty-words").textContent = WAITING[outbox.state] ?? "Getting the next image …";
   queue.fill();
@@ -167,9 +177,13 @@ function showProgress(progress) {
   root.querySelector(".label-pace").hidden = progress.seconds === null;
 }
 
-/** Between two reports of the server the page counts by itself, where one answer makes a label. */
+/** Between two reports of the server the page counts by itself. */
+function countMine(answer, former) {
+  count(part("mine"), Number(Boolean(answer?.is_today)) - Number(Boolean(former?.is_today)));
+}
+
 function countLabelled(answer, former) {
-  if (root.dataset.overlap !== "1") return;
+  if (root.dataset.overlap !== "1") return; // one answer does not make a label
   count(part("labelled"), Number(answer?.outcome === "label") - Number(former?.outcome === "label"));
 }
 
@@ -200,9 +214,15 @@ part("undo-form").addEventListener("submit", (event) => {
 });
 part("leave-correction").addEventListener("click", goOn);
 strip.addEventListener("chosen", (event) => correct(event.detail.answer));
-tabs.addEventListener("answered", (event) => {
-  queue.leave(event.detail.image);
-  if (!correcting && stage.item?.image === event.detail.image) goOn();
+tabs.addEventListener("answered", ({ detail: { answer } }) => {
+  const isInView = stage.item?.image === answer.image;
+  enter(answer);
+  queue.leave(answer.image);
+  if (isInView) goOn();
+});
+tabs.addEventListener("undone", ({ detail: { key } }) => {
+  strike(key);
+  if (correcting?.key === key) goOn();
 });
 queue.addEventListener("ready", () => {
   if (!hasClasses) return location.reload(); // there are some now: their buttons come with the page
@@ -212,7 +232,15 @@ queue.addEventListener("progress", (event) => {
   showProgress(event.detail);
   if (!outbox.length) saved.show({ state: "saved", count: 0 });
 });
-queue.addEventListener("signed-out", ({ detail }) => saved.show({ state: "signed-out", count: outbox.length, ...detail }));
+queue.addEventListener("classes", ({ detail }) => {
+  if (!hasClasses || detail === root.dataset.classes || !part("changed").hidden) return;
+  part("changed").hidden = false;
+  say("The classes have changed.");
+});
+part("reload").addEventListener("click", () => location.reload()); // what was not sent is kept on disk
+for (const state of ["signed-out", "stale"]) {
+  queue.addEventListener(state, ({ detail }) => saved.show({ state, count: outbox.length, ...detail }));
+}
 for (const state of Object.keys(WAITING)) {
   queue.addEventListener(state, () => stage.item || (part("empty-words").textContent = WAITING[state]));
 }
@@ -227,7 +255,10 @@ outbox.addEventListener("state", ({ detail }) => {
   if (!detail.count && queue.isShort) queue.fill(); // another tab may have sent the last one
 });
 outbox.addEventListener("refused", (event) => {
-  strip.remove(event.detail.body.key);
+  strike(event.detail.body.key);
+  tabs.tellUndone(event.detail.body.key);
+  lastProgress = -Infinity; // perhaps its class is archived: ask anew
+  queue.fill({ isForced: true });
   saved.showRefused(outbox.refused, () => outbox.forgetRefused());
 });
 outbox.addEventListener("saved", (event) => {

@@ -6,7 +6,7 @@
  *
  * Events: "state" {state, count, words}, "saved" {kind, body, reply}, "refused" {kind, body, shown, words}.
  *
- * @typedef {"saved" | "sending" | "offline" | "full" | "signed-out" | "shut-out"} State
+ * @typedef {"saved" | "sending" | "offline" | "full" | "signed-out" | "stale" | "shut-out"} State
  * @typedef {{kind: "answer" | "undo", body: any, shown?: object, words?: string}} Operation
  */
 import { DISK_FULL, post } from "./post.js";
@@ -112,7 +112,8 @@ export class Outbox extends EventTarget {
     }
     this.#words = reply.body.error ?? "";
     this.#pause = Math.min(this.#pause ? this.#pause * 2 : FIRST_PAUSE, LONGEST_PAUSE);
-    if (reply.status === 401 || reply.status === 403) this.#stop("signed-out", LONGEST_PAUSE);
+    if (reply.status === 401) this.#stop("signed-out", LONGEST_PAUSE);
+    else if (reply.status === 403) this.#stop("stale", LONGEST_PAUSE);
     else if (reply.status === 404) this.#stop("shut-out", LONGEST_PAUSE);
     else this.#stop(reply.status === DISK_FULL ? "full" : "offline", this.#pause);
     return false;

@@ -1,7 +1,7 @@
 /**
  * The images to come: leased, fetched and decoded before they are shown, so that showing one is a matter of one frame.
  *
- * Events: "ready", "empty" {words}, "progress" {...}, "signed-out" {words}, "offline", "full".
+ * Events: "ready", "empty" {words}, "progress" {...}, "classes" (their version), "signed-out" {words}, "stale", "offline", "full".
  *
  * @typedef {{image: number, candidate: number | null, url: string, width: number, height: number, name: string,
  *   element?: HTMLImageElement}} Item
@@ -10,7 +10,7 @@ import { DISK_FULL, post } from "./post.js";
 
 const TRIES = 4;
 const FINISHED_PAUSE = 60; // somebody may import more images
-const REFUSALS = { 401: "signed-out", 403: "signed-out", [DISK_FULL]: "full" };
+const REFUSALS = { 401: "signed-out", 403: "stale", [DISK_FULL]: "full" };
 
 export class Queue extends EventTarget {
   #url;
@@ -27,7 +27,7 @@ export class Queue extends EventTarget {
     this.#url = url;
     this.#want = want;
     this.canAsk = canAsk;
-    document.addEventListener("visibilitychange", () => document.hidden || this.fill());
+    document.addEventListener("visibilitychange", () => document.hidden || this.fill({ isForced: true })); // much may have changed
   }
 
   get isShort() {
@@ -75,7 +75,7 @@ export class Queue extends EventTarget {
     const reply = await post(this.#url, { want: this.#want, holding: this.holding }).catch(() => null);
     this.#isAsking = false;
     if (reply?.status === 200) {
-      this.dispatchEvent(new CustomEvent("progress", { detail: reply.body.progress }));
+      for (const news of ["progress", "classes"]) this.dispatchEvent(new CustomEvent(news, { detail: reply.body[news] }));
       this.add(reply.body.items.filter((item) => !(this.#answeredAt.get(item.image) > askedAt)), reply.body.empty);
     } else if (reply?.status === 404) {
       this.#rest({ words: "This project is no longer open to you.", retry_seconds: null });

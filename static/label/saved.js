@@ -6,6 +6,7 @@ const SHORT = {
   offline: (count) => `offline (${count} kept)`,
   full: (count) => `server full (${count} kept)`,
   "signed-out": (count) => `signed out (${count} kept)`,
+  stale: (count) => `page too old (${count} kept)`,
   "shut-out": (count) => `not taken (${count} kept)`,
 };
 export const FULL = "The server’s disk is full: your answers are kept here and sent when there is room.";
@@ -38,6 +39,7 @@ export class Saved {
     this.#dot.dataset.saved = state;
     this.#dot.lastElementChild.textContent = SHORT[state](count);
     if (state === "signed-out") this.#tell("state", `${words || "You are signed out."} ${kept(count)}`, this.#signIn());
+    else if (state === "stale") this.#tell("state", `The server takes nothing from this page any more: its cookies are gone. ${kept(count)}`, reload());
     else if (state === "shut-out") this.#tell("state", `This project is not open to you. ${kept(count)}`);
     else if (state === "full") this.#tell("state", FULL);
     else if (this.#line.dataset.about === "state") this.#line.hidden = true;
@@ -81,6 +83,16 @@ export class Saved {
     link.textContent = "Sign in";
     return link;
   }
+}
+
+/** Leads to the sign-in where that is needed. */
+function reload() {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button button-small";
+  button.textContent = "Reload the page";
+  button.addEventListener("click", () => location.reload());
+  return button;
 }
 
 function kept(count) {

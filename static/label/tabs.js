@@ -1,8 +1,8 @@
 /**
  * The same person's other tabs on the same project. They hold the same leases: an image that is answered in one leaves the
- * others at once, and a tab that closes gives nothing back that another one still shows.
+ * others at once, and a tab that closes gives nothing back that another one still shows. Their strips tell the same story.
  *
- * Events: "answered" and "undone" {image}.
+ * Events: "answered" {answer}, "undone" {key}.
  */
 export class Tabs extends EventTarget {
   #channel;
@@ -21,12 +21,12 @@ export class Tabs extends EventTarget {
     return this.#others.size > 0;
   }
 
-  tellAnswered(image) {
-    this.#say("answered", { image });
+  tellAnswered(answer) {
+    this.#say("answered", { answer });
   }
 
-  tellUndone(image) {
-    this.#say("undone", { image });
+  tellUndone(key) {
+    this.#say("undone", { key });
   }
 
   #say(kind, detail = {}) {

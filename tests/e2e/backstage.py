@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import django
@@ -15,6 +16,7 @@ django.setup()
 
 from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from labeler.models import Annotation, Candidate, Membership, Outcome, Project, Role, User  # noqa: E402
 from labeler.services.classes import add_classes, archive_class  # noqa: E402
@@ -71,6 +73,11 @@ def add_class(slug: str, name: str) -> None:
     add_classes(project=Project.objects.get(slug=slug), names=[name])
 
 
+def age(slug: str) -> None:
+    """All answers become those of the day before yesterday."""
+    Annotation.objects.filter(project__slug=slug).update(created_at=timezone.now() - timedelta(days=2))
+
+
 def leases(slug: str) -> None:
     sys.stdout.write(str(Candidate.objects.filter(project__slug=slug, leased_to__isnull=False, state="open").count()))
 
@@ -102,6 +109,7 @@ if __name__ == "__main__":
         "sign-out": sign_everybody_out,
         "archive": archive,
         "add-class": add_class,
+        "age": age,
         "leases": leases,
         "score": score,
         "queue": queue,

@@ -27,6 +27,7 @@ EXPECTED_NOISE = (
     "net::ERR_",
     "status of 400",
     "status of 401",
+    "status of 403",
     "status of 502",
     "status of 507",
 )  # what a browser logs for a server that is away

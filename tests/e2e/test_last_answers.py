@@ -90,3 +90,54 @@ def test_where_nothing_is_left_nothing_is_said_of_the_last_image(open_as, site: 
     expect(page.locator("[data-empty]")).to_be_visible()
     expect(page.get_by_role("heading", name="Why this image")).to_be_hidden()
     expect(page.locator("[data-why] dt")).to_have_count(0)
+
+
+def test_what_one_has_answered_today_leaves_out_other_days(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    today = page.locator("[data-mine]")
+    press(page, "11")
+    sent(page)
+    site.ask("age", slug)
+    page.goto("/")
+    page.goto(f"/p/{slug}/label/")
+    ready(page)
+    expect(today).to_have_text("0")
+    press(page, "u")
+    expect(today).to_have_text("0")
+    press(page, "2")
+    expect(today).to_have_text("1")
+    press(page, "u")
+    expect(today).to_have_text("0")
+    page.get_by_role("button", name="Correct cat").click()
+    press(page, "3")
+    expect(today).to_have_text("1")  # a correction is an answer of its own day
+    sent(page)
+    page.reload()
+    expect(today).to_have_text("1")
+
+
+def test_while_correcting_nothing_lies_over_the_way_out(open_as, site: Site) -> None:
+    """On a phone the buttons of the panels stand on the picture; beside an open panel the line keeps to the picture."""
+    slug = site.project()
+    phone = label_page(open_as, site, slug, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    press(phone, "1")
+    phone.get_by_role("button", name="Correct cat").tap()
+    tools, way_out = phone.locator(".label-tools").bounding_box(), phone.locator("[data-correcting]").bounding_box()
+    assert tools is not None and way_out is not None
+    assert tools["y"] + tools["height"] <= way_out["y"]
+    phone.get_by_role("button", name="leave it").tap()
+    expect(phone.locator("[data-correcting]")).to_be_hidden()
+    site.ask("add-class", slug, "elk")
+    phone.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(phone.locator("[data-changed]")).to_be_visible()
+    news, tools = phone.locator("[data-changed]").bounding_box(), phone.locator(".label-tools").bounding_box()
+    assert tools is not None and news is not None
+    assert news["y"] + news["height"] <= tools["y"]
+
+    wide = label_page(open_as, site, slug)
+    wide.get_by_role("button", name="Correct cat").first.click()
+    wide.keyboard.press("i")
+    line, picture = wide.locator("[data-correcting]").bounding_box(), wide.locator("[data-table] img").bounding_box()
+    assert line is not None and picture is not None
+    assert abs(line["x"] + line["width"] / 2 - picture["x"] - picture["width"] / 2) < 2

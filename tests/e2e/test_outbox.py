@@ -58,6 +58,34 @@ def test_a_session_that_ended_keeps_the_answers_until_the_person_is_back(open_as
     assert site.answers(slug) == ["cat"]
 
 
+@pytest.mark.parametrize("lost", ["csrftoken", None])
+def test_a_page_whose_cookies_are_gone_says_so_and_a_reload_sends_what_it_kept(open_as, site: Site, lost) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    page.context.clear_cookies(name=lost) if lost else page.context.clear_cookies()
+    press(page, "1")
+    expect(page.get_by_text("its cookies are gone. 1 answer is kept on this machine")).to_be_visible()
+    page.get_by_role("button", name="Reload the page").click()
+    if not lost:
+        page.get_by_label("Username").fill("ann")
+        page.get_by_label("Password").fill(site.password)
+        page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    ready(page)
+    sent(page)
+    assert site.answers(slug) == ["cat"]
+
+
+def test_an_old_page_signs_out_in_two_steps(open_as, site: Site) -> None:
+    page = open_as("ann", "/")
+    other = page.context.new_page()
+    site.ask("sign-out")
+    sign_in(other, "bob", site.password)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign out bob?")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
 def test_somebody_else_on_the_same_browser_does_not_send_them(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
@@ -91,7 +119,7 @@ def test_an_open_page_sends_nothing_as_somebody_who_signed_in_since(open_as, sit
 
 
 def test_two_tabs_of_one_person(open_as, site: Site) -> None:
-    """They show the same image, and what is answered in one leaves the other."""
+    """They show the same image and the same last answers: what is done in one is seen in the other."""
     slug = site.project()
     page = label_page(open_as, site, slug)
     other = page.context.new_page()
@@ -107,6 +135,19 @@ def test_two_tabs_of_one_person(open_as, site: Site) -> None:
     saved(other)
     assert site.answers(slug) == ["cat", "dog", "cat", "dog", "owl", "owl"]
     assert site.ask("rows", slug) == "6"
+    strips = [each.locator("[data-strip]") for each in (page, other)]
+    for strip in strips:
+        expect(strip.locator("li")).to_have_text(["owl", "owl", "dog", "cat", "dog", "cat"])
+    page.get_by_role("button", name="Correct dog").first.click()
+    press(page, "1")
+    page.keyboard.press("u")
+    for strip in strips:
+        expect(strip.locator("li")).to_have_text(["owl", "cat", "cat", "dog", "cat"])
+    sent(page)
+    for each in (page, other):
+        expect(each.locator("[data-mine]")).to_have_text("5")
+        expect(each.locator("[data-labelled]")).to_have_text("5")
+    ready(page)
     other.close()
     press(page, "1")
     sent(page)
@@ -129,6 +170,30 @@ def test_what_the_server_refuses_is_kept_aside_and_said(open_as, site: Site) -> 
     page.reload()
     ready(page)
     expect(words).to_be_hidden()
+
+
+def test_an_open_page_learns_that_the_classes_have_changed(open_as, site: Site) -> None:
+    """It says so by itself when it next asks, and what was answered before the reload is kept."""
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    notice = page.get_by_text("The classes have changed. This page shows the former ones.")
+    press(page, "2")
+    sent(page)
+    expect(notice).to_be_hidden()
+    site.ask("archive", slug, "dog")
+    site.ask("add-class", slug, "elk")
+    press(page, "2")
+    expect(notice).to_be_visible()
+    page.context.set_offline(True)
+    press(page, "1")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Show the new ones").click()
+    expect(page.get_by_role("button", name="elk")).to_be_visible()
+    expect(page.get_by_role("button", name="dog", exact=False).and_(page.locator("[data-outcome]"))).to_have_count(0)
+    expect(notice).to_be_hidden()
+    ready(page)
+    sent(page)
+    assert site.answers(slug) == ["dog", "cat"]
 
 
 def test_undo_of_what_has_not_been_sent(open_as, site: Site) -> None:

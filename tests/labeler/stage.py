@@ -21,6 +21,8 @@ from typing import Any
 
 import psycopg
 
+from labeler.pulse import VARIABLE
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,8 +69,9 @@ class Stage:
         command += ["-n", f"{queue}@test", "--without-gossip", "--without-mingle", "--without-heartbeat"]
         log = (self.folder / f"{queue}.log").open("ab")
         process = subprocess.Popen(
-            command, cwd=ROOT, env=self.env, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
-        )
+            command, cwd=ROOT, env=self.env, start_new_session=True, stdout=log, stderr=subprocess.STDOUT,
+            pass_fds=[int(self.env[VARIABLE])] if VARIABLE in self.env else [],
+        )  # fmt: skip
         self.processes.append(process)
         return process
 
@@ -76,8 +79,9 @@ class Stage:
         command = [sys.executable, "-m", "celery", "-A", "labeler", "beat"]
         log = (self.folder / "beat.log").open("ab")
         process = subprocess.Popen(
-            command, cwd=ROOT, env=self.env, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
-        )
+            command, cwd=ROOT, env=self.env, start_new_session=True, stdout=log, stderr=subprocess.STDOUT,
+            pass_fds=[int(self.env[VARIABLE])] if VARIABLE in self.env else [],
+        )  # fmt: skip
         self.processes.append(process)
         return process
 

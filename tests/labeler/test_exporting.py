@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from labeler import storage
 from labeler.models import Candidate, ExportJob, JobState, Round
@@ -116,7 +117,8 @@ def test_the_page_and_the_download(project, manager, annotator, stranger, labell
     run_export(job_id=job.pk)
     assert b"hx-get" not in mine.get(url, headers={"hx-request": "true"}).content
     answer = mine.get(reverse("export-file", args=[project.slug, job.pk]))
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="signs-labels-{job.pk}.csv"'
+    at = timezone.localtime(job.created_at)
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="signs-labels-{at:%Y-%m-%d-%H%M}.csv"'
     assert b"".join(answer.streaming_content).startswith(b"image,name,class")
     settings.EXPORTS_PER_USER = 1
     for _ in range(2):

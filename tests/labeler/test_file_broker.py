@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
@@ -81,3 +82,13 @@ def test_a_full_disk_leaves_nothing_half_written(channel, tmp_path, monkeypatch)
     with pytest.raises(ChannelError, match="No space left"):
         channel._put("default", MESSAGE)
     assert not list(tmp_path.glob("*.*"))
+
+
+def test_a_worker_that_is_to_end_looks_up_soon(channel) -> None:
+    """Celery looks whether it is to end between two waits for messages, and asks to wait for two seconds."""
+    transport = channel.connection
+    transport.client.transport_options["polling_interval"] = 0.1
+    begin = time.monotonic()
+    with pytest.raises(TimeoutError):
+        transport.drain_events(transport, timeout=2.0)
+    assert time.monotonic() - begin < 1

@@ -175,7 +175,7 @@ def test_refused_files_as_csv_hold_no_formulas(project, job, manager, client_of)
     for name in ("=cmd|' /C calc'!A0.png", "+1", "-1", "@x", "plain.png"):
         RejectedFile.objects.create(job=job, kind="refused", name=name, reason="no image")
     answer = client_of(manager).get(reverse("import-rejected", args=[project.slug, job.pk]))
-    assert "attachment" in answer.headers["Content-Disposition"]
+    assert f'attachment; filename="{project.slug}-import-20' in answer.headers["Content-Disposition"]
     rows = list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
     assert rows[0] == ["file", "what", "reason"]
     assert [row[0][0] for row in rows[1:]] == ["'", "'", "'", "'", "p"]
@@ -245,6 +245,7 @@ def test_an_import_that_adds_nothing_says_why(project, manager, client_of, entri
     client = client_of(manager)
     for url in (reverse("import", args=[project.slug, job.pk]), reverse("imports", args=[project.slug])):
         html = client.get(url).content.decode()
+        assert '<span class="tag tag-warn">added nothing</span>' in html
         assert "No image was added" in html
         assert why in html, html
 

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from PIL import Image as Picture
 
 from labeler.models import Annotation, Candidate, Image, ImageState, Outcome, Pack
+from labeler.services.classes import add_classes, archive_class, change_class
 from labeler.services.importing import import_local
 from tests.labeler.queues import fill_queue
 
@@ -46,6 +47,25 @@ def test_next_gives_items_in_rank_order_with_their_reason(client_of, annotator, 
     assert body["items"][0]["reason"] == "random"
     assert body["progress"] == {"labelled": 0, "total": 40, "mine_today": 0, "seconds": None}
     assert body["empty"] is None
+
+
+def test_next_tells_which_classes_the_project_has_now(client_of, annotator, project, queue) -> None:
+    """An open page learns of a class that is added, renamed, archived, or has another key."""
+    client = client_of(annotator)
+    of_page = re.search('data-classes="(.+?)"', client.get("/p/signs/label/").content.decode())
+    assert of_page is not None
+    versions = [of_page[1], call(client, "next", {})[1]["classes"]]
+    assert versions[0] == versions[1]
+    cat, dog, owl = project.classes.all()
+    for change in (
+        lambda: add_classes(project=project, names=["elk"]),
+        lambda: change_class(label_class=cat, name="tom", shortcut=cat.shortcut, colour=cat.colour),
+        lambda: change_class(label_class=dog, name=dog.name, shortcut="9", colour=dog.colour),
+        lambda: archive_class(label_class=owl),
+    ):
+        change()
+        versions.append(call(client, "next", {})[1]["classes"])
+    assert len(set(versions)) == 5
 
 
 def test_a_small_image_comes_with_its_place_and_a_large_one_by_its_address(

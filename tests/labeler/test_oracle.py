@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import fmean, pvariance
+
 import pytest
 from django.core.management import CommandError, call_command
 
 from labeler.models import Annotation, Candidate, Image
+from labeler.oracle import Oracle, Tally
 from labeler.services.importing import import_local
 from tests.labeler.imports import make_zip, png
 from tests.labeler.queues import fill_queue
@@ -44,6 +47,26 @@ def test_its_errors_are_those_asked_for(live_server, project, known) -> None:
     answers = Annotation.objects.select_related("label_class", "image__offered")
     wrong = sum(answer.label_class.name != answer.image.offered.class_name for answer in answers)
     assert 10 <= wrong <= 30
+
+
+def test_the_share_of_errors_holds_over_many_annotators() -> None:
+    """Each answer is wrong by a throw of its own: 5 % on the whole, and as far from it as chance goes in one run."""
+    runs, answers, share = 400, 260, 0.05
+    oracle = Oracle(
+        url="http://127.0.0.1:1", slug="signs", username="o", password="", truth={1: 3}, class_ids=list(range(10)),
+        rate=2.0, error=share, seed=0, tally=Tally(), go_on=lambda: True,
+    )  # fmt: skip
+    wrong = []
+    for seed in range(runs):
+        oracle.random.seed(seed)
+        wrong.append(0)
+        for _ in range(answers):
+            oracle.random.expovariate(oracle.rate)  # as it does before each answer
+            wrong[-1] += oracle._decide(1)[1] != 3
+    assert oracle.tally.wrong_on_purpose == sum(wrong)
+    mean, variance = answers * share, answers * share * (1 - share)
+    assert abs(fmean(wrong) - mean) < 4 * (variance / runs) ** 0.5
+    assert 0.75 < pvariance(wrong) / variance < 1.25
 
 
 @pytest.mark.django_db

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils.crypto import get_random_string
 
 from labeler.models import Invitation, Project, User
 from labeler.services.invitations import invite
@@ -204,3 +207,29 @@ def test_guessing_links_is_throttled(db) -> None:
 def test_the_database_does_not_hold_the_token(link) -> None:
     token = link.rstrip("/").split("/")[-1]
     assert token not in str(Invitation.objects.values_list().get())
+
+
+def test_signing_out_on_a_page_of_before_the_last_sign_in_says_what_to_do(manager, annotator) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(annotator)
+    stale = token_in(client.get("/").content.decode())
+    rotate(client, manager)
+    reply = client.post("/logout/", {"csrfmiddlewaretoken": stale})
+    page = reply.content.decode()
+    assert reply.status_code == 403
+    assert f"Sign out {manager.username}?" in page
+    assert client.post("/logout/", {"csrfmiddlewaretoken": token_in(page)}).status_code == 302
+    assert client.get("/").status_code == 302
+    assert client.post("/logout/", {"csrfmiddlewaretoken": stale}).headers["Location"] == "/login/"  # they are out
+
+
+def token_in(page: str) -> str:
+    found = re.search('name="csrfmiddlewaretoken" value="(.+?)"', page)
+    assert found is not None
+    return found[1]
+
+
+def rotate(client: Client, person) -> None:
+    """Sign in as somebody else in another tab."""
+    client.force_login(person)
+    client.cookies["csrftoken"] = get_random_string(32)

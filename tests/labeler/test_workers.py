@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from benchmarks.servers import ServerMissing, redis
+from labeler.pulse import VARIABLE, Pulse
 from tests.labeler.stage import Stage, own_database
 
 BIG = "set_the_stage(9000, side=24, architecture='cnn', posterior_samples=100)"
@@ -45,6 +47,23 @@ def test_beat_goes_on_showing_that_it_lives_and_that_it_stopped(stage) -> None:
     os.kill(beat.pid, signal.SIGTERM)
     beat.wait(timeout=30)
     assert not stage.run("Worker.objects.exists()")
+
+
+def test_workers_and_beat_show_their_supervisor_a_pulse(tmp_path) -> None:
+    stage = Stage(tmp_path / "data", DATABASE_URL="")
+    pulses = []
+    try:
+        for start in (lambda: stage.worker("learner"), stage.beat):
+            pulses.append(Pulse())
+            stage.env[VARIABLE] = str(pulses[-1].pipe)
+            start()
+            pulses[-1].hand_over()
+        for pulse in pulses:
+            assert select.select([pulse.felt], [], [], 60)[0]
+    finally:
+        stage.close()
+        for pulse in pulses:
+            pulse.close()
 
 
 def test_a_round_survives_the_death_of_its_worker_in_the_fit_and_in_the_scoring(stage) -> None:

@@ -9,9 +9,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from labeler import embedded
-from labeler.datasets import NoSuchData, open_dataset
+from labeler.datasets import NoSuchData, name_of, open_dataset
 from labeler.models import Project
-from labeler.services.demo import PEOPLE, ImportFailed, fill_project, find_project, give_passwords, make_people
+from labeler.services.demo import (
+    PEOPLE,
+    ImportFailed,
+    fill_project,
+    find_project,
+    give_passwords,
+    is_filled,
+    make_people,
+)
 
 
 class Command(BaseCommand):
@@ -43,23 +51,29 @@ class Command(BaseCommand):
     def _make(self, data: str) -> Project:
         make_people()
         try:
-            with open_dataset(data) as dataset:
-                project = find_project(name=dataset.name)
-                if project.queue_round_id is None:
-                    with tqdm(desc=f"Importing {dataset.name}", unit=" images", total=1, leave=False) as bar:
-
-                        def show(done: int, total: int) -> None:
-                            bar.total = total
-                            bar.update(done - bar.n)
-
-                        job = fill_project(project=project, dataset=dataset, report=show)
-                    refused = f"; {job.refused:,} refused, see the import's page" if job.refused else ""
-                    self._say(f"Imported {job.added:,} images into “{project.name}”{refused}.")
+            name = name_of(data)
+            if not is_filled(name=name):
+                self._fill(data)
         except NoSuchData as error:
             raise CommandError(str(error)) from error
         except ImportFailed as error:
             raise CommandError(f"The import of {data} did not work: {error}") from error
-        return project
+        return find_project(name=name)
+
+    def _fill(self, data: str) -> None:
+        with (
+            open_dataset(data) as dataset,
+            tqdm(desc=f"Importing {dataset.name}", unit=" images", total=1, leave=False) as bar,
+        ):
+
+            def show(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            project = find_project(name=dataset.name)
+            job = fill_project(project=project, dataset=dataset, report=show)
+        refused = f"; {job.refused:,} refused, see the import's page" if job.refused else ""
+        self._say(f"Imported {job.added:,} images into “{project.name}”{refused}.")
 
     def _announce(self, address: str) -> None:
         self._say(f"\nPlusMinus is at {address}\n")

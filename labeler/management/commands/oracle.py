@@ -13,6 +13,8 @@ from tqdm import tqdm
 from labeler.models import Membership, OfferedLabel, Project, Role, User
 from labeler.oracle import CannotAnswer, Oracle, Tally, percentiles
 
+MOST_ANNOTATORS = 256
+
 
 class Command(BaseCommand):
     help = (
@@ -31,8 +33,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = self._project(options["project"])
-        if not 0 <= options["error"] <= 1 or options["rate"] < 0 or not 1 <= options["annotators"] <= 256:
-            raise CommandError("--error is from 0 to 1, --rate at least 0, --annotators from 1 to 256.")
+        if not 0 <= options["error"] <= 1 or options["rate"] < 0 or not 1 <= options["annotators"] <= MOST_ANNOTATORS:
+            raise CommandError(f"--error is from 0 to 1, --rate at least 0, --annotators from 1 to {MOST_ANNOTATORS}.")
         truth, class_ids = self._truth(project)
         url = self._running_server(options["url"])
         self.tally, self.is_stopping = Tally(limit=options["answers"]), threading.Event()
@@ -46,7 +48,7 @@ class Command(BaseCommand):
                 class_ids=class_ids,
                 rate=options["rate"],
                 error=options["error"],
-                seed=options["seed"] + number,
+                seed=options["seed"] * MOST_ANNOTATORS + number,  # no two runs share an annotator
                 tally=self.tally,
                 go_on=self._go_on,
             )
