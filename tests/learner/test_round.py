@@ -185,7 +185,7 @@ def test_notes_say_which_classes_lack_labels(request_):
     request = replace(request_, train_positions=np.arange(3), train_labels=np.array([0, 1, 1]))
     notes = fit(request, ignore).notes
     assert notes[0].startswith("8 of 10 classes have no label yet")
-    assert notes[1].startswith("1 of 10 classes have a single label")
+    assert notes[1].startswith("1 of 10 classes has a single label")
 
 
 @pytest.fixture(scope="module")
