@@ -52,8 +52,8 @@ def summarise(log_probs_N_K_C: Tensor) -> Summary:
         log_probs_N_K_C: Natural logarithms of class probabilities; each row over C is a distribution. -inf is allowed.
 
     Raises:
-        LearnerError: If the tensor is not three-dimensional, or if of some image a value is NaN or the mean probabilities
-            do not sum to 1 within 0.001: infinite values, -inf in all classes, logits.
+        LearnerError: If the tensor is not three-dimensional, or if of some image a value is NaN or the mean
+            probabilities do not sum to 1 within 0.001: infinite values, -inf in all classes, logits.
     """
     if log_probs_N_K_C.ndim != 3 or 0 in log_probs_N_K_C.shape[1:]:
         raise LearnerError(f"expected log-probabilities [N, K, C], got {list(log_probs_N_K_C.shape)}")
