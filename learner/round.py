@@ -126,7 +126,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         training_digest=model.training_digest,
         model_digest=model.digest,
         files=(MODEL_FILE, *model.saved["files"], *files),
-        notes=tuple(_notes(request)),
+        notes=(*_notes(request), *model.saved.get("notes", ())),
     )
 
 
