@@ -273,8 +273,9 @@ def _run_essay(options: argparse.Namespace, scratch: Path) -> None:
             for name, mean, std in zip(run.class_names, means, stds, strict=True):
                 print(f"    {name}: {mean:.2f} ± {std:.2f}")
         for name in ("predictive_entropy", "std_entropy", "logit_std_entropy"):
-            value = asked.separations[name]
-            print(f"  {name} tells wrong from right: {'none is wrong' if value is None else f'AUROC {value:.3f}'}")
+            found = asked.separations[name]
+            words = f"AUROC {found.value:.3f} ({found.low:.3f} to {found.high:.3f})" if found else "none is wrong"
+            print(f"  {name} tells wrong from right: {words}")
     print(f"\nThe page: {write_page(run, options.out)[0]}")
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from learner.config import Report, RoundConfig
 from learner.errors import DivergedError
 from learner.folder import Collection
-from learner.metrics import Metrics, metrics, separation
+from learner.metrics import Interval, Metrics, metrics, separation_interval
 from learner.pool import Pool
 from learner.seeds import derive
 
@@ -52,7 +52,7 @@ class Asked:
     logit_stds_T_C: npt.NDArray[np.float32]
     measures: dict[str, npt.NDArray[np.float32]]
     metrics: Metrics
-    separations: dict[str, float | None]
+    separations: dict[str, Interval | None]
     seconds: tuple[float, float]
 
 
@@ -198,7 +198,7 @@ def _ask(
         logit_stds_T_C=logit_std,
         measures=arrays,
         metrics=metrics(mean, labels),
-        separations={key: separation(scores, is_wrong) for key, scores in arrays.items()},
+        separations={key: separation_interval(scores, is_wrong) for key, scores in arrays.items()},
         seconds=(taken, time.perf_counter() - started),
     )
 

@@ -212,8 +212,8 @@ def _section(asked: Asked, pictures: dict[str, str]) -> str:
         ("Seconds", f"{asked.seconds[0]:.1f} for the approximation, {asked.seconds[1]:.1f} to ask"),
     ]
     measures = [
-        (name.replace("_", " "), "none is wrong" if value is None else f"{value:.3f}")
-        for name, value in sorted(asked.separations.items(), key=lambda item: -(item[1] or 0))
+        (name.replace("_", " "), f"{told.value:.3f} ({told.low:.3f} to {told.high:.3f})" if told else "none is wrong")
+        for name, told in sorted(asked.separations.items(), key=lambda item: -(item[1].value if item[1] else 0))
     ]
     return "".join(
         [

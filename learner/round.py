@@ -126,7 +126,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         training_digest=model.training_digest,
         model_digest=model.digest,
         files=(MODEL_FILE, *model.saved["files"], *files),
-        notes=tuple(_notes(request)),
+        notes=(*_notes(request), *model.saved.get("notes", ())),
     )
 
 
@@ -222,7 +222,8 @@ def _notes(request: RoundRequest) -> list[str]:
     counts = np.bincount(request.train_labels, minlength=request.config.n_classes)
     notes = []
     if missing := int((counts == 0).sum()):
-        notes.append(f"{missing} of {len(counts)} classes have no label yet: the model cannot predict them")
+        have, them = ("has", "it") if missing == 1 else ("have", "them")
+        notes.append(f"{missing} of {len(counts)} classes {have} no label yet: the model cannot predict {them}")
     if single := int((counts == 1).sum()):
-        notes.append(f"{single} of {len(counts)} classes have a single label")
+        notes.append(f"{single} of {len(counts)} classes {'has' if single == 1 else 'have'} a single label")
     return notes

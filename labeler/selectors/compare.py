@@ -75,7 +75,7 @@ class Comparison:
 def compare(project: Project, one: Round, other: Round, page: int) -> Comparison:
     """On the images that both have scored, and the holdout as it is labelled now. Raises NoScores.
 
-    The gallery shows first where both are sure and say different things.
+    The gallery shows first where both give high probabilities and say different things.
     """
     summaries = [summary_of(one), summary_of(other)]
     n = min(map(len, summaries))

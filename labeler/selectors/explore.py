@@ -44,7 +44,12 @@ class Region:
 
 REGIONS = [
     Region("sure", "Sure", "One class, and the samples agree on it.", (HIGH, 1.0, 0.0, CALM)),
-    Region("torn", "Torn", "Between classes, and sure of that: no label will change it.", (0.0, LOW, 0.0, CALM)),
+    Region(
+        "torn",
+        "Torn",
+        "Between classes, and the samples agree on that: to this model the image is ambiguous.",
+        (0.0, LOW, 0.0, CALM),
+    ),
     Region("lost", "Lost", "The samples contradict each other: here a label teaches most.", (0.0, 1.0, WILD, 0.5)),
     Region("wrong", "Confident but wrong", "Sure of a class, and people say another.", (HIGH, 1.0, 0.0, CALM)),
 ]

@@ -42,7 +42,8 @@ class Estimator(Protocol):
         """Write what `load` needs as safetensors files.
 
         Returns:
-            What else it needs, as JSON values. `"steps"`, `"loss"` and `"files"` (names) must be among them.
+            What else it needs, as JSON values. `"steps"`, `"loss"` and `"files"` (names) must be among them; `"notes"`,
+            where there are any, are sentences for people about what it had to do otherwise than it usually does.
         """
         ...
 

@@ -20,6 +20,7 @@ from learner.vision import torchvision
 
 BATCH = 256  # images at a time
 PRECISIONS = (1e-4, 1e6)
+ROUNDING = 1e-3  # of the norm of a factor, in single precision
 WAY_OUT = "take more answers, or another posterior in the settings"
 
 
@@ -110,7 +111,7 @@ def kronecker_factors(layers: Sequence[nn.Linear], batches: Batches) -> list[Kro
         The factors of each layer, first to last, on the CPU.
 
     Raises:
-        LearnerError: If the curvature is not finite, or negative by more than rounding.
+        LearnerError: If the curvature is not finite, or not positive semidefinite by more than rounding.
 
     Reference:
         Martens and Grosse, 2015, Optimizing neural networks with Kronecker-factored approximate curvature, section 3.
@@ -132,6 +133,9 @@ def kronecker_factors(layers: Sequence[nn.Linear], batches: Batches) -> list[Kro
         model.H.eigenvalues,
         model.H.eigenvectors,
     )  # of a layer's weights, of its biases, of the next one's
+    for block, block_values, block_vectors in zip(model.H_facs.kfacs, values, vectors, strict=True):
+        for part in zip(block, block_values, block_vectors, strict=True):
+            _check_decomposition(*part)
     factors = []
     for weights, biases in zip(range(0, len(values), 2), range(1, len(values), 2), strict=True):
         both = zip((*values[weights], *values[biases]), (*vectors[weights], *vectors[biases]), strict=True)
@@ -168,6 +172,14 @@ def best_precision(layers: Sequence[nn.Linear], factors: Sequence[KroneckerFacto
             best = int(costs.nan_to_num(nan=math.inf).argmin())
             low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, 40)])
     return math.exp(float(grid[best]))
+
+
+def _check_decomposition(factor: Tensor, values: Tensor, vectors: Tensor) -> None:
+    """Refuse what the library made of a factor that has negative eigenvalues: it makes them 0 without a word."""
+    _checked(factor)
+    far = float(torch.linalg.norm(vectors * values @ vectors.T - factor))
+    if not far <= ROUNDING * float(torch.linalg.norm(factor)):
+        raise LearnerError(f"Laplace: the curvature of the loss is not positive semidefinite; {WAY_OUT}")
 
 
 def _checked(part: Tensor) -> Tensor:

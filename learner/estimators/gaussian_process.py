@@ -106,6 +106,9 @@ class GaussianProcess:
             **facts_of(fitted, pool.shape),
             "lengthscale": kernel.lengthscale,
             "scale": kernel.scale,
+            "notes": [f"approximate: {len(labels):,} labels act through {n_places:,} of them"]
+            if len(labels) > n_places
+            else [],
             "files": [cls.WEIGHTS, cls.FUNCTIONS],
         }
         return cls(fitted.network, parts, saved)

@@ -102,8 +102,14 @@ class Laplace:
     ) -> Self:
         """The approximation around a network that was trained before, on the same images or others."""
         network = fitted.network
-        layers = linear_layers(network)
+        layers, notes = linear_layers(network), []
         if not covers_all_weights(network, config.posterior_samples):
+            if is_linear(network):
+                count = sum(weights.numel() for weights in network.parameters())
+                notes.append(
+                    f"only the last layer has a distribution: {config.posterior_samples} samples of all {count:,} "
+                    "weights are too many"
+                )
             layers = layers[-1:]
 
         def inputs(some: npt.NDArray[np.int64]) -> Tensor:
@@ -115,6 +121,7 @@ class Laplace:
         saved = {
             **facts_of(fitted, pool.shape),
             "prior_precisions": precisions,
+            "notes": notes,
             "files": [cls.WEIGHTS, cls.FACTORS],
         }
         return cls(network, factors, config, pool.shape, saved)
@@ -180,5 +187,9 @@ def prior_precisions(name: str, layers: Sequence[nn.Linear], factors: Sequence[K
 def covers_all_weights(network: Network, n_samples: int) -> bool:
     """Whether all weights get a distribution: linear layers only, and few enough weights to hold K samples of them."""
     count = sum(weights.numel() for weights in network.parameters())
-    is_linear = not any(isinstance(module, nn.Conv2d) for module in network.modules())
-    return is_linear and count <= MOST_PARAMETERS and count * n_samples <= MOST_SAMPLED_FLOATS
+    return is_linear(network) and count <= MOST_PARAMETERS and count * n_samples <= MOST_SAMPLED_FLOATS
+
+
+def is_linear(network: Network) -> bool:
+    """Whether all layers with weights are linear ones."""
+    return not any(isinstance(module, nn.Conv2d) for module in network.modules())

@@ -41,6 +41,7 @@ def test_regions_count_images_and_how_many_of_them_wait(scored, pool, manager, c
     label(pool, 1, "owl")
     page = client_of(manager).get(reverse("explore", args=["signs"]))
     assert counts(page) == {"sure": (2, 0), "torn": (1, 1), "lost": (1, 1), "wrong": (1, 0)}
+    assert "no label will change it" not in page.content.decode()  # a model that has learned little is torn everywhere
 
 
 def test_wrong_is_told_from_peoples_labels_and_never_from_those_that_came_with_the_images(

@@ -38,9 +38,11 @@ def test_each_class_has_its_mean_and_deviation(pool, manager, client_of) -> None
     assert page.context["prediction"].bars[0].from_ == pytest.approx(0, abs=0.1)
 
 
-def test_each_measure_has_its_unit_and_its_percentile_in_the_pool(pool, manager, client_of) -> None:
+def test_each_measure_has_its_unit_and_its_percentile_among_all_images(pool, manager, client_of) -> None:
     five(pool)
-    measures = {row.name: row for row in page_of(client_of(manager), pool, 3).context["prediction"].measures}
+    page = page_of(client_of(manager), pool, 3)
+    assert "of all images that the round scored" in page.content.decode()  # the queue counts among those that wait
+    measures = {row.name: row for row in page.context["prediction"].measures}
     entropy = measures["predictive entropy"]
     assert entropy.unit == "nats" and entropy.value == pytest.approx(0.943, abs=1e-3)
     assert entropy.percentile == pytest.approx(80)  # the most unsure of five

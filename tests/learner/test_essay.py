@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from learner.config import ignore
 from learner.errors import DivergedError
 from learner.essay import EssayRun, logits_of, run_essay, train_as_the_essay
 from learner.folder import Collection, write_chunks
-from learner.metrics import separation
+from learner.metrics import separation, separation_interval
 from learner.pages import galleries, write_page
 from learner.pool import Pool
 from learner.uncertainty import std_entropy_of
@@ -32,7 +33,7 @@ def test_both_ways_ask_the_same_weights_and_know_more_than_guessing(run):
     for asked in run.asked:
         assert asked.metrics.n == 200
         assert asked.metrics.accuracy.value > 0.5
-        assert asked.separations["predictive_entropy"] > 0.6
+        assert asked.separations["predictive_entropy"].value > 0.6
         assert np.allclose(asked.mean_probs_T_C.sum(1), 1, atol=1e-3)
 
 
@@ -87,6 +88,8 @@ def test_the_page_has_every_number_with_its_uncertainty_and_needs_nothing_else(r
     text = page.read_text()
     assert len(pictures) == 14
     assert len(re.findall(r"\d\.\d\d ± \d\.\d\d", text)) >= 2 * (2 * 10 + 2 * 8)
+    assert len(re.findall(r"<td>\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)</td>", text)) == 2 * (9 + 1)  # and calibration
+    assert not re.findall(r"<td>\d\.\d+</td>", text)
     assert "four" in text
     assert not re.findall(r'(?:src|href)="(?!data:)', text)
     assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", text)
@@ -97,6 +100,7 @@ def test_the_command_writes_the_page_and_prints_class_mean_and_deviation(tmp_pat
     assert main(f"essay digits --out {tmp_path / 'out'} --posterior-samples 5".split()) == 0
     text = capsys.readouterr().out
     assert len(re.findall(r"^    \d: \d\.\d\d ± \d\.\d\d$", text, re.MULTILINE)) == 40
+    assert len(re.findall(r"AUROC \d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)$", text, re.MULTILINE)) == 6
     assert (tmp_path / "out" / "index.html").exists()
 
 
@@ -106,6 +110,26 @@ def test_separation_is_the_share_of_pairs_in_the_right_order():
     pairs = [np.sign(a - b) / 2 + 0.5 for a in scores[positive] for b in scores[~positive]]
     assert separation(scores, positive) == pytest.approx(np.mean(pairs))
     assert separation([1, 2], [True, True]) is None
+
+
+@pytest.mark.parametrize(
+    ("shift", "n_positive", "n_negative"), [(0.0, 8, 60), (1.5, 8, 60), (1.5, 60, 8), (2.5, 15, 200)]
+)
+def test_the_interval_of_a_separation_holds_the_true_one(shift, n_positive, n_negative):
+    rng, true = np.random.default_rng(0), 0.5 * (1 + math.erf(shift / 2))
+    positive, hits = np.arange(n_positive + n_negative) < n_positive, 0
+    for _ in range(1000):
+        found = separation_interval(rng.normal(size=len(positive)) + shift * positive, positive)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        hits += found.low <= true <= found.high
+    assert 930 <= hits <= 990, hits
+
+
+def test_a_separation_without_an_error_is_not_certain():
+    found = separation_interval([1, 2, 3, 4, 5, 6], [False, False, False, False, True, True])
+    assert (found.value, found.high) == (1, 1)
+    assert 0.2 < found.low < 0.8
+    assert separation_interval([1, 2], [True, True]) is None
 
 
 def test_the_cross_entropy_is_that_of_the_network(make_chunks, digits, quick):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -185,7 +186,31 @@ def test_notes_say_which_classes_lack_labels(request_):
     request = replace(request_, train_positions=np.arange(3), train_labels=np.array([0, 1, 1]))
     notes = fit(request, ignore).notes
     assert notes[0].startswith("8 of 10 classes have no label yet")
-    assert notes[1].startswith("1 of 10 classes have a single label")
+    assert notes[1].startswith("1 of 10 classes has a single label")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "limit", "words"),
+    [
+        (
+            "laplace",
+            "laplace.MOST_PARAMETERS",
+            "^only the last layer .* 7 samples of all 33,738 weights are too many$",
+        ),
+        (
+            "laplace",
+            "laplace.MOST_SAMPLED_FLOATS",
+            "^only the last layer .* 7 samples of all 33,738 weights are too many$",
+        ),
+        ("gaussian_process", "gaussian_process.EXACT_LABELS", "^approximate: 100 labels act through 50 of them$"),
+    ],
+)
+def test_notes_say_what_an_estimator_leaves_out(request_, monkeypatch, estimator, limit, words):
+    config = replace(request_.config, architecture="mlp", estimator=estimator)
+    assert not fit(replace(request_, config=config), ignore).notes
+    monkeypatch.setattr(f"learner.estimators.{limit}", 50)
+    (note,) = fit(replace(request_, config=config), ignore).notes
+    assert re.search(words, note)
 
 
 @pytest.fixture(scope="module")

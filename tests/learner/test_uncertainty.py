@@ -114,6 +114,16 @@ def test_what_is_no_distribution_is_refused(bad):
         Targets.of(log_probs)
 
 
+def test_what_does_not_sum_to_one_is_refused():
+    """An image with -inf in all classes would be the surest of all."""
+    good = samples((3, 100, 5), 0, 1.0)
+    of_all, of_one_sample, above = good.clone(), good.clone(), good.clone()
+    of_all[1], of_one_sample[1, 2], above[1, 2, 3] = -math.inf, -math.inf, 0.5
+    for bad in (of_all, of_one_sample, above, good - 3):
+        with pytest.raises(LearnerError, match="not finite log-probabilities"):
+            summarise(bad)
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (3, 0, 4), (3, 4, 0)])
 def test_other_shapes_are_refused(shape):
     with pytest.raises(LearnerError, match="expected log-probabilities"):

@@ -224,6 +224,23 @@ def test_a_broken_curvature_is_an_error_that_says_what_to_do(data, monkeypatch):
         best_precision(layers_of([3, 3]), [bad])
 
 
+def test_a_curvature_that_is_not_positive_semidefinite_is_refused(data, monkeypatch):
+    """The library makes negative eigenvalues 0 and says nothing."""
+    torchvision()
+    from laplace.utils.matrix import Kron
+
+    decompose = Kron.decompose
+
+    def negative(self: Kron, damping: bool = False):
+        self.kfacs[0][0].neg_()
+        return decompose(self, damping=damping)
+
+    kronecker_factors(layers_of([6, 3]), batches(*data))
+    monkeypatch.setattr(Kron, "decompose", negative)
+    with pytest.raises(LearnerError, match=r"not positive semidefinite; take more answers, or another posterior"):
+        kronecker_factors(layers_of([6, 3]), batches(*data))
+
+
 def test_it_can_be_cancelled_while_the_curvature_is_taken(data, abort_at, monkeypatch):
     monkeypatch.setattr(curvature, "BATCH", 10)
     report = abort_at("curvature", 20)
