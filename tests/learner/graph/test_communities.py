@@ -1,0 +1,92 @@
+"""Communities are what hangs together; the tree joins what is tied most first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from learner.graph.communities import at_resolutions, grow, leiden
+
+
+def test_groups_that_lie_apart_are_communities(planted, graph):
+    found_N = leiden(graph.affinity, 0.3, seed=0)
+    pairs = set(zip(found_N.tolist(), planted[1].tolist(), strict=True))
+    assert len(pairs) == 6  # each community is a group, and each group a community
+    assert np.bincount(found_N).tolist() == sorted(np.bincount(planted[1]).tolist(), reverse=True)
+
+
+def test_a_higher_resolution_makes_more_of_them(graph):
+    counts = [int(each.max()) + 1 for each in at_resolutions(graph.affinity, seed=0).values()]
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[0]
+
+
+def test_the_same_seed_makes_the_same(graph):
+    np.testing.assert_array_equal(leiden(graph.affinity, 5, seed=7), leiden(graph.affinity, 5, seed=7))
+
+
+def test_what_is_not_connected_is_never_together():
+    one = np.ones((4, 4)) - np.eye(4)
+    weights = np.zeros((9, 9))
+    weights[:4, :4] = weights[4:8, 4:8] = one
+    found_N = leiden(csr_matrix(weights), 1e-6, seed=0)  # so low that all of a connected part is one
+    assert found_N.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 2]
+
+
+def test_a_graph_without_ties_is_as_many_communities_as_images():
+    assert leiden(csr_matrix((3, 3)), 1.0, seed=0).tolist() == [0, 1, 2]
+
+
+def test_children_come_before_their_parents_and_make_them_up(graph):
+    tree = graph.tree
+    assert tree.parent_V[-1] == -1
+    assert all(parent > node for node, parent in enumerate(tree.parent_V[:-1]))
+    for node in range(tree.n_leaves, len(tree.parent_V)):
+        children = np.flatnonzero(tree.parent_V == node)
+        assert tree.size_V[node] == tree.size_V[children].sum()
+        assert len(np.intersect1d(*[tree.leaves_below(child) for child in children[:2]])) == 0
+    assert tree.size_V[-1] == 600
+    np.testing.assert_array_equal(tree.size_V[: tree.n_leaves], np.bincount(tree.leaf_N))
+
+
+def test_a_group_is_a_node_of_the_tree(planted, graph):
+    tree = graph.tree
+    below = [frozenset(np.flatnonzero(np.isin(tree.leaf_N, tree.leaves_below(v)))) for v in range(len(tree.parent_V))]
+    for group in range(6):
+        assert frozenset(np.flatnonzero(planted[1] == group)) in below
+
+
+def test_the_tie_is_the_weight_against_what_chance_would_put_there():
+    """Two triangles with one edge of weight 0.5 between them: volumes 6.5 each, 13 in all."""
+    weights = np.zeros((6, 6))
+    weights[:3, :3] = weights[3:, 3:] = np.ones((3, 3)) - np.eye(3)
+    weights[0, 3] = weights[3, 0] = 0.5
+    tree = grow(csr_matrix(weights), seed=0, resolution=1.0)
+    assert tree.parent_V.tolist() == [2, 2, -1]
+    np.testing.assert_allclose(tree.tie_V, [6 * 13 / 6.5**2, 6 * 13 / 6.5**2, 0.5 * 13 / 6.5**2])
+
+
+@pytest.mark.parametrize("n", [2, 3, 50])
+def test_equal_images_make_a_tree(make_graph, n):
+    tree = make_graph(np.ones((n, 4))).tree
+    assert tree.size_V[-1] == n
+    assert np.isfinite(tree.tie_V).all()
+
+
+def test_parts_that_are_not_connected_meet_at_the_root_alone(make_graph):
+    vectors = np.random.default_rng(0).normal(0, 1, (60, 2))
+    vectors[30:] += 1000
+    tree = make_graph(vectors).tree
+    assert sorted(tree.size_V[tree.parent_V == len(tree.parent_V) - 1].tolist()) == [30, 30]
+    assert tree.tie_V[-1] < 1e-5
+
+
+def test_sums_go_up_and_down(graph):
+    tree = graph.tree
+    up_V = tree.sums(np.ones((tree.n_leaves, 2)))
+    down_L = tree.sums_above(np.ones(len(tree.parent_V)))
+    for leaf in (0, tree.n_leaves - 1):
+        assert down_L[leaf] == len(tree.path(leaf))
+    for node in (0, len(up_V) - 1):
+        assert up_V[node].tolist() == [len(tree.leaves_below(node))] * 2

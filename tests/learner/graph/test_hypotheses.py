@@ -1,0 +1,133 @@
+"""What is believed of the tree's parts, against a sum over every single way to cut it."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from learner.errors import LabelError
+from learner.graph import hypotheses
+from learner.graph.communities import Tree
+from learner.graph.hypotheses import Answers, believe
+
+
+def answers(*pairs: tuple[int, int], n_classes: int = 4) -> Answers:
+    positions, labels = np.array(pairs, np.int64).reshape(-1, 2).T
+    return Answers(positions, labels, n_classes)
+
+
+@pytest.fixture
+def tree() -> Tree:
+    """Ten images in the leaves 0, 1, 2; 0 and 1 are node 3, all are node 4."""
+    leaf_N = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 2])
+    return Tree(leaf_N, np.array([3, 3, 4, 4, -1]), np.array([3.0, 2.0, 4.0, 0.5, 0.1]), np.array([3, 4, 3, 7, 10]))
+
+
+def by_hand(tree: Tree, given: Answers) -> tuple[np.ndarray, np.ndarray, float]:
+    """The chance of each node to be cut there, of each leaf's images to be apart, and the log evidence.
+
+    Written as a sum over gamma, epsilon and all assignments of `one class` or not to the nodes, with no recursion.
+    """
+    k1 = len(given.classes_K) + 1
+    prior = np.array([1.0] * (k1 - 1) + [float(max(1, given.n_classes - k1 + 1))])
+    prior /= prior.sum()
+    column = {int(label): at for at, label in enumerate(given.classes_K)}
+    images = sorted(set(given.positions_A.tolist()))
+    hold_V, apart_L, total = np.zeros(len(tree.parent_V)), np.zeros(tree.n_leaves), 0.0
+    gammas = np.array(hypotheses.TIES)
+    prior_G = np.exp(-((np.log(gammas / hypotheses.TIE_CENTRE) / hypotheses.TIE_SPREAD) ** 2) / 2)
+    for gamma, p_gamma in zip(gammas, prior_G / prior_G.sum(), strict=True):
+        chance_V = 1 / (1 + (gamma / tree.tie_V) ** hypotheses.SHARPNESS)
+        chance_V = np.clip(chance_V, 1 / (1 + np.exp(12)), 1 / (1 + np.exp(-12)))
+        for rate, p_rate in zip(hypotheses.ERROR_RATES, hypotheses.ERROR_PRIOR, strict=True):
+            likelihood = {}
+            for image in images:
+                row = np.ones(k1)
+                for position, label in zip(given.positions_A, given.labels_A, strict=True):
+                    if position == image:
+                        wrong = np.full(k1, rate / (k1 - 1))
+                        wrong[column[int(label)]] = 1 - rate
+                        row *= wrong
+                likelihood[image] = row
+            for is_one_V in product([False, True], repeat=len(tree.parent_V)):
+                weight = p_gamma * p_rate * np.prod(np.where(is_one_V, chance_V, 1 - chance_V))
+                cut_of_leaf = []
+                for leaf in range(tree.n_leaves):
+                    above = [node for node in tree.path(leaf).tolist() if is_one_V[node]]
+                    cut_of_leaf.append(above[-1] if above else None)  # the one nearest to the root
+                for node in set(cut_of_leaf) - {None}:
+                    inside = [i for i in images if cut_of_leaf[tree.leaf_N[i]] == node]
+                    rows = [
+                        (1 - hypotheses.EXCEPTIONS) * likelihood[i] + hypotheses.EXCEPTIONS * likelihood[i] @ prior
+                        for i in inside
+                    ]
+                    weight *= np.prod(rows, axis=0) @ prior if rows else 1.0
+                for image in images:
+                    if cut_of_leaf[tree.leaf_N[image]] is None:
+                        weight *= likelihood[image] @ prior
+                total += weight
+                for node in set(cut_of_leaf) - {None}:
+                    hold_V[node] += weight
+                apart_L += weight * np.array([cut is None for cut in cut_of_leaf])
+    return hold_V / total, apart_L / total, float(np.log(total))
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [(), [(0, 1)], [(0, 1), (4, 1)], [(0, 1), (4, 2)], [(0, 1), (0, 2), (1, 1), (8, 3)], [(7, 0), (8, 0), (9, 1)]],
+    ids=len,
+)
+def test_it_is_the_sum_over_all_cuts(tree, pairs):
+    given = answers(*pairs)
+    found = believe(tree, given)
+    hold_V, apart_L, log_evidence = by_hand(tree, given)
+    np.testing.assert_allclose(found.hold_V, hold_V, rtol=1e-6)
+    np.testing.assert_allclose(found.apart_L, apart_L, rtol=1e-6)
+    assert found.log_evidence == pytest.approx(log_evidence)
+
+
+def test_chances_of_a_leaf_add_up_to_one(tree):
+    found = believe(tree, answers((0, 1), (4, 2), (8, 3)))
+    np.testing.assert_allclose(tree.sums_above(found.hold_V) + found.apart_L, 1)
+    np.testing.assert_allclose(found.mass_V_K1.sum(1), found.hold_V)
+
+
+def test_agreement_speaks_for_a_part_and_contradiction_against_it(tree):
+    before = believe(tree, answers((0, 1))).hold_V[3]
+    assert believe(tree, answers((0, 1), (4, 1))).hold_V[3] > before
+    assert believe(tree, answers((0, 1), (4, 2))).hold_V[3] < 0.5 * before
+
+
+def test_people_who_contradict_themselves_are_trusted_less(tree):
+    calm = believe(tree, answers((0, 1), (0, 1), (4, 2), (4, 2)))
+    erring = believe(tree, answers((0, 1), (0, 2), (4, 2), (4, 3)))
+    assert erring.error_rate > 2 * calm.error_rate
+
+
+def test_a_contradiction_weakens_belief_in_all_ties_of_that_strength():
+    """Two pairs of leaves that are tied alike: that one pair is of two classes tells about the other."""
+    tree = Tree(np.repeat(np.arange(4), 5), np.array([4, 4, 5, 5, 6, 6, -1]), np.array([9.0] * 4 + [0.4, 0.4, 0.01]),
+                np.array([5, 5, 5, 5, 10, 10, 20]))  # fmt: skip
+    assert believe(tree, answers((0, 0), (5, 1))).hold_V[5] < believe(tree, answers((0, 0), (5, 0))).hold_V[5] - 0.1
+
+
+def test_the_order_of_answers_does_not_matter(tree):
+    pairs = [(0, 1), (4, 2), (0, 1), (8, 3)]
+    one, other = believe(tree, answers(*pairs)), believe(tree, answers(*pairs[::-1]))
+    np.testing.assert_allclose(one.mass_V_K1, other.mass_V_K1)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [([(0, 4)], "labels from 4 to 4, of 4 classes"), ([(0, -1)], "labels from -1"), ([(-1, 0)], "position -1 is not")],
+)
+def test_an_answer_that_cannot_be_is_refused(pairs, words):
+    with pytest.raises(LabelError, match=words):
+        answers(*pairs)
+
+
+def test_an_answer_about_an_image_that_is_not_there_is_refused(tree):
+    with pytest.raises(LabelError, match="position 10 is not in the pool of 10"):
+        believe(tree, answers((10, 0)))

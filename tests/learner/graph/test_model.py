@@ -1,0 +1,98 @@
+"""What is believed of every image: groups go with their answer, strangers with their neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from learner.errors import LearnerError
+from learner.graph.hypotheses import Answers
+from learner.graph.model import inductive, predict
+from learner.graph.neighbours import Searcher
+
+
+def told(groups_N: np.ndarray, groups: list[int], each: int = 1, n_classes: int = 6) -> Answers:
+    """Answers about the first images of some groups; the class of a group is its number."""
+    positions = np.concatenate([np.flatnonzero(groups_N == group)[:each] for group in groups])
+    return Answers(positions, groups_N[positions], n_classes)
+
+
+def test_one_answer_names_a_group(planted, graph):
+    prediction = predict(graph, told(planted[1], [0, 1, 2, 3, 4, 5]))
+    assert (prediction.best() == planted[1]).mean() > 0.99
+    assert (prediction.class_probs().argmax(1) == planted[1]).mean() > 0.99
+
+
+def test_probabilities_add_up_whatever_is_named(planted, graph):
+    for groups in ([], [3], [0, 5], [0, 1, 2, 3, 4, 5]):
+        answers = told(planted[1], groups) if groups else Answers(np.array([], int), np.array([], int), 6)
+        probs_N_C = predict(graph, answers).class_probs()
+        assert probs_N_C.shape == (600, 6)
+        np.testing.assert_allclose(probs_N_C.sum(1), 1, rtol=1e-5)
+        assert (probs_N_C >= 0).all()
+
+
+def test_without_answers_nothing_is_known(graph):
+    prediction = predict(graph, Answers(np.array([], int), np.array([], int), 6))
+    assert (prediction.best() == -1).all()
+    np.testing.assert_allclose(prediction.class_probs(), 1 / 6)
+
+
+def test_a_group_without_an_answer_is_left_to_the_classes_without_one(planted, graph):
+    probs_N_C = predict(graph, told(planted[1], [0, 1])).class_probs()
+    others = probs_N_C[planted[1] > 1]
+    assert (others[:, :2].sum(1) < others[:, 2:].sum(1)).all()
+    np.testing.assert_allclose(others[:, 2:], others[:, 2:3].repeat(4, 1), rtol=1e-5)
+
+
+def test_an_answer_stands_against_its_community_for_the_image_itself(planted, graph):
+    answers = told(planted[1], [0, 1, 2, 3, 4, 5], each=3)
+    odd = int(np.flatnonzero(planted[1] == 0)[10])
+    prediction = predict(graph, Answers(np.append(answers.positions_A, odd), np.append(answers.labels_A, 4), 6))
+    assert prediction.best()[odd] == 4
+    rest = (planted[1] == 0) & (np.arange(600) != odd)
+    assert (prediction.best()[rest] == 0).mean() > 0.95
+
+
+def test_samples_are_worlds_whose_mean_is_the_prediction(planted, graph):
+    prediction = predict(graph, told(planted[1], [0, 1, 2]))
+    some = np.arange(0, 600, 7)
+    probs_n_K_C = np.exp(prediction.samples(800, some, seed=1))
+    np.testing.assert_allclose(probs_n_K_C.sum(2), 1, rtol=1e-3)
+    np.testing.assert_allclose(probs_n_K_C.mean(1), prediction.class_probs(some), atol=0.08)
+    is_named = planted[1][some] < 3
+    assert 0 < probs_n_K_C.std(1)[is_named].mean() < probs_n_K_C.std(1)[~is_named].mean()
+
+
+def test_images_of_one_part_share_their_world(planted, graph):
+    prediction = predict(graph, told(planted[1], [0, 1]))
+    two = np.flatnonzero(graph.tree.leaf_N == graph.tree.leaf_N[np.flatnonzero(planted[1] == 3)[0]])[:2]
+    classes_2_K = prediction.samples(50, two, seed=0).argmax(2)
+    assert (classes_2_K[0] == classes_2_K[1]).mean() > 0.95
+    assert len(set(classes_2_K[0].tolist())) > 1
+
+
+def test_the_same_seed_draws_the_same_worlds(planted, graph):
+    prediction = predict(graph, told(planted[1], [0, 1]))
+    whole, part = prediction.samples(5, np.arange(600), seed=3), prediction.samples(5, np.arange(40, 50), seed=3)
+    np.testing.assert_array_equal(whole[40:50], part)
+
+
+def test_an_image_from_outside_goes_with_its_neighbours(planted, graph):
+    vectors, groups = planted
+    index, squares = Searcher(vectors).search(vectors + 0.01, 10)
+    probs_M_C = inductive(predict(graph, told(groups, [0, 1, 2, 3, 4, 5])), index, squares)
+    np.testing.assert_allclose(probs_M_C.sum(1), 1, rtol=1e-5)
+    assert (probs_M_C.argmax(1) == groups).mean() > 0.99
+
+
+def test_an_image_without_a_neighbour_is_refused(planted, graph):
+    prediction = predict(graph, told(planted[1], [0, 1]))
+    with pytest.raises(LearnerError, match="1 images have no neighbour"):
+        inductive(prediction, np.array([[-1, -1]]), np.full((1, 2), np.inf, np.float32))
+
+
+def test_learning_can_be_given_up(planted, graph, abort_at):
+    report = abort_at("spread", 3)
+    with pytest.raises(report.error):
+        predict(graph, told(planted[1], [0, 1]), report=report)

@@ -1,0 +1,123 @@
+"""Whom to ask: the largest group without a name first, never one twice before all have one, none beside another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from learner.errors import LabelError
+from learner.graph.hypotheses import Answers
+from learner.graph.model import predict
+from learner.graph.strategy import ask
+
+ALL = np.ones(600, bool)
+NOTHING = Answers(np.array([], int), np.array([], int), 6)
+
+
+def loop(graph, truth_N, steps: int, batch: int = 1, n_classes: int = 6):
+    """Ask and answer, `batch` at a time: all questions, and the last prediction."""
+    questions, prediction = [], predict(graph, Answers(np.array([], int), np.array([], int), n_classes))
+    for step in range(steps):
+        is_open = np.ones(len(graph), bool)
+        is_open[[each.position for each in questions]] = False
+        questions += ask(prediction, is_open, batch, seed=step)
+        positions = np.array([each.position for each in questions])
+        prediction = predict(graph, Answers(positions, truth_N[positions], n_classes))
+    return questions, prediction
+
+
+def test_six_answers_name_six_groups(planted, graph):
+    questions, prediction = loop(graph, planted[1], steps=6)
+    asked = planted[1][[each.position for each in questions]]
+    assert sorted(asked.tolist()) == [0, 1, 2, 3, 4, 5]
+    assert (prediction.best() == planted[1]).mean() > 0.99
+
+
+def test_the_largest_is_first(planted, graph):
+    questions, _ = loop(graph, planted[1], steps=6)
+    sizes = np.bincount(planted[1])[planted[1][[each.position for each in questions]]]
+    assert sizes[0] == sizes.max()
+    assert sizes[-1] == sizes.min()
+
+
+def test_a_batch_spreads_over_the_groups(planted, graph):
+    questions, prediction = loop(graph, planted[1], steps=1, batch=6)
+    assert len({int(planted[1][each.position]) for each in questions}) >= 5
+    _, prediction = loop(graph, planted[1], steps=2, batch=6)
+    assert (prediction.best() == planted[1]).mean() > 0.99
+
+
+def test_no_two_of_a_batch_are_neighbours_while_there_are_others(planted, graph):
+    batch = [each.position for each in ask(predict(graph, NOTHING), ALL, 20, seed=0)]
+    assert len(set(batch)) == 20
+    assert graph.affinity[batch][:, batch].nnz == 0
+
+
+def test_a_batch_takes_all_that_there_is(planted, graph):
+    few = np.zeros(600, bool)
+    few[[3, 7, 500]] = True
+    batch = ask(predict(graph, NOTHING), few, 10, seed=0)
+    assert sorted(each.position for each in batch) == [3, 7, 500]
+
+
+def test_a_gain_is_how_many_images_an_answer_puts_right(planted, graph):
+    """It falls as groups get their names, and is small where all is known."""
+    questions, _ = loop(graph, planted[1], steps=14)
+    gains = [each.gain for each in questions]
+    assert gains[0] > 30
+    assert max(gains[-3:]) < 10
+    assert all(gain >= 0 for gain in gains)
+    assert {each.reason for each in questions[:6]} >= {"unnamed"}
+
+
+def test_a_group_of_two_classes_is_found_out(make_graph):
+    """Two groups that touch, and are one community: the second answer in it is where it hangs together least."""
+    rng = np.random.default_rng(0)
+    centres = np.array([[0, 0], [3.2, 0], [30, 0], [60, 0]])
+    truth_N = np.repeat([0, 1, 2, 3], 150)
+    graph = make_graph(centres[truth_N] + rng.normal(0, 0.8, (600, 2)))
+    _, prediction = loop(graph, truth_N, steps=10, n_classes=4)
+    assert (prediction.best() == truth_N).mean() > 0.95
+
+
+def test_what_is_drawn_varies_with_the_seed_and_its_chance_is_told(planted, graph):
+    prediction = predict(graph, NOTHING)
+    drawn = [ask(prediction, ALL, 1, seed=seed)[0] for seed in range(20)]
+    assert len({each.position for each in drawn}) > 5
+    assert ask(prediction, ALL, 1, seed=4) == ask(prediction, ALL, 1, seed=4)
+    assert 1 / 150 <= drawn[0].probability < 1 / 5
+
+
+def test_where_nothing_hangs_together_it_asks_all_the_same(make_graph):
+    noise = make_graph(np.random.default_rng(0).normal(0, 1, (300, 20)))
+    questions, prediction = loop(noise, np.random.default_rng(1).integers(0, 4, 300), steps=30, n_classes=4)
+    assert len({each.position for each in questions}) == 30
+    assert np.isfinite(prediction.class_probs()).all()
+
+
+@pytest.mark.parametrize("n", [2, 3, 40])
+def test_equal_images_can_be_asked_about_and_are_all_the_same_then(make_graph, n):
+    graph = make_graph(np.ones((n, 3)))
+    questions, prediction = loop(graph, np.zeros(n, int), steps=1, n_classes=2)
+    assert 0 <= questions[0].position < n
+    assert (prediction.best() == 0).all()
+
+
+def test_hundreds_of_classes_are_nothing_special(make_graph):
+    rng = np.random.default_rng(0)
+    truth_N = np.repeat(np.arange(100), 12)
+    graph = make_graph(rng.normal(0, 9, (100, 8))[truth_N] + rng.normal(0, 0.1, (1200, 8)))
+    questions, prediction = loop(graph, truth_N, steps=25, batch=4, n_classes=500)
+    assert len(set(truth_N[[each.position for each in questions]].tolist())) > 85
+    assert prediction.class_probs().shape == (1200, 500)
+
+
+def test_nobody_left_to_ask_about_is_said(planted, graph):
+    with pytest.raises(LabelError, match="no image is left"):
+        ask(predict(graph, NOTHING), np.zeros(600, bool), 1, seed=0)
+
+
+def test_choosing_can_be_given_up(graph, abort_at):
+    report = abort_at("acquire", 2)
+    with pytest.raises(report.error):
+        ask(predict(graph, NOTHING), ALL, 5, seed=0, report=report)
