@@ -86,6 +86,24 @@ def test_inducing_points_at_all_places_are_the_exact_posterior(observed, generat
     assert torch.allclose(f.cov(), covariance, atol=0.15)
 
 
+def test_inducing_points_are_told_of_many_observations_in_blocks(observed, monkeypatch):
+    """All at once is memory for each observation, and seconds for each class in which nothing can be cancelled."""
+    fourier, weights = Fourier.draw(KERNEL, 2, 50, torch.Generator().manual_seed(1)), torch.ones(50, 3).double()
+
+    def by(block: int) -> tuple[torch.Tensor, int]:
+        ticks: list[None] = []
+        monkeypatch.setattr(pathwise, "BLOCK", block)
+        generator = torch.Generator().manual_seed(2)
+        found = posterior_weights(
+            KERNEL, fourier, weights, observed[0][:4], *observed, generator, lambda: ticks.append(None)
+        )
+        return found, len(ticks)
+
+    (at_once, _), (in_blocks, ticks) = by(12), by(5)
+    assert torch.allclose(at_once, in_blocks, rtol=1e-6)
+    assert ticks >= 3
+
+
 def test_the_targets_are_moments_of_the_logarithm_of_a_gamma_variable():
     targets, variances = dirichlet_targets(torch.tensor([1, 0]), 3)
     alpha = 1.01
