@@ -248,6 +248,15 @@ def test_it_can_be_cancelled_while_the_curvature_is_taken(data, abort_at, monkey
         kronecker_factors(layers_of([6, 3]), batches(*data, report))
 
 
+def test_the_prior_is_as_wide_as_the_weights_are_drawn():
+    """Of the weights that a network begins with, not of the formula that they are drawn by."""
+    generator = torch.Generator().manual_seed(0)
+    network = build("mlp", (1, 28, 28), 10, input_mean=[0.0], input_std=[1.0], generator=generator)
+    layers = linear_layers(network)
+    precisions = prior_precisions("initial_weights", layers, [])
+    assert precisions == pytest.approx([1 / float(layer.weight.var()) for layer in layers], rel=0.1)
+
+
 def test_an_unknown_prior():
     with pytest.raises(UnknownNameError, match="known: initial_weights, marginal_likelihood"):
         prior_precisions("flat", layers_of([6, 3]), [])
