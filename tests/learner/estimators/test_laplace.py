@@ -257,6 +257,14 @@ def test_the_prior_is_as_wide_as_the_weights_are_drawn():
     assert precisions == pytest.approx([1 / float(layer.weight.var()) for layer in layers], rel=0.1)
 
 
+def test_the_marginal_likelihood_is_asked_where_it_is_chosen(data):
+    layers = layers_of([6, 5, 3])
+    factors = kronecker_factors(layers, batches(*data))
+    best = best_precision(layers, factors)
+    assert prior_precisions("marginal_likelihood", layers, factors) == [best, best]
+    assert best not in prior_precisions("initial_weights", layers, factors)
+
+
 def test_an_unknown_prior():
     with pytest.raises(UnknownNameError, match="known: initial_weights, marginal_likelihood"):
         prior_precisions("flat", layers_of([6, 3]), [])
