@@ -11,7 +11,7 @@ from learner.config import LAPLACE_PRIORS, Recipe, RoundConfig, ignore
 from learner.errors import LearnerError, UnknownNameError
 from learner.estimators import curvature
 from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
-from learner.estimators.laplace import Laplace, covers_all_weights, prior_precisions
+from learner.estimators.laplace import Laplace, covers_all_weights, inputs_of, prior_precisions
 from learner.estimators.layers import LinearisedLayers
 from learner.network import build, linear_layers
 from learner.pool import Pool
@@ -155,6 +155,17 @@ def test_of_the_last_layer_it_is_the_network_with_sampled_weights(fitted, digits
             for k in range(50)
         ]
     assert torch.allclose(estimator.sample_log_probs(digits[0][:20]), torch.stack(slow, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "gal_cnn", "cnn"])
+def test_without_deviations_it_is_the_trained_network(fitted, digits, architecture):
+    """So what goes into the sampled layers is what the network would give them."""
+    estimator = fitted[architecture]
+    still = [(torch.zeros_like(weights), torch.zeros_like(biases)) for weights, biases in estimator.sampled.deviations]
+    with torch.inference_mode():
+        inputs = inputs_of(estimator.network, digits[0][:20], len(estimator.factors))
+        logits = LinearisedLayers(estimator.sampled.layers, still).logits(inputs)
+        assert torch.allclose(logits[0].T, estimator.network(torch.from_numpy(digits[0][:20])), atol=1e-4)
 
 
 @pytest.mark.parametrize(("architecture", "n_layers"), [("mlp", 3), ("gal_cnn", 1), ("cnn", 1)])
