@@ -69,8 +69,8 @@ GALLERIES = {
 }
 DUPLICATES = (
     "Near-duplicates",
-    "Pairs that look most alike, nearest first, whatever the model says: copies have a distance of 0, two images drawn at "
-    "random about 1.4. They are found on the map.",
+    "Pairs that look most alike, nearest first, whatever the model says: copies have a distance of 0, two images drawn "
+    "at random about 1.4. They are found on the map.",
 )
 
 
