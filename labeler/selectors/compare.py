@@ -14,6 +14,7 @@ from labeler import choices
 from labeler.models import LabelClass, Project, Round
 from labeler.selectors.explore import PAGE, Tile, tiles_of
 from labeler.selectors.pool import labelled_images
+from labeler.selectors.rounds import posterior_samples
 from labeler.selectors.scores import metrics_on, predicted_classes, probability, summary_of
 
 MOST_PAIRS = 12
@@ -23,6 +24,12 @@ METRICS = (
     ("brier", "Brier score", "", 3, "Squared distance from the label, normal 95 % interval. Lower is better"),
     ("ece", "Calibration error", "%", 1, "Gap of confidence and accuracy, bootstrap 95 % interval. Lower is better"),
 )  # fmt: skip
+OPTIONS = (
+    (("bootstrap", "ensemble"), "member_dropout", True, "dropout inside"),
+    (("bootstrap", "ensemble"), "temperature_scaling", True, "scaled temperature"),
+    (("laplace",), "laplace_prior", "marginal_likelihood", "prior by marginal likelihood"),
+)
+"""Of which estimators, and the setting whose value is told apart from the usual one."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +117,11 @@ def _side(round_: Round, metrics: dict[str, Any]) -> Side:
 
 
 def estimator_words(config: dict[str, Any]) -> str:
-    """`MC dropout, small convolutional network, K = 100`."""
+    """`Deep ensemble on mlp, K = 5, scaled temperature`: all that may tell two rounds apart."""
     estimator = config.get("estimator", "")
     words = str(dict(choices.ESTIMATORS).get(estimator, estimator))
-    return f"{words} on {config.get('architecture', '')}, K = {config.get('posterior_samples', '?')}"
+    extras = [text for names, key, value, text in OPTIONS if estimator in names and config.get(key) == value]
+    return ", ".join([f"{words} on {config.get('architecture', '')}", f"K = {posterior_samples(config)}", *extras])
 
 
 def _pairs(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> list[PairCount]:

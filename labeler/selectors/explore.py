@@ -67,7 +67,11 @@ GALLERIES = {
         "People against the model or among themselves; the newest answers first.",
     ),
 }
-DUPLICATES = ("Near-duplicates", "Pairs that look most alike, whatever the model says. They are found on the map.")
+DUPLICATES = (
+    "Near-duplicates",
+    "Pairs that look most alike, nearest first, whatever the model says: copies have a distance of 0, two images drawn "
+    "at random about 1.4. They are found on the map.",
+)
 
 
 @dataclass(frozen=True)
@@ -160,12 +164,13 @@ def gallery_positions(
 ) -> Integers:
     """The images of a gallery, in its order."""
     p, s = scores.probability_N.astype(np.int64), scores.spread_N.astype(np.int64)
-    masks = region_masks(round_, scores, known)
+    waiting = ~known.is_left_N & ~known.is_holdout_N
     if key == "disagreement":
-        return _disagreements(round_, scores, known)
-    mask = masks.get(key, np.ones(len(scores), np.bool_))
+        found = _disagreements(round_, scores, known)
+        return found[waiting[found]] if only_waiting else found
+    mask = region_masks(round_, scores, known).get(key, np.ones(len(scores), np.bool_))
     if only_waiting:
-        mask = mask & ~known.is_left_N & ~known.is_holdout_N
+        mask = mask & waiting
     chosen = np.flatnonzero(mask)
     order = {"sure": s - p, "wrong": s - p, "unsure": p, "torn": s, "lost": -s}[key]
     return chosen[np.argsort(order[chosen], kind="stable")]

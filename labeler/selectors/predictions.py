@@ -74,9 +74,10 @@ class History:
 
 @dataclass(frozen=True)
 class ImagePrediction:
-    """`problem` says why there is nothing else."""
+    """`problem` says why there is nothing else; `rounds` are those that can be asked for instead, newest first."""
 
     round: Round | None = None
+    rounds: Sequence[Round] = ()
     bars: Sequence[Bar] = ()
     left_out: int = 0
     measures: Sequence[Measure] = ()
@@ -84,17 +85,20 @@ class ImagePrediction:
     problem: str = ""
 
 
-def image_prediction(project: Project, image: Image) -> ImagePrediction:
+def image_prediction(project: Project, image: Image, number: str = "") -> ImagePrediction:
+    """As the round of that number sees it, a comparison too; else the newest that is none."""
     rounds = scored_rounds(project)
-    round_ = next((row for row in rounds if row.trigger != "comparison"), None)
+    asked = (row for row in rounds if str(row.number) == number)
+    round_ = next(asked, None) or next((row for row in rounds if row.trigger != "comparison"), None)
     if round_ is None:
         return ImagePrediction(problem="No model has seen it yet. The first round that learns makes one.")
     try:
         prediction = prediction_of(round_, image.position)
     except NoScores as error:
-        return ImagePrediction(problem=str(error))
+        return ImagePrediction(rounds=rounds, problem=str(error))
     if prediction is None:
-        return ImagePrediction(problem=f"It came after round {round_.number}; the next round scores it.")
+        problem = f"It came after round {round_.number}; the next round scores it."
+        return ImagePrediction(rounds=rounds, problem=problem)
     classes = LabelClass.objects.in_bulk(prediction.classes)
     bars = [
         Bar(*_look(classes.get(pk)), mean, std)
@@ -106,6 +110,7 @@ def image_prediction(project: Project, image: Image) -> ImagePrediction:
     kept = [row for row in rounds if row.trigger != "comparison"][:MOST_ROUNDS][::-1]
     return ImagePrediction(
         round=round_,
+        rounds=rounds,
         bars=top,
         left_out=len(bars) - len(top),
         measures=[

@@ -77,6 +77,14 @@ def phases_of(round_: Round) -> list[Phase]:
     return [Phase(words, round_.phase_seconds[key]) for key, words in PHASES.items() if key in round_.phase_seconds]
 
 
+def posterior_samples(config: dict[str, Any]) -> int:
+    """How many the round has: of networks without dropout inside each is one, whatever the setting says."""
+    asked = int(config["posterior_samples"])
+    if config["estimator"] not in ("bootstrap", "ensemble"):
+        return asked
+    return max(asked, int(config["members"])) if config.get("member_dropout") else int(config["members"])
+
+
 def settings_of(round_: Round) -> list[Setting]:
     """What the round ran with, in words."""
     config = round_.config
@@ -92,8 +100,9 @@ def settings_of(round_: Round) -> list[Setting]:
         extras = {"member_dropout": "with dropout", "temperature_scaling": "with scaled temperature"}
         parts = [str(config["members"]), *(words for key, words in extras.items() if config.get(key))]
         rows.append(Setting("Members", ", ".join(parts)))
+    if "posterior_samples" in config:
+        rows.append(Setting("Posterior samples", str(posterior_samples(config))))
     plain = {
-        "posterior_samples": "Posterior samples",
         "coldness": "Coldness",
         "budget": "Images asked for",
         "overlap": "Answers an image",

@@ -158,7 +158,7 @@ def tiles(request: HttpRequest, slug: str) -> HttpResponse:
         found = tiles_of(round_, summary_of(round_), _positions(request.GET.get("at", ""))[:PAGE])
     except NoScores as error:
         return HttpResponse(str(error), status=410, content_type="text/plain; charset=utf-8")
-    return render(request, "explore/_tiles.html", {"access": access, "tiles": found})
+    return render(request, "explore/_tiles.html", {"access": access, "tiles": found, "round": round_})
 
 
 @require_safe

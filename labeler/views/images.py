@@ -60,7 +60,8 @@ def image(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
     name = found.name if access.is_manager else found.base_name
     context = {"access": access, "tab": "images", "image": found, "name": name, "before": before, "behind": behind}
     if access.is_manager:  # what the model thinks would sway who answers
-        context |= {"prediction": image_prediction(access.project, found), **_neighbours(access, found)}
+        prediction = image_prediction(access.project, found, request.GET.get("round", ""))
+        context |= {"prediction": prediction, **_neighbours(access, found)}
     return render(request, "images/image.html", context)
 
 

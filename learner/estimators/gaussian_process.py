@@ -12,6 +12,7 @@ Reference:
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -215,12 +216,11 @@ def draw_functions(
             (FOURIER_FEATURES, config.posterior_samples), generator=generator, dtype=torch.float64
         )
         prior.append(weights_L_K.float())
-        targets_N = targets_C_N[c] - means_C[c]
-        correction.append(
-            posterior_weights(
-                kernel, fourier, weights_L_K, places_Z_D, x_N_D, targets_N, variances_C_N[c], generator
-            ).float()
-        )
+        correction_Z_K = posterior_weights(
+            kernel, fourier, weights_L_K, places_Z_D, x_N_D, targets_C_N[c] - means_C[c], variances_C_N[c], generator,
+            partial(report, "draw", c, config.n_classes),
+        )  # fmt: skip
+        correction.append(correction_Z_K.float())
         report("draw", c + 1, config.n_classes)
     parts = {
         "frequencies": fourier.frequencies_D_L,

@@ -265,6 +265,7 @@ def _left_out(
                 inputs = torch.from_numpy(pool.inputs(positions[part])).to(next(network.parameters()).device)
                 probs_N_C[part] += network(inputs).softmax(1).cpu()
             counts_N[part] += 1
+            report("temperature", number, len(networks))
         report("temperature", number + 1, len(networks))
     seen = counts_N > 0
     return (probs_N_C[seen] / counts_N[seen].unsqueeze(1)).clamp_min(1e-12).log(), torch.from_numpy(labels)[seen]

@@ -17,12 +17,14 @@ Reference:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 JITTER = 1e-6  # of the diagonal, relative to the kernel's scale
+BLOCK = 512  # observations that inducing points are told of at a time
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ def posterior_weights(
     targets_N: Tensor,
     noise_N: Tensor,
     generator: torch.Generator,
+    tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """The weights v of Matheron's rule, for one output.
+    """The weights v of Matheron's rule, for one output. Memory does not grow with the observations past the places.
 
     Args:
         kernel: Of the process.
@@ -88,6 +91,7 @@ def posterior_weights(
         targets_N: What was observed there.
         noise_N: The variance of each observation, above 0.
         generator: For the observations' noise, or for the inducing values. On the CPU.
+        tick: Called as the observations are gone through: with inducing points they may be many.
 
     Returns:
         `[Z, K]`.
@@ -105,9 +109,17 @@ def posterior_weights(
         return exact_N_K
     gram_Z_Z = kernel(places_Z_D, places_Z_D)
     gram_Z_Z.diagonal().add_(JITTER * kernel.scale)
-    cross_Z_N = kernel(places_Z_D, x_N_D)
-    precision_Z_Z = torch.linalg.cholesky(gram_Z_Z + (cross_Z_N / noise_N) @ cross_Z_N.T)
-    mean_Z_1 = torch.cholesky_solve((cross_Z_N @ (targets_N / noise_N)).unsqueeze(1), precision_Z_Z)
+    observed_Z_Z, observed_Z_1 = gram_Z_Z.clone(), torch.zeros((len(places_Z_D), 1), dtype=torch.float64)
+    for start in range(0, len(x_N_D), BLOCK):
+        part = slice(start, start + BLOCK)
+        cross_Z_n = kernel(places_Z_D, x_N_D[part])
+        scaled_Z_n = cross_Z_n / noise_N[part]
+        observed_Z_Z.addmm_(scaled_Z_n, cross_Z_n.T)
+        observed_Z_1 += scaled_Z_n @ targets_N[part].unsqueeze(1)
+        tick()
+    precision_Z_Z = torch.linalg.cholesky(observed_Z_Z)
+    mean_Z_1 = torch.cholesky_solve(observed_Z_1, precision_Z_Z)
+    tick()
     # q(u) has mean G mean_Z and covariance G (G + C N^-1 C')^-1 G, so G^-1 u is what is drawn here
     noise_Z_K = torch.randn((len(places_Z_D), n_samples), generator=generator, dtype=torch.float64)
     drawn_Z_K = mean_Z_1 + torch.linalg.solve_triangular(precision_Z_Z.T, noise_Z_K, upper=True)

@@ -8,11 +8,13 @@ from django.urls import reverse
 from labeler import choices, learning, tasks
 from labeler.forms.learning import MODEL, LearningForm
 from labeler.models import Annotation, Candidate, ImageState, Round, RoundState, Trigger
+from labeler.selectors.compare import estimator_words
 from labeler.selectors.curve import measured_rounds
 from labeler.selectors.monitor import monitor_of
+from labeler.selectors.rounds import settings_of
 from labeler.services import claims
 from labeler.services.comparisons import repeat_comparison, start_comparison
-from labeler.services.rounds import RoundRefused, cancel_round, newest_round, start_cold_round
+from labeler.services.rounds import RoundRefused, cancel_round, config_of, newest_round, start_cold_round
 from labeler.services.triggers import next_round_words, round_due
 from tests.labeler.queues import fresh
 from tests.labeler.rounds import answer, paint, tune
@@ -148,6 +150,27 @@ def test_two_rounds_stand_side_by_side(project, make_images, manager, client_of)
     assert [each["n"] for each in accuracy] == [3, 3]
     swapped = client.get(reverse("compare", args=["signs"]), {"a": 2, "b": 1}).context["comparison"]
     assert [side.round.number for side in swapped.sides] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"estimator": "mc_dropout"}, "MC dropout on mlp, K = 100"),
+        ({"estimator": "ensemble"}, "Deep ensemble on mlp, K = 5"),
+        ({"estimator": "bootstrap", "member_dropout": True}, "Bootstrap on mlp, K = 100, dropout inside"),
+        ({"estimator": "ensemble", "temperature_scaling": True}, "Deep ensemble on mlp, K = 5, scaled temperature"),
+        ({"estimator": "laplace", "member_dropout": True}, "Laplace on mlp, K = 100"),
+        (
+            {"estimator": "laplace", "laplace_prior": "marginal_likelihood"},
+            "Laplace on mlp, K = 100, prior by marginal likelihood",
+        ),
+    ],
+)
+def test_the_words_of_a_round_are_true_and_tell_it_from_others(project, changes, words) -> None:
+    config = {**config_of(project.learning), "architecture": "mlp", "members": 5, "posterior_samples": 100, **changes}
+    assert estimator_words(config) == words
+    shown = {row.words: row.value for row in settings_of(Round(config=config, seed=0))}
+    assert shown["Posterior samples"] == words.split("K = ")[1].split(",")[0]
 
 
 def test_what_only_one_of_them_knows_is_left_out(project, make_images, manager, client_of) -> None:

@@ -117,6 +117,20 @@ def test_galleries_have_their_order(scored, pool, manager, client_of) -> None:
     Image.objects.filter(position=1).update(state=ImageState.DISPUTED)
     assert gallery(client, "disagreement") == [1, 2, 3]
     assert gallery(client, "unsure", waiting="yes") == [4, 0]
+    assert gallery(client, "disagreement", waiting="yes") == []
+
+
+def test_an_empty_gallery_says_only_what_is_true(scored, pool, manager, client_of) -> None:
+    client = client_of(manager)
+
+    def words(name: str, **query: str) -> str:
+        return client.get(reverse("gallery", args=["signs", name]), query).content.decode()
+
+    assert "None: where people have answered, the model says the same." in words("disagreement")
+    label(pool, 2, "owl")  # the model says cat, and is not sure
+    assert "None: nowhere is the model sure of a class and people say another." in words("wrong")
+    label(pool, 0, "owl")
+    assert "None that waits for an answer." in words("wrong", waiting="yes")
 
 
 def test_a_tile_says_class_mean_and_deviation_and_what_people_said(scored, pool, manager, client_of) -> None:

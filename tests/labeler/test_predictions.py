@@ -72,6 +72,24 @@ def test_its_way_over_the_rounds(pool, manager, client_of) -> None:
     assert next(iter(lines)) == "owl"  # what people said comes first
 
 
+def test_any_round_can_be_asked_a_comparison_too(pool, manager, client_of) -> None:
+    five(pool)
+    scored_round(pool, [[0.3, 0.5, 0.2]] * 5, [[0.2, 0.1, 0.1]] * 5, trigger=Trigger.COMPARISON)
+    client, address = client_of(manager), reverse("image", args=["signs", pool.images.get(position=0).pk])
+    words = {
+        number: (prediction.round.number, prediction.bars[0].words)
+        for number in ("", "1", "2", "99", "x")
+        for prediction in [client.get(address, {"round": number}).context["prediction"]]
+    }
+    assert words.pop("2") == (2, "cat: 0.30 ± 0.20")
+    assert set(words.values()) == {(1, "cat: 0.97 ± 0.02")}
+    asked = {"round": 2, "at": "0"}
+    assert f'href="{address}?round=2"' in client.get(reverse("explore-tiles", args=["signs"]), asked).content.decode()
+    gallery = client.get(reverse("gallery", args=["signs", "unsure"]), {"round": 2}).content.decode()
+    assert f'href="{address}?round=2"' in gallery
+    assert "round 2 (comparison)" in client.get(address).content.decode()
+
+
 def test_more_rounds_cost_no_more_statements(pool, manager, client_of, django_assert_max_num_queries) -> None:
     for _ in range(6):
         five(pool)

@@ -100,6 +100,7 @@ def test_certainty_and_total_disagreement():
     assert got["predictive_entropy"].tolist() == pytest.approx([0, math.log(2), math.log(2)])
     assert got["mutual_information"].tolist() == pytest.approx([0, math.log(2), 0])
     assert got["expected_entropy"].tolist() == pytest.approx([0, 0, math.log(2)])
+    assert got["variation_ratio"].tolist() == pytest.approx([0, 0.5, 0.5])  # a tie shares its vote
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 3.0])

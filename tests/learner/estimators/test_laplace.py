@@ -11,7 +11,7 @@ from learner.config import LAPLACE_PRIORS, Recipe, RoundConfig, ignore
 from learner.errors import LearnerError, UnknownNameError
 from learner.estimators import curvature
 from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
-from learner.estimators.laplace import Laplace, covers_all_weights, prior_precisions
+from learner.estimators.laplace import Laplace, covers_all_weights, inputs_of, prior_precisions
 from learner.estimators.layers import LinearisedLayers
 from learner.network import build, linear_layers
 from learner.pool import Pool
@@ -157,6 +157,17 @@ def test_of_the_last_layer_it_is_the_network_with_sampled_weights(fitted, digits
     assert torch.allclose(estimator.sample_log_probs(digits[0][:20]), torch.stack(slow, 1), atol=1e-4)
 
 
+@pytest.mark.parametrize("architecture", ["mlp", "gal_cnn", "cnn"])
+def test_without_deviations_it_is_the_trained_network(fitted, digits, architecture):
+    """So what goes into the sampled layers is what the network would give them."""
+    estimator = fitted[architecture]
+    still = [(torch.zeros_like(weights), torch.zeros_like(biases)) for weights, biases in estimator.sampled.deviations]
+    with torch.inference_mode():
+        inputs = inputs_of(estimator.network, digits[0][:20], len(estimator.factors))
+        logits = LinearisedLayers(estimator.sampled.layers, still).logits(inputs)
+        assert torch.allclose(logits[0].T, estimator.network(torch.from_numpy(digits[0][:20])), atol=1e-4)
+
+
 @pytest.mark.parametrize(("architecture", "n_layers"), [("mlp", 3), ("gal_cnn", 1), ("cnn", 1)])
 def test_small_networks_of_linear_layers_are_covered_whole(fitted, architecture, n_layers):
     assert len(fitted[architecture].factors) == n_layers
@@ -246,6 +257,23 @@ def test_it_can_be_cancelled_while_the_curvature_is_taken(data, abort_at, monkey
     report = abort_at("curvature", 20)
     with pytest.raises(report.error, match="curvature 20"):
         kronecker_factors(layers_of([6, 3]), batches(*data, report))
+
+
+def test_the_prior_is_as_wide_as_the_weights_are_drawn():
+    """Of the weights that a network begins with, not of the formula that they are drawn by."""
+    generator = torch.Generator().manual_seed(0)
+    network = build("mlp", (1, 28, 28), 10, input_mean=[0.0], input_std=[1.0], generator=generator)
+    layers = linear_layers(network)
+    precisions = prior_precisions("initial_weights", layers, [])
+    assert precisions == pytest.approx([1 / float(layer.weight.var()) for layer in layers], rel=0.1)
+
+
+def test_the_marginal_likelihood_is_asked_where_it_is_chosen(data):
+    layers = layers_of([6, 5, 3])
+    factors = kronecker_factors(layers, batches(*data))
+    best = best_precision(layers, factors)
+    assert prior_precisions("marginal_likelihood", layers, factors) == [best, best]
+    assert best not in prior_precisions("initial_weights", layers, factors)
 
 
 def test_an_unknown_prior():

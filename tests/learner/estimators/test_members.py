@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from learner.config import Recipe, ignore
 from learner.errors import ConfigError, DivergedError, LearnerError
-from learner.estimators import estimator_class
+from learner.estimators import estimator_class, members
 from learner.estimators.members import Bootstrap, Ensemble, fit_temperature
 from learner.pool import Pool
 from learner.uncertainty import measure, summarise
@@ -156,6 +156,18 @@ def test_it_can_be_cancelled_in_the_second_member(fit, abort_at):
     report = abort_at("fit", 25)
     with pytest.raises(report.error, match="fit 25"):
         fit("ensemble", report=report)
+
+
+def test_it_can_be_cancelled_while_the_temperature_is_measured(fit, abort_at, monkeypatch):
+    """Of many answers a member leaves out many: each minibatch of them is a chance to stop."""
+    monkeypatch.setattr(members, "BATCH", 4)
+    seen = []
+    fit("ensemble", temperature_scaling=True, report=lambda phase, done, total: seen.append((phase, done, total)))
+    of_temperature = [each for each in seen if each[0] == "temperature"]
+    assert len(of_temperature) > 3 + 5 and of_temperature[-1] == ("temperature", 3, 3)
+    report = abort_at("temperature", 0)
+    with pytest.raises(report.error, match="temperature 0"):
+        fit("ensemble", temperature_scaling=True, report=report)
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "ensemble"])
