@@ -184,6 +184,9 @@ def why_empty(project: Project, annotator: User, *, is_manager: bool = False) ->
     if not has_classes(project):
         words = "There are no classes yet." + " A manager can add them in the settings." * (not is_manager)
         return Empty("no_classes", words, 10)
+    waiting = Image.objects.filter(project=project, state=ImageState.POOL)
+    if not waiting.exists():
+        return Empty("all_answered", f"All {total:,} images have their answers. Thank you.", None)
     unfinished = project.rounds.filter(state__in=UNFINISHED).order_by("-number").first()
     if unfinished is not None:
         return Empty(
@@ -191,9 +194,6 @@ def why_empty(project: Project, annotator: User, *, is_manager: bool = False) ->
             f"Round {unfinished.number} is choosing what to ask next. This page goes on by itself.",
             RETRY_SECONDS,
         )
-    waiting = Image.objects.filter(project=project, state=ImageState.POOL)
-    if not waiting.exists():
-        return Empty("all_answered", f"All {total:,} images have their answers. Thank you.", None)
     others = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=clock.now())
     if others.exclude(leased_to=annotator).exists():
         return Empty("others_hold", "Others are answering the last images. More come soon.", RETRY_SECONDS)

@@ -67,6 +67,7 @@ class Queue:
 class WorkerRow:
     worker: Worker
     is_alive: bool
+    doing: str
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def monitor_of(project: Project) -> Monitor:
     progress = progress_of(newest) if newest is not None and newest.is_unfinished else None
     counts, workers, disk, is_broker_away = (
         pool_counts(project),
-        _recent_workers(),
+        _recent_workers(project),
         disk_lately(),
         broker_lately() != "ok",
     )
@@ -228,10 +229,16 @@ def people_rows(project: Project) -> list[PersonRow]:
     return sorted(found, key=lambda row: -row.answers)
 
 
-def _recent_workers() -> list[WorkerRow]:
+def _recent_workers(project: Project) -> list[WorkerRow]:
     since = alive_since()
     recent = Worker.objects.filter(seen_at__gt=clock.now() - SHOWN_DEAD)
-    return [WorkerRow(worker, worker.seen_at > since) for worker in recent]
+    return [WorkerRow(worker, worker.seen_at > since, _shown(worker.doing, project)) for worker in recent]
+
+
+def _shown(doing: str, project: Project) -> str:
+    """Without the name of another project: its very existence is not told to who is not in it."""
+    name = doing.partition(" of ")[2]  # as the tasks write it: fitting round 7 of Signs
+    return doing if name in ("", project.name) else "working for another project"
 
 
 def _failures(rounds) -> list[Round]:  # type: ignore[no-untyped-def]  # noqa: ANN001

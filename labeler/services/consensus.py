@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection
-from django.db.models import QuerySet
+from django.db import connection, transaction
+from django.db.models import Count, QuerySet
 
 from labeler import clock
-from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome
+from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome, Project
 from labeler.services.races import not_in_work
 
 SKIPS_TO_SET_ASIDE = 2
+LOOKUP = 500  # images a query
 # Written out because every answer runs it, see TAKE in annotate.py.
 SETTLE_FIRST = """
 UPDATE labeler_image SET state = %(state)s, label_id = %(label)s, labelled_at = %(when)s
@@ -95,6 +96,23 @@ def settle_first_labels(image_ids: Sequence[int], label_id: int) -> None:
     )
     open_places = Candidate.objects.filter(image__in=image_ids, state=CandidateState.OPEN, leased_to__isnull=True)
     not_in_work(open_places).update(state=CandidateState.SUPERSEDED)
+
+
+@transaction.atomic
+def settle_enough(*, project: Project, before: int, overlap: int) -> int:
+    """The overlap went down from `before`: images that wait with enough answers wait no more. Returns how many.
+
+    One with `before` answers or more waits because a manager put it back, and goes on waiting.
+    """
+    waiting = Annotation.objects.filter(project=project, retracted_at__isnull=True, image__state=ImageState.POOL)
+    counted = waiting.exclude(outcome__in=[Outcome.UNDO, Outcome.SKIP])
+    ids = counted.values("image").annotate(n=Count("id")).filter(n__gte=overlap, n__lt=before).order_by("image")
+    image_ids = list(ids.values_list("image", flat=True))
+    for start in range(0, len(image_ids), LOOKUP):
+        some = Image.objects.filter(pk__in=image_ids[start : start + LOOKUP], state=ImageState.POOL)
+        for image in some.select_for_update(no_key=True).order_by("pk"):
+            settle(image, overlap)
+    return len(image_ids)
 
 
 def put_back(image_id: int) -> bool:

@@ -13,6 +13,7 @@ from django.utils.text import slugify
 from labeler import clock
 from labeler.models import LearningConfig, Membership, Project, Role, User
 from labeler.services.classes import add_classes
+from labeler.services.consensus import settle_enough
 
 # The same person and name again within this time is the same click, sent twice.
 SAME_CLICK = timedelta(seconds=10)
@@ -65,13 +66,19 @@ def change_project(*, project: Project, name: str, guidelines: str) -> None:
 
 @transaction.atomic
 def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningConfig:
-    """`values` by field of LearningConfig. Raises ValidationError; a round that runs keeps what it began with."""
+    """`values` by field of LearningConfig. Raises ValidationError; a round that runs keeps what it began with.
+
+    An overlap that goes down settles at once the images that have enough answers for it.
+    """
     config = LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=project)
     unknown = set(values) - {field.name for field in LearningConfig._meta.concrete_fields}
     if unknown:
         raise ValidationError(f"Unknown settings: {', '.join(sorted(unknown))}")
+    before = config.overlap
     for name, value in values.items():
         setattr(config, name, value)
     config.full_clean(exclude=["project", "schedule"])
     config.save(update_fields=list(values))
+    if config.overlap < before:
+        settle_enough(project=project, before=before, overlap=config.overlap)
     return config

@@ -1,4 +1,8 @@
-"""Nobody waits for a round: a queue that is empty while one runs goes on with images drawn at random."""
+"""Nobody waits: a queue that has nothing for a person goes on with images drawn at random.
+
+That is an empty one while a round runs, and one whose places are all on images that the person has answered and that
+wait for others.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,21 @@ from collections import deque
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Exists, Max, OuterRef, QuerySet
 
 from labeler import clock
-from labeler.models import Candidate, CandidateState, Image, Project, Reason, Round, User
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    Image,
+    ImageState,
+    Outcome,
+    Project,
+    Reason,
+    Round,
+    User,
+)
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.pool import pool_counts
 from labeler.services.draw import Place, draw_kinds, draw_positions, holdout_wanted
@@ -20,28 +35,33 @@ REFILL = 20
 
 
 def lease_or_refill(*, project: Project, annotator: User, want: int) -> list[Candidate]:
-    """As `lease_next`; when there is nothing and a round is on its way, after a refill."""
+    """As `lease_next`; when there is nothing, after a refill."""
     places = lease_next(project=project, annotator=annotator, want=want)
-    if places or not refill_queue(project=project):
+    if places or not refill_queue(project=project, annotator=annotator):
         return places
     return lease_next(project=project, annotator=annotator, want=want)
 
 
 @transaction.atomic
-def refill_queue(*, project: Project) -> int:
-    """Add up to REFILL random images to the queue, if it is empty and a round is unfinished. Returns how many.
+def refill_queue(*, project: Project, annotator: User) -> int:
+    """Add up to REFILL random images to a queue that has none for this person. Returns how many.
 
-    They are drawn alike from all that wait, with the probability written down, as the random share of a round is.
+    They are drawn alike from all that wait, with the probability written down, as the random share of a round is. An
+    empty queue without a round on its way stays empty: the sweep makes the next one.
     """
     locked = Project.objects.select_related("learning").select_for_update(of=("self",), no_key=True).get(pk=project.pk)
     queue = locked.queue_round_id
-    if queue is None or not Round.objects.filter(project=locked, state__in=UNFINISHED).exists():
+    if queue is None:
         return 0
     places = Candidate.objects.filter(round_id=queue)
     free = places.filter(state=CandidateState.OPEN).exclude(leased_until__gt=clock.now())
-    if free.exists():
-        return 0  # somebody else was first, or others may still answer what this person may not
+    if _unanswered(free, annotator).exists():
+        return 0  # somebody else was first
+    if not free.exists() and not Round.objects.filter(project=locked, state__in=UNFINISHED).exists():
+        return 0
     last = places.aggregate(last=Max("rank"))["last"] or 0
+    if not _has_more(locked, places):
+        return 0
     drawn = _draw(locked, np.random.default_rng([queue, last]), set(places.values_list("image__position", flat=True)))
     images = Image.objects.filter(project=locked, position__in=[place.position for place in drawn]).order_by()
     ids = dict(images.values_list("position", "id"))
@@ -59,6 +79,19 @@ def refill_queue(*, project: Project) -> int:
         for slot in range(project.learning.overlap)
     )
     return len(drawn)
+
+
+def _unanswered(places: QuerySet[Candidate], annotator: User) -> QuerySet[Candidate]:
+    own = Annotation.objects.filter(image=OuterRef("image"), annotator=annotator, retracted_at__isnull=True)
+    waiting = places.filter(image__state=ImageState.POOL) | places.filter(reason=Reason.RELABEL)
+    return waiting.filter(~Exists(own.exclude(outcome=Outcome.UNDO)))
+
+
+def _has_more(project: Project, places: QuerySet[Candidate]) -> bool:
+    """Whether images wait that are not in the queue: to look for them where none are would list the whole pool."""
+    counts = pool_counts(project)
+    queued = places.filter(image__state=ImageState.POOL).order_by().values("image").distinct().count()
+    return counts.eligible + counts.holdout_waiting > queued
 
 
 def _draw(project: Project, rng: np.random.Generator, queued: set[int]) -> list[Place]:

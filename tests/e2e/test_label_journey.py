@@ -187,6 +187,21 @@ def test_on_a_phone_all_is_in_reach(open_as, site: Site) -> None:
     assert site.answers(slug) == ["owl"]
 
 
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (640, 400)])
+def test_in_a_low_window_the_answers_stand_beside_the_image(open_as, site: Site, width: int, height: int) -> None:
+    """A phone on its side; a page of 1280 x 800 at 200 %."""
+    page = label_page(open_as, site, site.project(), viewport={"width": width, "height": height})
+    table = page.locator("[data-table]").bounding_box()
+    assert table is not None
+    assert table["height"] > height / 2
+    for name in ("cat", "dog", "owl", "skip", "unsure", "bad image", "undo"):
+        box = page.get_by_role("button", name=name, exact=False).first.bounding_box()
+        assert box is not None
+        assert box["x"] >= table["x"] + table["width"]
+        assert box["x"] + box["width"] <= width
+        assert box["y"] + box["height"] <= height
+
+
 def test_every_script_is_asked_for_under_the_name_of_its_content(open_as, site: Site) -> None:
     """So a browser never runs a new page with an old part of it."""
     page = open_as("ann", "/")

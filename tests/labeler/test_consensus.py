@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
-from labeler.models import ImageState
-from labeler.services.consensus import decide
+from labeler.models import Candidate, CandidateState, Image, ImageState
+from labeler.services.annotate import retract_answer
+from labeler.services.consensus import decide, put_back
+from labeler.services.lease import lease_next
+from labeler.services.projects import change_learning
+from tests.labeler.queues import answer_place, fill_queue, fresh
 
 CAT, DOG = ("label", 1), ("label", 2)
 SKIP, UNSURE, BAD = ("skip", None), ("unsure", None), ("bad_image", None)
@@ -38,3 +44,32 @@ def test_decide(answers, overlap, people, state, label) -> None:
 
 def test_the_order_of_answers_does_not_matter() -> None:
     assert decide([CAT, DOG, DOG], overlap=3, people=3) == decide([DOG, CAT, DOG], overlap=3, people=3)
+
+
+def test_a_lower_overlap_settles_what_has_enough_answers(project, make_images, annotator, manager) -> None:
+    cat, skipped, undone, untouched = make_images(project, 4)
+    fill_queue(project, [cat, skipped, undone, untouched], overlap=3)
+    for outcome in ("label", "skip", "label"):
+        (place,) = lease_next(project=fresh(project), annotator=annotator)
+        answer = answer_place(project, annotator, place, outcome)
+    retract_answer(project=project, annotator=annotator, target_key=answer.key, key=uuid.uuid4())
+    (held,) = lease_next(project=fresh(project), annotator=manager)
+    change_learning(project=project, values={"overlap": 1})
+    states = dict(Image.objects.values_list("pk", "state"))
+    assert states.pop(cat.pk) == ImageState.LABELLED
+    assert set(states.values()) == {ImageState.POOL}
+    assert Image.objects.get(pk=cat.pk).label.name == "cat"
+    places = Candidate.objects.filter(image=cat, state=CandidateState.OPEN)
+    assert [place.leased_to for place in places] == [manager]  # who has it on the screen may still answer
+    assert held.image_id == cat.pk
+
+
+def test_a_lower_overlap_leaves_alone_what_a_manager_put_back(project, make_images, annotator, manager) -> None:
+    (image,) = make_images(project, 1)
+    fill_queue(project, [image], overlap=2)
+    for person, label in ((annotator, "cat"), (manager, "dog")):
+        (place,) = lease_next(project=fresh(project), annotator=person)
+        answer_place(project, person, place, label=label)
+    assert put_back(image.pk)
+    change_learning(project=project, values={"overlap": 1})
+    assert Image.objects.get(pk=image.pk).state == ImageState.POOL

@@ -204,7 +204,9 @@ def test_labels_are_taken_by_a_button(project, job, manager, client_of, make_ima
         OfferedLabel.objects.create(image=image, class_name=name)
     client = client_of(manager)
     url = reverse("import-labels", args=[project.slug, job.pk])
-    assert "Make 1 class of" in client.get(reverse("import", args=[project.slug, job.pk])).content.decode()
+    page = client.get(reverse("import", args=[project.slug, job.pk])).content.decode()
+    assert "Make 1 class of" in page
+    assert "<bdi>fox</bdi> (2)" in page  # a count stays beside its name where names run from right to left
     assert client.post(url, {"do": "nonsense"}).status_code == 400
     for _ in range(2):
         client.post(url, {"do": "classes"})

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from PIL import Image as Picture
 
-from labeler.models import Annotation, Candidate, Image, ImageState, Outcome, Pack
+from labeler.models import Annotation, Candidate, Image, ImageState, Outcome, Pack, RoundState
 from labeler.services.classes import add_classes, archive_class, change_class
 from labeler.services.importing import import_local
 from tests.labeler.queues import fill_queue
@@ -309,6 +309,7 @@ def test_an_image_of_another_project_is_not_answered(
     ("prepare", "why"),
     [
         (lambda _project: None, "all_answered"),
+        (lambda project: project.rounds.create(number=2, state=RoundState.FITTING, seed=1), "all_answered"),
         (lambda project: project.chunks.all().delete(), "no_images"),
         (lambda project: project.classes.update(is_archived=True), "no_classes"),
     ],

@@ -332,6 +332,22 @@ def test_a_broker_that_is_away_is_said(at, manager, client_of, measured, monkeyp
     assert "The broker is away" in client_of(manager).get(at).content.decode()
 
 
+@pytest.mark.parametrize(
+    ("doing", "shown"),
+    [
+        ("fitting round 7 of Signs", "fitting round 7 of Signs"),
+        ("fitting round 7 of Secret cats of Ann", "working for another project"),
+        ("choosing in round 7 of Secret", "working for another project"),
+        ("importing images", "importing images"),
+    ],
+)
+def test_a_worker_tells_no_names_of_other_projects(at, manager, client_of, measured, doing, shown) -> None:
+    Worker.objects.create(name="learner@here", queues="learner", doing=doing)
+    page = client_of(manager).get(at).content.decode()
+    assert f"<td>{shown}</td>" in page
+    assert "Secret" not in page
+
+
 def test_a_dead_worker_leaves_the_list_after_some_hours(at, manager, client_of, measured) -> None:
     alive("learner", "default", "beat")
     Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(hours=7))

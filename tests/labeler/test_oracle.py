@@ -72,8 +72,11 @@ def test_the_share_of_errors_holds_over_many_annotators() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"error": 1.5}, "--error is from 0 to 1"), ({"annotators": 0}, "--annotators from 1"), ({}, "known label")],
-)
+    [
+        ({"error": 1.5}, "--error is from 0 to 1"), ({"rate": float("nan")}, "--rate a number"),
+        ({"annotators": 0}, "--annotators is from 1"), ({"answers": -1}, "--answers from 0"), ({}, "known label"),
+    ],
+)  # fmt: skip
 def test_nonsense_is_refused(project, make_images, options, words) -> None:
     make_images(project, 3)
     with pytest.raises(CommandError, match=words):

@@ -36,7 +36,7 @@ def test_who_outruns_the_rounds_goes_on_measuring(project, make_images, annotato
     LearningConfig.objects.filter(project=project).update(holdout_questions=0.5, holdout_target=8)
     fill_queue(project, [])
     start_round(project)
-    refill_queue(project=fresh(project))
+    refill_queue(project=fresh(project), annotator=annotator)
     holdout = Candidate.objects.filter(reason=Reason.HOLDOUT)
     assert 3 <= holdout.count() <= 8
     assert not holdout.filter(image__is_holdout=False).exists()
@@ -46,7 +46,7 @@ def test_who_outruns_the_rounds_goes_on_measuring(project, make_images, annotato
 def test_a_queue_that_has_places_is_not_refilled(project, make_images, annotator) -> None:
     fill_queue(project, make_images(project, 30)[:2])
     start_round(project)
-    assert refill_queue(project=fresh(project)) == 0
+    assert refill_queue(project=fresh(project), annotator=annotator) == 0
 
 
 def test_without_a_round_there_is_no_refill(project, make_images, annotator) -> None:
@@ -59,5 +59,29 @@ def test_a_small_pool_is_refilled_with_what_is_left(project, make_images, annota
     make_images(project, 3)
     fill_queue(project, [])
     start_round(project)
-    assert refill_queue(project=fresh(project)) == 3
-    assert refill_queue(project=fresh(project)) == 0
+    assert refill_queue(project=fresh(project), annotator=annotator) == 3
+    assert refill_queue(project=fresh(project), annotator=annotator) == 0
+
+
+def test_who_has_answered_all_of_the_queue_goes_on_while_others_still_owe_their_answers(
+    project, make_images, annotator, manager
+) -> None:
+    images = make_images(project, 50)
+    fill_queue(project, images[:2], overlap=2)
+    for _ in images[:2]:
+        answer_place(project, annotator, lease_or_refill(project=fresh(project), annotator=annotator, want=1)[0])
+    (place,) = lease_or_refill(project=fresh(project), annotator=annotator, want=1)
+    assert (place.rank, place.reason) == (2, Reason.RANDOM)
+    assert place.image_id not in {image.pk for image in images[:2]}
+    assert Candidate.objects.filter(reason=Reason.RANDOM).count() == 2 * REFILL
+    (others,) = lease_or_refill(project=fresh(project), annotator=manager, want=1)
+    assert others.image_id == images[0].pk  # they begin at the front
+
+
+def test_who_has_answered_all_that_waits_gets_no_more(project, make_images, annotator) -> None:
+    images = make_images(project, 2)
+    fill_queue(project, images, overlap=2)
+    for _ in images:
+        answer_place(project, annotator, lease_or_refill(project=fresh(project), annotator=annotator, want=1)[0])
+    assert lease_or_refill(project=fresh(project), annotator=annotator, want=1) == []
+    assert Candidate.objects.count() == 4

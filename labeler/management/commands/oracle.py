@@ -1,5 +1,6 @@
 """Simulated annotators for a newcomer, a test or a benchmark to watch the loop run."""
 
+import math
 import secrets
 import threading
 import time
@@ -27,14 +28,16 @@ class Command(BaseCommand):
         parser.add_argument("--annotators", type=int, default=3)
         parser.add_argument("--rate", type=float, default=2.0, help="answers a second of each; 0: as fast as it goes")
         parser.add_argument("--error", type=float, default=0.0, help="share of wrong answers, 0 to 1")
-        parser.add_argument("--answers", type=int, default=0, help="stop after so many in all (default: go on)")
+        parser.add_argument("--answers", type=int, default=0, help="stop after so many in all (0: go on)")
         parser.add_argument("--url", default="", help="default: the server that runs on this data folder")
         parser.add_argument("--seed", type=int, default=0)
 
     def handle(self, *args: Any, **options: Any) -> None:
         project = self._project(options["project"])
-        if not 0 <= options["error"] <= 1 or options["rate"] < 0 or not 1 <= options["annotators"] <= MOST_ANNOTATORS:
-            raise CommandError(f"--error is from 0 to 1, --rate at least 0, --annotators from 1 to {MOST_ANNOTATORS}.")
+        if not 0 <= options["error"] <= 1 or not 0 <= options["rate"] < math.inf:
+            raise CommandError("--error is from 0 to 1, and --rate a number from 0 on.")
+        if not 1 <= options["annotators"] <= MOST_ANNOTATORS or options["answers"] < 0:
+            raise CommandError(f"--annotators is from 1 to {MOST_ANNOTATORS}, and --answers from 0 on (0: go on).")
         truth, class_ids = self._truth(project)
         url = self._running_server(options["url"])
         self.tally, self.is_stopping = Tally(limit=options["answers"]), threading.Event()
