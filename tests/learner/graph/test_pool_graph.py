@@ -1,0 +1,76 @@
+"""The graph as a file: read back it is the same, and what is no graph is refused in words."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from learner.errors import ArtifactError, LearnerError
+from learner.graph.hypotheses import Answers
+from learner.graph.model import predict
+from learner.graph.pool_graph import PoolGraph, make_pool_graph
+
+
+@pytest.fixture
+def chunks(digits, make_chunks):
+    return make_chunks(digits[0][:500])
+
+
+def save(graph: PoolGraph, path: Path) -> Path:
+    file = io.BytesIO()
+    graph.save(file)
+    path.write_bytes(file.getvalue())
+    return path
+
+
+def test_it_is_the_same_when_it_is_read_back(chunks, digits, tmp_path):
+    made = make_pool_graph(chunks, range(500), seed=1, first=20)
+    read = PoolGraph.load(save(made, tmp_path / "graph.npz"))
+    assert (read.first, read.n_groups, read.reason) == (made.first, made.n_groups, made.reason)
+    np.testing.assert_array_equal(read.graph.tree.parent_V, made.graph.tree.parent_V)
+    answers = Answers(np.arange(30), digits[1][:30], 10)
+    np.testing.assert_allclose(
+        predict(read.graph, answers).class_probs(), predict(made.graph, answers).class_probs(), atol=1e-5
+    )
+
+
+def test_the_first_questions_find_the_classes(chunks, digits):
+    first = make_pool_graph(chunks, range(500), seed=0, first=20).first
+    truth = digits[1][[question.position for question in first]]
+    assert len(set(truth[:12].tolist())) >= 9  # twelve at random find 7 of 10 classes
+    assert first[0].gain >= first[5].gain >= first[15].gain
+
+
+def test_only_eligible_images_are_asked_about(chunks):
+    eligible = np.arange(0, 500, 7)
+    first = make_pool_graph(chunks, eligible, seed=0, first=100).first
+    assert sorted(question.position for question in first) == eligible.tolist()
+    assert make_pool_graph(chunks, [], seed=0).first == ()
+
+
+def test_two_images_make_a_graph_and_one_makes_none(digits, make_chunks):
+    assert len(make_pool_graph(make_chunks(digits[0][:2]), [0, 1], seed=0).first) == 2
+    with pytest.raises(LearnerError, match="at least 2 images"):
+        make_pool_graph(make_chunks(digits[0][:1]), [0], seed=0)
+
+
+def test_making_it_can_be_given_up_everywhere(chunks, abort_at):
+    for least in (0, 500, 1000, 1010):
+        report = abort_at("graph", least)
+        with pytest.raises(report.error):
+            make_pool_graph(chunks, range(500), seed=0, first=20, report=report)
+
+
+def test_what_is_no_graph_is_refused(chunks, tmp_path):
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        PoolGraph.load(tmp_path / "nothing.npz")
+    path = save(make_pool_graph(chunks, range(500), seed=0, first=3), tmp_path / "graph.npz")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        PoolGraph.load(path)
+    np.savez(tmp_path / "other.npz", version=np.array(99))
+    with pytest.raises(ArtifactError, match="another version"):
+        PoolGraph.load(tmp_path / "other.npz")
