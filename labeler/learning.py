@@ -30,9 +30,9 @@ from labeler.models import Chunk, LabelClass, Project, Reason, Round, RoundChunk
 from labeler.models.images import CHUNK_SIZE
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
+from labeler.services.derived import CannotDerive, Derived
 from labeler.services.draw import Draw, Place, draw_queue
 from labeler.services.leftovers import KEPT, forget_unnamed_files
-from labeler.services.maps import CannotDraw
 from labeler.services.publish import count_answers, held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.services.triggers import reason_at_snapshot
@@ -265,17 +265,30 @@ def training_digest(training: TrainingSet, config: dict[str, Any], seed: int) ->
     return hashlib.sha256(json.dumps([pairs, config, seed], sort_keys=True).encode()).hexdigest()
 
 
-def draw_map(project: Project, report: Callable[[int, int], None]) -> npt.NDArray[np.void]:
-    """Where every image lies on the map of the pool, as `learner.embedding.RECORD`s. Raises CannotDraw."""
-    try:
-        with _in_words(), ExitStack() as stack:
-            from learner.embedding import embed
+def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
+    """Where every image lies on the map of the pool, as `learner.embedding.RECORD`s. Raises CannotDerive."""
+    with _cannot_derive(), ExitStack() as stack:
+        from learner.embedding import embed
 
-            rows = Chunk.objects.filter(project=project, count__gt=0).order_by("number")
-            chunks = [_opened(row.number, row.pixels, row.count, stack) for row in rows]
-            return embed(chunks, seed=project.pk, report=lambda _phase, done, total: report(done, total))
-    except CannotLearn as error:
-        raise CannotDraw(str(error)) from error
+        records = embed(
+            _chunks_now(project, stack), seed=project.pk, report=lambda _phase, done, total: report(done, total)
+        )
+    return Derived(lambda file: np.save(file, records, allow_pickle=False), len(records))
+
+
+def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
+    """Which images look alike, and which to ask about first. Raises CannotDerive."""
+    with _cannot_derive(), ExitStack() as stack:
+        from learner.graph.pool_graph import make_pool_graph
+
+        chunks = _chunks_now(project, stack)
+        made = make_pool_graph(
+            chunks,
+            _in_chunks(waiting_positions(project, is_holdout=False), {chunk.number: chunk.count for chunk in chunks}),
+            seed=project.pk,
+            report=lambda _phase, done, total: report(done, total),
+        )
+    return Derived(made.save, len(made.graph), {"groups": made.n_groups, "reason": made.reason[:200]})
 
 
 def folder_of(round_: Round) -> Path:
@@ -322,9 +335,18 @@ def _opened(number: int, pixels: str, count: int, stack: ExitStack) -> PixelChun
     return PixelChunk(number, path, count)
 
 
+def _chunks_now(project: Project, stack: ExitStack) -> list[PixelChunk]:
+    rows = Chunk.objects.filter(project=project, count__gt=0).order_by("number")
+    return [_opened(row.number, row.pixels, row.count, stack) for row in rows]
+
+
 def _scored(round_: Round, positions: Integers) -> Integers:
     """Without images that were imported after the round began."""
-    counts = dict(RoundChunk.objects.filter(round=round_).values_list("chunk__number", "count"))
+    return _in_chunks(positions, dict(RoundChunk.objects.filter(round=round_).values_list("chunk__number", "count")))
+
+
+def _in_chunks(positions: Integers, counts: dict[int, int]) -> Integers:
+    """Those of sorted positions that stand in chunks, by number and count."""
     numbers = [*counts, *(positions[-1:] // CHUNK_SIZE).tolist()]
     known = np.zeros(max(numbers, default=0) + 1, dtype=np.int64)
     for number, count in counts.items():
@@ -353,6 +375,15 @@ def _interval(interval: Interval) -> dict[str, Any]:
     """JSON has no infinity: the open end of a mean of one value becomes null."""
     content = asdict(interval)
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()}
+
+
+@contextmanager
+def _cannot_derive() -> Iterator[None]:
+    try:
+        with _in_words():
+            yield
+    except CannotLearn as error:
+        raise CannotDerive(str(error)) from error
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from labeler.models.annotations import Annotation, Outcome
 from labeler.models.images import Chunk, Image, ImageState, OfferedLabel, Pack
-from labeler.models.jobs import ExportJob, ImportFile, ImportJob, JobState, PoolMap, RejectedFile, Worker
+from labeler.models.jobs import ExportJob, ImportFile, ImportJob, JobState, PoolGraph, PoolMap, RejectedFile, Worker
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import LabelClass, LearningConfig, Project
 from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
@@ -25,6 +25,7 @@ __all__ = [
     "OfferedLabel",
     "Outcome",
     "Pack",
+    "PoolGraph",
     "PoolMap",
     "Project",
     "Reason",

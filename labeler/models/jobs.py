@@ -118,9 +118,28 @@ class PoolMap(Job):
 
     class Meta:
         ordering = ["-id"]
+        verbose_name = "map"
 
     def __str__(self) -> str:
         return f"map {self.pk} of {self.project}"
+
+
+class PoolGraph(Job):
+    """Which images of a project look alike: neighbours, and groups in groups. `file` is an `.npz` that
+    `learner.graph.pool_graph` writes. The newest that is done counts."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="graphs")
+    file = models.CharField(max_length=200, blank=True)
+    images = models.PositiveIntegerField(default=0)  # that there were when it was asked for
+    groups = models.PositiveIntegerField(default=0)
+    reason = models.CharField(max_length=200, blank=True)  # by what images were compared, in words
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "graph"
+
+    def __str__(self) -> str:
+        return f"graph {self.pk} of {self.project}"
 
 
 class Worker(models.Model):

@@ -111,6 +111,7 @@ class Reason(models.TextChoices):
     RANDOM = "random", "drawn at random"
     HOLDOUT = "holdout", "drawn to measure accuracy"
     COLD_START = "cold_start", "drawn before the first model"
+    GROUP = "group", "typical of images that look alike"
     RELABEL = "relabel", "asked again"
     PICKED = "picked", "picked by a manager"
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from statistics import median
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,7 +20,6 @@ from labeler.models import (
     Annotation,
     Candidate,
     CandidateState,
-    Chunk,
     Image,
     ImageState,
     LabelClass,
@@ -31,6 +30,7 @@ from labeler.models import (
 )
 from labeler.models.images import MEDIA_TYPES
 from labeler.models.rounds import UNFINISHED
+from labeler.selectors.pool import total_images
 
 RECENT = 30  # as the page keeps; it shows fewer
 PACE_OF = 50  # the last answers, for the seconds an answer
@@ -74,10 +74,6 @@ def _midnight() -> datetime:
     return timezone.localtime(clock.now()).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def total_images(project: Project) -> int:
-    return int(Chunk.objects.filter(project=project).aggregate(n=Sum("count"))["n"] or 0)
-
-
 def classes_of(project: Project) -> list[LabelClass]:
     return list(LabelClass.objects.filter(project=project, is_archived=False))
 
@@ -102,7 +98,8 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "round": place.round.number,
         "reason": reason.value,
         "reason_words": reason.label,
-        "score": place.score,
+        "score": None if reason == Reason.GROUP else place.score,
+        "group": place.details.get("group"),
         "measure": measure.replace("_", " "),
         "unit": "nats" if measure.endswith(IN_NATS) else "",
         "percentile": place.percentile,

@@ -23,6 +23,7 @@ from labeler.models import (
     User,
     Worker,
 )
+from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
@@ -84,6 +85,7 @@ class Monitor:
     is_broker_away: bool
     disk: str  # "ok", "full" or "unwritable"
     failures: Sequence[Round]
+    groups: GraphState
     next_words: str
     why_not: str
     poll_seconds: int
@@ -146,7 +148,7 @@ def monitor_of(project: Project) -> Monitor:
         disk_lately(),
         broker_lately() != "ok",
     )
-    missing = _missing(disk, is_broker_away=is_broker_away)
+    missing, groups = _missing(disk, is_broker_away=is_broker_away), graph_state(project)
     return Monitor(
         progress=progress,
         model=model,
@@ -160,9 +162,10 @@ def monitor_of(project: Project) -> Monitor:
         disk=disk,
         missing=missing,
         failures=_failures(rounds),
+        groups=groups,
         next_words="" if progress else next_round_words(project),
         why_not="" if progress else why_not_trainable(project),
-        poll_seconds=_poll_seconds(project, is_moving=progress is not None or bool(missing)),
+        poll_seconds=_poll_seconds(project, is_moving=bool(progress or missing or groups.made)),
     )
 
 

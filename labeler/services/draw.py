@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from labeler.models import Image, ImageState, Project, Reason, Round
+from labeler.models import Image, ImageState, PoolGraph, Project, Reason, Round
+from labeler.selectors.graphs import first_questions
 from labeler.selectors.pool import PoolCounts, end_of_positions, pool_counts, waiting_positions
 
 LOOKUP = 500  # positions a query
@@ -98,6 +99,21 @@ def draw_places(
     )
     probability = min(1.0, len(positions) / waiting) if waiting else None
     return [Place(position, reason, selection_probability=probability) for position in positions]
+
+
+def draw_groups(*, project: Project, graph: PoolGraph, count: int, without: set[int]) -> list[Place]:
+    """One image of each group that looks alike, as the graph has them in order; fewer if it has not so many.
+
+    The selection probability is that with which the image was drawn from those that are typical of its group. Raises
+    CannotRead.
+    """
+    questions = [each for each in first_questions(graph) if each.position not in without]
+    waiting = set(_waiting_among(project, [each.position for each in questions], is_holdout=False))
+    return [
+        Place(each.position, Reason.GROUP, each.probability, score=each.gain, details={"group": each.size})
+        for each in questions
+        if each.position in waiting
+    ][:count]
 
 
 def draw_positions(

@@ -25,7 +25,7 @@ def mark_replaced(names: Iterable[str]) -> None:
 
 
 def forget_unnamed_files(project: Project) -> int:
-    """Delete pixel files of chunks that grew, and what killed imports, exports and maps left, half-written
+    """Delete pixel files of chunks that grew, and what killed imports, exports, maps and graphs left, half-written
     or whole. Returns how many.
 
     A storage that is not local keeps everything: when a file was replaced cannot be noted there.
@@ -33,7 +33,7 @@ def forget_unnamed_files(project: Project) -> int:
     folder = storage.project_folder(project)
     if not storage.is_local(folder):
         return 0
-    groups = ("packs", "pixels", "exports", "maps")
+    groups = ("packs", "pixels", "exports", "maps", "graphs")
     names = {name for group in groups for name in storage.names_in(f"{folder}/{group}", with_temporary=True)}
     old = [name for name in names - _named(project) if _is_old(name)]
     for name in old:
@@ -56,5 +56,6 @@ def _named(project: Project) -> set[str]:
         *project.chunks.values_list("pixels", flat=True),
         *project.exports.values_list("file", flat=True),
         *project.maps.values_list("file", flat=True),
+        *project.graphs.values_list("file", flat=True),
         *RoundChunk.objects.filter(recent, round__project=project).values_list("pixels", flat=True),
     }

@@ -21,9 +21,10 @@ from labeler.models import (
     User,
 )
 from labeler.models.rounds import UNFINISHED
+from labeler.selectors.graphs import CannotRead, current_graph
 from labeler.selectors.pool import labelled_images
 from labeler.services.claims import RUN, end_round
-from labeler.services.draw import draw_places, draw_queue
+from labeler.services.draw import Place, draw_groups, draw_places, draw_queue
 from labeler.services.publish import count_answers, held_positions, publish_cold
 from labeler.wake import wake
 
@@ -132,20 +133,22 @@ def retry_round(*, round_: Round, by: User) -> Round | None:
 
 @transaction.atomic
 def start_cold_round(*, project: Project, reason: str = "before the first model") -> Round | None:
-    """Random images become the queue, in one transaction: made and done. None: a round is unfinished, or nothing waits.
+    """The first queue, in one transaction: made and done. None: a round is unfinished, or nothing waits.
 
-    The holdout has its share; every other waiting image is as likely as any other.
+    Where it is known which images look alike, one of each group, the largest first, among images drawn at random;
+    until then, and once all groups have been asked about, all at random. The holdout has its share.
     """
     last = newest_round(project)
     if last is not None and last.is_unfinished:
         return None
-    now = clock.now()
+    now, graph = clock.now(), current_graph(project)
+    alone = {"random_share": 0.0} if graph is None else {"graph": graph.pk}
     round_ = add_round(
         project=project,
         trigger=Trigger.COLD_START,
         reason=reason[:200],
         state=RoundState.DONE,
-        config={**config_of(project.learning), "random_share": 0.0},
+        config={**config_of(project.learning), **alone},
         answers_spent=count_answers(project),
         started_at=now,
         finished_at=now,
@@ -154,7 +157,16 @@ def start_cold_round(*, project: Project, reason: str = "before the first model"
         return None
     held = held_positions(project)
     draw = draw_queue(round_=round_, held=held)
-    main = draw_places(round_=round_, reason=Reason.COLD_START, count=draw.to_acquire, without=held)
+    main: list[Place] = []
+    taken = {*held, *(place.position for place in draw.random)}
+    if graph is not None:
+        try:
+            main = draw_groups(project=project, graph=graph, count=draw.to_acquire, without=taken)
+        except CannotRead as error:
+            Round.objects.filter(pk=round_.pk).update(reason=f"{reason}; all at random, for {error}"[:200])
+    taken |= {place.position for place in main}
+    more = draw.to_acquire - len(main)
+    main += draw_places(round_=round_, reason=Reason.COLD_START, count=more, without=taken)
     if not main and not draw.holdout:
         round_.delete()
         return None

@@ -21,7 +21,7 @@ NEIGHBOURS = 10
 EXACT_LIMIT = 100_000
 """Up to so many images all pairs are compared: a minute on one core."""
 
-BLOCK = 2048
+BLOCK = 4096  # faiss's own: half of it takes three times as long
 TRAINED_ON, PROBES = 100_000, 24
 NEAR = 0.05
 """Near-duplicates: closer than this share of the mean squared distance of two images (docs/log.md, Near-duplicates)."""

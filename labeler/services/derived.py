@@ -1,0 +1,84 @@
+"""Files that a worker derives from all images of a project: the map, the graph. One job at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, TypeVar
+
+from django.db import transaction
+
+from labeler import storage
+from labeler.models import JobState, PoolGraph, PoolMap, Project, User
+from labeler.models.jobs import UNFINISHED_JOB
+from labeler.services.jobs import Beat, ClaimLost, JobCancelled, finish_job
+from labeler.services.leftovers import mark_replaced
+from labeler.wake import wake
+
+DerivedT = TypeVar("DerivedT", PoolMap, PoolGraph)
+Report = Callable[[int, int], None]
+
+
+class CannotDerive(Exception):
+    """Why, in words for people. Trying again would end the same way."""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What was made of `images` images: how to write its file, and what its row says beside."""
+
+    write: Callable[[BinaryIO], object]
+    images: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@transaction.atomic
+def request_derived(
+    *, model: type[DerivedT], task_name: str, project: Project, by: User | None = None, **fields: object
+) -> DerivedT | None:
+    """Have it made. None: it is being made already, or there are no images."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    unfinished = model.objects.filter(project=project, state__in=UNFINISHED_JOB)
+    if unfinished.exists() or not project.chunks.filter(count__gt=0).exists():
+        return None
+    job = model.objects.create(project=project, created_by=by, **fields)
+    wake(task_name, job.pk)
+    return job
+
+
+def derive_file(*, job: DerivedT, group: str, suffix: str, make: Callable[[Project, Report], Derived]) -> bool:
+    """Make it, write its file in the folder `group`, close the job. Whether that came to be.
+
+    Whatever goes wrong ends in a state with words; a lost claim leaves the job to its new owner, and a killed process
+    leaves it to the sweep.
+    """
+    name, beat = storage.new_name(job.project, group, suffix, prefix=f"{job.pk}-"), Beat(job)
+    what = job._meta.verbose_name
+    try:
+        beat.now(done=0, total=0)
+        derived = make(job.project, lambda done, total: beat(done=done, total=total))
+        storage.write_once(name, derived.write)
+    except ClaimLost:
+        return False
+    except JobCancelled:
+        finish_job(job=job, state=JobState.CANCELLED)
+        return False
+    except CannotDerive as error:
+        finish_job(job=job, state=JobState.FAILED, error=str(error))
+        return False
+    except (storage.StorageError, OSError) as error:
+        finish_job(job=job, state=JobState.FAILED, error=f"The {what} could not be written: {error}")
+        return False
+    n = derived.images
+    if not finish_job(job=job, state=JobState.DONE, file=name, done=n, total=n, **derived.fields):
+        storage.delete(name)
+        return False
+    _forget_older(job)
+    return True
+
+
+def _forget_older(job: PoolMap | PoolGraph) -> None:
+    """Their files go a day later, as all that nothing names any more."""
+    older = type(job)._default_manager.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
+    mark_replaced([name for name in older.values_list("file", flat=True) if name])
+    older.delete()

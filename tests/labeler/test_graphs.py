@@ -1,0 +1,181 @@
+"""The graph as a job: made after an import, sweeps up what is missing, puts the first queue in its order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from django.urls import reverse
+
+from labeler import storage, tasks
+from labeler.models import Candidate, ImportJob, JobState, PoolGraph, Reason, Round
+from labeler.selectors.graphs import current_graph, first_questions
+from labeler.services import graphs
+from labeler.services.rounds import start_cold_round
+from tests.labeler.rounds import paint, truth
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def pool(project, make_images):
+    """60 images of three kinds, that look alike within a kind; none is held out."""
+    make_images(project, 60)
+    paint(project)
+    project.learning.holdout_questions = project.learning.random_share = 0.0
+    project.learning.save()
+    return project
+
+
+@pytest.fixture
+def cold(pool) -> Round:
+    round_ = start_cold_round(project=pool)
+    assert round_ is not None
+    return round_
+
+
+def made(project) -> PoolGraph:
+    job = graphs.request_graph(project=project)
+    assert job is not None
+    tasks.make_graph(job.pk)
+    job.refresh_from_db()
+    assert job.state == JobState.DONE, job.error
+    return job
+
+
+def queue(project) -> list[Candidate]:
+    project.refresh_from_db()
+    return list(Candidate.objects.filter(round=project.queue_round).order_by("rank").select_related("image"))
+
+
+def test_it_says_how_many_images_and_groups_there_are(pool) -> None:
+    graph = made(pool)
+    assert (graph.images, graph.total, graph.groups) == (60, 60, 3)
+    assert "principal components" in graph.reason
+
+
+def test_the_first_queue_is_put_in_its_order(pool, cold) -> None:
+    assert {place.reason for place in queue(pool)} == {Reason.COLD_START}
+    graph = made(pool)
+    places = queue(pool)
+    assert pool.queue_round.number == cold.number + 1
+    assert "look alike" in pool.queue_round.reason
+    assert [place.image.position for place in places] == [each.position for each in first_questions(graph)]
+    assert {place.reason for place in places} == {Reason.GROUP}
+    kinds = [truth(place.image.position) for place in places[:3]]
+    assert sorted(kinds) == [0, 1, 2]
+    assert all(0 < place.selection_probability <= 1 for place in places)
+
+
+def test_images_that_are_held_stay_with_whom_they_are(pool, cold, annotator) -> None:
+    from labeler.services.lease import lease_next
+
+    held = lease_next(project=pool, annotator=annotator, want=4)
+    made(pool)
+    images = [place.image_id for place in queue(pool)]
+    assert not {place.image_id for place in held} & set(images)
+    assert len(images) == 56
+
+
+def test_what_is_not_in_the_graph_comes_after_it_at_random(pool) -> None:
+    graph = made(pool)
+    with storage.local_path(graph.file) as path:
+        arrays = dict(np.load(path, allow_pickle=False))
+    few = {name: values[:10] if name.startswith("first_") else values for name, values in arrays.items()}
+    PoolGraph.objects.update(file=storage.new_name(pool, "graphs", "npz"))
+    storage.write_once(current_graph(pool).file, lambda file: np.savez(file, allow_pickle=False, **few))
+    start_cold_round(project=pool)
+    reasons = [place.reason for place in queue(pool)]
+    assert reasons == [Reason.GROUP] * 10 + [Reason.COLD_START] * 50
+    assert len({place.image_id for place in queue(pool)}) == 60
+
+
+def test_a_share_is_drawn_at_random_all_the_same(pool) -> None:
+    pool.learning.random_share = 0.5
+    pool.learning.save()
+    made(pool)
+    start_cold_round(project=pool)
+    reasons = [place.reason for place in queue(pool)]
+    assert 15 < reasons.count(Reason.RANDOM) < 45
+    assert reasons.count(Reason.RANDOM) + reasons.count(Reason.GROUP) == 60
+
+
+def test_a_file_that_is_gone_is_said_and_the_queue_is_random(pool) -> None:
+    storage.delete(made(pool).file)
+    round_ = start_cold_round(project=pool)
+    round_.refresh_from_db()
+    assert "the file of the graph cannot be read" in round_.reason
+    assert len(queue(pool)) == 60
+
+
+def test_a_queue_that_a_model_made_is_left_alone(pool, cold) -> None:
+    Round.objects.update(trigger="answers")
+    made(pool)
+    assert pool.rounds.count() == 1
+
+
+def test_it_is_made_once(pool) -> None:
+    job = graphs.request_graph(project=pool)
+    assert graphs.request_graph(project=pool) is None
+    tasks.make_graph(job.pk)
+    tasks.make_graph(job.pk)
+    assert PoolGraph.objects.get().attempts == 1
+
+
+def test_the_sweep_asks_for_one_that_is_missing_or_too_small(
+    pool, make_images, sent, django_capture_on_commit_callbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        assert graphs.sweep_graphs() == 1
+    job = PoolGraph.objects.get()
+    assert sent == [(graphs.MAKE, job.pk)]
+    tasks.make_graph(job.pk)
+    assert graphs.sweep_graphs() == 0
+    make_images(pool, 5)
+    paint(pool)
+    importing = ImportJob.objects.create(project=pool, state=JobState.RUNNING)
+    assert graphs.sweep_graphs() == 0  # more may come
+    importing.delete()
+    assert graphs.sweep_graphs() == 1
+    tasks.make_graph(PoolGraph.objects.first().pk)
+    assert PoolGraph.objects.get().images == 65  # the older one is forgotten
+
+
+def test_one_that_failed_waits_for_other_images(pool, make_images) -> None:
+    pool.chunks.update(pixels="nothing.npy")
+    job = graphs.request_graph(project=pool)
+    tasks.make_graph(job.pk)
+    job.refresh_from_db()
+    assert job.state == JobState.FAILED
+    assert "missing in the storage" in job.error
+    assert graphs.sweep_graphs() == 0
+    PoolGraph.objects.update(images=59)
+    assert graphs.sweep_graphs() == 1
+
+
+def test_few_images_need_none(project, make_images) -> None:
+    make_images(project, graphs.LEAST_IMAGES - 1)
+    paint(project)
+    assert graphs.sweep_graphs() == 0
+
+
+def test_an_annotator_is_told_that_the_image_stands_for_a_group(pool, annotator, client_of) -> None:
+    made(pool)
+    start_cold_round(project=pool)
+    page = client_of(annotator).get(reverse("label", args=["signs"])).content.decode()
+    assert "typical of images that look alike" in page
+
+
+def test_a_manager_sees_how_it_goes(pool, manager, client_of) -> None:
+    def shown() -> str:
+        return client_of(manager).get(reverse("monitor", args=["signs"])).content.decode()
+
+    assert "Groups that look alike" not in shown()
+    job = graphs.request_graph(project=pool)
+    assert "waiting for a worker" in shown()
+    PoolGraph.objects.update(state=JobState.RUNNING, done=30, total=60)
+    assert "being looked for, 50 %" in shown()
+    PoolGraph.objects.update(state=JobState.QUEUED)
+    tasks.make_graph(job.pk)
+    assert "about 3" in shown()
+    PoolGraph.objects.update(state=JobState.FAILED, error="The pixels are gone.")
+    assert "not found. The pixels are gone." in shown()
