@@ -26,8 +26,9 @@ from django.core.files.storage import default_storage
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler.models import Chunk, LabelClass, Project, Reason, Round, RoundChunk, RoundState, Trigger
+from labeler.models import Chunk, LabelClass, PoolGraph, Project, Reason, Round, RoundChunk, RoundState, Trigger
 from labeler.models.images import CHUNK_SIZE
+from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
 from labeler.services.derived import CannotDerive, Derived
@@ -102,6 +103,8 @@ def fit(*, round_: Round) -> None:
             train_labels=training.labels,
             config=_learner_config(round_),
             directory=folder_of(round_),
+            graph=_graph(round_, stack),
+            propagate_to=_scored(round_, waiting_positions(round_.project, is_holdout=False)),
         )
         result = fit_model(request, beat)
     fitted = {
@@ -118,8 +121,10 @@ def take_snapshot(round_: Round) -> TrainingSet:
     project, seen = round_.project, last_annotation_id(round_.project)
     training = read_training_set(project)
     is_comparison = round_.trigger == Trigger.COMPARISON
+    graph = current_graph(project)
     config = {
         **(round_.config if is_comparison else config_of(project.learning)),
+        "graph": graph.pk if graph is not None else None,
         "n_classes": len(training.classes),
         "device": settings.LEARNER_DEVICE,
     }
@@ -323,6 +328,18 @@ def _pixel_chunks(round_: Round, stack: ExitStack) -> tuple[PixelChunk, ...]:
 
 def _pixel_chunk(row: RoundChunk, stack: ExitStack) -> PixelChunk:
     return _opened(row.chunk.number, row.pixels, row.count, stack)
+
+
+def _graph(round_: Round, stack: ExitStack) -> Path | None:
+    """The file of the graph that labels are passed on by. None: they are not, or it had not been made."""
+    if not round_.config.get("propagation") or round_.config.get("graph") is None:
+        return None
+    for graph in PoolGraph.objects.filter(pk=round_.config["graph"]):
+        try:
+            return stack.enter_context(local_path(graph.file))
+        except FileNotFoundError:
+            graph.delete()  # the sweep has another one made
+    raise CannotLearn("Which images look alike was lost, and is being found again. Try again in a few minutes.")
 
 
 def _opened(number: int, pixels: str, count: int, stack: ExitStack) -> PixelChunk:

@@ -272,6 +272,8 @@ class RoundRequest:
         train_labels: int64 `[M]`, their classes, 0 to C - 1.
         config: What to do.
         directory: Where all files of this round go.
+        graph: The pool's, a file that `learner.graph.pool_graph` wrote: labels are passed on by it; None: none are.
+        propagate_to: int64, images that may get a label so, such as those that wait for an answer.
 
     Raises:
         LabelError: If positions and labels differ in length, there are none, all are of one class, a label is outside
@@ -283,12 +285,15 @@ class RoundRequest:
     train_labels: npt.NDArray[np.int64]
     config: RoundConfig
     directory: Path
+    graph: Path | None = None
+    propagate_to: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chunks", tuple(self.chunks))
         object.__setattr__(self, "train_positions", np.asarray(self.train_positions, dtype=np.int64))
         object.__setattr__(self, "train_labels", np.asarray(self.train_labels, dtype=np.int64))
         object.__setattr__(self, "directory", Path(self.directory))
+        object.__setattr__(self, "propagate_to", np.asarray(self.propagate_to, dtype=np.int64))
         check_labels(self.train_positions, self.train_labels, self.config.n_classes)
         seen = np.unique(self.train_labels)
         if len(seen) == 1:

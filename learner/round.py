@@ -10,7 +10,7 @@ Importing this module does not load torch; `fit`, `Scorer`, `score_chunk` and so
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,13 +108,14 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
 
     started = time.perf_counter()
     pool, config = Pool(request.chunks), request.config
+    learned, notes = _with_propagated(request, report)
     try:
         estimator = estimator_class(config.estimator).fit(
-            pool, request.train_positions, request.train_labels, config, report
+            pool, learned.train_positions, learned.train_labels, learned.config, report
         )
     except DivergedError as error:
         raise DivergedError(f"{error} ({config.estimator} of {config.architecture})") from error
-    trained_on = training_digest(pool, request)
+    trained_on = training_digest(pool, learned)
     files: tuple[str, ...] = ()
     if "epig" in config.measures:  # before the model, whose file says that all is there
         files = (write_targets(estimator, pool, request, trained_on, report).name,)
@@ -126,8 +127,38 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         training_digest=model.training_digest,
         model_digest=model.digest,
         files=(MODEL_FILE, *model.saved["files"], *files),
-        notes=(*_notes(request), *model.saved.get("notes", ())),
+        notes=(*_notes(request), *notes, *model.saved.get("notes", ())),
     )
+
+
+def _with_propagated(request: RoundRequest, report: Report) -> tuple[RoundRequest, tuple[str, ...]]:
+    """The request with the labels that the graph passes on, and a note on them. Steps are those of the answers alone:
+    the others are easy, and many."""
+    if request.graph is None:
+        return request, ()
+    from learner.graph.hypotheses import Answers
+    from learner.graph.pool_graph import PoolGraph
+    from learner.graph.propagation import propagate
+
+    config, positions, labels = request.config, request.train_positions, request.train_labels
+    report("fit", 0, 0)
+    found = propagate(
+        PoolGraph.load(request.graph).graph,
+        Answers(positions, labels, config.n_classes),
+        request.propagate_to,
+        seed=config.seed,
+        report=report,
+    )
+    if not len(found.positions):
+        return request, ("it learned from answers alone: images that look alike say too little about each other",)
+    learned = replace(
+        request,
+        train_positions=np.concatenate([positions, found.positions]),
+        train_labels=np.concatenate([labels, found.labels]),
+        config=replace(config, recipe=replace(config.recipe, steps=config.recipe.steps_for(len(labels)))),
+    )
+    note = f"it learned from {len(found.positions):,} images besides, that look like those with an answer"
+    return learned, (note,)
 
 
 def training_digest(pool: Pool, request: RoundRequest) -> str:

@@ -15,7 +15,7 @@ TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds",
 QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
 HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
 MODEL = (
-    "architecture", "estimator", "posterior_samples",
+    "architecture", "propagation", "estimator", "posterior_samples",
     "members", "member_dropout", "temperature_scaling", "laplace_prior",
 )  # fmt: skip
 MEMBERS = "Bootstrap and deep ensemble only. "
@@ -107,6 +107,12 @@ class LearningForm(PlainForm):
         widget=forms.RadioSelect,
         label="Network",
         help_text="Trained from scratch each round.",
+    )
+    propagation = forms.BooleanField(
+        required=False,
+        label="Learn from images that look alike",
+        help_text="The network also learns from images without an answer, as far as their neighbours’ answers make "
+        "their class all but sure. It saves most answers at the start.",
     )
     estimator = forms.ChoiceField(
         choices=[

@@ -42,6 +42,7 @@ class LearningConfig(models.Model):
     posterior_samples = models.PositiveIntegerField(
         default=100, validators=[MinValueValidator(2), MaxValueValidator(1000)]
     )
+    propagation = models.BooleanField(default=True)  # labels pass on to images that hang together with answered ones
     members = models.PositiveSmallIntegerField(default=5, validators=[MinValueValidator(2), MaxValueValidator(20)])
     member_dropout = models.BooleanField(default=False)
     temperature_scaling = models.BooleanField(default=False)

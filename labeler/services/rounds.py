@@ -43,7 +43,7 @@ def config_of(learning: LearningConfig) -> dict[str, Any]:
     """What a round keeps of the project's learning settings."""
     names = (
         "architecture", "estimator", "acquisition", "coldness", "posterior_samples", "budget",
-        "members", "member_dropout", "temperature_scaling", "laplace_prior",
+        "propagation", "members", "member_dropout", "temperature_scaling", "laplace_prior",
         "random_share", "overlap", "holdout_questions", "holdout_target",
     )  # fmt: skip
     return {name: getattr(learning, name) for name in names}

@@ -7,11 +7,12 @@ import pytest
 from django.urls import reverse
 
 from labeler import storage, tasks
-from labeler.models import Candidate, ImportJob, JobState, PoolGraph, Reason, Round
+from labeler.models import Candidate, ImportJob, JobState, PoolGraph, Reason, Round, RoundState, Trigger
 from labeler.selectors.graphs import current_graph, first_questions
+from labeler.selectors.scores import predicted_classes, summary_of
 from labeler.services import graphs
-from labeler.services.rounds import start_cold_round
-from tests.labeler.rounds import paint, truth
+from labeler.services.rounds import request_round, start_cold_round
+from tests.labeler.rounds import answer, paint, truth, tune
 
 pytestmark = pytest.mark.django_db
 
@@ -179,3 +180,67 @@ def test_a_manager_sees_how_it_goes(pool, manager, client_of) -> None:
     assert "about 3" in shown()
     PoolGraph.objects.update(state=JobState.FAILED, error="The pixels are gone.")
     assert "not found. The pixels are gone." in shown()
+
+
+def test_a_round_learns_from_images_that_look_like_answered_ones(pool, annotator) -> None:
+    tune(pool, budget=60, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 4) == 4
+    known = run(pool)
+    assert known.config["graph"] == current_graph(pool).pk
+    assert any("images besides, that look like those with an answer" in note for note in known.metrics["fit"]["notes"])
+    assert right(known) > 0.9
+    pool.learning.propagation = False
+    pool.learning.save()
+    alone = run(pool)
+    assert not any("look like" in note for note in alone.metrics["fit"]["notes"])
+
+
+def test_the_holdout_is_not_learned_from_that_way_either(pool, annotator, monkeypatch) -> None:
+    from learner.graph import propagation
+
+    tune(pool, budget=60, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 4)
+    pool.images.filter(position__gte=30).update(is_holdout=True)
+    seen: list[int] = []
+    passed_on = propagation.propagate
+
+    def watched(*args: object, **kwargs: object) -> propagation.Propagated:
+        found = passed_on(*args, **kwargs)
+        seen.extend(found.positions.tolist())
+        return found
+
+    monkeypatch.setattr(propagation, "propagate", watched)
+    run(pool)
+    assert seen and max(seen) < 30
+
+
+def test_a_graph_that_is_gone_fails_the_round_in_words_and_is_made_again(pool, annotator) -> None:
+    tune(pool, budget=60, retrain_every=0)
+    storage.delete(made(pool).file)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 12)
+    round_ = request_round(project=pool, trigger=Trigger.BUTTON, reason="a test")
+    tasks.run_round(round_.pk)
+    round_.refresh_from_db()
+    assert round_.state == RoundState.FAILED
+    assert "being found again" in round_.error
+    assert graphs.sweep_graphs() == 1
+
+
+def run(project) -> Round:
+    round_ = request_round(project=project, trigger=Trigger.BUTTON, reason="a test")
+    tasks.run_round(round_.pk)
+    round_.refresh_from_db()
+    assert round_.state == RoundState.DONE, round_.error
+    return round_
+
+
+def right(round_: Round) -> float:
+    """Of all 60 images."""
+    number = {row.pk: index for index, row in enumerate(round_.project.classes.all())}
+    said = predicted_classes(round_, summary_of(round_)).tolist()
+    return float(np.mean([number[pk] == truth(position) for position, pk in enumerate(said)]))

@@ -1,0 +1,55 @@
+"""Labels that the graph passes on: right ones, to images that may get one, few where the graph knows little."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from learner.graph import propagation
+from learner.graph.hypotheses import Answers
+from learner.graph.propagation import propagate
+
+
+def told(groups_N: np.ndarray, groups: list[int], each: int = 2) -> Answers:
+    positions = np.concatenate([np.flatnonzero(groups_N == group)[:each] for group in groups])
+    return Answers(positions, groups_N[positions], 6)
+
+
+def test_a_group_gets_the_label_of_its_answers(planted, graph):
+    answers = told(planted[1], [0, 1, 2])
+    found = propagate(graph, answers, np.arange(600), seed=0)
+    np.testing.assert_array_equal(found.labels, planted[1][found.positions])
+    assert len(found.positions) > 300  # of 390 in the three groups
+    assert not set(found.positions.tolist()) & set(answers.positions_A.tolist())
+
+
+def test_only_to_images_that_may_get_one(planted, graph):
+    some = np.arange(0, 600, 5)
+    found = propagate(graph, told(planted[1], [0, 1]), some, seed=0)
+    assert set(found.positions.tolist()) <= set(some.tolist())
+
+
+def test_less_is_passed_on_where_answers_contradict_each_other(planted, graph):
+    """Group 0 is of two classes at random, so hardly anything is known of its others."""
+    positions = np.flatnonzero(planted[1] == 0)[:24]
+    agreed, contradicting = (
+        propagate(graph, Answers(positions, labels, 6), np.arange(600), seed=0).n_sure
+        for labels in (np.zeros(24, int), np.random.default_rng(0).integers(0, 2, 24))
+    )
+    assert contradicting < agreed / 2
+
+
+def test_too_many_are_drawn_from_by_the_seed(planted, graph, monkeypatch):
+    monkeypatch.setattr(propagation, "MOST", 50)
+    answers = told(planted[1], [0, 1, 2, 3])
+    found, again, other = (propagate(graph, answers, np.arange(600), seed=seed) for seed in (1, 1, 2))
+    assert len(found.positions) == 50 < found.n_sure
+    np.testing.assert_array_equal(found.positions, again.positions)
+    assert set(found.positions.tolist()) != set(other.positions.tolist())
+
+
+@pytest.mark.parametrize(("answers", "to"), [([], range(600)), ([5], []), ([700], range(600)), ([5], [650])])
+def test_where_there_is_nothing_to_pass_on_nothing_is(graph, answers, to):
+    positions = np.array(answers, int)
+    found = propagate(graph, Answers(positions, np.zeros(len(positions), int), 6), to, seed=0)
+    assert (len(found.positions), len(found.labels), found.n_sure) == (0, 0, 0)
