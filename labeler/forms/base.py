@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -75,7 +76,8 @@ class ChangeForm(PlainForm):
         if isinstance(value, bool):
             return "on" if value else "off"
         if isinstance(field, forms.ChoiceField):
-            words = {str(each): str(text) for each, text in flatten_choices(field.choices)}
+            choices: Iterator[tuple[Any, Any]] = flatten_choices(field.choices)  # type: ignore[arg-type]
+            words = {str(each): str(text) for each, text in choices}
             return ", ".join(words[str(each)] for each in (value if isinstance(value, list) else [value]))
         text = field.widget.format_value(self._shown(name, value))
         return f"“{Truncator(text).chars(LONGEST_SHOWN)}”" if text else "nothing"

@@ -67,7 +67,8 @@ class LearningForm(ChangeForm):
         max_value=20,
         label="People an image (overlap)",
         help_text="So many different people answer each image; most votes decide. Each one costs an answer. "
-        "A lower number counts at once for images that have as many answers; a higher one leaves labels as they are.",
+        "It counts from the next answer on. A lower number settles at once the images that have as many answers; "
+        "a higher one leaves labels as they are.",
     )
     random_share = PercentField(
         label="Drawn at random, in %",

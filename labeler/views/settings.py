@@ -65,7 +65,7 @@ def learning(request: HttpRequest, slug: str) -> HttpResponse:
             )
     if not form.is_valid():
         return _page(request, access, "learning", form=form, schedule=schedule_words(config))
-    messages.success(request, "Saved. It holds from the next round on.")
+    messages.success(request, "Saved. The model and what it asks change with the next round, all else at once.")
     has_holdout = access.project.images.filter(is_holdout=True).exists()
     for words in form.advice(people=access.project.memberships.count(), has_holdout=has_holdout):
         messages.warning(request, words)

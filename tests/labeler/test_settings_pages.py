@@ -15,7 +15,9 @@ from labeler.forms.base import OVERTAKEN
 from labeler.forms.learning import LearningForm
 from labeler.models import LabelClass, LearningConfig, Project
 from labeler.services import classes
+from labeler.services.lease import lease_next
 from labeler.services.schedule import WEEK, schedule_of, schedule_words, set_schedule
+from tests.labeler.queues import answer_place, fill_queue, fresh
 
 
 def url(project: Project, name: str, *arguments: object) -> str:
@@ -186,6 +188,22 @@ def test_settings_are_saved_shares_as_shares(project, manager, client_of, sane) 
     assert (learning.random_share, learning.retrain_every, learning.overlap) == (0.125, 40, 2)
     assert learning.acquisition == "random"
     assert 'value="12.5"' in reply.content.decode()
+
+
+def test_the_overlap_counts_from_the_next_answer_on_and_the_page_says_so(
+    project, manager, annotator, client_of, sane, make_images
+) -> None:
+    fill_queue(project, make_images(project, 2), overlap=2)
+    sane |= {"overlap": 1, **made_from(client_of(manager), project, "learning-settings")}
+    first, second = lease_next(project=fresh(project), annotator=annotator, want=2)
+    answer_place(project, annotator, first)
+    assert not project.images.filter(state="labelled").exists()
+    assert client_of(manager).post(url(project, "learning-settings"), sane).status_code == 302
+    assert project.images.filter(state="labelled").count() == 1
+    answer_place(project, annotator, second)
+    assert project.images.filter(state="labelled").count() == 2
+    page = client_of(manager).get(url(project, "learning-settings")).content.decode()
+    assert "the overlap from the next answer on" in page
 
 
 @pytest.mark.parametrize(
