@@ -75,7 +75,8 @@ DUE = DUE.format(
 def note_answer(*, project: Project) -> None:
     """Ask for a round if this answer made one due: N answers, or a queue that is nearly empty.
 
-    One statement as a rule. What depends on time (edits that have settled, a cool-down that is over) is the sweep's.
+    One statement as a rule, and two while a round is due that no model could be fitted in. What depends on time (edits
+    that have settled, a cool-down that is over) is the sweep's.
     """
     learning = project.learning
     if not learning.retrain_every:
@@ -86,9 +87,12 @@ def note_answer(*, project: Project) -> None:
         state, is_finished, nth, new, place = cursor.fetchone() or (None, False, None, None, None)
     if not is_finished:
         return
+    is_dry = new is not None and place is None and state != RoundState.FAILED
+    if not (nth is not None or is_dry) or why_not_trainable(project):
+        return
     if nth is not None:
         _request(project, Due(Trigger.ANSWERS, f"{_count(learning.retrain_every, 'new answer')}"))
-    elif new is not None and place is None and state != RoundState.FAILED and _has_pool(project):
+    elif _has_pool(project):
         _request(project, Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers"))
 
 
