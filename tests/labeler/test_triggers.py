@@ -223,6 +223,37 @@ class TestWords:
         Image.objects.update(state="labelled", label=pool.classes.first())
         assert triggers.next_round_words(pool) == "once there are more images"
 
+    def test_a_round_that_no_answer_can_start_is_not_promised(self, project, make_images) -> None:
+        make_images(project, 1, is_holdout=True)
+        tune(project, retrain_every=10)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
+        make_images(project, 1)
+        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
+        make_images(project, 1)
+        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
+
+    def test_fewer_images_than_answers_start_it_when_the_queue_is_nearly_empty(
+        self, project, make_images, annotator
+    ) -> None:
+        make_images(project, 9)
+        tune(project, retrain_every=10, budget=12, holdout_questions=0)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
+        answer(project, annotator, 5)
+        assert newest(project).trigger == Trigger.QUEUE_DRY
+        end(project, last_annotation_id=Annotation.objects.latest("id").pk)
+        Image.objects.filter(state="pool").exclude(position=Image.objects.filter(state="pool").first().position).update(
+            state="set_aside"
+        )
+        assert triggers.next_round_words(fresh(project)) == "once there are more images"
+
+    def test_with_overlap_an_image_brings_several_answers(self, project, make_images) -> None:
+        make_images(project, 5)
+        tune(project, retrain_every=10, overlap=2)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "after 10 more answers"
+
     def test_schedule(self, pool) -> None:
         from datetime import time
 
