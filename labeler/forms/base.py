@@ -25,8 +25,8 @@ INVALID = (  # the first that fits: Django's FloatField is an IntegerField
     (forms.TimeField, "A time such as 02:30."),
 )
 OVERTAKEN = (
-    "Nothing was saved: somebody else (or you, in another tab) has changed this since you opened the page. What "
-    "differs is said beside the fields. Save again to keep what you see here."
+    "Nothing was saved: somebody else (or you, in another tab) has changed this since you opened the page. See beside "
+    "the fields what differs: {}. Save again to keep what stands in them."
 )
 LONGEST_SHOWN = 300
 
@@ -68,7 +68,7 @@ class ChangeForm(PlainForm):
         for name in overtaken:
             self.add_error(name, f"Now saved: {self.words_of(name, self.initial[name])}.")
         if overtaken:
-            self.add_error(None, OVERTAKEN)
+            self.add_error(None, OVERTAKEN.format(", ".join(str(self.fields[name].label) for name in overtaken)))
         return cleaned
 
     def words_of(self, name: str, value: Any) -> str:

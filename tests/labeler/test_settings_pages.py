@@ -258,9 +258,11 @@ def test_what_somebody_else_has_set_since_is_not_overwritten_unseen(project, man
     mine = {**sane, "budget": 50, "coldness": 4}
     reply = client.post(page, mine)
     assert "somebody else (or you, in another tab) has changed this" in reply.content.decode()
+    fields = LearningForm.base_fields
+    labels = ", ".join(fields[name].label for name in ("schedule_at", "overlap", "random_share", "estimator"))
     assert reply.context["form"].errors == {
         "overlap": ["Now saved: “2”."], "random_share": ["Now saved: “25”."], "schedule_at": ["Now saved: “02:00”."],
-        "estimator": ["Now saved: SWAG."], "__all__": [OVERTAKEN],
+        "estimator": ["Now saved: SWAG."], "__all__": [OVERTAKEN.format(labels)],
     }  # fmt: skip
     learning = LearningConfig.objects.get(project=project)
     assert (learning.budget, learning.overlap, learning.estimator) == (100, 2, "swag")
