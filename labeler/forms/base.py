@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 from django import forms
+from django.utils.choices import flatten_choices
+from django.utils.text import Truncator
 
 from labeler.naming import clean_name
 
@@ -20,6 +24,11 @@ INVALID = (  # the first that fits: Django's FloatField is an IntegerField
     (forms.IntegerField, "A whole number."),
     (forms.TimeField, "A time such as 02:30."),
 )
+OVERTAKEN = (
+    "Nothing was saved: somebody else (or you, in another tab) has changed this since you opened the page. See beside "
+    "the fields what differs: {}. Save again to keep what stands in them."
+)
+LONGEST_SHOWN = 300
 
 
 class PlainForm(forms.Form):
@@ -36,6 +45,51 @@ class PlainForm(forms.Form):
             field.error_messages |= {
                 code: words for code, words in plain.items() if field.error_messages.get(code) == stock.get(code)
             }
+
+
+class ChangeForm(PlainForm):
+    """A form over what is saved (its `initial`), that overwrites nothing which its person has not seen.
+
+    It carries a digest of each value that it was made from. One that has changed since is an error of its field,
+    unless the form says the same; the page that shows the error is made from what is saved now: sent again, it saves.
+    """
+
+    MADE_FROM = "made_from"
+
+    @property
+    def made_from(self) -> str:
+        return " ".join(self._digest(name) for name in self.fields)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        known = set(self.data.get(self.MADE_FROM, "").split())
+        changed = [name for name in self.fields if self._digest(name) not in known]
+        overtaken = [name for name in changed if name not in cleaned or not self._is_saved(name, cleaned[name])]
+        for name in overtaken:
+            self.add_error(name, f"Now saved: {self.words_of(name, self.initial[name])}.")
+        if overtaken:
+            self.add_error(None, OVERTAKEN.format(", ".join(str(self.fields[name].label) for name in overtaken)))
+        return cleaned
+
+    def words_of(self, name: str, value: Any) -> str:
+        field = self.fields[name]
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if isinstance(field, forms.ChoiceField):
+            choices: Iterator[tuple[Any, Any]] = flatten_choices(field.choices)  # type: ignore[arg-type]
+            words = {str(each): str(text) for each, text in choices}
+            return ", ".join(words[str(each)] for each in (value if isinstance(value, list) else [value]))
+        text = field.widget.format_value(self._shown(name, value))
+        return f"“{Truncator(text).chars(LONGEST_SHOWN)}”" if text else "nothing"
+
+    def _shown(self, name: str, value: Any) -> Any:
+        return self.fields[name].prepare_value(value)
+
+    def _is_saved(self, name: str, value: Any) -> bool:
+        return bool(self._shown(name, value) == self._shown(name, self.initial[name]))
+
+    def _digest(self, name: str) -> str:
+        return f"{name}:{sha256(repr(self._shown(name, self.initial[name])).encode()).hexdigest()[:16]}"
 
 
 class NameField(forms.CharField):

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.utils.html import format_html
 
 from labeler.choices import ACQUISITION_GROUPS, ARCHITECTURES, ESTIMATOR_COSTS, ESTIMATORS, LAPLACE_PRIORS
-from labeler.forms.base import PercentField, PlainForm
+from labeler.forms.base import ChangeForm, PercentField
 from labeler.models import LearningConfig
 from labeler.services.schedule import DAYS, WEEK, schedule_of
 
@@ -21,7 +21,7 @@ MODEL = (
 MEMBERS = "Bootstrap and deep ensemble only. "
 
 
-class LearningForm(PlainForm):
+class LearningForm(ChangeForm):
     """How a project learns, each choice with what it does and costs."""
 
     retrain_every = forms.IntegerField(
@@ -67,7 +67,8 @@ class LearningForm(PlainForm):
         max_value=20,
         label="People an image (overlap)",
         help_text="So many different people answer each image; most votes decide. Each one costs an answer. "
-        "A lower number counts at once for images that have as many answers; a higher one leaves labels as they are.",
+        "It counts from the next answer on. A lower number settles at once the images that have as many answers; "
+        "a higher one leaves labels as they are.",
     )
     random_share = PercentField(
         label="Drawn at random, in %",
@@ -169,10 +170,13 @@ class LearningForm(PlainForm):
         return {**values, "schedule_at": schedule.at if schedule else None, "schedule_days": days}
 
     def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
+        cleaned = super().clean()
         if cleaned.get("schedule_at") and not cleaned.get("schedule_days"):
             self.add_error("schedule_days", "Choose at least one day, or empty the time.")
         return cleaned
+
+    def words_of(self, name: str, value: Any) -> str:
+        return dict(ESTIMATORS)[value] if name == "estimator" else super().words_of(name, value)
 
     def advice(self, *, people: int, has_holdout: bool) -> list[str]:
         """What is sound but surprising, to be said after it is saved."""

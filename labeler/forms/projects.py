@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from django import forms
 
-from labeler.forms.base import NameField, PlainForm
+from labeler.forms.base import ChangeForm, NameField, PlainForm
 from labeler.services.classes import class_names_in
 
 GUIDELINES_MAX = 20_000
 
 
-class GeneralForm(PlainForm):
+class DescriptionForm(PlainForm):
     name = NameField(max_length=100, label="Name", help_text="What everybody in the project sees.")
     guidelines = forms.CharField(
         max_length=GUIDELINES_MAX,
@@ -19,7 +19,13 @@ class GeneralForm(PlainForm):
     )
 
 
-class ProjectForm(GeneralForm):
+class GeneralForm(ChangeForm, DescriptionForm):
+    """The name and the guidelines of a project that is there."""
+
+
+class ProjectForm(DescriptionForm):
+    """A new project."""
+
     classes = forms.CharField(
         required=False,
         label="Classes",

@@ -45,6 +45,7 @@ class Fresh:
     name: str
     label: str
     image: DecodedImage
+    draw: float  # from 0 to 1, by chance
     is_holdout: bool
     offset: int = 0  # in the pack
 
@@ -124,7 +125,7 @@ def _sort(batch: Batch, loaded: Sequence[Loaded], holdout_share: float) -> None:
             _reject_duplicate(batch, entry.name, seen[entry.result.content_hash])
         else:
             seen[entry.result.content_hash] = entry.name
-            batch.fresh.append(Fresh(entry.name, entry.label, entry.result, bool(draw < holdout_share)))
+            batch.fresh.append(Fresh(entry.name, entry.label, entry.result, float(draw), bool(draw < holdout_share)))
 
 
 def _names_of_existing(project_id: int, fresh: Sequence[Fresh]) -> dict[str, str]:
@@ -140,6 +141,12 @@ def _drop_duplicates(batch: Batch, existing: dict[str, str]) -> None:
         if item.image.content_hash in existing:
             _reject_duplicate(batch, item.name, existing[item.image.content_hash])
     batch.fresh = [item for item in batch.fresh if item.image.content_hash not in existing]
+
+
+def _leave_one_to_learn_from(project: Project, fresh: Sequence[Fresh]) -> None:
+    """A holdout of all images measures a model that can never be: the image that was drawn last for it stays out."""
+    if fresh and all(item.is_holdout for item in fresh) and not project.images.filter(is_holdout=False).exists():
+        max(fresh, key=lambda item: item.draw).is_holdout = False
 
 
 def _write_pack(job: ImportJob, fresh: list[Fresh]) -> tuple[str, int]:
@@ -159,6 +166,7 @@ def _store(batch: Batch, pack_name: str, size: int, beat: Beat) -> None:
     start = _end(last)
     # Images that another import added since were added behind `start`: the commit sees that and plans again.
     _drop_duplicates(batch, _names_of_existing(project.pk, batch.fresh))
+    _leave_one_to_learn_from(project, batch.fresh)
     form = _format(project, batch.fresh)
     files = list(_write_chunks(batch, last, form)) if form else []
     try:

@@ -1,14 +1,19 @@
-"""Members of a project: their roles, and their leaving. There is always a manager."""
+"""Members of a project: their roles, and their leaving. There is always a manager. And members who are no people."""
 
 from __future__ import annotations
+
+import secrets
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from labeler.models import Membership, Project, Role
+from labeler.models import Membership, Project, Role, User
 from labeler.services.lease import release_leases
 
 LAST_MANAGER = "This is the last manager. Make somebody else a manager first."
+# The mark of an account that is no person's: who makes an account for themselves gives no address, and mail to
+# .invalid goes nowhere (RFC 2606).
+SIMULATED = "simulated@annotator.invalid"
 
 
 @transaction.atomic
@@ -29,6 +34,29 @@ def remove_member(*, membership: Membership) -> None:
     _keep_a_manager(membership)
     release_leases(project=membership.project, annotator=membership.user)
     Membership.objects.filter(pk=membership.pk).delete()
+
+
+@transaction.atomic
+def make_simulated(*, project: Project, count: int) -> list[tuple[str, str]]:
+    """Annotators `oracle-1` to `oracle-{count}` in the project, each with a new password: (name, password) of each.
+
+    Raises ValidationError, and does nothing, if one of these names is that of an account that was not made here.
+    """
+    people = []
+    for number in range(1, count + 1):
+        user, _ = User.objects.get_or_create(username=f"oracle-{number}", defaults={"email": SIMULATED})
+        if user.email != SIMULATED:
+            raise ValidationError(
+                f"There is an account “{user}” that no simulation made: it may be a person's, and is left as it is. "
+                f"To simulate {count} annotators, give it another name in the admin first.",
+                code="not_simulated",
+            )
+        password = secrets.token_urlsafe(16)
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        Membership.objects.get_or_create(project=project, user=user, defaults={"role": Role.ANNOTATOR})
+        people.append((user.username, password))
+    return people
 
 
 def _lock(membership: Membership) -> None:

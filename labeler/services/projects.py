@@ -56,6 +56,16 @@ def free_slug(name: str) -> str:
     return slug
 
 
+def lock_project(*, project: Project) -> Project:
+    """The project as it is now; until the caller's transaction ends nobody else saves its settings."""
+    return Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+
+
+def lock_learning(*, project: Project) -> LearningConfig:
+    """How the project learns now; until the caller's transaction ends nobody else saves that."""
+    return LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=project)
+
+
 @transaction.atomic
 def change_project(*, project: Project, name: str, guidelines: str) -> None:
     """The address stays, so that links that people kept go on working."""
@@ -70,7 +80,7 @@ def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningC
 
     An overlap that goes down settles at once the images that have enough answers for it.
     """
-    config = LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=project)
+    config = lock_learning(project=project)
     unknown = set(values) - {field.name for field in LearningConfig._meta.concrete_fields}
     if unknown:
         raise ValidationError(f"Unknown settings: {', '.join(sorted(unknown))}")

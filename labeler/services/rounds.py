@@ -22,7 +22,7 @@ from labeler.models import (
 )
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import CannotRead, current_graph
-from labeler.selectors.pool import labelled_images
+from labeler.selectors.pool import learned_classes
 from labeler.services.claims import RUN, end_round
 from labeler.services.draw import Place, draw_groups, draw_places, draw_queue
 from labeler.services.publish import count_answers, held_positions, publish_cold
@@ -56,11 +56,10 @@ def last_annotation_id(project: Project) -> int:
 
 def why_not_trainable(project: Project) -> str:
     """Empty if a model can be fitted, else what is missing."""
-    labelled = labelled_images(project, is_holdout=False).values_list("label_id", flat=True)
-    first = next(iter(labelled[:1]), None)
-    if first is None:
+    classes = learned_classes(project, most=2)
+    if classes == 0:
         return "No image has a label yet that may be learned from. A model needs labels of two classes."
-    if not labelled.exclude(label_id=first).exists():
+    if classes == 1:
         return "All labels that may be learned from are of one class so far. A model needs labels of two classes."
     return ""
 

@@ -30,6 +30,7 @@ from labeler.models import (
     Trigger,
 )
 from labeler.models.rounds import UNFINISHED
+from labeler.selectors.pool import PoolCounts, learned_classes, pool_counts
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ DUE = DUE.format(
 def note_answer(*, project: Project) -> None:
     """Ask for a round if this answer made one due: N answers, or a queue that is nearly empty.
 
-    One statement as a rule. What depends on time (edits that have settled, a cool-down that is over) is the sweep's.
+    One statement as a rule, and two while a round is due that no model could be fitted in. What depends on time (edits
+    that have settled, a cool-down that is over) is the sweep's.
     """
     learning = project.learning
     if not learning.retrain_every:
@@ -86,9 +88,12 @@ def note_answer(*, project: Project) -> None:
         state, is_finished, nth, new, place = cursor.fetchone() or (None, False, None, None, None)
     if not is_finished:
         return
+    is_dry = new is not None and place is None and state != RoundState.FAILED
+    if not (nth is not None or is_dry) or why_not_trainable(project):
+        return
     if nth is not None:
         _request(project, Due(Trigger.ANSWERS, f"{_count(learning.retrain_every, 'new answer')}"))
-    elif new is not None and place is None and state != RoundState.FAILED and _has_pool(project):
+    elif _has_pool(project):
         _request(project, Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers"))
 
 
@@ -207,19 +212,30 @@ def next_round_words(project: Project) -> str:
     if last is not None and last.is_unfinished:
         return ""
     parts = []
-    if every := project.learning.retrain_every:
-        new = bounded_count(answers_since(project, last.last_annotation_id if last else 0), every)
-        if new >= every and not why_not_trainable(project):
-            parts.append("in a moment")
-        elif not _has_pool(project):
-            parts.append("once there are more images")
-        elif new < every:
-            parts.append(f"after {_count(every - new, 'more answer')}")
-        else:
-            parts.append("as soon as two classes have labels")
+    if project.learning.retrain_every:
+        parts.append(_after_answers_words(project, last))
     if (at := next_scheduled(project.learning)) is not None:
         parts.append(f"at {_clock(at)}")
     return ", or ".join(parts) if parts else "when a manager starts it"
+
+
+def _after_answers_words(project: Project, last: Round | None) -> str:
+    """Nothing that cannot come is promised: not more answers than there are images, nor a model of a single one."""
+    every, counts = project.learning.retrain_every, pool_counts(project)
+    missing = every - bounded_count(answers_since(project, last.last_annotation_id if last else 0), every)
+    classes, left = learned_classes(project, most=2), images_to_ask(project, counts)
+    if missing <= 0 and classes == 2:
+        return "in a moment"
+    if left == 0:
+        return "once there are more images"
+    if classes + counts.eligible < 2:
+        return "once there are more images to learn from"
+    if missing <= 0:
+        return "as soon as two classes have labels"
+    if missing <= left * project.learning.overlap:
+        return f"after {_count(missing, 'more answer')}"
+    is_failed = last is not None and last.state == RoundState.FAILED
+    return "once there are more images" if left == 1 or is_failed else "when the queue is nearly empty"
 
 
 def next_scheduled(learning: LearningConfig) -> datetime | None:
@@ -298,12 +314,13 @@ def _nth(rows: QuerySet, n: int) -> QuerySet:  # type: ignore[type-arg]
 
 
 def _has_pool(project: Project) -> bool:
-    from labeler.selectors.pool import pool_counts
+    return images_to_ask(project, pool_counts(project)) > 0
 
-    counts = pool_counts(project)
-    return counts.eligible > 0 or (
-        counts.holdout_waiting > 0 and counts.holdout_labelled < project.learning.holdout_target
-    )
+
+def images_to_ask(project: Project, counts: PoolCounts) -> int:
+    """Images that wait for an answer: of the holdout no more than its target asks for."""
+    holdout = min(counts.holdout_waiting, project.learning.holdout_target - counts.holdout_labelled)
+    return counts.eligible + max(0, holdout)
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
 from django.views.decorators.http import require_http_methods, require_POST
@@ -19,9 +19,9 @@ from labeler.access import Access, manager_access
 from labeler.forms.classes import AddClassesForm, ClassForm
 from labeler.forms.learning import LearningForm
 from labeler.forms.projects import GeneralForm
-from labeler.models import LabelClass
+from labeler.models import LabelClass, Project
 from labeler.services import classes as service
-from labeler.services.projects import change_learning, change_project
+from labeler.services.projects import change_learning, change_project, lock_learning, lock_project
 from labeler.services.schedule import schedule_words, set_schedule
 
 PAGE = ["GET", "HEAD", "POST"]
@@ -31,13 +31,20 @@ PAGE = ["GET", "HEAD", "POST"]
 @require_http_methods(PAGE)
 def general(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
-    project = access.project
-    form = GeneralForm(request.POST or None, initial={"name": project.name, "guidelines": project.guidelines})
-    if request.method == "POST" and form.is_valid():
-        change_project(project=project, **form.cleaned_data)
-        messages.success(request, "Saved.")
-        return redirect("settings", slug)
-    return _page(request, access, "general", form=form)
+    if request.method != "POST":
+        return _page(request, access, "general", form=_general_form(access.project))
+    with transaction.atomic():  # nobody saves between the form's look at what is saved and its own save
+        form = _general_form(lock_project(project=access.project), request.POST)
+        if form.is_valid():
+            change_project(project=access.project, **form.cleaned_data)
+    if not form.is_valid():
+        return _page(request, access, "general", form=form)
+    messages.success(request, "Saved.")
+    return redirect("settings", slug)
+
+
+def _general_form(project: Project, data: QueryDict | None = None) -> GeneralForm:
+    return GeneralForm(data, initial={"name": project.name, "guidelines": project.guidelines})
 
 
 @login_required
@@ -45,19 +52,24 @@ def general(request: HttpRequest, slug: str) -> HttpResponse:
 def learning(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     config = access.project.learning
-    form = LearningForm(request.POST or None, initial=LearningForm.initial_of(config))
-    if request.method == "POST" and form.is_valid():
-        with transaction.atomic():  # both or neither
+    if request.method != "POST":
+        form = LearningForm(initial=LearningForm.initial_of(config))
+        return _page(request, access, "learning", form=form, schedule=schedule_words(config))
+    with transaction.atomic():  # as above; and both are saved or neither
+        config = lock_learning(project=access.project)
+        form = LearningForm(request.POST, initial=LearningForm.initial_of(config))
+        if form.is_valid():
             change_learning(project=access.project, values=form.learning_values)
             set_schedule(
                 project=access.project, at=form.cleaned_data["schedule_at"], days=form.cleaned_data["schedule_days"]
             )
-        messages.success(request, "Saved. It holds from the next round on.")
-        has_holdout = access.project.images.filter(is_holdout=True).exists()
-        for words in form.advice(people=access.project.memberships.count(), has_holdout=has_holdout):
-            messages.warning(request, words)
-        return redirect("learning-settings", slug)
-    return _page(request, access, "learning", form=form, schedule=schedule_words(config))
+    if not form.is_valid():
+        return _page(request, access, "learning", form=form, schedule=schedule_words(config))
+    messages.success(request, "Saved. The model and what it asks change with the next round, all else at once.")
+    has_holdout = access.project.images.filter(is_holdout=True).exists()
+    for words in form.advice(people=access.project.memberships.count(), has_holdout=has_holdout):
+        messages.warning(request, words)
+    return redirect("learning-settings", slug)
 
 
 @login_required

@@ -116,6 +116,11 @@ function strike(key) {
   part("undo").disabled = !strip.answers.length;
 }
 
+/** Beside one that was refused: that which it was to correct, or one that was given since. */
+function hasAnswer({ image, corrects }) {
+  return Boolean(corrects) || strip.answers.some((answer) => answer.image === image);
+}
+
 /** The newest answer comes back (or the one that is shown for correction), whether it has been sent or not. */
 function undo() {
   const last = correcting ?? strip.answers[0];
@@ -254,9 +259,13 @@ outbox.addEventListener("state", ({ detail }) => {
   saved.show(detail);
   if (!detail.count && queue.isShort) queue.fill(); // another tab may have sent the last one
 });
-outbox.addEventListener("refused", (event) => {
-  strike(event.detail.body.key);
-  tabs.tellUndone(event.detail.body.key);
+outbox.addEventListener("refused", ({ detail: { kind, body, shown, field } }) => {
+  strike(body.key);
+  tabs.tellUndone(body.key);
+  if (kind === "answer" && field === "label_class" && !hasAnswer(body)) {
+    const { words, ...item } = shown;
+    queue.add([item]); // after those that are here
+  }
   lastProgress = -Infinity; // perhaps its class is archived: ask anew
   queue.fill({ isForced: true });
   saved.showRefused(outbox.refused, () => outbox.forgetRefused());

@@ -4,10 +4,10 @@
  * the next visit of the same person to the same project sends what is left. A repeated send is harmless (same key).
  * What the server refuses is kept aside, with its words, until the person has read them.
  *
- * Events: "state" {state, count, words}, "saved" {kind, body, reply}, "refused" {kind, body, shown, words}.
+ * Events: "state" {state, count, words}, "saved" {kind, body, reply}, "refused" {kind, body, shown, words, field}.
  *
  * @typedef {"saved" | "sending" | "offline" | "full" | "signed-out" | "stale" | "shut-out"} State
- * @typedef {{kind: "answer" | "undo", body: any, shown?: object, words?: string}} Operation
+ * @typedef {{kind: "answer" | "undo", body: any, shown?: object, words?: string, field?: string}} Operation
  */
 import { DISK_FULL, post } from "./post.js";
 import { Store } from "./store.js";
@@ -107,7 +107,7 @@ export class Outbox extends EventTarget {
       return true;
     }
     if (reply.status === 400) {
-      this.#keepAside(name, operation, reply.body.error || "The server did not take this answer.");
+      this.#keepAside(name, { ...operation, words: reply.body.error || "The server did not take this answer.", field: reply.body.field });
       return true;
     }
     this.#words = reply.body.error ?? "";
@@ -119,14 +119,14 @@ export class Outbox extends EventTarget {
     return false;
   }
 
-  #keepAside(name, operation, words) {
-    this.#store.set(this.#refusedPrefix + operation.body.key, JSON.stringify({ ...operation, words }));
+  #keepAside(name, operation) {
+    this.#store.set(this.#refusedPrefix + operation.body.key, JSON.stringify(operation));
     this.#store.remove(name);
     for (const other of this.#names()) {
       if (this.#read(other)?.body.target === operation.body.key) this.#store.remove(other); // its undo
     }
     this.#announce();
-    this.#tell("refused", { ...operation, words });
+    this.#tell("refused", operation);
   }
 
   #stop(state, pause) {

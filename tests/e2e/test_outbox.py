@@ -172,6 +172,58 @@ def test_what_the_server_refuses_is_kept_aside_and_said(open_as, site: Site) -> 
     expect(words).to_be_hidden()
 
 
+def test_an_image_whose_answer_was_refused_comes_back_after_those_that_are_shown(open_as, site: Site) -> None:
+    """At once and by itself: the server, asked anew, names it only as far as it looks into a person's leases."""
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    page.route("**/label/next/", lambda route: route.abort())
+    site.ask("archive", slug, "dog")
+    refused = shown(page)
+    press(page, "2")
+    expect(page.get_by_text("The class “dog” is archived")).to_be_visible()
+    press(page, "111")
+    assert shown(page) == refused
+    press(page, "3")
+    sent(page)
+    assert site.answers(slug) == ["cat", "cat", "cat", "owl"]
+
+
+def test_an_image_that_was_answered_anew_does_not_come_back(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    site.ask("archive", slug, "dog")
+    image = shown(page)
+    page.context.set_offline(True)
+    press(page, "2u1")
+    page.context.set_offline(False)
+    expect(page.get_by_text("The class “dog” is archived")).to_be_visible(timeout=20_000)
+    sent(page)
+    for _ in range(5):
+        assert shown(page) != image
+        press(page, "3")
+    sent(page)
+    assert site.answers(slug) == ["cat", *["owl"] * 5]
+
+
+def test_a_correction_that_was_refused_leaves_the_former_answer(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    corrected = shown(page)
+    press(page, "1")
+    sent(page)
+    site.ask("archive", slug, "dog")
+    page.get_by_role("button", name="Correct cat").click()
+    press(page, "2")
+    expect(page.get_by_text("The class “dog” is archived")).to_be_visible()
+    for _ in range(6):
+        assert shown(page) != corrected
+        press(page, "3")
+    sent(page)
+    assert site.answers(slug) == ["cat", *["owl"] * 6]
+
+
 def test_an_open_page_learns_that_the_classes_have_changed(open_as, site: Site) -> None:
     """It says so by itself when it next asks, and what was answered before the reload is kept."""
     slug = site.project()

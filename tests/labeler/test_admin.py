@@ -44,7 +44,7 @@ def test_lists_and_rows_open_without_anything_inline(model, operator, project, m
 
 
 @pytest.mark.parametrize(
-    "name", ["Annotation", "Round", "Candidate", "Image", "Invitation", "LabelClass", "Membership"]
+    "name", ["Annotation", "Round", "Candidate", "Image", "Invitation", "LabelClass", "LearningConfig", "Membership"]
 )
 def test_what_services_own_is_not_edited(name, operator, project, manager, make_images) -> None:
     fill_queue(project, make_images(project, 2))

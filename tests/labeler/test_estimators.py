@@ -82,6 +82,7 @@ def test_the_settings_keep_what_is_chosen(project, manager, client_of) -> None:
     form = {name: "" if value is None else value for name, value in page.context["form"].initial.items()}
     form |= {"estimator": "ensemble", "members": 7, "member_dropout": "on", "laplace_prior": "marginal_likelihood"}
     form.pop("temperature_scaling")
+    form["made_from"] = page.context["form"].made_from
     shares = ("random_share", "holdout_questions", "holdout_share")
     form |= {name: form[name] * 100 for name in shares}
     assert client.post("/p/signs/settings/learning/", form).status_code == 302

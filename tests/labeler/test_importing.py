@@ -115,6 +115,32 @@ def test_the_holdout_is_drawn_image_by_image(project, manager, tmp_path):
     assert 500 < project.images.filter(is_holdout=True).count() < 700  # 600, with a standard deviation of 20
 
 
+def test_the_holdout_leaves_an_image_to_learn_from(project, manager, tmp_path):
+    """All are drawn into it but the one that was drawn last, whichever that is; with one to learn from it takes all."""
+    project.learning.holdout_share = 0.9
+    project.learning.save()
+    left_out = set()
+    for batch in range(30):
+        project.images.all().delete()
+        entries = {f"{n}.png": png(3 * batch + n) for n in range(3)}
+        import_local(project=project, path=make_zip(tmp_path / f"{batch}.zip", entries), by=manager)
+        names = list(project.images.filter(is_holdout=False).values_list("name", flat=True))
+        assert names
+        left_out |= set(names)
+    assert left_out == {"0.png", "1.png", "2.png"}
+
+
+def test_a_single_image_is_learned_from_and_the_next_may_be_holdout(project, manager, tmp_path):
+    project.learning.holdout_share = 0.9
+    project.learning.save()
+    for number in range(20):
+        path = make_zip(tmp_path / f"{number}.zip", {"a.png": png(number)})
+        import_local(project=project, path=path, by=manager)
+    in_order = list(project.images.values_list("is_holdout", flat=True))
+    assert in_order[0] is False
+    assert 10 <= sum(in_order) <= 19
+
+
 def test_the_progress_moves_within_a_batch(project, manager, client_of, tmp_path, monkeypatch) -> None:
     """Two thousand photos are one batch: without this the page stood at 0 until all were in."""
     job = upload(project, manager, make_zip(tmp_path / "a.zip", {f"{n}.png": png(n) for n in range(40)}))

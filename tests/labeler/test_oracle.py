@@ -7,9 +7,10 @@ from statistics import fmean, pvariance
 import pytest
 from django.core.management import CommandError, call_command
 
-from labeler.models import Annotation, Candidate, Image
+from labeler.models import Annotation, Candidate, Image, User
 from labeler.oracle import Oracle, Tally
 from labeler.services.importing import import_local
+from tests.conftest import PASSWORD
 from tests.labeler.imports import make_zip, png
 from tests.labeler.queues import fill_queue
 
@@ -39,6 +40,27 @@ def test_it_answers_what_is_known_and_leaves_nothing_behind(live_server, project
     out = capsys.readouterr().out
     assert f"{len(answers)} answers in " in out
     assert "answer" in out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_its_annotators_are_taken_again(live_server, project, known) -> None:
+    run(live_server, annotators=2, answers=4)
+    run(live_server, annotators=2, answers=4)
+    assert Annotation.objects.count() == 8
+    assert User.objects.filter(username__startswith="oracle-").count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_person_of_that_name_keeps_password_and_projects(live_server, project, known, make_user) -> None:
+    person = make_user("oracle-2")
+    with pytest.raises(CommandError, match="an account “oracle-2” that no simulation made"):
+        run(live_server, annotators=3, answers=4)
+    person.refresh_from_db()
+    assert person.check_password(PASSWORD)
+    assert not person.memberships.exists()
+    assert set(User.objects.filter(username__startswith="oracle-")) == {person}
+    run(live_server, annotators=1, answers=4)
+    assert Annotation.objects.count() == 4
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,14 +6,18 @@ import json
 from datetime import time
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from labeler.choices import PALETTE, RESERVED_KEYS
+from labeler.forms.base import OVERTAKEN
 from labeler.forms.learning import LearningForm
 from labeler.models import LabelClass, LearningConfig, Project
 from labeler.services import classes
+from labeler.services.lease import lease_next
 from labeler.services.schedule import WEEK, schedule_of, schedule_words, set_schedule
+from tests.labeler.queues import answer_place, fill_queue, fresh
 
 
 def url(project: Project, name: str, *arguments: object) -> str:
@@ -28,16 +32,19 @@ def keys(project: Project) -> list[str]:
     return list(project.classes.filter(is_archived=False).values_list("shortcut", flat=True))
 
 
+def made_from(client: Client, project: Project, name: str) -> dict[str, str]:
+    """What the page sends along to say which values it shows."""
+    return {"made_from": client.get(url(project, name)).context["form"].made_from}
+
+
 # --- General ----------------------------------------------------------------------------------------------------------
 
 
 def test_name_and_guidelines_change_and_the_address_stays(project, manager, client_of) -> None:
     client = client_of(manager)
-    for _ in range(2):
-        assert (
-            client.post(url(project, "settings"), {"name": "Zeichen ✋", "guidelines": "Hin\r\nsehen"}).status_code
-            == 302
-        )
+    form = {"name": "Zeichen ✋", "guidelines": "Hin\r\nsehen", **made_from(client, project, "settings")}
+    for _ in range(2):  # a double click too
+        assert client.post(url(project, "settings"), form).status_code == 302
     project.refresh_from_db()
     assert (project.name, project.slug) == ("Zeichen ✋", "signs")
     assert "Zeichen ✋" in client.get(url(project, "settings")).content.decode()
@@ -155,7 +162,8 @@ def sane(project) -> dict[str, object]:
     """What the page sends when nothing is changed."""
     form = LearningForm(initial=LearningForm.initial_of(project.learning))
     values = {name: form[name].value() for name in form.fields}
-    return {name: "" if value is None else value for name, value in values.items()}
+    shown = {name: "" if value is None else value for name, value in values.items()}
+    return {**shown, form.MADE_FROM: form.made_from}
 
 
 def test_every_setting_of_the_model_is_on_the_page_with_its_help() -> None:
@@ -180,6 +188,22 @@ def test_settings_are_saved_shares_as_shares(project, manager, client_of, sane) 
     assert (learning.random_share, learning.retrain_every, learning.overlap) == (0.125, 40, 2)
     assert learning.acquisition == "random"
     assert 'value="12.5"' in reply.content.decode()
+
+
+def test_the_overlap_counts_from_the_next_answer_on_and_the_page_says_so(
+    project, manager, annotator, client_of, sane, make_images
+) -> None:
+    fill_queue(project, make_images(project, 2), overlap=2)
+    sane |= {"overlap": 1, **made_from(client_of(manager), project, "learning-settings")}
+    first, second = lease_next(project=fresh(project), annotator=annotator, want=2)
+    answer_place(project, annotator, first)
+    assert not project.images.filter(state="labelled").exists()
+    assert client_of(manager).post(url(project, "learning-settings"), sane).status_code == 302
+    assert project.images.filter(state="labelled").count() == 1
+    answer_place(project, annotator, second)
+    assert project.images.filter(state="labelled").count() == 2
+    page = client_of(manager).get(url(project, "learning-settings")).content.decode()
+    assert "the overlap from the next answer on" in page
 
 
 @pytest.mark.parametrize(
@@ -224,6 +248,62 @@ def test_what_is_sound_but_surprising_is_saved_and_said(project, manager, client
     assert getattr(LearningConfig.objects.get(project=project), name) == value
 
 
+# --- Two managers at once ---------------------------------------------------------------------------------------------
+
+
+def test_what_somebody_else_has_set_since_is_not_overwritten_unseen(project, manager, client_of, sane) -> None:
+    client, page = client_of(manager), url(project, "learning-settings")
+    others = {**sane, "overlap": 2, "random_share": "25", "schedule_at": "02:00", "estimator": "swag", "coldness": 4}
+    assert client.post(page, others).status_code == 302
+    mine = {**sane, "budget": 50, "coldness": 4}
+    reply = client.post(page, mine)
+    assert "somebody else (or you, in another tab) has changed this" in reply.content.decode()
+    fields = LearningForm.base_fields
+    labels = ", ".join(fields[name].label for name in ("schedule_at", "overlap", "random_share", "estimator"))
+    assert reply.context["form"].errors == {
+        "overlap": ["Now saved: “2”."], "random_share": ["Now saved: “25”."], "schedule_at": ["Now saved: “02:00”."],
+        "estimator": ["Now saved: SWAG."], "__all__": [OVERTAKEN.format(labels)],
+    }  # fmt: skip
+    learning = LearningConfig.objects.get(project=project)
+    assert (learning.budget, learning.overlap, learning.estimator) == (100, 2, "swag")
+    again = {**mine, "made_from": reply.context["form"].made_from}
+    assert f'value="{again["made_from"]}"' in reply.content.decode()
+    assert client.post(page, again).status_code == 302
+    learning.refresh_from_db()
+    assert (learning.budget, learning.overlap, learning.random_share, learning.coldness) == (50, 1, 0.1, 4)
+    assert schedule_of(learning) is None
+
+
+def test_a_mistake_beside_it_hides_nothing_of_what_was_set_since(project, manager, client_of, sane) -> None:
+    client, page = client_of(manager), url(project, "learning-settings")
+    client.post(page, {**sane, "overlap": 2})
+    reply = client.post(page, {**sane, "overlap": 0, "budget": 0})
+    assert reply.context["form"].errors["overlap"] == ["1 or more.", "Now saved: “2”."]
+    assert reply.context["form"].errors["budget"] == ["1 or more."]
+
+
+def test_a_form_that_does_not_say_what_it_was_made_from_overwrites_nothing(project, manager, client_of, sane) -> None:
+    client = client_of(manager)
+    del sane["made_from"]
+    reply = client.post(url(project, "learning-settings"), {**sane, "budget": 50})
+    assert reply.context["form"].errors["budget"] == ["Now saved: “100”."]
+    assert LearningConfig.objects.get(project=project).budget == 100
+
+
+def test_guidelines_that_somebody_else_has_changed_since_are_shown(project, manager, client_of) -> None:
+    client, page = client_of(manager), url(project, "settings")
+    shown = made_from(client, project, "settings")
+    client.post(page, {"name": "Signs", "guidelines": "Theirs <b>", **shown})
+    reply = client.post(page, {"name": "Zeichen", "guidelines": "Mine", **shown})
+    assert "Now saved: “Theirs &lt;b&gt;”." in reply.content.decode()
+    project.refresh_from_db()
+    assert (project.name, project.guidelines) == ("Signs", "Theirs <b>")
+    again = {"name": "Zeichen", "guidelines": "Mine", "made_from": reply.context["form"].made_from}
+    assert client.post(page, again).status_code == 302
+    project.refresh_from_db()
+    assert (project.name, project.guidelines) == ("Zeichen", "Mine")
+
+
 # --- Schedule ---------------------------------------------------------------------------------------------------------
 
 
@@ -235,11 +315,12 @@ def test_a_schedule_becomes_one_row_of_beat_and_goes_again(project, manager, cli
     task = PeriodicTask.objects.get(task="labeler.scheduled_round")
     assert json.loads(task.args) == [project.pk]
     assert (task.crontab.hour, task.crontab.minute, task.crontab.day_of_week) == ("2", "0", "*")
-    client.post(page, {**sane, "schedule_at": "23:30", "schedule_days": [5, 0]})
+    shown = made_from(client, project, "learning-settings")
+    client.post(page, {**sane, **shown, "schedule_at": "23:30", "schedule_days": [5, 0]})
     task.refresh_from_db()
     assert (task.crontab.hour, task.crontab.minute, task.crontab.day_of_week) == ("23", "30", "0,5")
     assert schedule_words(LearningConfig.objects.get(project=project)) == "Friday and Sunday at 23:30"
-    client.post(page, {**sane, "schedule_at": ""})
+    client.post(page, {**sane, **made_from(client, project, "learning-settings"), "schedule_at": ""})
     assert not PeriodicTask.objects.filter(task="labeler.scheduled_round").exists()
     assert not CrontabSchedule.objects.filter(hour="23").exists()
     assert LearningConfig.objects.get(project=project).schedule is None

@@ -4,9 +4,11 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, Round, RoundState, Trigger
+from labeler.selectors.pool import LEARNED
 from labeler.services import triggers
 from labeler.services.annotate import retract_answer
 from labeler.services.lease import lease_next
@@ -90,6 +92,34 @@ def test_one_class_only_starts_nothing(pool, annotator) -> None:
     assert "two classes" in triggers.next_round_words(pool)
     with pytest.raises(RoundRefused, match="two classes"):
         request_round(project=pool, trigger=Trigger.BUTTON, reason="x")
+
+
+def test_while_all_labels_are_of_one_class_an_answer_costs_two_statements(
+    pool, annotator, django_assert_num_queries
+) -> None:
+    Image.objects.filter(position__lt=10).update(state="labelled", label=pool.classes.first())
+    Image.objects.filter(position=10).update(state="labelled", label=pool.classes.last(), is_holdout=True)
+    for image in Image.objects.filter(position__lt=8):
+        Annotation.objects.create(
+            project=pool, image=image, annotator=annotator, outcome="label", label_class=image.label, key=uuid.uuid4()
+        )
+    seen = fresh(pool)
+    with django_assert_num_queries(2):
+        triggers.note_answer(project=seen)
+    assert Round.objects.count() == 1
+    Image.objects.filter(position=11).update(state="labelled", label=pool.classes.last())
+    triggers.note_answer(project=pool)
+    assert newest(pool).trigger == Trigger.ANSWERS
+
+
+def test_it_is_looked_up_in_the_index_of_labels(pool) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL's planner reads a small table whole")
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {LEARNED}", {"project": pool.pk, "most": 2})
+        plan = "\n".join(row[-1] for row in cursor.fetchall())
+    assert "USING INDEX image_by_label (label_id=?)" in plan
+    assert "SCAN" not in plan.replace("CORRELATED SCALAR", "")
 
 
 def test_edits_of_what_was_learned_start_a_round_when_they_have_settled(pool, annotator) -> None:
@@ -192,6 +222,37 @@ class TestWords:
     def test_with_nothing_left_to_ask_no_answers_are_promised(self, pool) -> None:
         Image.objects.update(state="labelled", label=pool.classes.first())
         assert triggers.next_round_words(pool) == "once there are more images"
+
+    def test_a_round_that_no_answer_can_start_is_not_promised(self, project, make_images) -> None:
+        make_images(project, 1, is_holdout=True)
+        tune(project, retrain_every=10)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
+        make_images(project, 1)
+        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
+        make_images(project, 1)
+        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
+
+    def test_fewer_images_than_answers_start_it_when_the_queue_is_nearly_empty(
+        self, project, make_images, annotator
+    ) -> None:
+        make_images(project, 9)
+        tune(project, retrain_every=10, budget=12, holdout_questions=0)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
+        answer(project, annotator, 5)
+        assert newest(project).trigger == Trigger.QUEUE_DRY
+        end(project, last_annotation_id=Annotation.objects.latest("id").pk)
+        Image.objects.filter(state="pool").exclude(position=Image.objects.filter(state="pool").first().position).update(
+            state="set_aside"
+        )
+        assert triggers.next_round_words(fresh(project)) == "once there are more images"
+
+    def test_with_overlap_an_image_brings_several_answers(self, project, make_images) -> None:
+        make_images(project, 5)
+        tune(project, retrain_every=10, overlap=2)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "after 10 more answers"
 
     def test_schedule(self, pool) -> None:
         from datetime import time

@@ -1,18 +1,19 @@
 """Simulated annotators for a newcomer, a test or a benchmark to watch the loop run."""
 
 import math
-import secrets
 import threading
 import time
 from typing import Any
 
 import httpx
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from labeler.models import Membership, OfferedLabel, Project, Role, User
+from labeler.models import OfferedLabel, Project
 from labeler.oracle import CannotAnswer, Oracle, Tally, percentiles
+from labeler.services.people import make_simulated
 
 MOST_ANNOTATORS = 256
 
@@ -115,15 +116,10 @@ class Command(BaseCommand):
         return url.rstrip("/")
 
     def _people(self, project: Project, count: int) -> list[tuple[str, str]]:
-        people = []
-        for number in range(1, count + 1):
-            user, _ = User.objects.get_or_create(username=f"oracle-{number}")
-            password = secrets.token_urlsafe(16)
-            user.set_password(password)
-            user.save(update_fields=["password"])
-            Membership.objects.get_or_create(project=project, user=user, defaults={"role": Role.ANNOTATOR})
-            people.append((user.username, password))
-        return people
+        try:
+            return make_simulated(project=project, count=count)
+        except ValidationError as error:
+            raise CommandError(error.message) from error
 
     def _sum_up(self, seconds: float) -> None:
         tally = self.tally
