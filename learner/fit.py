@@ -95,7 +95,8 @@ def fit_network(
     started = time.perf_counter()
     report("fit", 0, config.recipe.steps_for(len(labels)))
     minibatches = prepare(pool, positions, labels, config, stream)
-    network, losses = minibatches.network, _train(minibatches, report)
+    rate = config.recipe.rate_for(pool.shape, config.architecture)
+    network, losses = minibatches.network, _train(minibatches, rate, report)
     if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
         raise DivergedError(diverged(len(losses), "the weights are"))
     return fitted_from(network, losses, time.perf_counter() - started)
@@ -201,9 +202,10 @@ class Minibatches:
         return self.pool.inputs(self.positions) if bytes_each * len(self.positions) <= HELD_BYTES else None
 
 
-def _train(minibatches: Minibatches, report: Report) -> list[float]:
+def _train(minibatches: Minibatches, rate: float, report: Report) -> list[float]:
     steps = minibatches.recipe.steps_for(len(minibatches.labels))
-    optimizer, schedule = optimisation(minibatches.network.parameters(), minibatches.recipe, minibatches.pool, steps)
+    weights, decay = minibatches.network.parameters(), minibatches.recipe.weight_decay
+    optimizer, schedule = optimisation(weights, rate, decay, steps)
     losses: list[float] = []
     for step in range(steps):
         loss = minibatches.loss(step)
@@ -217,11 +219,10 @@ def _train(minibatches: Minibatches, report: Report) -> list[float]:
 
 
 def optimisation(
-    weights: Iterable[Tensor], recipe: Recipe, pool: Pool, steps: int
+    weights: Iterable[Tensor], rate: float, decay: float, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
-    """The optimiser of some weights and its schedule, both to be stepped together."""
-    rate = recipe.rate_for(pool.shape)
-    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=recipe.weight_decay, fused=True)
+    """The optimiser of some weights and its schedule up to the rate and down, both to be stepped together."""
+    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(steps, 2))
 
 

@@ -197,8 +197,11 @@ def fit_members(
         prepared = [prepare(pool, positions[r], labels[r], config, f"member {i}") for i, r in enumerate(chosen)]
         size = max(1, TOGETHER_FLOATS // sum(w.numel() for w in prepared[0].network.parameters()))
         groups = [(start, prepared[start : start + size]) for start in range(0, len(prepared), size)]
+        rate = config.recipe.rate_for(pool.shape, config.architecture)
         return [
-            each for start, group in groups for each in fit_together(group, steps, _part(report, start * steps, whole))
+            each
+            for start, group in groups
+            for each in fit_together(group, steps, rate, _part(report, start * steps, whole))
         ]
     return [
         fit_network(pool, positions[r], labels[r], config, _part(report, i * steps, whole), stream=f"member {i}")
