@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -37,7 +38,9 @@ def fit_together(members: Sequence[Minibatches], steps: int, rate: float, report
     weights = [_stacked([layer.weight for layer in same]) for same in layers]
     biases = [_stacked([layer.bias for layer in same]) for same in layers]
     rates = members[0].network.head.rates
-    optimizer, schedule = optimisation([*weights, *biases], rate, recipe.weight_decay, steps)
+    optimizer, schedule = optimisation(
+        [*weights, *biases], rate, recipe.weight_decay, steps, partial(report, "fit", 0, steps * n_members)
+    )
     losses_steps_S = []
     for step in range(steps):
         views, masks, targets = zip(*(each.draw() for each in members), strict=True)
