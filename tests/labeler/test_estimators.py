@@ -55,6 +55,14 @@ def test_a_round_with_each_posterior(project, make_images, annotator, manager, c
     assert (f"<dt>Temperature</dt><dd>{temperature or 0:.2f}: measured" in text) is has_members
 
 
+@pytest.mark.django_db
+def test_the_settings_say_what_holds_of_every_network_and_where_k_does_nothing(project, manager, client_of) -> None:
+    fields = client_of(manager).get("/p/signs/settings/learning/").context["form"].fields
+    assert "shift" in fields["architecture"].help_text
+    assert not any("shift" in words for _, words in choices.ARCHITECTURES)
+    assert "each member is one sample" in fields["posterior_samples"].help_text
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("acquisition", [*learner.BATCH_ACQUISITIONS, "softmax_epig", "soft_rank_margin"])
 def test_a_round_with_each_kind_of_acquisition(project, make_images, annotator, settings, acquisition) -> None:
