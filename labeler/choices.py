@@ -1,7 +1,7 @@
 """The learner's names with a line for people. A test checks that the learner knows exactly these."""
 
 ARCHITECTURES = [
-    ("cnn", "Small convolutional network, trained with small shifts and rotations"),
+    ("cnn", "Small convolutional network"),
     ("gal_cnn", "Gal's convolutional network (2017)"),
     ("mlp", "Multilayer perceptron"),
 ]
@@ -16,7 +16,7 @@ ESTIMATORS = [
 # What each costs against MC dropout, which is one fit and about one and a half passes over the pool.
 ESTIMATOR_COSTS = {
     "mc_dropout": "one fit; the network is run once an image, its last layers K times",
-    "laplace": "one fit and its curvature; the last layer K times, of the perceptron all layers: several times as slow",
+    "laplace": "one fit and its curvature; the last layer K times, of the perceptron all layers: 15 times as slow",
     "ensemble": "a fit and a pass for each member",
     "bootstrap": "a fit and a pass for each member",
     "swag": "one fit and a half; the last layers K times",

@@ -111,6 +111,7 @@ def fit(*, round_: Round) -> None:
         "loss": result.loss,
         "steps": result.steps,
         "notes": list(result.notes),
+        "temperature": result.temperature,
         "model_digest": result.model_digest,
     }
     claims.start_scoring(round_=round_, metrics={"fit": fitted})

@@ -284,6 +284,8 @@ def _print_fit(result: RoundResult, config: RoundConfig, n_labels: int, n_images
     print(f"\n{config.estimator} of {config.architecture}, {n_labels} labels, {n_images} images: {seconds}")
     micro = 1e6 * result.seconds["score"] / n_images
     print(f"cost: {result.fit.steps:,} optimiser steps, {micro:,.0f} µs an image to score")
+    if result.fit.temperature is not None:
+        print(f"temperature of the members: {result.fit.temperature:.2f}")
     for note in result.fit.notes:
         print(f"note: {note}")
 

@@ -73,6 +73,9 @@ MOST_EPIG_PRODUCTS = 2**30
 """Multiplications that EPIG may need for one image: some hundredths of a second on one core. With the defaults that is
 327 classes."""
 
+MLP_INPUTS = 28 * 28
+"""Pixels up to which a perceptron learns at the rate of the convolutional networks."""
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Report = Callable[[str, int, int], None]
@@ -116,7 +119,7 @@ class Recipe:
 
     steps: int | None = None  # optimiser steps; None: 500 up to 200 labels, then with the root of their number to 4,000
     batch: int = 64  # images a step, drawn with replacement
-    learning_rate: float | None = None  # the peak of the one-cycle schedule; None: 8e-3, of feature vectors 2e-3
+    learning_rate: float | None = None  # the peak of the one-cycle schedule; None: see `rate_for`
     weight_decay: float = 1e-2  # AdamW's, decoupled
     label_smoothing: float = 0.05  # keeps a fit on ten images from being sure of everything
     balance: float = 0.5  # 0 draws images alike, 1 draws classes alike; between: class weight = share ** (1 - balance)
@@ -146,15 +149,25 @@ class Recipe:
             return self.steps
         return round(min(4000.0, 500 * math.sqrt(max(1.0, n_labels / 200))))
 
-    def rate_for(self, shape: Shape) -> float:
-        """The peak learning rate for inputs of some shape. Vectors are not augmented, so that less is to be learned.
+    def rate_for(self, shape: Shape, architecture: str) -> float:
+        """The peak learning rate of an architecture for inputs of some shape.
 
-        >>> Recipe().rate_for((1, 28, 28)), Recipe().rate_for((128,)), Recipe(learning_rate=0.1).rate_for((128,))
-        (0.008, 0.002, 0.1)
+        8e-3. Vectors are not augmented, so that less is to be learned: 2e-3. A perceptron on images has a weight for
+        every pixel, and a step of AdamW moves all of them by the rate: past 28 x 28 grey pixels the rate falls with
+        their number, so that a step moves what a neuron puts out no farther (docs/log.md).
+
+        >>> Recipe().rate_for((1, 28, 28), "mlp"), Recipe().rate_for((3, 56, 56), "mlp")
+        (0.008, 0.0006666666666666666)
+        >>> Recipe().rate_for((3, 56, 56), "cnn"), Recipe().rate_for((128,), "mlp")
+        (0.008, 0.002)
+        >>> Recipe(learning_rate=0.1).rate_for((3, 56, 56), "mlp")
+        0.1
         """
         if self.learning_rate is not None:
             return self.learning_rate
-        return 2e-3 if len(shape) == 1 else 8e-3
+        if len(shape) == 1:
+            return 2e-3
+        return 8e-3 * min(1.0, MLP_INPUTS / math.prod(shape)) if architecture == "mlp" else 8e-3
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ goes to where its nearest landmarks lie. The same pool and seed give the same ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotYet
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from learner.background import in_background
 from learner.config import Report
 from learner.errors import LearnerError
 from learner.pool import Chunk, Inputs, Pool, open_chunk
@@ -35,7 +33,6 @@ NEAREST = 4
 """Landmarks that place an image; the images most like it are looked for among those that share one of them."""
 
 LARGEST_CELL = 4096
-TICK_SECONDS = 0.5
 
 RECORD = np.dtype(
     [
@@ -78,7 +75,7 @@ def embed(chunks: Sequence[Chunk], *, seed: int, report: Report) -> npt.NDArray[
     report("embed", 0, n)
     features_N_D = _features(pool, chunks, rng, report)
     landmarks = np.sort(rng.permutation(n)[:LANDMARKS])
-    arranged_L_2 = _in_background(lambda: _arrange(features_N_D[landmarks], seed), lambda: report("embed", n // 4, n))
+    arranged_L_2 = in_background(lambda: _arrange(features_N_D[landmarks], seed), lambda: report("embed", n // 4, n))
     records = np.zeros(n, RECORD)
     records["features"][:, : features_N_D.shape[1]] = features_N_D
     xy_N_2, cells_N_k = _place(features_N_D, landmarks, arranged_L_2, report)
@@ -139,23 +136,6 @@ def _arrange(features_L_D: Floats, seed: int) -> Floats:
             random_state=seed % 2**32,
         )
         return np.asarray(tsne.fit_transform(features_L_D), np.float32)
-
-
-def _in_background(work: Callable[[], Any], tick: Callable[[], None]) -> Any:
-    """The result of `work`, which cannot report by itself; `tick` is called meanwhile, and may raise to give up.
-
-    A thread cannot be stopped: given up, `work` ends by itself some seconds later, and nobody looks at it.
-    """
-    executor = ThreadPoolExecutor(1)
-    future = executor.submit(work)
-    try:
-        while True:
-            try:
-                return future.result(TICK_SECONDS)
-            except NotYet:
-                tick()
-    finally:
-        executor.shutdown(wait=False)
 
 
 def _place(

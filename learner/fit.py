@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from learner.augmentation import random_affine
+from learner.background import in_background
 from learner.config import Recipe, Report, RoundConfig
 from learner.errors import ConfigError, DivergedError
 from learner.network import Network, build
@@ -95,7 +96,8 @@ def fit_network(
     started = time.perf_counter()
     report("fit", 0, config.recipe.steps_for(len(labels)))
     minibatches = prepare(pool, positions, labels, config, stream)
-    network, losses = minibatches.network, _train(minibatches, report)
+    rate = config.recipe.rate_for(pool.shape, config.architecture)
+    network, losses = minibatches.network, _train(minibatches, rate, report)
     if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
         raise DivergedError(diverged(len(losses), "the weights are"))
     return fitted_from(network, losses, time.perf_counter() - started)
@@ -201,9 +203,10 @@ class Minibatches:
         return self.pool.inputs(self.positions) if bytes_each * len(self.positions) <= HELD_BYTES else None
 
 
-def _train(minibatches: Minibatches, report: Report) -> list[float]:
+def _train(minibatches: Minibatches, rate: float, report: Report) -> list[float]:
     steps = minibatches.recipe.steps_for(len(minibatches.labels))
-    optimizer, schedule = optimisation(minibatches.network.parameters(), minibatches.recipe, minibatches.pool, steps)
+    weights, decay = minibatches.network.parameters(), minibatches.recipe.weight_decay
+    optimizer, schedule = optimisation(weights, rate, decay, steps, partial(report, "fit", 0, steps))
     losses: list[float] = []
     for step in range(steps):
         loss = minibatches.loss(step)
@@ -217,11 +220,13 @@ def _train(minibatches: Minibatches, report: Report) -> list[float]:
 
 
 def optimisation(
-    weights: Iterable[Tensor], recipe: Recipe, pool: Pool, steps: int
+    weights: Iterable[Tensor], rate: float, decay: float, steps: int, tick: Callable[[], None]
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
-    """The optimiser of some weights and its schedule, both to be stepped together."""
-    rate = recipe.rate_for(pool.shape)
-    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=recipe.weight_decay, fused=True)
+    """The optimiser of some weights and its schedule up to the rate and down, both to be stepped together.
+
+    With the first optimiser of a process torch imports its compiler, which takes seconds: `tick` is called meanwhile.
+    """
+    optimizer = in_background(lambda: torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True), tick)
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(steps, 2))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,12 +21,13 @@ from learner.fit import Fitted, Minibatches, diverged, fitted_from, optimisation
 from learner.network import linear_layers
 
 
-def fit_together(members: Sequence[Minibatches], steps: int, report: Report) -> list[Fitted]:
+def fit_together(members: Sequence[Minibatches], steps: int, rate: float, report: Report) -> list[Fitted]:
     """Train networks of one architecture, each on its own minibatches, in lockstep.
 
     Args:
         members: From `learner.fit.prepare`; S of them, of linear layers with ReLUs between and nothing else.
         steps: Optimiser steps of each.
+        rate: The peak of the learning rate.
         report: Called every step with the phase `"fit"`, in steps of all members.
 
     Raises:
@@ -36,7 +38,9 @@ def fit_together(members: Sequence[Minibatches], steps: int, report: Report) -> 
     weights = [_stacked([layer.weight for layer in same]) for same in layers]
     biases = [_stacked([layer.bias for layer in same]) for same in layers]
     rates = members[0].network.head.rates
-    optimizer, schedule = optimisation([*weights, *biases], recipe, members[0].pool, steps)
+    optimizer, schedule = optimisation(
+        [*weights, *biases], rate, recipe.weight_decay, steps, partial(report, "fit", 0, steps * n_members)
+    )
     losses_steps_S = []
     for step in range(steps):
         views, masks, targets = zip(*(each.draw() for each in members), strict=True)

@@ -67,6 +67,7 @@ class FitResult:
         model_digest: SHA-256 of the weight files.
         files: Names of all files of the model, in the round's directory.
         notes: What a person should know about it, each a sentence.
+        temperature: That the logits of all members are divided by; None where none was measured.
     """
 
     seconds: float
@@ -76,6 +77,7 @@ class FitResult:
     model_digest: str
     files: tuple[str, ...]
     notes: tuple[str, ...]
+    temperature: float | None
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         model_digest=model.digest,
         files=(MODEL_FILE, *model.saved["files"], *files),
         notes=(*_notes(request), *notes, *model.saved.get("notes", ())),
+        temperature=model.saved.get("temperature") if config.temperature_scaling else None,
     )
 
 

@@ -107,7 +107,7 @@ class LearningForm(ChangeForm):
         choices=ARCHITECTURES,
         widget=forms.RadioSelect,
         label="Network",
-        help_text="Trained from scratch each round.",
+        help_text="Trained from scratch each round, on images that are shifted, turned, scaled and sheared a little.",
     )
     propagation = forms.BooleanField(
         required=False,
@@ -128,7 +128,8 @@ class LearningForm(ChangeForm):
         min_value=2,
         max_value=1000,
         label="Posterior samples (K)",
-        help_text="More make the spread more exact; scoring takes a little longer with each.",
+        help_text="More make the spread more exact; scoring takes a little longer with each. Of a bootstrap or a deep "
+        "ensemble each member is one sample and this does nothing, unless there is dropout in each member.",
     )
 
     members = forms.IntegerField(

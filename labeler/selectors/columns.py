@@ -47,12 +47,14 @@ def round_points(folder: Path, round_: Round) -> bytes:  # noqa: ARG001  (the fo
 
 @lru_cache(maxsize=2)
 def map_points(name: str, n: int) -> bytes:
-    """Where the first n images lie on a map, gzipped. Those that it does not know lie at 0, 0."""
+    """Where the first n images lie on a map, gzipped: the same dots as of a round, but for those it does not know.
+
+    Those came after it, so that they are the last ones.
+    """
     records, at = map_records(name), dots(n)
-    x, y = np.zeros(n, np.uint16), np.zeros(n, np.uint16)
     known = min(n, len(records))
-    x[:known], y[:known] = records["x"][:known], records["y"][:known]
-    return _packed(n, at, x[at], y[at], np.zeros(len(at), np.uint8))
+    at = at[at < known]
+    return _packed(known, at, records["x"][at], records["y"][at], np.zeros(len(at), np.uint8))
 
 
 def states(round_: Round, scores: ScoreSummary, known: Known) -> bytes:

@@ -62,21 +62,22 @@ class Configurations:
         """One empty combination, after which all samples are alike."""
         return cls(np.full((1, n_samples), 1 / n_samples, dtype), np.ones(1, dtype))
 
-    def information(self, probs_n_K_C: Array) -> Array:
+    def information(self, probs_n_K_C: Array, tick: Callable[[], None] = lambda: None) -> Array:
         """What the answer to each image would tell about the model once those so far are known, `[n]`, in nats.
 
-        Never below 0: for every single combination the difference is a mutual information under its posterior.
+        Never below 0: for every single combination the difference is a mutual information under its posterior. `tick`
+        is called with every block of images.
         """
         n, n_samples, n_classes = probs_n_K_C.shape
-        entropies_n_K = _entropy(probs_n_K_C)
-        block = max(1, BLOCK_FLOATS // (len(self.weights_M) * n_classes))
+        block = max(1, BLOCK_FLOATS // (max(len(self.weights_M), n_samples) * n_classes))
         gains_n = np.empty(n, probs_n_K_C.dtype)
         for start in range(0, n, block):
             part = probs_n_K_C[start : start + block]
             flat_K_nC = part.transpose(1, 0, 2).reshape(n_samples, -1)
             predictive_M_n_C = (self.posterior_M_K @ flat_K_nC).reshape(-1, len(part), n_classes)
-            expected_M_n = self.posterior_M_K @ entropies_n_K[start : start + block].T
+            expected_M_n = self.posterior_M_K @ _entropy(part).T
             gains_n[start : start + block] = self.weights_M @ np.maximum(_entropy(predictive_M_n_C) - expected_M_n, 0)
+            tick()
         return gains_n
 
     def after(self, probs_K_C: Array, most: int, rng: np.random.Generator) -> Self:
@@ -121,13 +122,14 @@ def batchbald(
     Raises:
         LearnerError: If a sample is not finite.
     """
+    report("acquire", 0, count)
     probs_N_K_C = np.exp(log_probs_N_K_C)
     if not np.isfinite(probs_N_K_C).all() or np.isposinf(log_probs_N_K_C).any():
         raise LearnerError("batchbald: posterior samples are not finite log-probabilities: fit the round again")
     rng, n = np.random.default_rng(seed), len(probs_N_K_C)
     count = min(count, n)
     state = Configurations.before_any_answer(probs_N_K_C.shape[1], probs_N_K_C.dtype)
-    alone_N = state.information(probs_N_K_C)
+    alone_N = state.information(probs_N_K_C, partial(report, "acquire", 0, count))
     bounds_N, is_left = alone_N.copy(), np.ones(n, np.bool_)
     taken, gains = np.empty(count, np.int64), np.empty(count, probs_N_K_C.dtype)
     for step in range(count):
@@ -153,9 +155,8 @@ def _best(state: Configurations, probs_N_K_C: Array, bounds_N: Array, order: Int
     for start in range(0, len(order), LOOK):
         if start and bounds_N[order[start]] <= bounds_N[best]:
             break
-        tick()
         part = order[start : start + LOOK]
-        bounds_N[part] = state.information(probs_N_K_C[part])
+        bounds_N[part] = state.information(probs_N_K_C[part], tick)
         first = int(part[bounds_N[part].argmax()])
         if not start or bounds_N[first] > bounds_N[best]:
             best = first

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from learner.background import in_background
 from learner.config import Report, ignore
 
 Array = npt.NDArray[np.floating[Any]]
@@ -69,7 +72,7 @@ def typicality(features_N_D: Array, labelled_L_D: Array, count: int, *, seed: in
         labelled_L_D: Of those that have a label; may be empty.
         count: b; at most N.
         seed: Of the clusters.
-        report: Called every image taken with the phase `"acquire"`.
+        report: Called with the phase `"acquire"` while clusters are made, and with every image taken.
 
     Returns:
         int64 `[b]`, indices in the order taken. A cluster without images left is passed over; clusters of fewer than 6
@@ -84,12 +87,11 @@ def typicality(features_N_D: Array, labelled_L_D: Array, count: int, *, seed: in
     if not count:
         return np.empty(0, np.int64)
     everything = np.concatenate([features_N_D, labelled_L_D]) if n_labelled else features_N_D
-    report("acquire", 0, count)
-    clusters = _clusters(everything, min(n_labelled + count, MOST_CLUSTERS), seed)
+    tick = partial(report, "acquire", 0, count)
+    clusters = in_background(lambda: _clusters(everything, min(n_labelled + count, MOST_CLUSTERS), seed), tick)
     n_clusters = int(clusters.max()) + 1
     sizes, labels = np.bincount(clusters, minlength=n_clusters), np.bincount(clusters[n:], minlength=n_clusters)
-    queues = [_typical_first(features_N_D, np.flatnonzero(clusters[:n] == c)) for c in range(n_clusters)]
-    report("acquire", 0, count)
+    queues = [_typical_first(features_N_D, np.flatnonzero(clusters[:n] == c), tick) for c in range(n_clusters)]
     taken: list[int] = []
     is_small = sizes < LEAST_CLUSTER
     while len(taken) < count:
@@ -119,8 +121,9 @@ def _clusters(features_N_D: Array, k: int, seed: int) -> Integers:
         return np.asarray(means.fit_predict(features_N_D), np.int64)
 
 
-def _typical_first(features_N_D: Array, members: Integers) -> list[int]:
+def _typical_first(features_N_D: Array, members: Integers, tick: Callable[[], None]) -> list[int]:
     """The images of a cluster, the one with the least mean distance from its nearest neighbours in it first."""
+    tick()
     k = min(NEIGHBOURS, len(members) // 2)
     if k < 1:
         return [int(each) for each in members]
@@ -129,5 +132,6 @@ def _typical_first(features_N_D: Array, members: Integers) -> list[int]:
         part = members[start : start + BLOCK]
         squares = squared_distances(features_N_D[part], features_N_D[members])
         squares[np.arange(len(part)), start + np.arange(len(part))] = np.inf  # not one's own neighbour
+        tick()
         mean_distances[start : start + BLOCK] = np.sqrt(np.partition(squares, k - 1, axis=1)[:, :k]).mean(1)
     return [int(each) for each in members[np.argsort(mean_distances, kind="stable")]]

@@ -7,13 +7,14 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from learner.background import in_background
 from learner.config import Report
 from learner.errors import LearnerError
 from learner.vision import torchvision
@@ -79,7 +80,7 @@ class Batches:
         inputs: Makes `[m, D]` of positions `[m]`.
         positions: int64 `[M]`.
         labels: int64 `[M]`.
-        report: Called every minibatch with the phase `"curvature"`.
+        report: Called with the phase `"curvature"` at the start and after every minibatch.
     """
 
     def __init__(
@@ -90,6 +91,10 @@ class Batches:
         report: Report,
     ) -> None:
         self.inputs, self.dataset, self.labels, self.report = inputs, positions, labels, report
+
+    def tick(self) -> None:
+        """Report that nothing has been seen yet."""
+        self.report("curvature", 0, len(self.dataset))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         total = len(self.dataset)
@@ -116,8 +121,8 @@ def kronecker_factors(layers: Sequence[nn.Linear], batches: Batches) -> list[Kro
     Reference:
         Martens and Grosse, 2015, Optimizing neural networks with Kronecker-factored approximate curvature, section 3.
     """
-    torchvision()  # laplace-torch imports it, and beside a CPU-only torch that needs help
-    laplace = importlib.import_module("laplace")
+    batches.tick()
+    laplace = in_background(_library, batches.tick)
     parts = [part for layer in layers for part in (layer, nn.ReLU())][:-1]
     model = laplace.Laplace(
         nn.Sequential(*parts), "classification", subset_of_weights="all", hessian_structure="kron",
@@ -172,6 +177,13 @@ def best_precision(layers: Sequence[nn.Linear], factors: Sequence[KroneckerFacto
             best = int(costs.nan_to_num(nan=math.inf).argmin())
             low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, 40)])
     return math.exp(float(grid[best]))
+
+
+def _library() -> Any:
+    """`laplace-torch`; its first import in a process takes seconds."""
+    torchvision()  # laplace-torch imports it, and beside a CPU-only torch that needs help
+    importlib.import_module("laplace.curvature")
+    return importlib.import_module("laplace")
 
 
 def _check_decomposition(factor: Tensor, values: Tensor, vectors: Tensor) -> None:

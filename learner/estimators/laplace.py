@@ -14,6 +14,7 @@ Reference:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from learner.background import in_background
 from learner.config import LAPLACE_PRIORS, Report, RoundConfig
 from learner.errors import check_known
 from learner.estimators.curvature import Batches, KroneckerFactors, best_precision, kronecker_factors
@@ -117,14 +119,17 @@ class Laplace:
                 return inputs_of(network, pool.inputs(some), len(layers))
 
         factors = kronecker_factors(layers, Batches(inputs, positions, labels, report))
-        precisions = prior_precisions(config.laplace_prior, layers, factors)
-        saved = {
-            **facts_of(fitted, pool.shape),
-            "prior_precisions": precisions,
-            "notes": notes,
-            "files": [cls.WEIGHTS, cls.FACTORS],
-        }
-        return cls(network, factors, config, pool.shape, saved)
+        saved = {**facts_of(fitted, pool.shape), "notes": notes, "files": [cls.WEIGHTS, cls.FACTORS]}
+        return in_background(  # the prior is searched and K samples are drawn: seconds for all weights
+            lambda: cls(
+                network,
+                factors,
+                config,
+                pool.shape,
+                {**saved, "prior_precisions": prior_precisions(config.laplace_prior, layers, factors)},
+            ),
+            partial(report, "curvature", len(positions), len(positions)),
+        )
 
     def save(self, directory: Path) -> dict[str, Any]:
         """Write weights and curvature; the samples are drawn again from the seed. See `Estimator.save`."""

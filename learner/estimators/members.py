@@ -4,15 +4,14 @@ Each network is a sample of the posterior; with dropout masks inside, each gives
 
 Reference:
     Lakshminarayanan, Pritzel, Blundell, 2017, Simple and scalable predictive uncertainty estimation using deep
-    ensembles; Efron, 1979, Bootstrap methods; Osband et al., 2016, Deep exploration via bootstrapped DQN; temperature:
-    Guo et al., 2017, On calibration of modern neural networks, section 4.2; after averaging: Rahaman and Thiery, 2021,
-    Uncertainty quantification and deep ensembles.
+    ensembles; Efron, 1979, Bootstrap methods; Osband et al., 2016, Deep exploration via bootstrapped DQN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,11 +20,10 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional
 
 from learner.config import Report, RoundConfig
-from learner.errors import LearnerError
 from learner.estimators.mc_dropout import FoldedHead
+from learner.estimators.temperature import LEFT_OUT_FLOATS, LeftOut, fit_temperature
 from learner.estimators.weights import with_weights, write_tensors
 from learner.fit import Fitted, fit_network, prepare
 from learner.fit_together import fit_together
@@ -34,9 +32,6 @@ from learner.pool import Inputs, Pool
 from learner.seeds import derive
 
 MEMORY_FLOATS = 64 * 2**20 // 4
-BATCH = 256
-TEMPERATURES = (0.05, 20.0)
-TEMPERATURE_SPREAD = 0.15  # of the logarithm of the temperature, before any answer
 TOGETHER_FLOATS = 8 * 2**20  # weights that are trained at once
 LEAST_FOLD = 2  # answers of a class that are needed to leave some of them out
 
@@ -47,7 +42,7 @@ class Members:
     Args:
         networks: The members.
         masks: For each member a mask for each layer of its head, `[its samples, features in]`; empty without dropout.
-        temperature: All logits are divided by it.
+        temperature: The logits of every sample are divided by it; see `learner.estimators.temperature`.
         saved: What `save` shall return.
     """
 
@@ -83,19 +78,21 @@ class Members:
         chosen = cls.training_sets(labels, config, rng)
         fitted = fit_members(pool, positions, labels, chosen, config, report)
         networks = [each.network for each in fitted]
-        temperature = 1.0
-        if config.temperature_scaling:
-            temperature = fit_temperature(*_left_out(networks, chosen, pool, positions, labels, report))
         saved = {
             "shape": list(pool.shape),
             "input_means": [each.input_mean for each in fitted],
             "input_stds": [each.input_std for each in fitted],
-            "temperature": temperature,
+            "temperature": 1.0,
             "steps": sum(each.steps for each in fitted),
             "loss": float(np.mean([each.loss for each in fitted])),
             "files": [cls.WEIGHTS],
         }
-        return cls(networks, draw_masks(networks, config), temperature, saved)
+        estimator = cls(networks, draw_masks(networks, config), 1.0, saved)
+        if config.temperature_scaling:
+            left_out = estimator.left_out(chosen, pool, positions, labels, rng, report)
+            tick = partial(report, "temperature", len(networks), len(networks))
+            estimator.temperature = saved["temperature"] = fit_temperature(left_out, tick)
+        return estimator
 
     @staticmethod
     def training_sets(
@@ -103,6 +100,38 @@ class Members:
     ) -> list[npt.NDArray[np.int64]]:
         """For each member the rows of the answers that it learns from."""
         raise NotImplementedError
+
+    def left_out(
+        self,
+        chosen: Sequence[npt.NDArray[np.int64]],
+        pool: Pool,
+        positions: npt.NDArray[np.int64],
+        labels: npt.NDArray[np.int64],
+        rng: np.random.Generator,
+        report: Report,
+    ) -> LeftOut:
+        """What the samples of each member say of the answers that it has not learned from, dropout included.
+
+        Of more answers than `LEFT_OUT_FLOATS` hold, those drawn by `rng`.
+        """
+        every, n_classes = np.arange(len(labels)), self.networks[0].head.linears[-1].out_features
+        is_out_S_N = np.stack([~np.isin(every, rows) for rows in chosen])
+        samples_N = np.array([head.n_samples for head in self.heads]) @ is_out_S_N
+        order = rng.permutation(np.flatnonzero(samples_N))
+        fitting = int((np.cumsum(samples_N[order]) * n_classes <= LEFT_OUT_FLOATS).sum())
+        kept = np.sort(order[: max(1, fitting)])
+        parts, answers = [torch.empty((0, n_classes))], [np.empty(0, np.int64)]
+        for number, (network, head) in enumerate(zip(self.networks, self.heads, strict=True)):
+            out = np.flatnonzero(is_out_S_N[number, kept])
+            for start in range(0, len(out), self.minibatch):
+                part = out[start : start + self.minibatch]
+                with torch.inference_mode():
+                    inputs = network.tensor_of(pool.inputs(positions[kept[part]]))
+                    parts.append(head.log_probs(network.features(inputs)).flatten(0, 1).cpu())
+                answers.append(np.repeat(part, head.n_samples))
+                report("temperature", number, len(self.networks))
+            report("temperature", number + 1, len(self.networks))
+        return LeftOut(torch.cat(parts), torch.from_numpy(np.concatenate(answers)), torch.from_numpy(labels[kept]))
 
     def save(self, directory: Path) -> dict[str, Any]:
         """Write all weights; masks are drawn again from the seed. See `Estimator.save`."""
@@ -197,8 +226,11 @@ def fit_members(
         prepared = [prepare(pool, positions[r], labels[r], config, f"member {i}") for i, r in enumerate(chosen)]
         size = max(1, TOGETHER_FLOATS // sum(w.numel() for w in prepared[0].network.parameters()))
         groups = [(start, prepared[start : start + size]) for start in range(0, len(prepared), size)]
+        rate = config.recipe.rate_for(pool.shape, config.architecture)
         return [
-            each for start, group in groups for each in fit_together(group, steps, _part(report, start * steps, whole))
+            each
+            for start, group in groups
+            for each in fit_together(group, steps, rate, _part(report, start * steps, whole))
         ]
     return [
         fit_network(pool, positions[r], labels[r], config, _part(report, i * steps, whole), stream=f"member {i}")
@@ -213,62 +245,6 @@ def draw_masks(networks: Sequence[Network], config: RoundConfig) -> list[list[Te
     generator = torch.Generator().manual_seed(derive(config.seed, "masks"))
     each, more = divmod(max(config.posterior_samples, len(networks)), len(networks))
     return [network.head.draw_masks(each + (number < more), generator) for number, network in enumerate(networks)]
-
-
-def fit_temperature(logits_N_C: Tensor, labels_N: Tensor) -> float:
-    """The most probable temperature given some answers, 0.05 to 20; before them it is log-normal around 1.
-
-    Without the prior a dozen answers that all happen to be right would make the model sure of everything: they are of
-    classes that have several answers, and the images to come are of the others too (docs/log.md).
-
-    Args:
-        logits_N_C: Of images that the model has not learned from.
-        labels_N: Their classes.
-
-    Raises:
-        LearnerError: If there is no such image, or the logits are not finite.
-    """
-    if not len(labels_N):
-        raise LearnerError(
-            "temperature scaling: no class has two answers, so none can be left out to measure on; "
-            "take more answers, or leave the temperature as it is"
-        )
-    if not bool(logits_N_C.isfinite().all()):
-        raise LearnerError("temperature scaling: the members' outputs are not finite; fit the round again")
-    low, high = np.log(TEMPERATURES)
-    for _ in range(3):
-        grid = np.linspace(low, high, 41)
-        priors = np.square(grid / TEMPERATURE_SPREAD) / (2 * len(labels_N))
-        likelihoods = [float(functional.cross_entropy(logits_N_C / float(np.exp(each)), labels_N)) for each in grid]
-        costs = priors + np.array(likelihoods)
-        best = int(np.argmin(costs))
-        low, high = grid[max(best - 1, 0)], grid[min(best + 1, 40)]
-    return float(np.exp(grid[best]))
-
-
-def _left_out(
-    networks: Sequence[Network],
-    chosen: Sequence[npt.NDArray[np.int64]],
-    pool: Pool,
-    positions: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    report: Report,
-) -> tuple[Tensor, Tensor]:
-    """For each answer that some members have not learned from the logarithm of their mean prediction, and its class."""
-    probs_N_C = torch.zeros((len(labels), networks[0].head.linears[-1].out_features))
-    counts_N = torch.zeros(len(labels))
-    for number, (network, rows) in enumerate(zip(networks, chosen, strict=True)):
-        out = np.setdiff1d(np.arange(len(labels)), rows)
-        for start in range(0, len(out), BATCH):
-            part = out[start : start + BATCH]
-            with torch.inference_mode():
-                inputs = torch.from_numpy(pool.inputs(positions[part])).to(next(network.parameters()).device)
-                probs_N_C[part] += network(inputs).softmax(1).cpu()
-            counts_N[part] += 1
-            report("temperature", number, len(networks))
-        report("temperature", number + 1, len(networks))
-    seen = counts_N > 0
-    return (probs_N_C[seen] / counts_N[seen].unsqueeze(1)).clamp_min(1e-12).log(), torch.from_numpy(labels)[seen]
 
 
 def _whole(network: Network) -> list[Tensor]:

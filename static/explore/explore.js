@@ -94,7 +94,7 @@ function listenToTools(plots, points, states, select) {
     const numbers = colour.value === "state" ? states.map(shownState) : points.classes.map((index) => index % 256);
     for (const plot of plots) {
       plot.colours = Uint32Array.from({ length: 256 }, (_, index) => packed(names[index % names.length][1]));
-      plot.colourOf = Uint8Array.from(numbers);
+      plot.colourOf = Uint8Array.from(numbers).subarray(0, plot.data.x.length); // images newer than the map are not on it
       plot.order = colour.value === "state" ? inLayers(plot.colourOf) : null;
       plot.draw();
     }

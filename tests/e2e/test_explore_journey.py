@@ -111,6 +111,16 @@ def test_the_pages_fit_a_phone(site, open_as, slug) -> None:
         assert fits(page), path
 
 
+def test_both_sides_of_a_comparison_are_seen_at_once_on_a_phone(site, open_as, slug) -> None:
+    site.ask("score", slug)
+    page = open_as("mia", f"/p/{slug}/explore/compare/", **PHONE)
+    heads = page.locator(".compare-table thead th")
+    expect(heads).to_have_count(2)
+    box = heads.last.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= page.viewport_size["width"]
+
+
 def test_without_scripts_the_page_does_not_promise_dots(open_as, site, slug: str) -> None:
     page = open_as("mia", f"/p/{slug}/explore/", java_script_enabled=False)
     expect(page.locator("noscript p")).to_be_visible()

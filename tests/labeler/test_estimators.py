@@ -37,6 +37,7 @@ def test_a_round_with_each_posterior(project, make_images, annotator, manager, c
     make_images(project, 20, is_holdout=True)
     paint(project)
     values = {"estimator": estimator, "members": 2, "posterior_samples": 5, "architecture": "mlp"}
+    values["temperature_scaling"] = True  # of members; the others have none
     tune(project, retrain_every=0, **values)
     start_cold_round(project=project)
     answer(project, annotator, 25)
@@ -48,6 +49,18 @@ def test_a_round_with_each_posterior(project, make_images, annotator, manager, c
     assert Round.objects.get(pk=round_.pk).candidates.filter(reason="acquired").exists()
     text = client_of(manager).get(f"/p/signs/rounds/{round_.number}/").content.decode()
     assert dict(choices.ESTIMATORS)[estimator] in text
+    temperature = round_.metrics["fit"]["temperature"]
+    has_members = estimator in ("bootstrap", "ensemble")
+    assert (temperature is not None) is has_members
+    assert (f"<dt>Temperature</dt><dd>{temperature or 0:.2f}: measured" in text) is has_members
+
+
+@pytest.mark.django_db
+def test_the_settings_say_what_holds_of_every_network_and_where_k_does_nothing(project, manager, client_of) -> None:
+    fields = client_of(manager).get("/p/signs/settings/learning/").context["form"].fields
+    assert "shift" in fields["architecture"].help_text
+    assert not any("shift" in words for _, words in choices.ARCHITECTURES)
+    assert "each member is one sample" in fields["posterior_samples"].help_text
 
 
 @pytest.mark.django_db(transaction=True)

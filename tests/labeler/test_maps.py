@@ -93,6 +93,19 @@ def test_dots_of_a_round_lie_where_the_map_has_them(pool, drawn, manager, client
     assert np.array_equal(np.frombuffer(body[136:256], "<u2"), records["y"])
 
 
+def test_images_that_came_after_the_map_have_no_dot_on_it_and_are_counted(
+    pool, drawn, make_images, manager, client_of
+) -> None:
+    make_images(pool, 7)
+    round_ = scored_round(pool, [[0.8, 0.1, 0.1]] * 67, [[0.1] * 3] * 67)
+    body = gzip.decompress(client_of(manager).get(reverse("explore-map-points", args=["signs", round_.number])).content)
+    assert np.frombuffer(body[:16], "<u4").tolist() == [60, 60, 1, 0]
+    with storage.local_path(drawn.file) as path:
+        assert np.array_equal(np.frombuffer(body[16:136], "<u2"), np.load(path)["x"])
+    page = client_of(manager).get(reverse("explore", args=["signs"])).content.decode()
+    assert "7 images came after it: they are not on it." in page
+
+
 def test_without_a_map_pages_say_so(pool, manager, client_of) -> None:
     client = client_of(manager)
     assert "Not drawn yet" in client.get(reverse("gallery", args=["signs", "duplicates"])).content.decode()

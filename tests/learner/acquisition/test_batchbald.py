@@ -1,3 +1,4 @@
+import sys
 from itertools import combinations, product
 
 import numpy as np
@@ -144,3 +145,15 @@ def test_it_equals_the_published_implementation(seed):
     taken, gains = batchbald(log_probs, 4, seed=0)
     assert taken.tolist() == theirs.indices
     assert np.cumsum(gains) == pytest.approx(theirs.scores, abs=1e-6)
+
+
+def test_it_reports_with_every_block_of_images(monkeypatch):
+    """With 1,000 classes one look at 32 images takes seconds."""
+    probs = np.random.default_rng(0).dirichlet(np.ones(5), (40, 6))
+    calls: list[tuple] = []
+    whole = batchbald(np.log(probs), 4, seed=0)
+    monkeypatch.setattr(sys.modules[Configurations.__module__], "BLOCK_FLOATS", 4 * 6 * 5)
+    blocks = batchbald(np.log(probs), 4, seed=0, report=lambda *call: calls.append(call))
+    assert blocks[0].tolist() == whole[0].tolist() and blocks[1] == pytest.approx(whole[1])
+    assert calls[:11] == [("acquire", 0, 4)] * 11  # before, and ten blocks of four images
+    assert {call[1] for call in calls} == {0, 1, 2, 3, 4}

@@ -1,9 +1,10 @@
+import threading
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from learner.acquisition import k_centre, typicality
+from learner.acquisition import coverage, k_centre, typicality
 
 NOTHING = np.empty((0, 0))
 
@@ -95,3 +96,19 @@ def test_typicality_equals_the_published_implementation():
     y[1] = np.nan
     theirs = skactiveml_pool.TypiClust(random_state=0, k=20).query(features, y, batch_size=3)
     assert (typicality(features[1:], labelled, 3, seed=0) + 1).tolist() == theirs.tolist()
+
+
+def test_typicality_can_be_cancelled_while_clusters_are_made(monkeypatch):
+    """k-means of a large pool takes many seconds and says nothing."""
+    started, end = threading.Event(), threading.Event()
+    monkeypatch.setattr(coverage, "_clusters", lambda *_: started.set() or end.wait(60))
+
+    def report(phase, done, total):
+        if started.is_set():
+            raise KeyError(f"{phase} {done} of {total}")
+
+    try:
+        with pytest.raises(KeyError, match="acquire 0 of 3"):
+            typicality(np.ones((8, 2)), NOTHING, 3, seed=0, report=report)
+    finally:
+        end.set()

@@ -8,8 +8,8 @@ import torch
 from learner.config import Recipe, RoundConfig, ignore
 from learner.errors import LearnerError
 from learner.estimators import gaussian_process, pathwise
-from learner.estimators.gaussian_process import GaussianProcess, dirichlet_targets, find_kernel
-from learner.estimators.pathwise import Fourier, Kernel, posterior_weights
+from learner.estimators.gaussian_process import GaussianProcess, dirichlet_targets, find_kernel, likeliest_mean
+from learner.estimators.pathwise import Fourier, Kernel, Observed, Output
 from learner.folder import write_chunks
 from learner.pool import Pool
 from learner.uncertainty import measure, summarise
@@ -23,9 +23,8 @@ def generator() -> torch.Generator:
 
 
 @pytest.fixture
-def observed(generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    x = torch.rand((12, 2), generator=generator, dtype=torch.float64) * 2
-    return x, x.sum(1).sin(), torch.linspace(0.05, 0.5, 12, dtype=torch.float64)
+def places(generator) -> torch.Tensor:
+    return torch.rand((12, 2), generator=generator, dtype=torch.float64) * 2
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +36,22 @@ def fitted(digits, tmp_path_factory) -> GaussianProcess:
     return GaussianProcess.fit(pool, np.arange(60), digits[1][:60], config, ignore)
 
 
-def samples_at(places, observed, generator, query, n_samples=8000, features=8000):
+MEMBERS = (1, 4, 5, 10)
+OUTPUT = Output(torch.tensor(MEMBERS), value=0.9, noise=0.05, elsewhere=-0.4)
+NOISE = 0.5  # elsewhere
+
+
+def samples_at(places, x, generator, query, output=OUTPUT, n_samples=8000, features=8000):
     fourier = Fourier.draw(KERNEL, 2, features, generator)
     weights = torch.randn((features, n_samples), generator=generator, dtype=torch.float64)
-    correction = posterior_weights(KERNEL, fourier, weights, places, *observed, generator)
+    correction = Observed(KERNEL, fourier, places, x, NOISE).weights(weights, output, generator)
     return fourier(query) @ weights + KERNEL(query, places) @ correction
 
 
-def librarys_posterior(observed, query, noise=None):
+def librarys_posterior(x, query, output=OUTPUT):
     """The exact posterior by gpytorch, of the same kernel without a mean."""
-    x, y, variances = observed
+    y, variances = torch.full((len(x),), output.elsewhere).double(), torch.full((len(x),), NOISE).double()
+    y[output.members_n], variances[output.members_n] = output.value, output.noise
 
     class Process(gpytorch.models.ExactGP):
         def __init__(self, likelihood) -> None:
@@ -77,19 +82,23 @@ def test_the_fourier_features_are_those_of_the_kernel(generator):
     assert torch.allclose(features @ features.T, KERNEL(x, x), atol=0.03)
 
 
-def test_the_samples_have_the_moments_of_the_exact_posterior(observed, generator):
+@pytest.mark.parametrize("members", [MEMBERS, (), tuple(range(12))])
+def test_the_samples_have_the_moments_of_the_exact_posterior(places, generator, members):
     query = torch.tensor([[0.3, 0.4], [1.5, 1.0], [4.0, 4.0]], dtype=torch.float64)
-    f = samples_at(observed[0], observed, generator, query)
-    has_moments(f, *librarys_posterior(observed, query))
+    output = replace(OUTPUT, members_n=torch.tensor(members, dtype=torch.int64))
+    f = samples_at(places, places, generator, query, output)
+    has_moments(f, *librarys_posterior(places, query, output))
 
 
-def test_inducing_points_at_all_places_are_the_exact_posterior(observed, generator):
+@pytest.mark.parametrize("members", [MEMBERS, ()])
+def test_inducing_points_at_all_places_are_the_exact_posterior(places, generator, members):
     query = torch.tensor([[0.3, 0.4], [1.5, 1.0]], dtype=torch.float64)
-    f = samples_at(observed[0].clone(), observed, generator, query)  # a copy: the sparse way
-    has_moments(f, *librarys_posterior(observed, query))
+    output = replace(OUTPUT, members_n=torch.tensor(members, dtype=torch.int64))
+    f = samples_at(places.clone(), places, generator, query, output)  # a copy: the sparse way
+    has_moments(f, *librarys_posterior(places, query, output))
 
 
-def test_inducing_points_are_told_of_many_observations_in_blocks(observed, monkeypatch):
+def test_inducing_points_are_told_of_many_observations_in_blocks(places, monkeypatch):
     """All at once is memory for each observation, and seconds for each class in which nothing can be cancelled."""
     fourier, weights = Fourier.draw(KERNEL, 2, 50, torch.Generator().manual_seed(1)), torch.ones(50, 3).double()
 
@@ -97,10 +106,8 @@ def test_inducing_points_are_told_of_many_observations_in_blocks(observed, monke
         ticks: list[None] = []
         monkeypatch.setattr(pathwise, "BLOCK", block)
         generator = torch.Generator().manual_seed(2)
-        found = posterior_weights(
-            KERNEL, fourier, weights, observed[0][:4], *observed, generator, lambda: ticks.append(None)
-        )
-        return found, len(ticks)
+        observed = Observed(KERNEL, fourier, places[:4], places, NOISE, lambda: ticks.append(None))
+        return observed.weights(weights, OUTPUT, generator), len(ticks)
 
     (at_once, _), (in_blocks, ticks) = by(12), by(5)
     assert torch.allclose(at_once, in_blocks, rtol=1e-6)
@@ -108,18 +115,20 @@ def test_inducing_points_are_told_of_many_observations_in_blocks(observed, monke
 
 
 def test_the_targets_are_moments_of_the_logarithm_of_a_gamma_variable():
-    targets, variances = dirichlet_targets(torch.tensor([1, 0]), 3)
-    alpha = 1.01
-    assert variances[1, 0] == pytest.approx(np.log(1 / alpha + 1))
-    assert targets[1, 0] == pytest.approx(np.log(alpha) - variances[1, 0] / 2)
-    assert targets.argmax(0).tolist() == [1, 0]
+    """Its mean is alpha, and so is its variance: those of the log-normal variable with these moments."""
+    means, variances = dirichlet_targets(torch.tensor([[True, False]]))
+    for mean, variance, alpha in zip(means[0], variances[0], (1.01, 0.01), strict=True):
+        drawn = torch.distributions.LogNormal(mean, variance.sqrt())
+        assert float(drawn.mean) == pytest.approx(alpha)
+        assert float(drawn.variance) == pytest.approx(alpha)
 
 
 def test_the_kernel_makes_the_answers_likelier_than_the_one_it_began_with(generator):
     x = torch.rand((60, 2), generator=generator, dtype=torch.float64)
     labels = (x[:, 0] > 0.5).long()
-    kernel, means = find_kernel(x, labels, 2, generator, ignore)
-    targets, variances = dirichlet_targets(labels, 2)
+    kernel, means, notes = find_kernel(x, labels, 2, generator, ignore)
+    assert notes == []
+    targets, variances = dirichlet_targets(labels == torch.arange(2).unsqueeze(1))
 
     def likelihood(each: Kernel) -> float:
         normal = torch.distributions.MultivariateNormal
@@ -130,6 +139,45 @@ def test_the_kernel_makes_the_answers_likelier_than_the_one_it_began_with(genera
         )
 
     assert likelihood(kernel) > likelihood(Kernel(np.log(2), np.log(2))) + 1
+
+
+def test_of_many_classes_the_kernel_is_found_with_some_and_says_so(generator, monkeypatch):
+    """Each class is a problem of its own: all 1,000 together took gigabytes and did not end."""
+    sizes, search = [], gaussian_process._search
+
+    def watched(x, is_answer, report):
+        sizes.append((tuple(is_answer.shape), int(is_answer.sum())))
+        return search(x, is_answer, report)
+
+    monkeypatch.setattr(gaussian_process, "_search", watched)
+    x = torch.nn.functional.normalize(torch.rand((300, 8), generator=generator, dtype=torch.float64), dim=1)
+    labels = torch.cat([torch.arange(20).repeat_interleave(10), torch.arange(100) + 400])
+    _, means, notes = find_kernel(x, labels, 1000, generator, ignore)
+    assert sizes[0][0] == (20, 200) and sizes[0][1] > 100  # of 200 answers those of the large classes
+    assert notes == ["approximate: the kernel is found with 20 of 1,000 classes"]
+    assert means.shape == (1000,) and bool(means.isfinite().all())
+    assert len(means[600:].unique()) == 1
+    assert float(means[:20].mean()) > float(means[600]) + 0.05  # classes with answers are likelier anywhere
+
+
+def test_the_likeliest_mean_is_the_likeliest(places):
+    is_answer = torch.arange(12) < 4
+    targets, variances = dirichlet_targets(is_answer)
+    covariance = KERNEL(places, places) + torch.diag(variances)
+    best = likeliest_mean(KERNEL(places, places), is_answer)
+    costs = [
+        -float(torch.distributions.MultivariateNormal(torch.full((12,), mean).double(), covariance).log_prob(targets))
+        for mean in (best, best - 0.01, best + 0.01)
+    ]
+    assert costs[0] < min(costs[1:])
+
+
+def test_jitter_where_the_search_for_the_kernel_ended_is_said(generator, monkeypatch):
+    monkeypatch.setattr(gaussian_process, "CONCENTRATION", 1e25)  # no noise: equal images have equal values
+    x = torch.ones((40, 2), dtype=torch.float64)
+    with gpytorch.settings.min_fixed_noise(double_value=1e-30):
+        _, _, notes = find_kernel(x, torch.arange(40) % 2, 2, generator, ignore)
+    assert len(notes) == 1 and "added jitter of" in notes[0]
 
 
 def test_facts(fitted, digits):

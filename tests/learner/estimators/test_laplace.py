@@ -1,3 +1,4 @@
+import threading
 import warnings
 from dataclasses import replace
 from itertools import pairwise
@@ -257,6 +258,26 @@ def test_it_can_be_cancelled_while_the_curvature_is_taken(data, abort_at, monkey
     report = abort_at("curvature", 20)
     with pytest.raises(report.error, match="curvature 20"):
         kronecker_factors(layers_of([6, 3]), batches(*data, report))
+
+
+@pytest.mark.parametrize(("part", "done"), [("curvature._library", 0), ("laplace.prior_precisions", N_LABELS)])
+def test_it_can_be_cancelled_before_and_after_the_curvature(make_chunks, digits, quick, monkeypatch, part, done):
+    """The library is imported, and the samples of all weights are drawn: both take seconds and say nothing."""
+    started, end = threading.Event(), threading.Event()
+    monkeypatch.setattr(f"learner.estimators.{part}", lambda *_: started.set() or end.wait(60))
+
+    def report(phase, seen, total):
+        if started.is_set():
+            raise KeyError(f"{phase} {seen} of {total}")
+
+    config = replace(quick, architecture="mlp", recipe=Recipe(steps=2))
+    try:
+        with pytest.raises(KeyError, match=f"curvature {done} of {N_LABELS}"):
+            Laplace.fit(
+                Pool(make_chunks(digits[0][:N_LABELS])), np.arange(N_LABELS), digits[1][:N_LABELS], config, report
+            )
+    finally:
+        end.set()
 
 
 def test_the_prior_is_as_wide_as_the_weights_are_drawn():

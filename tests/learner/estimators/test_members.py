@@ -8,7 +8,8 @@ from torch.nn import functional
 from learner.config import Recipe, ignore
 from learner.errors import ConfigError, DivergedError, LearnerError
 from learner.estimators import estimator_class, members
-from learner.estimators.members import Bootstrap, Ensemble, fit_temperature
+from learner.estimators.members import Bootstrap, Ensemble
+from learner.estimators.temperature import LeftOut, fit_temperature
 from learner.pool import Pool
 from learner.uncertainty import measure, summarise
 
@@ -81,34 +82,76 @@ def test_an_ensemble_learns_from_everything_unless_its_temperature_is_measured(q
     assert all(set(labels[rows]) == {0, 1, 2} for rows in sets)
 
 
+def single(logits: torch.Tensor, labels: torch.Tensor) -> LeftOut:
+    return LeftOut(logits, torch.arange(len(labels)), labels)
+
+
 def test_the_temperature_is_the_one_under_which_the_answers_are_likeliest():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn((4000, 5), generator=generator) * 2
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
-    assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.1)
-    assert fit_temperature(logits / 2, labels) == pytest.approx(0.5, rel=0.1)
+    assert fit_temperature(single(logits * 3, labels)) == pytest.approx(3, rel=0.1)
+    assert fit_temperature(single(logits / 2, labels)) == pytest.approx(0.5, rel=0.1)
 
 
+def test_of_several_predictions_the_average_of_the_scaled_ones_is_made_likely():
+    generator = torch.Generator().manual_seed(0)
+    logits_n_3_C = torch.randn((500, 3, 4), generator=generator) * 4
+    labels = torch.randint(0, 4, (500,), generator=generator)
+    left_out = LeftOut(logits_n_3_C.flatten(0, 1), torch.arange(500).repeat_interleave(3), labels)
+
+    def nll(temperature: float) -> float:
+        probs = (logits_n_3_C / temperature).softmax(2).mean(1)
+        return float(functional.nll_loss(probs.log(), labels))
+
+    for temperature in (0.5, 1.0, 3.0):
+        assert left_out.nll(temperature) == pytest.approx(nll(temperature), rel=1e-4)
+    best = fit_temperature(left_out)
+    assert 0.05 < best < 20 and nll(best) < nll(1.0)
+
+
+@pytest.mark.parametrize("member_dropout", [False, True])
 @pytest.mark.parametrize("name", ["bootstrap", "ensemble"])
-def test_a_measured_temperature_is_no_worse_on_images_that_nobody_saw(fit, digits, name):
-    labels = digits[1][:60]
-    changes = {"temperature_scaling": True, "recipe": Recipe(steps=120)}
-    scaled, _ = fit(name, labels, **changes)
-    assert scaled.temperature != 1.0
-    costs = {}
-    for temperature in (scaled.temperature, 1.0):
-        scaled.temperature = temperature
-        probs = scaled.sample_log_probs(digits[0][60:300]).exp().mean(1)
-        costs[temperature] = float(functional.nll_loss(probs.log(), torch.from_numpy(digits[1][60:300])))
-    best, plain = costs.values()
-    assert best <= plain + 0.02
+def test_members_that_are_too_sure_become_likelier_on_fresh_images(make_chunks, digits, quick, name, member_dropout):
+    """A fifth of all answers is wrong, and they learn them by heart."""
+    vectors, rng = digits[0].reshape(-1, 64).astype(np.float32), RNG(0)
+    answers = np.where(rng.random(1797) < 0.2, rng.integers(10, size=1797), digits[1])
+    pool, rows = Pool(make_chunks(vectors)), np.arange(200)
+    recipe = Recipe(steps=300, label_smoothing=0.0, weight_decay=0.0)
+    config = replace(
+        quick, estimator=name, architecture="head", recipe=recipe, members=3, member_dropout=member_dropout,
+        posterior_samples=12, temperature_scaling=True,
+    )  # fmt: skip
+    estimator = estimator_class(name).fit(pool, rows, answers[rows], config, ignore)
+    assert estimator.temperature > 1.05
+    fresh, costs = torch.from_numpy(answers[200:]), []
+    for temperature in (estimator.temperature, 1.0):
+        estimator.temperature = temperature
+        costs.append(float(functional.nll_loss(estimator.sample_log_probs(vectors[200:]).exp().mean(1).log(), fresh)))
+    assert costs[0] < costs[1] - 0.05
+
+
+def test_it_is_measured_on_what_each_member_left_out_with_its_dropout(fit, pool, digits, monkeypatch):
+    estimator, _ = fit("ensemble", member_dropout=True, posterior_samples=7)
+    chosen = [np.arange(30)[10:], np.delete(np.arange(30), np.arange(5, 12)), np.arange(30)]
+    left_out = estimator.left_out(chosen, pool, np.arange(30), digits[1][:30], RNG(0), ignore)
+    samples = estimator.sample_log_probs(digits[0][:30])
+    expected = torch.cat([samples[:10, :3].flatten(0, 1), samples[5:12, 3:5].flatten(0, 1)])
+    assert torch.allclose(left_out.log_probs_R_C, expected, atol=1e-5)
+    assert left_out.answers_R.tolist() == [n for n in range(10) for _ in range(3)] + [
+        n for n in range(5, 12) for _ in range(2)
+    ]
+    assert left_out.labels_n.tolist() == digits[1][:12].tolist()
+    monkeypatch.setattr(members, "LEFT_OUT_FLOATS", 60)  # of many answers with many samples some
+    some = estimator.left_out(chosen, pool, np.arange(30), digits[1][:30], RNG(0), ignore)
+    assert 1 <= len(some.labels_n) <= 3 and len(some.log_probs_R_C) <= 6
 
 
 def test_few_answers_that_are_all_right_do_not_make_it_sure_of_everything():
     logits = torch.eye(5).repeat(3, 1) * 4
     right = torch.arange(5).repeat(3)
-    assert 0.9 < fit_temperature(logits, right) < 1
-    assert fit_temperature(logits.repeat(200, 1), right.repeat(200)) < 0.6
+    assert 0.9 < fit_temperature(single(logits, right)) < 1
+    assert fit_temperature(single(logits.repeat(200, 1), right.repeat(200))) < 0.6
 
 
 @pytest.mark.parametrize("name", ["bootstrap", "ensemble"])
@@ -160,7 +203,7 @@ def test_it_can_be_cancelled_in_the_second_member(fit, abort_at):
 
 def test_it_can_be_cancelled_while_the_temperature_is_measured(fit, abort_at, monkeypatch):
     """Of many answers a member leaves out many: each minibatch of them is a chance to stop."""
-    monkeypatch.setattr(members, "BATCH", 4)
+    monkeypatch.setattr(members, "MEMORY_FLOATS", 1)
     seen = []
     fit("ensemble", temperature_scaling=True, report=lambda phase, done, total: seen.append((phase, done, total)))
     of_temperature = [each for each in seen if each[0] == "temperature"]
@@ -184,4 +227,4 @@ def test_what_cannot_be_is_refused_in_words(fit, quick):
     with pytest.raises(DivergedError, match="another network"):
         fit("ensemble", recipe=Recipe(steps=50, learning_rate=1e30))
     with pytest.raises(LearnerError, match="not finite"):
-        fit_temperature(torch.full((3, 2), float("nan")), torch.tensor([0, 1, 0]))
+        fit_temperature(single(torch.full((3, 2), float("nan")), torch.tensor([0, 1, 0])))
