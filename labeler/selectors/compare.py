@@ -121,7 +121,9 @@ def estimator_words(config: dict[str, Any]) -> str:
     estimator = config.get("estimator", "")
     words = str(dict(choices.ESTIMATORS).get(estimator, estimator))
     extras = [text for names, key, value, text in OPTIONS if estimator in names and config.get(key) == value]
-    return ", ".join([f"{words} on {config.get('architecture', '')}", f"K = {posterior_samples(config)}", *extras])
+    return ", ".join(
+        [f"{words} on {config.get('architecture', '')}", f"K = {posterior_samples(config) or '?'}", *extras]
+    )
 
 
 def _pairs(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> list[PairCount]:

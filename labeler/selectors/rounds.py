@@ -77,10 +77,13 @@ def phases_of(round_: Round) -> list[Phase]:
     return [Phase(words, round_.phase_seconds[key]) for key, words in PHASES.items() if key in round_.phase_seconds]
 
 
-def posterior_samples(config: dict[str, Any]) -> int:
-    """How many the round has: of networks without dropout inside each is one, whatever the setting says."""
+def posterior_samples(config: dict[str, Any]) -> int | None:
+    """How many the round has: of networks without dropout inside each is one, whatever the setting says. None: it does
+    not say."""
+    if "posterior_samples" not in config:
+        return None
     asked = int(config["posterior_samples"])
-    if config["estimator"] not in ("bootstrap", "ensemble"):
+    if config.get("estimator") not in ("bootstrap", "ensemble"):
         return asked
     return max(asked, int(config["members"])) if config.get("member_dropout") else int(config["members"])
 
