@@ -111,9 +111,9 @@ class LearningForm(ChangeForm):
     )
     propagation = forms.BooleanField(
         required=False,
-        label="Learn from images that look alike",
-        help_text="The network also learns from images without an answer, as far as their neighbours’ answers make "
-        "their class all but sure. It saves most answers at the start.",
+        label="Begin with images that look alike",
+        help_text="Groups whose class is not known are asked about first, and the network also learns from images "
+        "without an answer, where those of their neighbours leave little doubt. It saves most answers at the start.",
     )
     estimator = forms.ChoiceField(
         choices=[

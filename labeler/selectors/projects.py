@@ -102,7 +102,7 @@ def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
 
 
 def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
-    """From `Round.metrics` as labeler/learning.py writes them."""
+    """From `Round.metrics` as labeler/learning/rounds.py writes them."""
     accuracy = (metrics or {}).get("accuracy")
     if metrics is None or not isinstance(accuracy, dict) or metrics["n"] < LEAST_HOLDOUT:
         return None

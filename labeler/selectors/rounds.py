@@ -108,7 +108,7 @@ def settings_of(round_: Round) -> list[Setting]:
     if "propagation" in config:
         is_known = config.get("graph") is not None  # which images look alike, when it began
         words = ("yes" if is_known else "not found yet") if config["propagation"] else "no"
-        rows.append(Setting("Learns from images that look alike", words))
+        rows.append(Setting("Begins with images that look alike", words))
     plain = {
         "coldness": "Coldness",
         "budget": "Images asked for",

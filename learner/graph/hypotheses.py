@@ -69,6 +69,11 @@ class Answers:
         if len(self.positions_A) and self.positions_A.min() < 0:
             raise LabelError(f"position {self.positions_A.min()} is not in the pool")
 
+    def within(self, n: int) -> Answers:
+        """Those about the first n images."""
+        is_inside_A = self.positions_A < n
+        return Answers(self.positions_A[is_inside_A], self.labels_A[is_inside_A], self.n_classes)
+
     @cached_property
     def classes_K(self) -> Integers:  # noqa: N802
         """The classes that somebody has named, in ascending order."""

@@ -28,6 +28,10 @@ VERSION = 1
 GROUPS_AT = 0.5
 """The resolution at which groups are counted for people: MNIST has 11 or 12."""
 
+WORTH = 0.01
+"""A part of the pool is asked about before the images that the network is least sure of, while its answer is expected
+to put at least this share of all images right."""
+
 FIRST = 200
 """Questions that are chosen before there is an answer: more than a first queue, as a rule."""
 
@@ -141,3 +145,34 @@ def make_pool_graph(
                         report=lambda _phase, done, _n: report("graph", 2 * n + done, total))  # fmt: skip
     report("graph", total, total)
     return PoolGraph(graph, tuple(questions), int(groups_N.max()) + 1, representation.reason)
+
+
+def questions_about_parts(
+    path: Path, answers: Answers, eligible_positions: npt.ArrayLike, count: int, *, seed: int, report: Report = ignore
+) -> list[Question]:
+    """What to ask about parts that have no name yet, or may be of two classes; none once that is known well enough.
+
+    Args:
+        path: Of the graph.
+        answers: All that count. Those about images that came after the graph are left out.
+        eligible_positions: int64, which images may be asked about.
+        count: How many at most.
+        seed: Of the draws.
+        report: Called with the phases `"spread"` and `"acquire"`.
+
+    Returns:
+        Questions that are each expected to put `WORTH` of all images right, the largest gain first.
+
+    Raises:
+        ArtifactError: If the graph cannot be read.
+    """
+    graph = PoolGraph.load(path).graph
+    is_eligible_N = np.zeros(len(graph), np.bool_)
+    eligible = np.asarray(eligible_positions, np.int64)
+    is_eligible_N[eligible[eligible < len(graph)]] = True
+    if not is_eligible_N.any():
+        return []
+    prediction = predict(graph, answers.within(len(graph)), report=report)
+    return ask(
+        prediction, is_eligible_N, count, least_gain=WORTH * len(graph), seed=derive(seed, "parts"), report=report
+    )

@@ -55,8 +55,7 @@ def propagate(
         Lee, 2013, Pseudo-label, section 2.2, with the graph's labels in place of the network's own.
     """
     n = len(graph)
-    is_known_A = answers.positions_A < n
-    known = Answers(answers.positions_A[is_known_A], answers.labels_A[is_known_A], answers.n_classes)
+    known = answers.within(n)
     candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.positions_A)
     candidates = candidates[candidates < n]
     if not len(known.positions_A) or not len(candidates):

@@ -54,14 +54,21 @@ class Question:
 
 
 def ask(
-    prediction: Prediction, eligible_N: npt.NDArray[np.bool_], count: int, *, seed: int, report: Report = ignore
+    prediction: Prediction,
+    eligible_N: npt.NDArray[np.bool_],
+    count: int,
+    *,
+    least_gain: float = 0.0,
+    seed: int,
+    report: Report = ignore,
 ) -> list[Question]:
     """Choose a batch.
 
     Args:
         prediction: From all answers so far, none at the start.
         eligible_N: bool, which images may be asked about; those with answers may.
-        count: b; fewer come where fewer are eligible.
+        count: b; fewer come where fewer are eligible or worth it.
+        least_gain: Questions that are expected to put fewer images right are left out.
         seed: Of the draws.
         report: Called every question with the phase `"acquire"`.
 
@@ -79,6 +86,8 @@ def ask(
     questions: list[Question] = []
     while len(questions) < count and is_open_N.any():
         question = _best(prediction, gains, is_open_N, rng)
+        if question.gain < least_gain:
+            break
         questions.append(question)
         is_open_N[question.position] = False
         gains.settle(prediction, question.position)

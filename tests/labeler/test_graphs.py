@@ -10,7 +10,7 @@ from labeler import storage, tasks
 from labeler.models import Candidate, ImportJob, JobState, PoolGraph, Reason, Round, RoundState, Trigger
 from labeler.selectors.graphs import current_graph, first_questions
 from labeler.selectors.scores import predicted_classes, summary_of
-from labeler.services import graphs
+from labeler.services import claims, graphs
 from labeler.services.rounds import request_round, start_cold_round
 from tests.labeler.rounds import answer, paint, truth, tune
 
@@ -229,6 +229,46 @@ def test_a_graph_that_is_gone_fails_the_round_in_words_and_is_made_again(pool, a
     assert round_.state == RoundState.FAILED
     assert "being found again" in round_.error
     assert graphs.sweep_graphs() == 1
+
+
+def test_a_round_asks_about_groups_without_a_name_before_all_else(pool, annotator) -> None:
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 2) == 2  # of the three kinds
+    round_ = run(pool)
+    first, *others = queue(pool)
+    assert first.reason == Reason.GROUP
+    asked = {truth(image.position) for image in pool.images.filter(label__isnull=False)}
+    assert truth(first.image.position) not in asked
+    assert {place.reason for place in others} >= {Reason.ACQUIRED}
+    assert first.details["group"] > 1 and len(first.details["likely"]) == 3
+    assert round_.metrics["fit"]["notes"]
+
+
+def test_random_questions_stay_random(pool, annotator) -> None:
+    tune(pool, budget=20, retrain_every=0, holdout_target=0, acquisition="random")
+    made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 2)
+    run(pool)
+    assert {place.reason for place in queue(pool)} == {Reason.ACQUIRED}
+
+
+def test_a_graph_that_was_replaced_in_mid_round_leaves_its_place_to_the_new_one(pool, annotator) -> None:
+    from labeler import learning
+
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 4)
+    round_ = request_round(project=pool, trigger=Trigger.BUTTON, reason="a test")
+    claimed = claims.claim_fit(round_id=round_.pk, claim="first0001")
+    learning.fit(round_=claimed)
+    made(pool)
+    tasks.score_chunks(round_.pk)
+    round_.refresh_from_db()
+    assert round_.state == RoundState.DONE, round_.error
 
 
 def run(project) -> Round:

@@ -122,8 +122,8 @@ def test_a_database_that_is_away_for_a_while_does_not_stop_the_fit(round_, monke
         real(**kwargs)
 
     monkeypatch.setattr(claims, "beat", flaky)
-    monkeypatch.setattr(learning, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(learning, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(learning.files, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(learning.files, "PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr("django.db.connection.close", lambda: None)  # the test's own database lives in it
     assert run(round_).state == RoundState.DONE
     assert len(calls) > 2
@@ -191,7 +191,7 @@ def test_files_of_attempts_that_came_to_nothing_are_deleted_later(round_, projec
     Round.objects.filter(pk=round_.pk).update(state=RoundState.QUEUED, claim="")
     run(round_)
     assert failed.exists()
-    monkeypatch.setattr(learning, "LEFTOVER_SECONDS", -1)
+    monkeypatch.setattr(learning.rounds, "LEFTOVER_SECONDS", -1)
     learning.forget_leftovers(project)
     assert not failed.exists()
     assert (learning.folder_of(round_) / "model.json").exists()
@@ -210,4 +210,4 @@ def test_images_that_came_later_are_not_asked_about_yet(round_, project, make_im
     run(round_)
     assert round_.state == RoundState.DONE
     late = np.array([39, 40, 69], dtype=np.int64)
-    assert learning._scored(round_, late).tolist() == [39]
+    assert learning.rounds._scored(round_, late).tolist() == [39]

@@ -121,3 +121,12 @@ def test_choosing_can_be_given_up(graph, abort_at):
     report = abort_at("acquire", 2)
     with pytest.raises(report.error):
         ask(predict(graph, NOTHING), ALL, 5, seed=0, report=report)
+
+
+def test_what_is_not_worth_it_is_left_out(planted, graph):
+    questions, prediction = loop(graph, planted[1], steps=14)
+    assert ask(prediction, ALL, 5, seed=0, least_gain=50) == []
+    worth = ask(predict(graph, NOTHING), ALL, 50, seed=0, least_gain=10)
+    assert 6 <= len(worth) < 50
+    assert all(question.gain >= 10 for question in worth)
+    assert len(questions) == 14

@@ -1,4 +1,4 @@
-"""The one door to the learner: rows become requests, results become rows. Everything heavy is imported inside.
+"""Rounds: rows become requests, results become rows.
 
 The learner speaks in positions in the pool and class numbers; ids stay on this side. The files of a round stand in the
 project's folder under `Round.folder`: the model, and a score file a chunk.
@@ -10,34 +10,39 @@ import hashlib
 import json
 import logging
 import math
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import Error as DatabaseProblem
-from django.db import connection
 
-from labeler.models import Chunk, LabelClass, PoolGraph, Project, Reason, Round, RoundChunk, RoundState, Trigger
-from labeler.models.images import CHUNK_SIZE
+from labeler.learning.files import Beat, CannotLearn, Integers, folder_of, in_chunks, in_words, limit_threads, opened
+from labeler.models import (
+    Chunk,
+    JobState,
+    LabelClass,
+    PoolGraph,
+    Project,
+    Reason,
+    Round,
+    RoundChunk,
+    RoundState,
+    Trigger,
+)
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
-from labeler.services.derived import CannotDerive, Derived
 from labeler.services.draw import Draw, Place, draw_queue
 from labeler.services.leftovers import KEPT, forget_unnamed_files
 from labeler.services.publish import count_answers, held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.services.triggers import reason_at_snapshot
-from labeler.storage import local_path, project_folder, round_folder
+from labeler.storage import local_path, project_folder
 
 if TYPE_CHECKING:
     from learner.config import RoundConfig
@@ -46,14 +51,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 0.5
-PATIENCE_SECONDS = 2.0  # between heartbeats while the database is away
 LEFTOVER_SECONDS = KEPT.total_seconds()
-Integers = npt.NDArray[np.int64]
-
-
-class CannotLearn(Exception):
-    """The learner said no, in words for people. Trying again would end the same way."""
 
 
 @dataclass(frozen=True)
@@ -65,34 +63,12 @@ class TrainingSet:
     classes: list[int]
 
 
-class Beat:
-    """The learner's report: a heartbeat at most twice a second. What `write` raises (RoundLost) stops the learner.
-
-    A database that is away does not stop the work; the last write finds out whose it is.
-    """
-
-    def __init__(self, write: Callable[[int, int], None]) -> None:
-        self.write, self.next_at = write, 0.0
-
-    def __call__(self, _phase: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now < self.next_at:
-            return
-        self.next_at = now + BEAT_SECONDS
-        try:
-            self.write(done, total)
-        except DatabaseProblem as error:
-            logger.warning("The database is away (%s); the work goes on.", error)
-            connection.close()
-            self.next_at = now + PATIENCE_SECONDS
-
-
 def fit(*, round_: Round) -> None:
     """Take a snapshot of the labels, fit, and open the pool for scoring."""
     beat = Beat(lambda done, total: claims.beat(round_=round_, done=done, total=total))
     beat("fit", 0, 0)
     training = take_snapshot(round_)
-    with _in_words(), ExitStack() as stack:
+    with in_words(), ExitStack() as stack:
         from learner.config import RoundRequest
         from learner.round import fit as fit_model
 
@@ -149,7 +125,7 @@ def score(*, round_: Round, claim: str) -> int:
     while (round_chunk := claims.claim_chunk(round_id=round_.pk, claim=claim)) is not None:
         beat = _chunk_beat(round_chunk)
         beat("score", 0, 0)
-        with _in_words(), ExitStack() as stack:
+        with in_words(), ExitStack() as stack:
             if scorer is None:
                 from learner.scoring import Scorer
 
@@ -168,7 +144,7 @@ def choose(*, round_: Round) -> int:
     """
     beat = Beat(lambda done, total: claims.beat(round_=round_, done=done, total=total))
     beat("acquire", 0, 0)
-    with _in_words():
+    with in_words():
         measured = measure(round_)
         if round_.trigger == Trigger.COMPARISON:
             claims.mark_done(round_=round_, metrics={**round_.metrics, **measured})
@@ -203,18 +179,20 @@ def acquire(round_: Round, draw: Draw, held: set[int], beat: Beat) -> list[Place
         return []
     if round_.config["acquisition"] in BATCH_ACQUISITIONS:  # these run the model once more
         limit_threads()
+    answered = read_training_set(round_.project)
     with ExitStack() as stack:
+        parts = _ask_about_parts(round_, answered, eligible, draw.to_acquire, stack, beat)
         acquired = acquire_images(
             folder_of(round_),
             chunks=_pixel_chunks(round_, stack),
-            eligible_positions=eligible,
-            labelled_positions=_scored(round_, read_training_set(round_.project).positions),
-            count=draw.to_acquire,
+            eligible_positions=np.setdiff1d(eligible, [place.position for place in parts]),
+            labelled_positions=_scored(round_, answered.positions),
+            count=draw.to_acquire - len(parts),
             config=_learner_config(round_),
             report=beat,
         )
     columns = (acquired.positions, acquired.selection_probabilities, acquired.scores, acquired.percentiles)
-    return [
+    return parts + [
         Place(
             position=int(position),
             reason=Reason.ACQUIRED,
@@ -226,6 +204,28 @@ def acquire(round_: Round, draw: Draw, held: set[int], beat: Beat) -> list[Place
         for position, probability, value, percentile, thought in zip(
             *columns, _thoughts(round_, acquired.positions), strict=True
         )
+    ]
+
+
+def _ask_about_parts(
+    round_: Round, answered: TrainingSet, eligible: Integers, count: int, stack: ExitStack, beat: Beat
+) -> list[Place]:
+    """Places for images that stand for a part of the pool whose class is not known well enough, if that is wanted."""
+    path = None if round_.config["acquisition"] == "random" else _graph(round_, stack)
+    if path is None:
+        return []
+    from learner.graph.hypotheses import Answers
+    from learner.graph.pool_graph import questions_about_parts
+
+    is_known = np.isin([answered.classes[label] for label in answered.labels], round_.classes)
+    number = {pk: index for index, pk in enumerate(round_.classes)}
+    labels = [number[answered.classes[label]] for label in answered.labels[is_known].tolist()]
+    answers = Answers(answered.positions[is_known], np.array(labels, np.int64), len(round_.classes))
+    questions = questions_about_parts(path, answers, eligible, count, seed=round_.seed, report=beat)
+    thoughts = _thoughts(round_, np.array([each.position for each in questions], np.int64))
+    return [
+        Place(each.position, Reason.GROUP, each.probability, score=each.gain, details={"group": each.size, **thought})
+        for each, thought in zip(questions, thoughts, strict=True)
     ]
 
 
@@ -271,42 +271,6 @@ def training_digest(training: TrainingSet, config: dict[str, Any], seed: int) ->
     return hashlib.sha256(json.dumps([pairs, config, seed], sort_keys=True).encode()).hexdigest()
 
 
-def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
-    """Where every image lies on the map of the pool, as `learner.embedding.RECORD`s. Raises CannotDerive."""
-    with _cannot_derive(), ExitStack() as stack:
-        from learner.embedding import embed
-
-        records = embed(
-            _chunks_now(project, stack), seed=project.pk, report=lambda _phase, done, total: report(done, total)
-        )
-    return Derived(lambda file: np.save(file, records, allow_pickle=False), len(records))
-
-
-def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
-    """Which images look alike, and which to ask about first. Raises CannotDerive."""
-    with _cannot_derive(), ExitStack() as stack:
-        from learner.graph.pool_graph import make_pool_graph
-
-        chunks = _chunks_now(project, stack)
-        made = make_pool_graph(
-            chunks,
-            _in_chunks(waiting_positions(project, is_holdout=False), {chunk.number: chunk.count for chunk in chunks}),
-            seed=project.pk,
-            report=lambda _phase, done, total: report(done, total),
-        )
-    return Derived(made.save, len(made.graph), {"groups": made.n_groups, "reason": made.reason[:200]})
-
-
-def folder_of(round_: Round) -> Path:
-    return round_folder(round_)
-
-
-def limit_threads() -> None:
-    import torch
-
-    torch.set_num_threads(settings.LEARNER_THREADS or max(1, (os.cpu_count() or 1) - 1))
-
-
 def _chunk_beat(round_chunk: RoundChunk) -> Beat:
     return Beat(lambda done, _total: claims.beat_chunk(round_chunk=round_chunk, scored=done))
 
@@ -328,14 +292,15 @@ def _pixel_chunks(round_: Round, stack: ExitStack) -> tuple[PixelChunk, ...]:
 
 
 def _pixel_chunk(row: RoundChunk, stack: ExitStack) -> PixelChunk:
-    return _opened(row.chunk.number, row.pixels, row.count, stack)
+    return opened(row.chunk.number, row.pixels, row.count, stack)
 
 
 def _graph(round_: Round, stack: ExitStack) -> Path | None:
-    """The file of the graph that labels are passed on by. None: they are not, or it had not been made."""
+    """The file of the round's graph, or of the one that has come after it. None: it is not wanted, or was not there."""
     if not round_.config.get("propagation") or round_.config.get("graph") is None:
         return None
-    for graph in PoolGraph.objects.filter(pk=round_.config["graph"]):
+    own = PoolGraph.objects.filter(pk=round_.config["graph"], state=JobState.DONE).first()
+    if (graph := own or current_graph(round_.project)) is not None:
         try:
             return stack.enter_context(local_path(graph.file))
         except FileNotFoundError:
@@ -343,33 +308,9 @@ def _graph(round_: Round, stack: ExitStack) -> Path | None:
     raise CannotLearn("Which images look alike was lost, and is being found again. Try again in a few minutes.")
 
 
-def _opened(number: int, pixels: str, count: int, stack: ExitStack) -> PixelChunk:
-    from learner.pool import Chunk as PixelChunk
-
-    try:
-        path = stack.enter_context(local_path(pixels))
-    except FileNotFoundError as error:
-        raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
-    return PixelChunk(number, path, count)
-
-
-def _chunks_now(project: Project, stack: ExitStack) -> list[PixelChunk]:
-    rows = Chunk.objects.filter(project=project, count__gt=0).order_by("number")
-    return [_opened(row.number, row.pixels, row.count, stack) for row in rows]
-
-
 def _scored(round_: Round, positions: Integers) -> Integers:
     """Without images that were imported after the round began."""
-    return _in_chunks(positions, dict(RoundChunk.objects.filter(round=round_).values_list("chunk__number", "count")))
-
-
-def _in_chunks(positions: Integers, counts: dict[int, int]) -> Integers:
-    """Those of sorted positions that stand in chunks, by number and count."""
-    numbers = [*counts, *(positions[-1:] // CHUNK_SIZE).tolist()]
-    known = np.zeros(max(numbers, default=0) + 1, dtype=np.int64)
-    for number, count in counts.items():
-        known[number] = count
-    return positions[positions % CHUNK_SIZE < known[positions // CHUNK_SIZE]]
+    return in_chunks(positions, dict(RoundChunk.objects.filter(round=round_).values_list("chunk__number", "count")))
 
 
 def _thoughts(round_: Round, positions: Integers) -> list[dict[str, object]]:
@@ -393,23 +334,3 @@ def _interval(interval: Interval) -> dict[str, Any]:
     """JSON has no infinity: the open end of a mean of one value becomes null."""
     content = asdict(interval)
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()}
-
-
-@contextmanager
-def _cannot_derive() -> Iterator[None]:
-    try:
-        with _in_words():
-            yield
-    except CannotLearn as error:
-        raise CannotDerive(str(error)) from error
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    from learner.errors import LearnerError
-
-    try:
-        yield
-    except LearnerError as error:
-        words = str(error).strip()
-        raise CannotLearn(f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}") from error

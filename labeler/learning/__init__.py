@@ -1,0 +1,14 @@
+"""The one door to the learner. Everything heavy is imported inside functions.
+
+| module | holds |
+|---|---|
+| `rounds` | fit, score, choose: what a learner does with a round |
+| `pool` | the map and the graph, which need no answers |
+| `files` | chunk files, the heartbeat, refusals in words |
+"""
+
+from labeler.learning.files import CannotLearn, folder_of
+from labeler.learning.pool import draw_map, make_graph
+from labeler.learning.rounds import choose, fit, forget_leftovers, score
+
+__all__ = ["CannotLearn", "choose", "draw_map", "fit", "folder_of", "forget_leftovers", "make_graph", "score"]

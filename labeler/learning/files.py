@@ -1,0 +1,101 @@
+"""What the learner is given, and what it says: chunk files, a heartbeat, refusals in words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from django.conf import settings
+from django.db import Error as DatabaseProblem
+from django.db import connection
+
+from labeler.models import Chunk, Project, Round
+from labeler.models.images import CHUNK_SIZE
+from labeler.storage import local_path, round_folder
+
+if TYPE_CHECKING:
+    from learner.pool import Chunk as PixelChunk
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 0.5
+PATIENCE_SECONDS = 2.0  # between heartbeats while the database is away
+Integers = npt.NDArray[np.int64]
+
+
+class CannotLearn(Exception):
+    """The learner said no, in words for people. Trying again would end the same way."""
+
+
+class Beat:
+    """The learner's report: a heartbeat at most twice a second. What `write` raises (RoundLost) stops the learner.
+
+    A database that is away does not stop the work; the last write finds out whose it is.
+    """
+
+    def __init__(self, write: Callable[[int, int], None]) -> None:
+        self.write, self.next_at = write, 0.0
+
+    def __call__(self, _phase: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now < self.next_at:
+            return
+        self.next_at = now + BEAT_SECONDS
+        try:
+            self.write(done, total)
+        except DatabaseProblem as error:
+            logger.warning("The database is away (%s); the work goes on.", error)
+            connection.close()
+            self.next_at = now + PATIENCE_SECONDS
+
+
+def folder_of(round_: Round) -> Path:
+    return round_folder(round_)
+
+
+def limit_threads() -> None:
+    import torch
+
+    torch.set_num_threads(settings.LEARNER_THREADS or max(1, (os.cpu_count() or 1) - 1))
+
+
+def opened(number: int, pixels: str, count: int, stack: ExitStack) -> PixelChunk:
+    from learner.pool import Chunk as PixelChunk
+
+    try:
+        path = stack.enter_context(local_path(pixels))
+    except FileNotFoundError as error:
+        raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
+    return PixelChunk(number, path, count)
+
+
+def chunks_now(project: Project, stack: ExitStack) -> list[PixelChunk]:
+    rows = Chunk.objects.filter(project=project, count__gt=0).order_by("number")
+    return [opened(row.number, row.pixels, row.count, stack) for row in rows]
+
+
+def in_chunks(positions: Integers, counts: dict[int, int]) -> Integers:
+    """Those of sorted positions that stand in chunks, by number and count."""
+    numbers = [*counts, *(positions[-1:] // CHUNK_SIZE).tolist()]
+    known = np.zeros(max(numbers, default=0) + 1, dtype=np.int64)
+    for number, count in counts.items():
+        known[number] = count
+    return positions[positions % CHUNK_SIZE < known[positions // CHUNK_SIZE]]
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    from learner.errors import LearnerError
+
+    try:
+        yield
+    except LearnerError as error:
+        words = str(error).strip()
+        raise CannotLearn(f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}") from error

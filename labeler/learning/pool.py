@@ -1,0 +1,48 @@
+"""What is made of all images of a project before anything is known of them: the map, the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words
+from labeler.models import Project
+from labeler.selectors.pool import waiting_positions
+from labeler.services.derived import CannotDerive, Derived
+
+
+def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
+    """Where every image lies on the map of the pool, as `learner.embedding.RECORD`s. Raises CannotDerive."""
+    with _cannot_derive(), ExitStack() as stack:
+        from learner.embedding import embed
+
+        records = embed(
+            chunks_now(project, stack), seed=project.pk, report=lambda _phase, done, total: report(done, total)
+        )
+    return Derived(lambda file: np.save(file, records, allow_pickle=False), len(records))
+
+
+def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
+    """Which images look alike, and which to ask about first. Raises CannotDerive."""
+    with _cannot_derive(), ExitStack() as stack:
+        from learner.graph.pool_graph import make_pool_graph
+
+        chunks = chunks_now(project, stack)
+        made = make_pool_graph(
+            chunks,
+            in_chunks(waiting_positions(project, is_holdout=False), {chunk.number: chunk.count for chunk in chunks}),
+            seed=project.pk,
+            report=lambda _phase, done, total: report(done, total),
+        )
+    return Derived(made.save, len(made.graph), {"groups": made.n_groups, "reason": made.reason[:200]})
+
+
+@contextmanager
+def _cannot_derive() -> Iterator[None]:
+    try:
+        with in_words():
+            yield
+    except CannotLearn as error:
+        raise CannotDerive(str(error)) from error
