@@ -74,6 +74,9 @@ def read_scores(directory: Path, chunk_numbers: Iterable[int], name: str) -> npt
 def scores_at(directory: Path, positions: npt.NDArray[np.int64], name: str) -> npt.NDArray[Any]:
     """Read one column at some positions, in their order; only their chunks' files are opened, one at a time.
 
+    Returns:
+        `[n, ...]`; of no positions `[0]`.
+
     Raises:
         UnknownNameError: If there is no such column.
         ArtifactError: If a position has not been scored, or not with this measure, or a file is damaged.
@@ -83,7 +86,8 @@ def scores_at(directory: Path, positions: npt.NDArray[np.int64], name: str) -> n
     order = np.argsort(numbers, kind="stable")
     present, starts = np.unique(numbers[order], return_index=True)
     out: npt.NDArray[Any] | None = None
-    for number, mine in zip(present.tolist(), np.split(order, starts[1:]), strict=True):
+    parts = np.split(order, starts[1:]) if len(order) else []
+    for number, mine in zip(present.tolist(), parts, strict=True):
         column = _read(directory, number, name)
         if offsets[mine].max() >= len(column):
             raise ArtifactError(f"position {positions[mine].max()} is beyond the end of scored chunk {number}")

@@ -246,6 +246,25 @@ def test_a_round_asks_about_groups_without_a_name_before_all_else(pool, annotato
     assert round_.metrics["fit"]["notes"]
 
 
+def test_once_all_groups_have_a_name_the_network_chooses(pool, annotator) -> None:
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 18) == 18
+    run(pool)
+    assert [place.reason for place in queue(pool)] == [Reason.ACQUIRED] * 20
+
+
+def test_a_queue_may_be_all_of_groups(pool, annotator) -> None:
+    made(pool)
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 2) == 2
+    tune(pool, budget=1, retrain_every=0, holdout_target=0)
+    run(pool)
+    assert [place.reason for place in queue(pool)] == [Reason.GROUP]
+
+
 def test_random_questions_stay_random(pool, annotator) -> None:
     tune(pool, budget=20, retrain_every=0, holdout_target=0, acquisition="random")
     made(pool)

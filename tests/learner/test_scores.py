@@ -77,3 +77,7 @@ def test_scores_belong_to_one_model(scored):
     assert not is_scored(scored, 0, "another", 4)
     assert not is_scored(scored, 0, "model", 5)
     assert not is_scored(scored, 1, "model", 4)
+
+
+def test_no_positions_have_no_scores(tmp_path):
+    assert len(scores_at(tmp_path, np.empty(0, np.int64), "mean_probs_N_C")) == 0
