@@ -204,7 +204,7 @@ def test_the_holdout_is_not_learned_from_that_way_either(pool, annotator, monkey
     made(pool)
     start_cold_round(project=pool)
     answer(pool, annotator, 4)
-    pool.images.filter(position__gte=30).update(is_holdout=True)
+    pool.images.filter(position__gte=30, label__isnull=True).update(is_holdout=True)
     seen: list[int] = []
     passed_on = propagation.propagate
 
