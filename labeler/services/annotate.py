@@ -316,7 +316,11 @@ def _last_word(answer: Annotation) -> Annotation:
 
 
 def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
-    """The place of an undone answer; unless others have it, or all of its image, now."""
+    """The place of an undone answer; unless others have it, or all of its image, now.
+
+    Where a newer queue has places enough for the image, it is one of those: with the old one beside them one person too
+    many would get the image.
+    """
     now = clock.now()
     held = Candidate.objects.filter(image_id=place.image_id, state=CandidateState.OPEN).exclude(pk=place.pk)
     if held.filter(leased_to=annotator).exists():
@@ -325,15 +329,18 @@ def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
     is_taken = place.state == CandidateState.OPEN and place.leased_to_id != annotator.pk and _is_live(place)
     if is_taken or (place.state == CandidateState.ANSWERED and _is_used_by_others(place, annotator)):
         return
-    answered = _live(Annotation.objects.filter(image_id=place.image_id)).exclude(outcome=Outcome.SKIP)
-    if held.filter(leased_until__gt=now).count() + answered.count() >= overlap:
+    answered = _live(Annotation.objects.filter(image_id=place.image_id)).exclude(outcome=Outcome.SKIP).count()
+    if held.filter(leased_until__gt=now).count() + answered >= overlap:
+        return
+    lease = {"leased_to": annotator, "leased_until": now + timedelta(seconds=settings.LEASE_SECONDS)}
+    if held.count() + answered >= overlap:
+        free = held.exclude(leased_until__gt=now)
+        newest = free.order_by("-round_id", "slot").values_list("pk", flat=True).first()
+        free.filter(pk=newest).update(leased_at=now, **lease)
         return
     is_others = Q(state=CandidateState.OPEN, leased_until__gt=now) & ~Q(leased_to=annotator)
     Candidate.objects.filter(~is_others, pk=place.pk).update(
-        state=CandidateState.OPEN,
-        leased_to=annotator,
-        leased_at=place.leased_at or now,
-        leased_until=now + timedelta(seconds=settings.LEASE_SECONDS),
+        state=CandidateState.OPEN, leased_at=place.leased_at or now, **lease
     )
 
 

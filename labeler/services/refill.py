@@ -62,10 +62,7 @@ def refill_queue(*, project: Project, annotator: User) -> int:
     last = places.aggregate(last=Max("rank"))["last"] or 0
     if not _has_more(locked, places):
         return 0
-    # A place of an older round may be renewed though its lease ran out, as long as it is open.
-    of_others = Candidate.objects.filter(project=locked, state=CandidateState.OPEN).exclude(round_id=queue)
-    queued = {*places.values_list("image__position", flat=True), *of_others.values_list("image__position", flat=True)}
-    drawn = _draw(locked, np.random.default_rng([queue, last]), queued)
+    drawn = _draw(locked, np.random.default_rng([queue, last]), set(places.values_list("image__position", flat=True)))
     images = Image.objects.filter(project=locked, position__in=[place.position for place in drawn]).order_by()
     ids = dict(images.values_list("position", "id"))
     Candidate.objects.bulk_create(

@@ -96,6 +96,23 @@ def test_undo_puts_the_image_back_and_its_place_to_the_same_person(project, anno
     )
 
 
+@pytest.mark.parametrize("overlap", [1, 2])
+def test_an_undone_skip_takes_the_place_that_a_newer_queue_has_for_the_image(
+    project, make_images, annotator, manager, overlap
+) -> None:
+    """Its own place comes back only where the image has too few: else one person too many would get it."""
+    images = make_images(project, 1)
+    fill_queue(project, images, overlap=overlap)
+    skipped = answer_place(project, annotator, lease_next(project=fresh(project), annotator=annotator)[0], Outcome.SKIP)
+    Candidate.objects.filter(state=CandidateState.OPEN).update(state=CandidateState.SUPERSEDED)
+    newer = fill_queue(project, images, overlap=overlap)
+    retract_answer(project=fresh(project), annotator=annotator, target_key=skipped.key, key=uuid.uuid4())
+    (mine,) = lease_next(project=fresh(project), annotator=annotator)
+    assert (mine.image_id, mine.round_id) == (images[0].pk, newer.pk)
+    assert len(lease_next(project=fresh(project), annotator=manager)) == overlap - 1
+    assert Candidate.objects.filter(state=CandidateState.OPEN).count() == overlap
+
+
 def test_undoing_twice_is_harmless(project, annotator, place) -> None:
     answer = send(project, annotator, place)
     first = retract_answer(project=fresh(project), annotator=annotator, target_key=answer.key, key=uuid.uuid4())

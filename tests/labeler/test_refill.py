@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from labeler import clock
-from labeler.models import Candidate, CandidateState, LearningConfig, Reason, Round, RoundState, Trigger
+from labeler.models import Candidate, LearningConfig, Reason, Round, RoundState, Trigger
 from labeler.services.refill import REFILL, lease_or_refill, refill_queue
 from tests.labeler.queues import answer_place, fill_queue, fresh
 
@@ -88,15 +85,3 @@ def test_who_has_answered_all_that_waits_gets_no_more(project, make_images, anno
         answer_place(project, annotator, lease_or_refill(project=fresh(project), annotator=annotator, want=1)[0])
     assert lease_or_refill(project=fresh(project), annotator=annotator, want=1) == []
     assert Candidate.objects.count() == 4
-
-
-def test_an_image_whose_place_in_an_older_queue_is_open_is_not_drawn(project, make_images, annotator, manager) -> None:
-    """Two people on one image would come of it: who had it may still answer there, and take that back."""
-    images = make_images(project, 6)
-    fill_queue(project, images[:1])
-    (place,) = lease_or_refill(project=fresh(project), annotator=manager, want=1)
-    fill_queue(project, [])
-    Candidate.objects.update(leased_until=clock.now() - timedelta(minutes=1), state=CandidateState.OPEN)
-    start_round(project)
-    assert refill_queue(project=fresh(project), annotator=annotator) == 5
-    assert Candidate.objects.filter(image=place.image).count() == 1
