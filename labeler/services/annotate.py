@@ -336,7 +336,8 @@ def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
     if held.count() + answered >= overlap:
         free = held.exclude(leased_until__gt=now)
         newest = free.order_by("-round_id", "slot").values_list("pk", flat=True).first()
-        free.filter(pk=newest).update(leased_at=now, **lease)
+        if newest is not None:
+            free.filter(pk=newest).update(leased_at=now, **lease)
         return
     is_others = Q(state=CandidateState.OPEN, leased_until__gt=now) & ~Q(leased_to=annotator)
     Candidate.objects.filter(~is_others, pk=place.pk).update(
