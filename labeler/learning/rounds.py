@@ -12,7 +12,7 @@ import logging
 import math
 import shutil
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -301,10 +301,13 @@ def _graph(round_: Round, stack: ExitStack) -> Path | None:
         return None
     own = PoolGraph.objects.filter(pk=round_.config["graph"], state=JobState.DONE).first()
     if (graph := own or current_graph(round_.project)) is not None:
-        try:
-            return stack.enter_context(local_path(graph.file))
-        except FileNotFoundError:
-            graph.delete()  # the sweep has another one made
+        from learner.graph.pool_graph import is_readable
+
+        with suppress(FileNotFoundError):
+            path = stack.enter_context(local_path(graph.file))
+            if is_readable(path):
+                return path
+        graph.delete()  # the sweep has another one made
     raise CannotLearn("Which images look alike was lost, and is being found again. Try again in a few minutes.")
 
 

@@ -46,8 +46,15 @@ def request_derived(
     return job
 
 
-def derive_file(*, job: DerivedT, group: str, suffix: str, make: Callable[[Project, Report], Derived]) -> bool:
-    """Make it, write its file in the folder `group`, close the job. Whether that came to be.
+def derive_file(
+    *,
+    job: DerivedT,
+    group: str,
+    suffix: str,
+    make: Callable[[Project, Report], Derived],
+    then: Callable[[Project], None] = lambda _project: None,
+) -> None:
+    """Make it, write its file in the folder `group`, close the job, and do `then` in the same transaction.
 
     Whatever goes wrong ends in a state with words; a lost claim leaves the job to its new owner, and a killed process
     leaves it to the sweep.
@@ -59,22 +66,25 @@ def derive_file(*, job: DerivedT, group: str, suffix: str, make: Callable[[Proje
         derived = make(job.project, lambda done, total: beat(done=done, total=total))
         storage.write_once(name, derived.write)
     except ClaimLost:
-        return False
+        return
     except JobCancelled:
         finish_job(job=job, state=JobState.CANCELLED)
-        return False
+        return
     except CannotDerive as error:
         finish_job(job=job, state=JobState.FAILED, error=str(error))
-        return False
+        return
     except (storage.StorageError, OSError) as error:
         finish_job(job=job, state=JobState.FAILED, error=f"The {what} could not be written: {error}")
-        return False
-    n = derived.images
-    if not finish_job(job=job, state=JobState.DONE, file=name, done=n, total=n, **derived.fields):
+        return
+    with transaction.atomic():
+        n = derived.images
+        is_ours = finish_job(job=job, state=JobState.DONE, file=name, done=n, total=n, **derived.fields)
+        if is_ours:
+            then(job.project)
+    if is_ours:
+        _forget_older(job)
+    else:
         storage.delete(name)
-        return False
-    _forget_older(job)
-    return True
 
 
 def _forget_older(job: PoolMap | PoolGraph) -> None:

@@ -33,11 +33,11 @@ def sweep_graphs() -> int:
 def run_graph(*, job_id: int, make: Callable[[Project, Report], Derived]) -> None:
     """The task: claim the job and make it. A queue that was drawn before the first model is then put in its order."""
     job = claim_job(model=PoolGraph, job_id=job_id)
-    if job is not None and derive_file(job=job, group="graphs", suffix="npz", make=make):
-        order_first_queue(project=job.project)
+    if job is not None:
+        derive_file(job=job, group="graphs", suffix="npz", make=make, then=order_first_queue)
 
 
-def order_first_queue(*, project: Project) -> None:
+def order_first_queue(project: Project) -> None:
     """A cold start that knows less than there is to know by now is made again. Its answers count, as ever."""
     last, graph = newest_round(project), current_graph(project)
     if last is None or graph is None or last.trigger != Trigger.COLD_START or last.config.get("graph") == graph.pk:

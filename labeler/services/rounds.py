@@ -163,6 +163,7 @@ def start_cold_round(*, project: Project, reason: str = "before the first model"
             main = draw_groups(project=project, graph=graph, count=draw.to_acquire, without=taken)
         except CannotRead as error:
             Round.objects.filter(pk=round_.pk).update(reason=f"{reason}; all at random, for {error}"[:200])
+            graph.delete()  # the sweep has another one made, and that orders the queue
     taken |= {place.position for place in main}
     more = draw.to_acquire - len(main)
     main += draw_places(round_=round_, reason=Reason.COLD_START, count=more, without=taken)

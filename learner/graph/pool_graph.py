@@ -101,6 +101,15 @@ class PoolGraph:
         return cls(Graph(weights, tree), first, int(arrays["n_groups"]), str(arrays["reason"]))
 
 
+def is_readable(path: Path) -> bool:
+    """Whether a file is a graph of this version, as far as can be told without reading it whole."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return int(file["version"]) == VERSION
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
+
+
 def make_pool_graph(
     chunks: Sequence[Chunk],
     eligible_positions: npt.ArrayLike,

@@ -15,8 +15,9 @@ from learner.seeds import derive
 Integers = npt.NDArray[np.int64]
 
 SURE = 0.8
-"""A label is passed on where its probability is at least this. The graph is rather too humble than too sure: of digits,
-12,000 images of MNIST and sign photos, 98 % or more of such labels are right after 20 answers (docs/log.md)."""
+"""A label is passed on where its probability is at least this. Of digits and of
+12,000 images of MNIST 98 % or more of such labels are right after 20 answers, of sign photos compared by their pixels
+88 to 97 % of the few that there are until 50 answers, then 98 % (docs/log.md)."""
 
 MOST = 2000
 """So many images at most, drawn at random: more do not help a network that is trained for a quarter of a minute."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from django.urls import reverse
 
-from labeler import storage, tasks
+from labeler import clock, storage, tasks
 from labeler.models import Candidate, ImportJob, JobState, PoolGraph, Reason, Round, RoundState, Trigger
 from labeler.selectors.graphs import current_graph, first_questions
 from labeler.selectors.scores import predicted_classes, summary_of
@@ -106,6 +108,27 @@ def test_a_file_that_is_gone_is_said_and_the_queue_is_random(pool) -> None:
     round_.refresh_from_db()
     assert "the file of the graph cannot be read" in round_.reason
     assert len(queue(pool)) == 60
+    assert graphs.sweep_graphs() == 1
+    tasks.make_graph(PoolGraph.objects.get().pk)
+    assert {place.reason for place in queue(pool)} == {Reason.GROUP}
+
+
+def test_a_worker_that_dies_before_the_queue_is_in_order_leaves_the_job_to_another(pool, cold, monkeypatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(_project: object) -> None:
+        raise Killed
+
+    job = graphs.request_graph(project=pool)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(graphs, "order_first_queue", die)
+        tasks.make_graph(job.pk)
+    job.refresh_from_db()
+    assert job.state == JobState.RUNNING
+    PoolGraph.objects.update(heartbeat_at=clock.now() - timedelta(hours=1))
+    tasks.make_graph(job.pk)
+    assert {place.reason for place in queue(pool)} == {Reason.GROUP}
 
 
 def test_a_queue_that_a_model_made_is_left_alone(pool, cold) -> None:
@@ -218,11 +241,17 @@ def test_the_holdout_is_not_learned_from_that_way_either(pool, annotator, monkey
     assert seen and max(seen) < 30
 
 
-def test_a_graph_that_is_gone_fails_the_round_in_words_and_is_made_again(pool, annotator) -> None:
+@pytest.mark.parametrize("content", [None, b"no graph", "other"])
+def test_a_graph_that_cannot_be_used_fails_the_round_in_words_and_is_made_again(pool, annotator, content) -> None:
+    """Gone, damaged, or of another version of the product."""
     tune(pool, budget=60, retrain_every=0)
-    storage.delete(made(pool).file)
+    graph = made(pool)
     start_cold_round(project=pool)
     answer(pool, annotator, 12)
+    storage.delete(graph.file)
+    if content is not None:
+        other = lambda file: np.savez(file, allow_pickle=False, version=np.array(99))  # noqa: E731
+        storage.write_once(graph.file, other if content == "other" else content)
     round_ = request_round(project=pool, trigger=Trigger.BUTTON, reason="a test")
     tasks.run_round(round_.pk)
     round_.refresh_from_db()
