@@ -153,7 +153,9 @@ def _with_propagated(request: RoundRequest, report: Report) -> tuple[RoundReques
         report=report,
     )
     if not len(found.positions):
-        return request, ("it learned from answers alone: images that look alike say too little about each other",)
+        return request, (
+            "it learned from answers alone: images that look alike say too little about each other, or classes are too many",
+        )
     learned = replace(
         request,
         train_positions=np.concatenate([positions, found.positions]),

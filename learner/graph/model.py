@@ -27,6 +27,10 @@ STEPS = 12
 OWN_ANSWER = 10.0
 """What an answer weighs in its image, beside the belief in a community that is sure to hold."""
 
+MOST_BELIEFS = 2**28
+"""Images times classes that beliefs are held for: 1 GiB, and as much again while they spread. A million images have 267
+classes."""
+
 FLOOR = 1e-6
 """Of every class, so that no logarithm is infinite."""
 
@@ -156,6 +160,7 @@ def predict(graph: Graph, answers: Answers, *, report: Report = ignore) -> Predi
 
     Raises:
         LabelError: If a position is not in the pool.
+        LearnerError: If there are more images times classes than `MOST_BELIEFS`.
 
     Reference:
         Zhou, Bousquet, Lal, Weston, Schölkopf, 2004, Learning with local and global consistency, section 2, with
@@ -163,6 +168,11 @@ def predict(graph: Graph, answers: Answers, *, report: Report = ignore) -> Predi
     """
     from scipy.sparse import diags
 
+    if not is_bearable(graph, answers):
+        raise LearnerError(
+            f"{len(graph):,} images of {len(answers.classes_K):,} classes are too many to pass answers on: at most "
+            f"{MOST_BELIEFS:,} together"
+        )
     beliefs = believe(graph.tree, answers)
     start_N_K1 = leaf_masses(graph.tree, beliefs)[graph.tree.leaf_N].astype(np.float32)
     start_N_K1[beliefs.images_I] = OWN_ANSWER * beliefs.image_I_K1
@@ -176,6 +186,11 @@ def predict(graph: Graph, answers: Answers, *, report: Report = ignore) -> Predi
     spread_N_K1[beliefs.images_I] = beliefs.image_I_K1
     spread_N_K1 += FLOOR
     return Prediction(graph, answers, beliefs, spread_N_K1 / spread_N_K1.sum(1, keepdims=True))
+
+
+def is_bearable(graph: Graph, answers: Answers) -> bool:
+    """Whether there is memory for what is to be believed of every image."""
+    return len(graph) * (len(answers.classes_K) + 1) <= MOST_BELIEFS
 
 
 def inductive(prediction: Prediction, index_M_k: Integers, squares_M_k: Floats) -> Floats:

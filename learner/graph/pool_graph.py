@@ -15,7 +15,7 @@ from learner.config import Report, ignore
 from learner.errors import ArtifactError
 from learner.graph.communities import Tree, leiden
 from learner.graph.hypotheses import Answers
-from learner.graph.model import Graph, build, predict
+from learner.graph.model import Graph, build, is_bearable, predict
 from learner.graph.neighbours import Searcher
 from learner.graph.representation import represent
 from learner.graph.strategy import Question, ask
@@ -170,7 +170,8 @@ def questions_about_parts(
         report: Called with the phases `"spread"` and `"acquire"`.
 
     Returns:
-        Questions that are each expected to put `WORTH` of all images right, the largest gain first.
+        Questions that are each expected to put `WORTH` of all images right, the largest gain first. None where there
+        are too many classes to say (`learner.graph.model.MOST_BELIEFS`).
 
     Raises:
         ArtifactError: If the graph cannot be read.
@@ -179,9 +180,10 @@ def questions_about_parts(
     is_eligible_N = np.zeros(len(graph), np.bool_)
     eligible = np.asarray(eligible_positions, np.int64)
     is_eligible_N[eligible[eligible < len(graph)]] = True
-    if not is_eligible_N.any():
+    known = answers.within(len(graph))
+    if not is_eligible_N.any() or not is_bearable(graph, known):
         return []
-    prediction = predict(graph, answers.within(len(graph)), report=report)
+    prediction = predict(graph, known, report=report)
     return ask(
         prediction, is_eligible_N, count, least_gain=WORTH * len(graph), seed=derive(seed, "parts"), report=report
     )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from learner.config import Report, ignore
 from learner.graph.hypotheses import Answers
-from learner.graph.model import Graph, predict
+from learner.graph.model import Graph, is_bearable, predict
 from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
@@ -43,7 +43,8 @@ def propagate(
 ) -> Propagated:
     """Pass answers on to images that hang together with them.
 
-    Where answers contradict each other inside communities, or communities mean little, few labels are passed on.
+    Where answers contradict each other inside communities, or communities mean little, few labels are passed on; none
+    where there are too many classes to say (`learner.graph.model.MOST_BELIEFS`).
 
     Args:
         graph: Of the pool. Positions past its end, of images that came after it, are left out.
@@ -59,7 +60,7 @@ def propagate(
     known = answers.within(n)
     candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.positions_A)
     candidates = candidates[candidates < n]
-    if not len(known.positions_A) or not len(candidates):
+    if not len(known.positions_A) or not len(candidates) or not is_bearable(graph, known):
         return Propagated(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     prediction = predict(graph, known, report=report)
     sure = candidates[prediction.probs_N_K1[candidates, :-1].max(1) >= SURE]

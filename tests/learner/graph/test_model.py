@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from learner.errors import LearnerError
+from learner.graph import model
 from learner.graph.hypotheses import Answers
 from learner.graph.model import inductive, predict
 from learner.graph.neighbours import Searcher
+from learner.graph.propagation import propagate
 
 
 def told(groups_N: np.ndarray, groups: list[int], each: int = 1, n_classes: int = 6) -> Answers:
@@ -96,3 +98,13 @@ def test_learning_can_be_given_up(planted, graph, abort_at):
     report = abort_at("spread", 3)
     with pytest.raises(report.error):
         predict(graph, told(planted[1], [0, 1]), report=report)
+
+
+def test_more_beliefs_than_memory_are_refused_and_nothing_is_passed_on(planted, graph, monkeypatch):
+    answers = told(planted[1], [0, 1, 2])
+    monkeypatch.setattr(model, "MOST_BELIEFS", 600 * 4)
+    predict(graph, answers)
+    monkeypatch.setattr(model, "MOST_BELIEFS", 600 * 4 - 1)
+    with pytest.raises(LearnerError, match="600 images of 3 classes are too many"):
+        predict(graph, answers)
+    assert propagate(graph, answers, np.arange(600), seed=0).n_sure == 0
