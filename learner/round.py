@@ -153,9 +153,8 @@ def _with_propagated(request: RoundRequest, report: Report) -> tuple[RoundReques
         report=report,
     )
     if not len(found.positions):
-        return request, (
-            "it learned from answers alone: images that look alike say too little about each other, or classes are too many",
-        )
+        why = "images that look alike say too little about each other, or there are too many classes"
+        return request, (f"it learned from answers alone: {why}",)
     learned = replace(
         request,
         train_positions=np.concatenate([positions, found.positions]),
