@@ -31,9 +31,18 @@ export async function fetchStates(url) {
   return new Uint8Array(await fetchBytes(url));
 }
 
+/** @returns {Promise<string>} */
+export async function fetchTiles(url, signal) {
+  return (await answerOf(url, signal)).text();
+}
+
 async function fetchBytes(url) {
-  const response = await fetch(url, { headers: { Accept: "*/*" } });
+  return (await answerOf(url)).arrayBuffer();
+}
+
+async function answerOf(url, signal) {
+  const response = await fetch(url, { headers: { Accept: "*/*" }, signal });
   if (!response.ok) throw new Error((await response.text()).slice(0, 300) || `The server said ${response.status}.`);
   if (response.redirected) throw new Error("You are signed out. Sign in and open the page again.");
-  return response.arrayBuffer();
+  return response;
 }

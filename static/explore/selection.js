@@ -1,4 +1,5 @@
 /** What is selected: marked in the plots, shown as thumbnails page by page, sent to the queue. */
+import { fetchTiles } from "./columns.js";
 
 export class Selection {
   /**
@@ -31,6 +32,7 @@ export class Selection {
       : "Send to the queue";
     this.part("clear").disabled = !dots.length;
     this.part("hint").hidden = dots.length > 0;
+    this.part("tiles").replaceChildren();
     this.load();
   }
 
@@ -40,15 +42,24 @@ export class Selection {
     this.part("tiles").scrollIntoView({ block: "nearest" });
   }
 
-  load() {
+  /** Those of an earlier selection never come after those of a later one. */
+  async load() {
     const { page } = this.setup;
     const pages = Math.ceil(this.dots.length / page);
     this.part("earlier").hidden = this.page === 0;
     this.part("later").hidden = this.page >= pages - 1;
     this.part("page").textContent = pages > 1 ? `Page ${number(this.page + 1)} of ${number(pages)}` : "";
-    if (!pages) return this.part("tiles").replaceChildren();
+    this.loading?.abort();
+    if (!pages) return;
+    this.loading = new AbortController();
+    const { signal } = this.loading;
     const at = this.dots.slice(this.page * page, (this.page + 1) * page).map(this.positionOf);
-    window.htmx.ajax("GET", `${this.setup.tiles}&at=${at.join(",")}`, { target: "#selection-tiles", swap: "innerHTML" });
+    try {
+      const tiles = await fetchTiles(`${this.setup.tiles}&at=${at.join(",")}`, signal);
+      if (!signal.aborted) this.part("tiles").innerHTML = tiles;
+    } catch (error) {
+      if (!signal.aborted) this.part("tiles").textContent = `The images could not be loaded. ${error.message}`;
+    }
   }
 }
 

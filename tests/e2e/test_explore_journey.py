@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from tests.e2e.test_people_journey import PHONE, fits
 
@@ -74,6 +75,22 @@ def test_regions_dots_and_keys(site, open_as, slug) -> None:
     expect(page.get_by_text("1 image, 1 waiting for an answer")).to_be_visible()
     page.locator("#selection-tiles").get_by_role("link").click()
     expect(page.get_by_role("heading", name="What the model thinks")).to_be_visible()
+
+
+def test_images_of_a_selection_that_was_given_up_never_come(site, open_as, slug) -> None:
+    page = ready(open_as("mia", f"/p/{slug}/explore/"))
+    held = []
+    page.route("**/explore/tiles/**", lambda route: held.append(route) if not held else route.continue_())
+    page.get_by_role("button", name=re.compile("^Sure")).click()
+    page.locator("#scatter").focus()
+    page.keyboard.press("Escape")
+    page.mouse.click(*at(page, 1 / 3, 0.4))
+    tiles = page.locator("#selection-tiles").get_by_role("link")
+    expect(tiles).to_have_count(1)
+    with suppress(Error):  # the page has given the request up
+        held[0].continue_()
+    page.get_by_role("button", name=re.compile("^Lost")).click()
+    expect(tiles).to_have_count(5)
 
 
 def test_zooming_keeps_the_place_under_the_pointer(site, open_as, slug) -> None:
