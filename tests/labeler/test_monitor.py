@@ -194,6 +194,23 @@ def test_a_round_has_a_page(at, manager, client_of, measured) -> None:
     assert text.count("confusion-wrong") == 2
 
 
+def test_a_round_before_the_first_model_does_not_say_how_its_images_were_found(
+    at, manager, client_of, measured
+) -> None:
+    """Most of them are typical of images that look alike, once it is known which do; the queue's reasons say so."""
+    text = client_of(manager).get(at + "rounds/1/").content.decode()
+    assert "nothing: there was no model yet" in text
+    assert "images were drawn at random" not in text
+
+
+def test_the_list_says_of_which_rounds_nothing_was_measured(at, manager, client_of, measured) -> None:
+    rows = re.findall(r"<tr>.*?</tr>", client_of(manager).get(at + "rounds/").content.decode(), re.S)
+    by_round = {re.search(r"/rounds/(\d+)/", row).group(1): row for row in rows if "/rounds/" in row}
+    assert "90.0 %" in by_round["2"]
+    assert "not measured" not in by_round["2"]
+    assert "not measured" in by_round["1"]
+
+
 @pytest.mark.parametrize(("state", "moves"), [(RoundState.FITTING, True), (RoundState.DONE, False)])
 def test_the_page_of_a_round_and_the_list_move_while_it_runs(at, manager, client_of, measured, state, moves) -> None:
     running = {"progress_done": 30, "progress_total": 120, "phase_started_at": timezone.now()}
