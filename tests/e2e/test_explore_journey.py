@@ -121,6 +121,15 @@ def test_both_sides_of_a_comparison_are_seen_at_once_on_a_phone(site, open_as, s
     assert box["x"] + box["width"] <= page.viewport_size["width"]
 
 
+def test_no_number_of_a_comparison_lies_over_another_on_a_phone(site, open_as, slug) -> None:
+    site.ask("score", slug)
+    site.ask("measure", slug)
+    page = open_as("mia", f"/p/{slug}/explore/compare/", **PHONE)
+    cells = page.locator(".compare-table td:has(.number-interval)")
+    expect(cells).to_have_count(8)
+    assert cells.evaluate_all("all => all.every(cell => cell.scrollWidth <= cell.clientWidth)")
+
+
 def test_without_scripts_the_page_does_not_promise_dots(open_as, site, slug: str) -> None:
     page = open_as("mia", f"/p/{slug}/explore/", java_script_enabled=False)
     expect(page.locator("noscript p")).to_be_visible()
