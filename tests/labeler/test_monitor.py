@@ -192,6 +192,7 @@ def test_a_round_has_a_page(at, manager, client_of, measured) -> None:
             assert words in text
     assert "not measured yet: no holdout image of it has an answer" in text
     assert text.count("confusion-wrong") == 2
+    assert "30 labels, to tell 3 classes apart" in text  # not that each of them has one
 
 
 def test_a_round_before_the_first_model_does_not_say_how_its_images_were_found(
