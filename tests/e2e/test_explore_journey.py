@@ -76,6 +76,15 @@ def test_regions_dots_and_keys(site, open_as, slug) -> None:
     expect(page.get_by_role("heading", name="What the model thinks")).to_be_visible()
 
 
+def test_the_choice_of_a_round_is_as_wide_as_its_words(site, open_as, slug) -> None:
+    site.ask("score", slug)
+    page = open_as("mia", f"/p/{slug}/images/")
+    page.locator(".image-tile").first.click()
+    choice = page.get_by_label("As seen by").bounding_box()
+    assert choice["width"] < 200
+    assert page.locator(".bars").bounding_box()["y"] >= choice["y"] + choice["height"] + 12
+
+
 def test_zooming_keeps_the_place_under_the_pointer(site, open_as, slug) -> None:
     page = ready(open_as("mia", f"/p/{slug}/explore/"))
     where = at(page, 1 / 3, 0.4)
