@@ -120,8 +120,8 @@ def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:
         if missing:
             yield Need(f"Set it up: needs {' and '.join(missing)}", reverse("project-start", args=[slug]))
     if counts.waiting and counts.classes:
-        noun = "image waits" if counts.waiting == 1 else "images wait"
-        yield Need(f"{counts.waiting:,} {noun} for an answer", reverse("label", args=[slug]))
+        waiting = counted(counts.waiting, "question waits", "questions wait")  # an image may have several
+        yield Need(f"{waiting} for an answer", reverse("label", args=[slug]))
 
 
 def _counts(project_ids: list[int]) -> dict[int, Counts]:
@@ -172,14 +172,18 @@ def first_steps(project: Project) -> list[Step]:
     return [
         Step(
             "Classes",
-            f"{counts.classes:,} classes: {_sample(project)}." if counts.classes else "What can an image be?",
+            f"{counted(counts.classes, 'class', 'classes')}: {_sample(project)}"
+            if counts.classes
+            else "What can an image be?",
             reverse("classes", args=[slug]),
             "Change classes" if counts.classes else "Add classes",
             counts.classes >= 2,
         ),
         Step(
             "Images",
-            f"{counts.images:,} images are in." if counts.images else "Upload a zip, a folder or single files.",
+            f"{counted(counts.images, 'image is', 'images are')} in."
+            if counts.images
+            else "Upload a zip, a folder or single files.",
             reverse("import-new", args=[slug]),
             "Add more images" if counts.images else "Add images",
             counts.images > 0,
@@ -193,7 +197,7 @@ def first_steps(project: Project) -> list[Step]:
         ),
         Step(
             "Label",
-            "The first questions are drawn at random; soon the model chooses them.",
+            "The first questions need no model; soon it chooses them.",
             reverse("label", args=[slug]),
             "Start labelling",
             has_answers,
@@ -201,6 +205,10 @@ def first_steps(project: Project) -> list[Step]:
     ]
 
 
+def counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def _sample(project: Project) -> str:
     names = list(project.classes.filter(is_archived=False).values_list("name", flat=True)[:4])
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else ".")

@@ -18,7 +18,7 @@ from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from labeler.models import Annotation, Candidate, Membership, Outcome, Project, Role, User  # noqa: E402
+from labeler.models import Annotation, Candidate, Image, ImageState, Membership, Outcome, Project, Role, User  # noqa: E402
 from labeler.services.classes import add_classes, archive_class  # noqa: E402
 from labeler.services.importing import import_local  # noqa: E402
 from labeler.services.projects import change_learning, create_project  # noqa: E402
@@ -94,6 +94,13 @@ def score(slug: str) -> None:
     scored_round(project, means.tolist(), stds.tolist())
 
 
+def measure(slug: str) -> None:
+    """The first twelve images become the holdout, and people say of all that they are of the first class."""
+    project = Project.objects.get(slug=slug)
+    first = Image.objects.filter(project=project, position__lt=12)
+    first.update(is_holdout=True, state=ImageState.LABELLED, label=project.classes.first())
+
+
 def queue(slug: str) -> None:
     """Positions of what is asked next, in order."""
     places = Candidate.objects.filter(project__slug=slug, state="open").order_by("rank", "slot")
@@ -112,6 +119,7 @@ if __name__ == "__main__":
         "age": age,
         "leases": leases,
         "score": score,
+        "measure": measure,
         "queue": queue,
     }
     commands[sys.argv[1]](*sys.argv[2:])

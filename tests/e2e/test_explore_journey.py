@@ -93,6 +93,15 @@ def test_images_of_a_selection_that_was_given_up_never_come(site, open_as, slug)
     expect(tiles).to_have_count(5)
 
 
+def test_the_choice_of_a_round_is_as_wide_as_its_words(site, open_as, slug) -> None:
+    site.ask("score", slug)
+    page = open_as("mia", f"/p/{slug}/images/")
+    page.locator(".image-tile").first.click()
+    choice = page.get_by_label("As seen by").bounding_box()
+    assert choice["width"] < 200
+    assert page.locator(".bars").bounding_box()["y"] >= choice["y"] + choice["height"] + 12
+
+
 def test_zooming_keeps_the_place_under_the_pointer(site, open_as, slug) -> None:
     page = ready(open_as("mia", f"/p/{slug}/explore/"))
     where = at(page, 1 / 3, 0.4)
@@ -136,6 +145,15 @@ def test_both_sides_of_a_comparison_are_seen_at_once_on_a_phone(site, open_as, s
     box = heads.last.bounding_box()
     assert box is not None
     assert box["x"] + box["width"] <= page.viewport_size["width"]
+
+
+def test_no_number_of_a_comparison_lies_over_another_on_a_phone(site, open_as, slug) -> None:
+    site.ask("score", slug)
+    site.ask("measure", slug)
+    page = open_as("mia", f"/p/{slug}/explore/compare/", **PHONE)
+    cells = page.locator(".compare-table td:has(.number-interval)")
+    expect(cells).to_have_count(8)
+    assert cells.evaluate_all("all => all.every(cell => cell.scrollWidth <= cell.clientWidth)")
 
 
 def test_without_scripts_the_page_does_not_promise_dots(open_as, site, slug: str) -> None:

@@ -27,6 +27,13 @@ def test_only_the_fields_of_the_chosen_posterior_are_shown(site, open_as) -> Non
     expect(members).to_have_value("7")
 
 
+def test_what_is_said_stands_apart_from_the_page(site, open_as) -> None:
+    page = open_as("mia", f"/p/{site.project(images=1)}/settings/")
+    page.get_by_role("button", name="Save").click()
+    said = page.get_by_text("Saved", exact=False).bounding_box()
+    assert page.get_by_role("heading", name="Settings").bounding_box()["y"] >= said["y"] + said["height"] + 16
+
+
 def test_a_long_name_and_a_narrow_window_leave_the_head_of_the_page_in_order(site, open_as) -> None:
     slug = site.project(images=1)
     mia = open_as("mia", f"/p/{slug}/settings/")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -32,7 +34,7 @@ def test_it_shows_own_projects_with_numbers_and_what_waits(project, manager, mak
     assert "± 5.0" in html
     assert "150 holdout images, round 7" in html
     assert "Round 8 failed" in html
-    assert "images wait for an answer" in html
+    assert "4 questions wait for an answer" in html
 
 
 def test_a_stranger_does_not_see_it(project, stranger, client_of) -> None:
@@ -91,6 +93,25 @@ def test_a_manager_makes_a_project_and_is_led_on(project, manager, client_of) ->
     steps = client.get(reply.headers["Location"]).content.decode()
     for name in ("import-new", "people", "label", "classes"):
         assert reverse(name, args=["owls"]) in steps
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [("cat", "1 class: cat."), ("cat\ndog", "2 classes: cat, dog."), ("a\nb\nc\nd", "4 classes: a, b, c, …")],
+)
+def test_the_first_steps_say_what_is_there(project, manager, client_of, make_images, classes, words) -> None:
+    client = client_of(manager)
+    client.post("/projects/new/", {"name": "Owls", "classes": classes})
+    make_images(Project.objects.get(slug="owls"), 1)
+    steps = client.get("/p/owls/start/").content.decode()
+    assert re.search(rf"{words}\s*<", steps)
+    assert "1 image is in." in steps
+    assert "at random" not in steps  # as soon as it is known which images look alike, most questions are about those
+
+
+def test_where_several_people_answer_an_image_it_waits_for_each(project, manager, make_images, client_of) -> None:
+    fill_queue(project, make_images(project, 3), overlap=2)
+    assert "6 questions wait for an answer" in client_of(manager).get("/").content.decode()
 
 
 def test_a_double_submit_makes_one(project, manager, client_of) -> None:

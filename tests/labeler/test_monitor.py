@@ -192,6 +192,24 @@ def test_a_round_has_a_page(at, manager, client_of, measured) -> None:
             assert words in text
     assert "not measured yet: no holdout image of it has an answer" in text
     assert text.count("confusion-wrong") == 2
+    assert "30 labels, to tell 3 classes apart" in text  # not that each of them has one
+
+
+def test_a_round_before_the_first_model_does_not_say_how_its_images_were_found(
+    at, manager, client_of, measured
+) -> None:
+    """Most of them are typical of images that look alike, once it is known which do; the queue's reasons say so."""
+    text = client_of(manager).get(at + "rounds/1/").content.decode()
+    assert "nothing: there was no model yet" in text
+    assert "images were drawn at random" not in text
+
+
+def test_the_list_says_of_which_rounds_nothing_was_measured(at, manager, client_of, measured) -> None:
+    rows = re.findall(r"<tr>.*?</tr>", client_of(manager).get(at + "rounds/").content.decode(), re.S)
+    by_round = {re.search(r"/rounds/(\d+)/", row).group(1): row for row in rows if "/rounds/" in row}
+    assert "90.0 %" in by_round["2"]
+    assert "not measured" not in by_round["2"]
+    assert "not measured" in by_round["1"]
 
 
 @pytest.mark.parametrize(("state", "moves"), [(RoundState.FITTING, True), (RoundState.DONE, False)])

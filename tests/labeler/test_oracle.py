@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from statistics import fmean, pvariance
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -40,6 +43,19 @@ def test_it_answers_what_is_known_and_leaves_nothing_behind(live_server, project
     out = capsys.readouterr().out
     assert f"{len(answers)} answers in " in out
     assert "answer" in out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_impatient_second_interrupt_still_gets_the_sum(live_server, project, known, capsys, monkeypatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    stuck = SimpleNamespace(start=lambda: None, is_alive=lambda: True, join=interrupt)
+    command = "labeler.management.commands.oracle"
+    monkeypatch.setattr(f"{command}.threading", SimpleNamespace(Thread=lambda **_: stuck, Event=threading.Event))
+    monkeypatch.setattr(f"{command}.time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
+    run(live_server, annotators=1)
+    assert "0 answers in 0 s" in capsys.readouterr().out
 
 
 @pytest.mark.django_db(transaction=True)

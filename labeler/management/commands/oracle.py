@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -74,8 +75,9 @@ class Command(BaseCommand):
             except KeyboardInterrupt:
                 self.is_stopping.set()
             bar.update(self.tally.answers - bar.n)
-        for thread in threads:
-            thread.join(timeout=5)
+        with suppress(KeyboardInterrupt):  # pressed once more: what was done is summed up all the same
+            for thread in threads:
+                thread.join(timeout=5)
 
     def _guarded(self, oracle: Oracle) -> None:
         try:
