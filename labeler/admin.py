@@ -112,6 +112,11 @@ class ChunkAdmin(ShownWhole):
     list_select_related = ("project",)
 
 
+@admin.register(models.ChunkFeatures)
+class ChunkFeaturesAdmin(ShownWhole):
+    list_display = ("id", "chunk_id", "backbone", "count", "file")
+
+
 @admin.register(models.Pack)
 class PackAdmin(ShownWhole):
     list_display = ("id", "project", "name", "size", "created_at")
@@ -148,7 +153,7 @@ class CandidateAdmin(ShownWhole):
     search_help_text = "The number of an image."
 
 
-@admin.register(models.ImportJob, models.ExportJob, models.PoolMap, models.PoolGraph)
+@admin.register(models.ImportJob, models.ExportJob, models.PoolMap, models.PoolFeatures, models.PoolGraph)
 class JobAdmin(Shown):
     list_display = ("id", "project", "state", "created_by", "done", "total", "attempts", "heartbeat_at", "finished_at")
     list_filter = ("state",)

@@ -5,6 +5,19 @@ ARCHITECTURES = [
     ("gal_cnn", "Gal's convolutional network (2017)"),
     ("mlp", "Multilayer perceptron"),
 ]
+FEATURE_ARCHITECTURES = [
+    ("head", "One hidden layer"),
+    ("mlp", "Multilayer perceptron"),
+]
+REPRESENTATIONS = [
+    ("auto", "Let the images decide"),
+    ("pixels", "Their pixels"),
+    ("default", "Features of the backbone that comes with PlusMinus"),
+    ("other", "Features of another backbone"),
+]
+DEFAULT_BACKBONE = "efficientnet_lite0"
+BACKBONE_NAME = r"(timm/)?[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}"
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 ESTIMATORS = [
     ("mc_dropout", "MC dropout"),
     ("laplace", "Laplace"),

@@ -236,6 +236,7 @@ SWEEP_SECONDS = 5
 ROUND_ATTEMPTS = 3
 ROUND_TIME_LIMIT = env.int("ROUND_TIME_LIMIT", default=4 * 3600)
 LEARNER_THREADS = env.int("LEARNER_THREADS", default=0)  # 0: one less than cores, so that pages stay quick
+BACKBONE_DIR = Path(env.str("BACKBONE_DIR", default=str(DATA_DIR / "backbones")))  # files of weights to choose from
 LEARNER_DEVICE = env.str("LEARNER_DEVICE", default="auto")
 
 CELERY_BROKER_URL = REDIS_URL or "folder://localhost"

@@ -13,7 +13,7 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from labeler.models import Project, Round, RoundState
-from labeler.services import claims, exporting, graphs, importing, maps, triggers
+from labeler.services import claims, exporting, features, graphs, importing, maps, triggers
 from labeler.services import sweep as sweeping
 from labeler.workers import busy_with, this_worker
 
@@ -107,6 +107,14 @@ def draw_map(job_id: int) -> None:
 
     with busy_with("drawing a map"):
         maps.run_map(job_id=job_id, draw=learning.draw_map)
+
+
+@shared_task(name="labeler.compute_features")  # type: ignore[untyped-decorator]
+def compute_features(job_id: int) -> None:
+    from labeler import learning
+
+    with busy_with("computing features of images"):
+        features.run_features(job_id=job_id, load=learning.open_backbone)
 
 
 @shared_task(name="labeler.make_graph")  # type: ignore[untyped-decorator]

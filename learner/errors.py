@@ -29,6 +29,10 @@ class ArtifactError(LearnerError):
     """A model or score file of a round is missing or damaged."""
 
 
+class BackboneError(LearnerError):
+    """A pretrained network is not known, its weights cannot be had, or a file does not hold them."""
+
+
 class DivergedError(LearnerError):
     """The loss or the weights of a fit are no longer finite."""
 

@@ -6,7 +6,17 @@ from django import forms
 from django.conf import settings
 from django.utils.html import format_html
 
-from labeler.choices import ACQUISITION_GROUPS, ARCHITECTURES, ESTIMATOR_COSTS, ESTIMATORS, LAPLACE_PRIORS
+from labeler.backbones import weight_files, why_not_backbone
+from labeler.choices import (
+    ACQUISITION_GROUPS,
+    ARCHITECTURES,
+    DEFAULT_BACKBONE,
+    ESTIMATOR_COSTS,
+    ESTIMATORS,
+    FEATURE_ARCHITECTURES,
+    LAPLACE_PRIORS,
+    REPRESENTATIONS,
+)
 from labeler.forms.base import ChangeForm, PercentField
 from labeler.models import LearningConfig
 from labeler.services.schedule import DAYS, WEEK, schedule_of
@@ -14,8 +24,9 @@ from labeler.services.schedule import DAYS, WEEK, schedule_of
 TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds", "cooldown_seconds")
 QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
 HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
+IMAGES = ("representation", "backbone", "backbone_file")
 MODEL = (
-    "architecture", "propagation", "estimator", "posterior_samples",
+    "architecture", "feature_architecture", "propagation", "estimator", "posterior_samples",
     "members", "member_dropout", "temperature_scaling", "laplace_prior",
 )  # fmt: skip
 MEMBERS = "Bootstrap and deep ensemble only. "
@@ -103,11 +114,37 @@ class LearningForm(ChangeForm):
         label="Coldness of the sampling",
         help_text="1 is mild, 8 the measured default; past 30 it is the same as the highest. By rank 1 is enough.",
     )
+    representation = forms.ChoiceField(
+        choices=REPRESENTATIONS,
+        widget=forms.RadioSelect,
+        label="Images are compared by, and learned from",
+        help_text=f"Let them decide: small grey images go by their pixels, all others by {DEFAULT_BACKBONE}, which "
+        "needs no network. A worker computes features once an image; until then it goes by pixels.",
+    )
+    backbone = forms.CharField(
+        required=False,
+        max_length=110,
+        label="Name of the other backbone",
+        help_text="Any classification model of torchvision, such as resnet50, or of timm, as timm/NAME. Its weights "
+        "are downloaded, unless a file is chosen.",
+    )
+    backbone_file = forms.ChoiceField(
+        required=False,
+        label="File of its weights",
+        help_text="Those in the folder that the server’s operator keeps for them: .safetensors, .pth or .pt.",
+    )
     architecture = forms.ChoiceField(
         choices=ARCHITECTURES,
         widget=forms.RadioSelect,
-        label="Network",
-        help_text="Trained from scratch each round, on images that are shifted, turned, scaled and sheared a little.",
+        label="Network on pixels",
+        help_text="Where rounds learn from pixels. Trained from scratch each round, on images that are shifted, "
+        "turned, scaled and sheared a little.",
+    )
+    feature_architecture = forms.ChoiceField(
+        choices=FEATURE_ARCHITECTURES,
+        widget=forms.RadioSelect,
+        label="Network on features",
+        help_text="Where rounds learn from the features of a backbone. It takes a second or two to train.",
     )
     propagation = forms.BooleanField(
         required=False,
@@ -157,8 +194,13 @@ class LearningForm(ChangeForm):
         ("When a round starts", TRIGGERS),
         ("What people are asked", QUESTIONS),
         ("How accuracy is measured", HOLDOUT),
+        ("What is seen of images", IMAGES),
         ("The model", MODEL),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["backbone_file"].choices = weight_files(also=self.initial.get("backbone_file", ""))  # type: ignore[attr-defined]
 
     def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
         return [(title, [self[name] for name in names]) for title, names in self.SECTIONS]
@@ -174,7 +216,14 @@ class LearningForm(ChangeForm):
         cleaned = super().clean()
         if cleaned.get("schedule_at") and not cleaned.get("schedule_days"):
             self.add_error("schedule_days", "Choose at least one day, or empty the time.")
+        if cleaned.get("representation") == "other" and not self.errors.keys() & set(IMAGES):
+            self._check_backbone(cleaned["backbone"], cleaned["backbone_file"])
         return cleaned
+
+    def _check_backbone(self, name: str, file: str) -> None:
+        """What takes torch to tell is told by a worker, on the page."""
+        if why := why_not_backbone(name, file):
+            self.add_error(why.field, why.words)
 
     def words_of(self, name: str, value: Any) -> str:
         return dict(ESTIMATORS)[value] if name == "estimator" else super().words_of(name, value)

@@ -4,11 +4,23 @@
 |---|---|
 | `rounds` | fit, score, choose: what a learner does with a round |
 | `pool` | the map and the graph, which need no answers |
+| `features` | what a backbone makes of the images |
 | `files` | chunk files, the heartbeat, refusals in words |
 """
 
+from labeler.learning.features import open_backbone
 from labeler.learning.files import CannotLearn, folder_of
 from labeler.learning.pool import draw_map, make_graph
 from labeler.learning.rounds import choose, fit, forget_leftovers, score
 
-__all__ = ["CannotLearn", "choose", "draw_map", "fit", "folder_of", "forget_leftovers", "make_graph", "score"]
+__all__ = [
+    "CannotLearn",
+    "choose",
+    "draw_map",
+    "fit",
+    "folder_of",
+    "forget_leftovers",
+    "make_graph",
+    "open_backbone",
+    "score",
+]

@@ -16,8 +16,10 @@ from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler.models import Chunk, Project, Round
+from labeler.models import PoolFeatures, Project, Round
 from labeler.models.images import CHUNK_SIZE
+from labeler.selectors.features import chunk_inputs
+from labeler.services.features import forget_lost
 from labeler.storage import local_path, round_folder
 
 if TYPE_CHECKING:
@@ -66,19 +68,25 @@ def limit_threads() -> None:
     torch.set_num_threads(settings.LEARNER_THREADS or max(1, (os.cpu_count() or 1) - 1))
 
 
-def opened(number: int, pixels: str, count: int, stack: ExitStack) -> PixelChunk:
+def opened(number: int, pixels: str, features: str, count: int, stack: ExitStack) -> PixelChunk:
+    """The features of a chunk where there are any, else its pixels. Raises CannotLearn; features are made again."""
     from learner.pool import Chunk as PixelChunk
 
     try:
-        path = stack.enter_context(local_path(pixels))
+        path = stack.enter_context(local_path(features or pixels))
     except FileNotFoundError as error:
-        raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
+        if not features:
+            raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
+        forget_lost(file=features)
+        words = f"The features of chunk {number} were lost, and are being computed again. Try again in a few minutes."
+        raise CannotLearn(words) from error
     return PixelChunk(number, path, count)
 
 
-def chunks_now(project: Project, stack: ExitStack) -> list[PixelChunk]:
-    rows = Chunk.objects.filter(project=project, count__gt=0).order_by("number")
-    return [opened(row.number, row.pixels, row.count, stack) for row in rows]
+def chunks_now(project: Project, stack: ExitStack, features: PoolFeatures | None = None) -> list[PixelChunk]:
+    """All pixels of a project, or what there is of some features."""
+    inputs = chunk_inputs(project, features)
+    return [opened(each.chunk.number, each.chunk.pixels, each.features, each.count, stack) for each in inputs]
 
 
 def in_chunks(positions: Integers, counts: dict[int, int]) -> Integers:

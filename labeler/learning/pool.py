@@ -9,13 +9,14 @@ import numpy as np
 
 from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words
 from labeler.models import Project
+from labeler.selectors.features import ready_features
 from labeler.selectors.pool import waiting_positions
 from labeler.services.derived import CannotDerive, Derived
 
 
 def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
     """Where every image lies on the map of the pool, as `learner.embedding.RECORD`s. Raises CannotDerive."""
-    with _cannot_derive(), ExitStack() as stack:
+    with cannot_derive(), ExitStack() as stack:
         from learner.embedding import embed
 
         records = embed(
@@ -26,21 +27,24 @@ def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
 
 def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
     """Which images look alike, and which to ask about first. Raises CannotDerive."""
-    with _cannot_derive(), ExitStack() as stack:
+    features = ready_features(project)
+    with cannot_derive(), ExitStack() as stack:
         from learner.graph.pool_graph import make_pool_graph
 
-        chunks = chunks_now(project, stack)
+        chunks = chunks_now(project, stack, features)
         made = make_pool_graph(
             chunks,
             in_chunks(waiting_positions(project, is_holdout=False), {chunk.number: chunk.count for chunk in chunks}),
             seed=project.pk,
             report=lambda _phase, done, total: report(done, total),
         )
-    return Derived(made.save, len(made.graph), {"groups": made.n_groups, "reason": made.reason[:200]})
+    reason = made.reason if features is None else f"features of {features.backbone}, {made.reason}"
+    fields = {"groups": made.n_groups, "reason": reason[:200], "features": features}
+    return Derived(made.save, len(made.graph), fields)
 
 
 @contextmanager
-def _cannot_derive() -> Iterator[None]:
+def cannot_derive() -> Iterator[None]:
     try:
         with in_words():
             yield

@@ -23,7 +23,6 @@ from django.core.files.storage import default_storage
 
 from labeler.learning.files import Beat, CannotLearn, Integers, folder_of, in_chunks, in_words, limit_threads, opened
 from labeler.models import (
-    Chunk,
     JobState,
     LabelClass,
     PoolGraph,
@@ -34,6 +33,7 @@ from labeler.models import (
     RoundState,
     Trigger,
 )
+from labeler.selectors.features import architecture_of, chunk_inputs, ready_features
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
@@ -99,15 +99,18 @@ def take_snapshot(round_: Round) -> TrainingSet:
     training = read_training_set(project)
     is_comparison = round_.trigger == Trigger.COMPARISON
     graph = current_graph(project)
+    features = ready_features(project)
     config = {
+        "feature_architecture": project.learning.feature_architecture,
         **(round_.config if is_comparison else config_of(project.learning)),
+        "features": features.key if features is not None else None,
         "graph": graph.pk if graph is not None else None,
         "n_classes": len(training.classes),
         "device": settings.LEARNER_DEVICE,
     }
     claims.keep_snapshot(
         round_=round_,
-        chunks=list(Chunk.objects.filter(project=project, count__gt=0).order_by("number")),
+        inputs=chunk_inputs(project, features),
         config=config,
         classes=training.classes,
         training_digest=training_digest(training, config, round_.seed),
@@ -279,10 +282,11 @@ def _learner_config(round_: Round) -> RoundConfig:
     from learner.config import RoundConfig
 
     names = (
-        "n_classes", "architecture", "estimator", "acquisition", "coldness", "posterior_samples", "budget", "device",
+        "n_classes", "estimator", "acquisition", "coldness", "posterior_samples", "budget", "device",
         "members", "member_dropout", "temperature_scaling", "laplace_prior",
     )  # fmt: skip
-    return RoundConfig(**{name: round_.config[name] for name in names if name in round_.config}, seed=round_.seed)
+    settings_ = {name: round_.config[name] for name in names if name in round_.config}
+    return RoundConfig(**settings_ | {"architecture": architecture_of(round_.config)}, seed=round_.seed)
 
 
 def _pixel_chunks(round_: Round, stack: ExitStack) -> tuple[PixelChunk, ...]:
@@ -292,7 +296,7 @@ def _pixel_chunks(round_: Round, stack: ExitStack) -> tuple[PixelChunk, ...]:
 
 
 def _pixel_chunk(row: RoundChunk, stack: ExitStack) -> PixelChunk:
-    return opened(row.chunk.number, row.pixels, row.count, stack)
+    return opened(row.chunk.number, row.pixels, row.features, row.count, stack)
 
 
 def _graph(round_: Round, stack: ExitStack) -> Path | None:

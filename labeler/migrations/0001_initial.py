@@ -157,6 +157,32 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='PoolFeatures',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('uploading', 'uploading'), ('queued', 'waiting for a worker'), ('running', 'running'), ('done', 'done'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='queued', max_length=12)),
+                ('claim', models.CharField(blank=True, max_length=100)),
+                ('heartbeat_at', models.DateTimeField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('is_cancel_requested', models.BooleanField(default=False)),
+                ('done', models.PositiveBigIntegerField(default=0)),
+                ('total', models.PositiveBigIntegerField(default=0)),
+                ('error', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('backbone', models.CharField(max_length=110)),
+                ('weights', models.CharField(blank=True, max_length=200)),
+                ('images', models.PositiveIntegerField(default=0)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='features', to='labeler.project')),
+            ],
+            options={
+                'verbose_name_plural': 'features of pools',
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
             name='PoolGraph',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -176,6 +202,7 @@ class Migration(migrations.Migration):
                 ('groups', models.PositiveIntegerField(default=0)),
                 ('reason', models.CharField(blank=True, max_length=200)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('features', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.poolfeatures')),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='graphs', to='labeler.project')),
             ],
             options={
@@ -193,6 +220,10 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('architecture', models.CharField(choices=[('cnn', 'Small convolutional network'), ('gal_cnn', "Gal's convolutional network (2017)"), ('mlp', 'Multilayer perceptron')], default='cnn', max_length=32)),
+                ('feature_architecture', models.CharField(choices=[('head', 'One hidden layer'), ('mlp', 'Multilayer perceptron')], default='head', max_length=32)),
+                ('representation', models.CharField(choices=[('auto', 'Let the images decide'), ('pixels', 'Their pixels'), ('default', 'Features of the backbone that comes with PlusMinus'), ('other', 'Features of another backbone')], default='auto', max_length=12)),
+                ('backbone', models.CharField(blank=True, max_length=110, validators=[django.core.validators.RegexValidator('^(timm/)?[A-Za-z0-9][A-Za-z0-9_.\\-]{0,99}$', 'A name such as resnet50 or timm/vit_small_patch16.')])),
+                ('backbone_file', models.CharField(blank=True, max_length=200)),
                 ('estimator', models.CharField(choices=[('mc_dropout', 'MC dropout'), ('laplace', 'Laplace'), ('ensemble', 'Deep ensemble'), ('bootstrap', 'Bootstrap'), ('swag', 'SWAG'), ('gaussian_process', 'Gaussian process')], default='mc_dropout', max_length=32)),
                 ('acquisition', models.CharField(choices=[('power_predictive_entropy', 'Sampled by predictive entropy'), ('power_mutual_information', 'Sampled by mutual information (BALD)'), ('power_margin', 'Sampled by margin'), ('power_variation_ratio', 'Sampled by variation ratio'), ('power_mean_std', 'Sampled by mean standard deviation'), ('power_least_confidence', 'Sampled by least confidence'), ('power_std_entropy', 'Sampled by std entropy'), ('power_epig', 'Sampled by gain for other images (EPIG)'), ('softmax_predictive_entropy', 'Sampled by the softmax of predictive entropy'), ('softmax_mutual_information', 'Sampled by the softmax of mutual information (BALD)'), ('softmax_margin', 'Sampled by the softmax of margin'), ('softmax_variation_ratio', 'Sampled by the softmax of variation ratio'), ('softmax_mean_std', 'Sampled by the softmax of mean standard deviation'), ('softmax_least_confidence', 'Sampled by the softmax of least confidence'), ('softmax_std_entropy', 'Sampled by the softmax of std entropy'), ('softmax_epig', 'Sampled by the softmax of gain for other images (EPIG)'), ('soft_rank_predictive_entropy', 'Sampled by the rank of predictive entropy'), ('soft_rank_mutual_information', 'Sampled by the rank of mutual information (BALD)'), ('soft_rank_margin', 'Sampled by the rank of margin'), ('soft_rank_variation_ratio', 'Sampled by the rank of variation ratio'), ('soft_rank_mean_std', 'Sampled by the rank of mean standard deviation'), ('soft_rank_least_confidence', 'Sampled by the rank of least confidence'), ('soft_rank_std_entropy', 'Sampled by the rank of std entropy'), ('soft_rank_epig', 'Sampled by the rank of gain for other images (EPIG)'), ('top_predictive_entropy', 'Highest predictive entropy'), ('top_mutual_information', 'Highest mutual information (BALD)'), ('top_margin', 'Highest margin'), ('top_variation_ratio', 'Highest variation ratio'), ('top_mean_std', 'Highest mean standard deviation'), ('top_least_confidence', 'Highest least confidence'), ('top_std_entropy', 'Highest std entropy'), ('top_epig', 'Highest gain for other images (EPIG)'), ('batchbald', 'BatchBALD: the batch that tells most about the model'), ('badge', 'BADGE: what would change the model most, each its own way'), ('k_centre', 'k-centre: far from all that is labelled'), ('typicality', 'Typicality: the most typical of each cluster, for the first labels'), ('random', 'At random')], default='power_predictive_entropy', max_length=48)),
                 ('coldness', models.FloatField(default=8.0, validators=[django.core.validators.MinValueValidator(0.1), django.core.validators.MaxValueValidator(64)])),
@@ -309,6 +340,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='ChunkFeatures',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('backbone', models.CharField(max_length=320)),
+                ('pixels', models.CharField(max_length=200)),
+                ('count', models.PositiveIntegerField()),
+                ('file', models.CharField(max_length=200)),
+                ('chunk', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='features', to='labeler.chunk')),
+            ],
+            options={
+                'verbose_name_plural': 'features of chunks',
+                'ordering': ['chunk__number'],
+                'constraints': [models.UniqueConstraint(fields=('chunk', 'backbone'), name='features_of_a_chunk_once_a_backbone')],
+            },
+        ),
+        migrations.CreateModel(
             name='Candidate',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -416,6 +463,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('count', models.PositiveIntegerField()),
                 ('pixels', models.CharField(max_length=200)),
+                ('features', models.CharField(blank=True, max_length=200)),
                 ('claim', models.CharField(blank=True, max_length=100)),
                 ('heartbeat_at', models.DateTimeField(null=True)),
                 ('scored', models.PositiveIntegerField(default=0)),

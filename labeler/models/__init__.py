@@ -1,8 +1,18 @@
 """The rows. One module per noun; read `docs/architecture.md` for how they hang together."""
 
 from labeler.models.annotations import Annotation, Outcome
-from labeler.models.images import Chunk, Image, ImageState, OfferedLabel, Pack
-from labeler.models.jobs import ExportJob, ImportFile, ImportJob, JobState, PoolGraph, PoolMap, RejectedFile, Worker
+from labeler.models.images import Chunk, ChunkFeatures, Image, ImageState, OfferedLabel, Pack
+from labeler.models.jobs import (
+    ExportJob,
+    ImportFile,
+    ImportJob,
+    JobState,
+    PoolFeatures,
+    PoolGraph,
+    PoolMap,
+    RejectedFile,
+    Worker,
+)
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import LabelClass, LearningConfig, Project
 from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
@@ -12,6 +22,7 @@ __all__ = [
     "Candidate",
     "CandidateState",
     "Chunk",
+    "ChunkFeatures",
     "ExportJob",
     "Image",
     "ImageState",
@@ -25,6 +36,7 @@ __all__ = [
     "OfferedLabel",
     "Outcome",
     "Pack",
+    "PoolFeatures",
     "PoolGraph",
     "PoolMap",
     "Project",

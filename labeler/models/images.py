@@ -30,6 +30,27 @@ class Chunk(models.Model):
         return f"chunk {self.number} of {self.project}"
 
 
+class ChunkFeatures(models.Model):
+    """What a backbone has made of a chunk: one vector an image, float16 `.npy` [count, D]. It stays until the chunk has
+    grown and the new file's vectors are there."""
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="features")
+    backbone = models.CharField(max_length=320)  # PoolFeatures.key
+    pixels = models.CharField(max_length=200)  # the chunk's file that they were made of
+    count = models.PositiveIntegerField()
+    file = models.CharField(max_length=200)
+
+    class Meta:
+        ordering = ["chunk__number"]
+        verbose_name_plural = "features of chunks"
+        constraints = [
+            models.UniqueConstraint(fields=["chunk", "backbone"], name="features_of_a_chunk_once_a_backbone")
+        ]
+
+    def __str__(self) -> str:
+        return f"features of {self.chunk} by {self.backbone}"
+
+
 class Pack(models.Model):
     """One immutable file of many encoded images, one after another, as browsers get them."""
 

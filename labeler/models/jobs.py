@@ -124,6 +124,32 @@ class PoolMap(Job):
         return f"map {self.pk} of {self.project}"
 
 
+class PoolFeatures(Job):
+    """A backbone's look at all images of a project. `done` and `total` count images; the vectors are in
+    `ChunkFeatures`. Without images it only tries the backbone. Rounds and graphs take features once one is done."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="features")
+    backbone = models.CharField(max_length=110)
+    weights = models.CharField(max_length=200, blank=True)  # a file in settings.BACKBONE_DIR
+    images = models.PositiveIntegerField(default=0)  # that there were when it was asked for, or has seen since
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "features of pools"
+
+    def __str__(self) -> str:
+        return f"features {self.pk} of {self.project}"
+
+    @property
+    def key(self) -> str:
+        return backbone_key(self.backbone, self.weights)
+
+
+def backbone_key(name: str, weights: str) -> str:
+    """A backbone with its weights: features of one are never mixed with those of another."""
+    return f"{name} {weights}".strip()
+
+
 class PoolGraph(Job):
     """Which images of a project look alike: neighbours, and groups in groups. `file` is an `.npz` that
     `learner.graph.pool_graph` writes. The newest that is done counts."""
@@ -131,6 +157,7 @@ class PoolGraph(Job):
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="graphs")
     file = models.CharField(max_length=200, blank=True)
     images = models.PositiveIntegerField(default=0)  # that there were when it was asked for
+    features = models.ForeignKey(PoolFeatures, null=True, on_delete=models.SET_NULL, related_name="+")  # None: pixels
     groups = models.PositiveIntegerField(default=0)
     reason = models.CharField(max_length=200, blank=True)  # by what images were compared, in words
 

@@ -36,6 +36,19 @@ class LearningConfig(models.Model):
 
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="learning")
     architecture = models.CharField(max_length=32, choices=choices.ARCHITECTURES, default="cnn")
+    feature_architecture = models.CharField(
+        max_length=32, choices=choices.FEATURE_ARCHITECTURES, default="head"
+    )  # where images are compared by features
+    # What the learner sees of images: see selectors/features.py. Name and file count where it is "other".
+    representation = models.CharField(max_length=12, choices=choices.REPRESENTATIONS, default="auto")
+    backbone = models.CharField(
+        max_length=110,
+        blank=True,
+        validators=[
+            RegexValidator(rf"^{choices.BACKBONE_NAME}$", "A name such as resnet50 or timm/vit_small_patch16.")
+        ],
+    )
+    backbone_file = models.CharField(max_length=200, blank=True)  # in settings.BACKBONE_DIR
     estimator = models.CharField(max_length=32, choices=choices.ESTIMATORS, default="mc_dropout")
     acquisition = models.CharField(max_length=48, choices=choices.ACQUISITIONS, default="power_predictive_entropy")
     coldness = models.FloatField(default=8.0, validators=[MinValueValidator(0.1), MaxValueValidator(64)])

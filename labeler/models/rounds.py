@@ -93,6 +93,7 @@ class RoundChunk(models.Model):
     # As the chunk was when the round began: an import may go on meanwhile
     count = models.PositiveIntegerField()
     pixels = models.CharField(max_length=200)
+    features = models.CharField(max_length=200, blank=True)  # the file that it learns from instead, if there is one
     claim = models.CharField(max_length=100, blank=True)
     heartbeat_at = models.DateTimeField(null=True)
     scored = models.PositiveIntegerField(default=0)  # images so far

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from labeler import choices
 from labeler.models import LabelClass, Project, Round
 from labeler.selectors.explore import PAGE, Tile, tiles_of
+from labeler.selectors.features import architecture_of
 from labeler.selectors.pool import labelled_images
 from labeler.selectors.rounds import posterior_samples
 from labeler.selectors.scores import metrics_on, predicted_classes, probability, summary_of
@@ -121,9 +122,12 @@ def estimator_words(config: dict[str, Any]) -> str:
     estimator = config.get("estimator", "")
     words = str(dict(choices.ESTIMATORS).get(estimator, estimator))
     extras = [text for names, key, value, text in OPTIONS if estimator in names and config.get(key) == value]
-    return ", ".join(
-        [f"{words} on {config.get('architecture', '')}", f"K = {posterior_samples(config) or '?'}", *extras]
-    )
+    return ", ".join([f"{words} on {_network_words(config)}", f"K = {posterior_samples(config) or '?'}", *extras])
+
+
+def _network_words(config: dict[str, Any]) -> str:
+    network = architecture_of(config) if "architecture" in config else ""
+    return f"{network} of {config['features']}" if config.get("features") else network
 
 
 def _pairs(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> list[PairCount]:

@@ -23,6 +23,7 @@ from labeler.models import (
     User,
     Worker,
 )
+from labeler.selectors.features import FeaturesState, features_state
 from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts
@@ -86,6 +87,7 @@ class Monitor:
     disk: str  # "ok", "full" or "unwritable"
     failures: Sequence[Round]
     groups: GraphState
+    features: FeaturesState
     next_words: str
     why_not: str
     poll_seconds: int
@@ -149,6 +151,7 @@ def monitor_of(project: Project) -> Monitor:
         broker_lately() != "ok",
     )
     missing, groups = _missing(disk, is_broker_away=is_broker_away), graph_state(project)
+    features = features_state(project)
     return Monitor(
         progress=progress,
         model=model,
@@ -163,9 +166,10 @@ def monitor_of(project: Project) -> Monitor:
         missing=missing,
         failures=_failures(rounds),
         groups=groups,
+        features=features,
         next_words="" if progress else next_round_words(project),
         why_not="" if progress else why_not_trainable(project),
-        poll_seconds=_poll_seconds(project, is_moving=bool(progress or missing or groups.made)),
+        poll_seconds=_poll_seconds(project, is_moving=bool(progress or missing or groups.made or features.made)),
     )
 
 

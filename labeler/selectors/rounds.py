@@ -11,6 +11,7 @@ from django.db.models.functions import Cast
 
 from labeler import choices
 from labeler.models import Candidate, LabelClass, Project, Reason, Round
+from labeler.selectors.features import architecture_of
 
 MAX_CONFUSION = 40  # classes; a larger matrix is no longer read by anybody
 
@@ -92,11 +93,15 @@ def settings_of(round_: Round) -> list[Setting]:
     """What the round ran with, in words."""
     config = round_.config
     names = {
-        "architecture": ("Network", dict(choices.ARCHITECTURES)),
         "estimator": ("Posterior", dict(choices.ESTIMATORS)),
         "acquisition": ("Asks about", dict(choices.ACQUISITIONS)),
     }
-    rows = [Setting(words, known.get(config.get(key), config.get(key))) for key, (words, known) in names.items()]
+    features = config.get("features")
+    networks = dict(choices.FEATURE_ARCHITECTURES if features else choices.ARCHITECTURES)
+    network = architecture_of(config) if "architecture" in config else ""
+    rows = [Setting("Learns from", f"features of {features}" if features else "pixels")]
+    rows.append(Setting("Network", networks.get(network, network)))
+    rows += [Setting(words, known.get(config.get(key), config.get(key))) for key, (words, known) in names.items()]
     if config.get("estimator") == "laplace":
         rows.append(Setting("Prior of the weights", dict(choices.LAPLACE_PRIORS).get(config.get("laplace_prior"), "")))
     if config.get("estimator") in ("bootstrap", "ensemble"):

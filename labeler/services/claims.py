@@ -16,8 +16,9 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from labeler import clock
-from labeler.models import Chunk, Round, RoundChunk, RoundState
+from labeler.models import Round, RoundChunk, RoundState
 from labeler.models.rounds import UNFINISHED
+from labeler.selectors.features import ChunkInput
 from labeler.selectors.workers import idle_workers
 from labeler.wake import wake
 
@@ -89,11 +90,14 @@ def beat(*, round_: Round, done: int, total: int) -> None:
 
 
 @transaction.atomic
-def keep_snapshot(*, round_: Round, chunks: Sequence[Chunk], **changes: Any) -> None:
+def keep_snapshot(*, round_: Round, inputs: Sequence[ChunkInput], **changes: Any) -> None:
     """Store what the round is about to learn from, and the chunks as they are now: imports may go on meanwhile."""
     change_mine(round_, **changes)
     RoundChunk.objects.filter(round=round_).delete()
-    rows = [RoundChunk(round=round_, chunk=chunk, count=chunk.count, pixels=chunk.pixels) for chunk in chunks]
+    rows = [
+        RoundChunk(round=round_, chunk=each.chunk, count=each.count, pixels=each.chunk.pixels, features=each.features)
+        for each in inputs
+    ]
     RoundChunk.objects.bulk_create(rows, batch_size=500)
 
 

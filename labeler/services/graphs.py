@@ -1,13 +1,16 @@
-"""The graph of the pool: which images look alike. Made by a worker after every import; it orders the first queue."""
+"""The graph of the pool: which images look alike. Made by a worker after every import, and again when features are
+ready or are not wanted any more; it orders the first queue."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from django.db.models import F, OuterRef, Subquery, Sum
+from django.db.models import OuterRef, Subquery, Sum
 
-from labeler.models import Chunk, ImportJob, JobState, PoolGraph, Project, Trigger
+from labeler.models import Chunk, ImportJob, PoolGraph, Project, Trigger
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.selectors.features import ready_by_project, ready_features
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import total_images
 from labeler.services.derived import Derived, Report, derive_file, request_derived
@@ -20,7 +23,10 @@ LEAST_IMAGES = 20  # fewer are answered sooner than they are grouped
 
 def request_graph(*, project: Project) -> PoolGraph | None:
     """Have it made. None: it is being made already, or there are no images."""
-    return request_derived(model=PoolGraph, task_name=MAKE, project=project, images=total_images(project))
+    features = ready_features(project)
+    return request_derived(
+        model=PoolGraph, task_name=MAKE, project=project, images=total_images(project), features=features
+    )
 
 
 def sweep_graphs() -> int:
@@ -46,19 +52,27 @@ def order_first_queue(project: Project) -> None:
 
 
 def _outgrown() -> list[Project]:
-    """Projects whose newest graph, done or failed, knows fewer images than there are, and that nobody imports into.
+    """Projects that nobody imports into and whose newest graph, done or failed, was made of other features than are
+    ready, or of fewer images than there are. Where features are ready, those of new images are waited for.
 
     One that failed is not made again of the same images: it would fail again.
     """
     newest = PoolGraph.objects.filter(project=OuterRef("pk")).order_by("-pk")
     images = Chunk.objects.filter(project=OuterRef("pk")).order_by().values("project").annotate(n=Sum("count"))
-    projects = Project.objects.annotate(
+    projects = Project.objects.select_related("learning").annotate(
         images_now=Subquery(images.values("n")),
         images_then=Subquery(newest.values("images")[:1]),
+        features_then=Subquery(newest.values("features")[:1]),
         graph_state=Subquery(newest.values("state")[:1]),
     )
     importing = ImportJob.objects.filter(state__in=UNFINISHED_JOB).values("project")
     wanting = projects.filter(images_now__gte=LEAST_IMAGES).exclude(pk__in=importing)
-    missing = wanting.filter(graph_state__isnull=True)
-    ended = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
-    return [*missing, *wanting.filter(graph_state__in=ended, images_then__lt=F("images_now"))]
+    rows = [row for row in wanting if row.graph_state not in UNFINISHED_JOB]
+    ready = ready_by_project(rows)
+    return [row for row in rows if _is_outgrown(row, ready.get(row.pk))]
+
+
+def _is_outgrown(row: Any, features: int | None) -> bool:
+    if row.graph_state is None or row.features_then != features:
+        return True
+    return features is None and row.images_then < row.images_now

@@ -1,4 +1,4 @@
-"""Imports, exports, maps and graphs as work that one worker at a time owns: claim, beat, finish, resume.
+"""Imports, exports, maps, features and graphs as work that one worker at a time owns: claim, beat, finish, resume.
 
 Every write of a worker is conditional on its claim: one that was taken for dead and comes back changes nothing.
 """
@@ -14,12 +14,12 @@ from django.conf import settings
 from django.db.models import F, Q
 
 from labeler import clock
-from labeler.models import ExportJob, ImportJob, JobState, PoolGraph, PoolMap
+from labeler.models import ExportJob, ImportJob, JobState, PoolFeatures, PoolGraph, PoolMap
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.wake import wake
 
-AnyJob = ImportJob | ExportJob | PoolMap | PoolGraph
-JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolGraph)
+AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph
+JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph)
 BEAT_SECONDS = 0.5  # no more often than this
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.core.files.storage import default_storage
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from labeler import clock, storage
-from labeler.models import Project, RoundChunk
+from labeler.models import ChunkFeatures, Project, RoundChunk
 from labeler.models.rounds import UNFINISHED
 
 KEPT = timedelta(days=1)
@@ -25,15 +25,15 @@ def mark_replaced(names: Iterable[str]) -> None:
 
 
 def forget_unnamed_files(project: Project) -> int:
-    """Delete pixel files of chunks that grew, and what killed imports, exports, maps and graphs left, half-written
-    or whole. Returns how many.
+    """Delete pixels and features of chunks that grew, and what killed imports, exports, maps and graphs left,
+    half-written or whole. Returns how many.
 
     A storage that is not local keeps everything: when a file was replaced cannot be noted there.
     """
     folder = storage.project_folder(project)
     if not storage.is_local(folder):
         return 0
-    groups = ("packs", "pixels", "exports", "maps", "graphs")
+    groups = ("packs", "pixels", "features", "exports", "maps", "graphs")
     names = {name for group in groups for name in storage.names_in(f"{folder}/{group}", with_temporary=True)}
     old = [name for name in names - _named(project) if _is_old(name)]
     for name in old:
@@ -57,5 +57,10 @@ def _named(project: Project) -> set[str]:
         *project.exports.values_list("file", flat=True),
         *project.maps.values_list("file", flat=True),
         *project.graphs.values_list("file", flat=True),
-        *RoundChunk.objects.filter(recent, round__project=project).values_list("pixels", flat=True),
+        *ChunkFeatures.objects.filter(chunk__project=project).values_list("file", flat=True),
+        *_read_by(RoundChunk.objects.filter(recent, round__project=project)),
     }
+
+
+def _read_by(round_chunks: QuerySet[RoundChunk]) -> set[str]:
+    return {name for names in round_chunks.values_list("pixels", "features") for name in names if name}

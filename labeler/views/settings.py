@@ -13,14 +13,18 @@ from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from labeler.access import Access, manager_access
 from labeler.forms.classes import AddClassesForm, ClassForm
 from labeler.forms.learning import LearningForm
 from labeler.forms.projects import GeneralForm
 from labeler.models import LabelClass, Project
+from labeler.selectors.features import features_state
+from labeler.selectors.workers import missing_workers
 from labeler.services import classes as service
+from labeler.services.features import follow_choice, request_features, stop_features
 from labeler.services.projects import change_learning, change_project, lock_learning, lock_project
 from labeler.services.schedule import schedule_words, set_schedule
 
@@ -54,7 +58,7 @@ def learning(request: HttpRequest, slug: str) -> HttpResponse:
     config = access.project.learning
     if request.method != "POST":
         form = LearningForm(initial=LearningForm.initial_of(config))
-        return _page(request, access, "learning", form=form, schedule=schedule_words(config))
+        return _page(request, access, "learning", form=form, **_learning_context(access))
     with transaction.atomic():  # as above; and both are saved or neither
         config = lock_learning(project=access.project)
         form = LearningForm(request.POST, initial=LearningForm.initial_of(config))
@@ -63,12 +67,47 @@ def learning(request: HttpRequest, slug: str) -> HttpResponse:
             set_schedule(
                 project=access.project, at=form.cleaned_data["schedule_at"], days=form.cleaned_data["schedule_days"]
             )
+            access.project.learning.refresh_from_db()
+            follow_choice(project=access.project, by=access.user)
     if not form.is_valid():
-        return _page(request, access, "learning", form=form, schedule=schedule_words(config))
+        return _page(request, access, "learning", form=form, **_learning_context(access))
     messages.success(request, "Saved. The model and what it asks change with the next round, all else at once.")
     has_holdout = access.project.images.filter(is_holdout=True).exists()
     for words in form.advice(people=access.project.memberships.count(), has_holdout=has_holdout):
         messages.warning(request, words)
+    return redirect("learning-settings", slug)
+
+
+def _learning_context(access: Access) -> dict[str, object]:
+    return {"schedule": schedule_words(access.project.learning), **_features_context(access)}
+
+
+def _features_context(access: Access) -> dict[str, object]:
+    state = features_state(access.project)
+    return {"features": state, "missing_workers": missing_workers(["default"]) if state.made else []}
+
+
+@never_cache
+@require_safe
+@login_required
+def features(request: HttpRequest, slug: str) -> HttpResponse:
+    """The part of the page that says how far the features are."""
+    access = manager_access(request, slug)
+    return render(request, "settings/_features.html", {"access": access, **_features_context(access)})
+
+
+@login_required
+@require_POST
+def features_start(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    request_features(project=access.project, by=access.user)
+    return redirect("learning-settings", slug)
+
+
+@login_required
+@require_POST
+def features_stop(request: HttpRequest, slug: str) -> HttpResponse:
+    stop_features(project=manager_access(request, slug).project)
     return redirect("learning-settings", slug)
 
 
@@ -162,6 +201,9 @@ def _page(request: HttpRequest, access: Access, page: str, **context: object) ->
 urlpatterns = [
     path("p/<slug:slug>/settings/", general, name="settings"),
     path("p/<slug:slug>/settings/learning/", learning, name="learning-settings"),
+    path("p/<slug:slug>/settings/learning/features/", features, name="features"),
+    path("p/<slug:slug>/settings/learning/features/start/", features_start, name="features-start"),
+    path("p/<slug:slug>/settings/learning/features/stop/", features_stop, name="features-stop"),
     path("p/<slug:slug>/settings/classes/", classes, name="classes"),
     path("p/<slug:slug>/settings/classes/keys/", class_keys, name="class-keys"),
     path("p/<slug:slug>/settings/classes/<int:pk>/", class_edit, name="class-edit"),

@@ -113,7 +113,13 @@ def test_the_form_offers_what_the_settings_offer(project, manager, client_of) ->
 def test_the_page_starts_one_and_refuses_nonsense(pool, manager, client_of, sent) -> None:
     client, url = client_of(manager), reverse("compare-start", args=["signs"])
     model = {"members": 5, "laplace_prior": "initial_weights"}
-    values = {"architecture": "mlp", "estimator": choices.ESTIMATORS[0][0], "posterior_samples": 12, **model}
+    values = {
+        "architecture": "mlp",
+        "feature_architecture": "head",
+        "estimator": choices.ESTIMATORS[0][0],
+        "posterior_samples": 12,
+        **model,
+    }
     assert client.post(url, {**values, "estimator": "tea leaves"}).status_code == 400
     assert not Round.objects.filter(trigger=Trigger.COMPARISON).exists()
     reply = client.post(url, values, follow=True).content.decode()

@@ -16,6 +16,7 @@ from tests.labeler.rounds import answer, paint, tune
     ("ours", "theirs"),
     [
         (choices.ARCHITECTURES, learner.IMAGE_ARCHITECTURES),
+        (choices.FEATURE_ARCHITECTURES, learner.FEATURE_ARCHITECTURES),
         (choices.ESTIMATORS, learner.ESTIMATORS),
         (choices.LAPLACE_PRIORS, learner.LAPLACE_PRIORS),
         (choices.ACQUISITIONS, learner.ACQUISITIONS),

@@ -1,0 +1,129 @@
+"""What images are compared by and learned from: their pixels, or the features of a backbone. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from labeler.choices import DEFAULT_BACKBONE
+from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, Project
+from labeler.models.jobs import UNFINISHED_JOB, backbone_key
+
+LARGEST_SIDE_OF_PIXELS = 32  # as stored: grey images of up to about 40 pixels (labeler/imaging/pixels.py)
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What a project wants. `backbone` is empty for pixels; `weights` is empty where they come with the name."""
+
+    backbone: str
+    weights: str
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return backbone_key(self.backbone, self.weights)
+
+    @property
+    def words(self) -> str:
+        if not self.backbone:
+            return "pixels"
+        return f"features of {self.backbone}" + (f" with the weights in {self.weights}" if self.weights else "")
+
+
+@dataclass(frozen=True)
+class ChunkInput:
+    """The first `count` images of a chunk; `features` is empty where its pixels are read."""
+
+    chunk: Chunk
+    count: int
+    features: str = ""
+
+
+@dataclass(frozen=True)
+class FeaturesState:
+    """What is wanted, what is there, what is being made and what went wrong with it."""
+
+    wanted: Representation
+    ready: PoolFeatures | None
+    made: PoolFeatures | None
+    failed: PoolFeatures | None  # or stopped by a person
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.made.done / self.made.total) if self.made and self.made.total else 0
+
+
+def wanted_representation(project: Project) -> Representation:
+    """As the manager chose, or picked by looking at the images alone: their colour and size."""
+    learning = project.learning
+    if learning.representation == "pixels":
+        return Representation("", "", "chosen in the settings")
+    if learning.representation == "default":
+        return Representation(DEFAULT_BACKBONE, "", "chosen in the settings")
+    if learning.representation == "other":
+        return Representation(learning.backbone, learning.backbone_file, "chosen in the settings")
+    return picked_representation(project.pixel_side, project.pixel_channels)
+
+
+def picked_representation(side: int | None, channels: int | None) -> Representation:
+    """Small grey images are compared well by their pixels; of photographs those say little."""
+    if side is None or channels is None:
+        return Representation("", "", "there are no images yet")
+    is_small = side <= LARGEST_SIDE_OF_PIXELS
+    if channels == 1 and is_small:
+        return Representation("", "", "picked, since the images are small and grey")
+    kind = "in colour" if channels > 1 else "larger than about 40 pixels"
+    return Representation(DEFAULT_BACKBONE, "", f"picked, since the images are {kind}")
+
+
+def ready_features(project: Project) -> PoolFeatures | None:
+    """The newest features that are wanted and were once complete; what was imported since may be missing."""
+    key = wanted_representation(project).key
+    done = PoolFeatures.objects.filter(project=project, state=JobState.DONE, images__gt=0)
+    return next((row for row in done if row.key == key), None)
+
+
+def ready_by_project(projects: Iterable[Project]) -> dict[int, int]:
+    """The same for many projects in one query: ids of features by id of project."""
+    wanted = {project.pk: wanted_representation(project).key for project in projects}
+    ready: dict[int, int] = {}
+    for row in PoolFeatures.objects.filter(state=JobState.DONE, images__gt=0, project__in=wanted):
+        if row.key == wanted[row.project_id]:
+            ready.setdefault(row.project_id, row.pk)
+    return ready
+
+
+def chunk_inputs(project: Project, features: PoolFeatures | None) -> Sequence[ChunkInput]:
+    """The files of the pool in order: all pixels, or the vectors up to the first image that has none yet."""
+    chunks = Chunk.objects.filter(project=project, count__gt=0).order_by("number")
+    if features is None:
+        return [ChunkInput(chunk, chunk.count) for chunk in chunks]
+    made = {row.chunk_id: row for row in ChunkFeatures.objects.filter(chunk__project=project, backbone=features.key)}
+    inputs: list[ChunkInput] = []
+    for chunk in chunks:
+        row = made.get(chunk.pk)
+        if row is None:
+            break
+        inputs.append(ChunkInput(chunk, min(row.count, chunk.count), row.file))
+        if row.count < chunk.count:
+            break  # positions of a pool have no gaps
+    return inputs
+
+
+def architecture_of(config: Mapping[str, Any]) -> str:
+    """The network of a round by its config: there is a setting for pixels and one for features."""
+    return str(config["feature_architecture"] if config.get("features") else config["architecture"])
+
+
+def features_state(project: Project) -> FeaturesState:
+    wanted = wanted_representation(project)
+    rows = [row for row in PoolFeatures.objects.filter(project=project)[:20] if row.key == wanted.key]
+    newest = rows[0] if rows else None
+    return FeaturesState(
+        wanted=wanted,
+        ready=next((row for row in rows if row.state == JobState.DONE), None),
+        made=next((row for row in rows if row.state in UNFINISHED_JOB), None),
+        failed=newest if newest and newest.state in (JobState.FAILED, JobState.CANCELLED) else None,
+    )

@@ -1,0 +1,220 @@
+"""The features of a project's images: a backbone's look at each, chunk by chunk, made by a worker after every import.
+
+What is done is kept: a killed worker goes on at the next chunk, and a later import costs its own chunks only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+from django.db import transaction
+from django.db.models import F, Sum
+
+from labeler import clock, storage
+from labeler.models import (
+    Chunk,
+    ChunkFeatures,
+    ExportJob,
+    ImportJob,
+    JobState,
+    PoolFeatures,
+    PoolGraph,
+    PoolMap,
+    Project,
+    User,
+)
+from labeler.models.jobs import UNFINISHED_JOB
+from labeler.selectors.features import wanted_representation
+from labeler.selectors.pool import total_images
+from labeler.services.derived import CannotDerive, Report
+from labeler.services.graphs import LEAST_IMAGES, request_graph
+from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, request_cancel, resume_stalled
+from labeler.services.leftovers import mark_replaced
+from labeler.wake import wake
+
+COMPUTE = "labeler.compute_features"
+
+Write = Callable[[BinaryIO], object]
+Compute = Callable[[Chunk, Report], Write]
+"""Looks at all images of a chunk, and gives back how to write their features."""
+Load = Callable[[PoolFeatures, Callable[[], None]], Compute]
+"""Loads the backbone of a job, calling the beat meanwhile. Raises CannotDerive."""
+
+
+@transaction.atomic
+def request_features(*, project: Project, by: User | None = None) -> PoolFeatures | None:
+    """Have them made, and nothing else any more. None: they are being made already, or pixels are wanted.
+
+    Without images the backbone is tried all the same: what is wrong with a choice is said when it is made.
+    """
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    wanted = wanted_representation(project)
+    unfinished = PoolFeatures.objects.filter(project=project, state__in=UNFINISHED_JOB)
+    is_made = False
+    for job in unfinished:
+        if job.key == wanted.key and not job.is_cancel_requested:
+            is_made = True
+        else:
+            request_cancel(job=job)
+    if is_made or not wanted.backbone:
+        return None
+    job = PoolFeatures.objects.create(
+        project=project, created_by=by, backbone=wanted.backbone, weights=wanted.weights, images=total_images(project)
+    )
+    wake(COMPUTE, job.pk)
+    return job
+
+
+@transaction.atomic
+def follow_choice(*, project: Project, by: User) -> None:
+    """After the settings were saved: try and apply a backbone that is not in use yet; the graph follows."""
+    wanted = wanted_representation(project)
+    newest = PoolFeatures.objects.filter(project=project).first()
+    is_known = newest is not None and newest.key == wanted.key and newest.state != JobState.CANCELLED
+    if not is_known or not wanted.backbone:
+        request_features(project=project, by=by)
+
+
+def stop_features(*, project: Project) -> None:
+    for job in PoolFeatures.objects.filter(project=project, state__in=UNFINISHED_JOB):
+        request_cancel(job=job)
+
+
+def sweep_features() -> int:
+    """Wake workers for what waits or fell silent; ask for features that are missing or too few. Returns how many."""
+    return resume_stalled(model=PoolFeatures, task_name=COMPUTE) + sum(
+        request_features(project=project) is not None for project in _outgrown()
+    )
+
+
+def run_features(*, job_id: int, load: Load) -> None:
+    """The task: 1. Claim the job. 2. Load the backbone. 3. Chunk by chunk: compute, write, note. 4. Close, and have the
+    graph made again.
+
+    After each chunk the worker is free for whatever else waits: see `_give_way`.
+    """
+    job = claim_job(model=PoolFeatures, job_id=job_id)
+    if job is None:
+        return
+    beat = Beat(job)
+    try:
+        beat.now(done=_seen(job), total=total_images(job.project))
+        compute = load(job, beat)
+        chunk = _next_chunk(job)
+        while chunk is not None:
+            _look_at(job, chunk, compute, beat)
+            chunk = _next_chunk(job)
+            if chunk is not None and _give_way(job):
+                return
+    except ClaimLost:
+        return
+    except JobCancelled:
+        finish_job(job=job, state=JobState.CANCELLED)
+        return
+    except CannotDerive as error:
+        finish_job(job=job, state=JobState.FAILED, error=str(error))
+        return
+    except (storage.StorageError, OSError) as error:
+        finish_job(job=job, state=JobState.FAILED, error=f"The features could not be written: {error}")
+        return
+    _close(job)
+
+
+def forget_lost(*, file: str) -> None:
+    """A file of features is gone: it is made again."""
+    for row in ChunkFeatures.objects.filter(file=file).select_related("chunk"):
+        done = PoolFeatures.objects.filter(project=row.chunk.project_id, state=JobState.DONE)
+        done.filter(pk__in=[job.pk for job in done if job.key == row.backbone]).delete()
+        row.delete()
+
+
+def _made(job: PoolFeatures) -> dict[int, ChunkFeatures]:
+    rows = ChunkFeatures.objects.filter(chunk__project=job.project, backbone=job.key)
+    return {row.chunk_id: row for row in rows}
+
+
+def _seen(job: PoolFeatures) -> int:
+    """Images of chunks that are done; of one that has grown, none."""
+    rows = ChunkFeatures.objects.filter(chunk__project=job.project, backbone=job.key, pixels=F("chunk__pixels"))
+    return rows.aggregate(n=Sum("count"))["n"] or 0
+
+
+def _next_chunk(job: PoolFeatures) -> Chunk | None:
+    """The first that is new or has grown. A chunk that grows gets another file of pixels."""
+    made = _made(job)
+    for chunk in Chunk.objects.filter(project=job.project, count__gt=0).order_by("number"):
+        row = made.get(chunk.pk)
+        if row is None or row.pixels != chunk.pixels:
+            return chunk
+    return None
+
+
+def _look_at(job: PoolFeatures, chunk: Chunk, compute: Compute, beat: Beat) -> None:
+    before, total = _seen(job), total_images(job.project)
+    write = compute(chunk, lambda done, _count: beat(done=before + done, total=total))
+    stem = chunk.pixels.rpartition("/")[2].removesuffix(".npy")
+    name = storage.new_name(job.project, "features", "npy", prefix=f"{stem}-")
+    storage.write_once(name, write)
+    try:
+        with transaction.atomic():
+            beat.now(done=before + chunk.count, total=total, attempts=0)  # one that gets on has its attempts back
+            old = ChunkFeatures.objects.filter(chunk=chunk, backbone=job.key).values_list("file", flat=True)
+            mark_replaced(list(old))
+            ChunkFeatures.objects.update_or_create(
+                chunk=chunk,
+                backbone=job.key,
+                defaults={"pixels": chunk.pixels, "count": chunk.count, "file": name},
+            )
+    except BaseException:
+        storage.delete(name)
+        raise
+
+
+def _give_way(job: PoolFeatures) -> bool:
+    """Put the job back behind imports, exports, maps and graphs that wait: features of a large pool take hours."""
+    waiting = (
+        any(
+            model._default_manager.filter(state=JobState.QUEUED).exists()
+            for model in (ImportJob, ExportJob, PoolMap, PoolGraph)
+        )
+        or PoolFeatures.objects.filter(state=JobState.QUEUED).exists()
+    )
+    if not waiting:
+        return False
+    mine = PoolFeatures.objects.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING, is_cancel_requested=False)
+    if not mine.update(state=JobState.QUEUED, claim="", heartbeat_at=clock.now()):
+        return False
+    wake(COMPUTE, job.pk)
+    return True
+
+
+def _close(job: PoolFeatures) -> None:
+    with transaction.atomic():
+        seen = _seen(job)
+        if not finish_job(job=job, state=JobState.DONE, images=seen, done=seen, total=seen):
+            return
+        others = ChunkFeatures.objects.filter(chunk__project=job.project).exclude(backbone=job.key)
+        mark_replaced(list(others.values_list("file", flat=True)))
+        others.delete()
+        older = PoolFeatures.objects.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
+        older.delete()
+    if seen >= LEAST_IMAGES:
+        request_graph(project=job.project)
+
+
+def _outgrown() -> list[Project]:
+    """Projects that want features and whose newest, done or not, know fewer images than there are."""
+    importing = ImportJob.objects.filter(state__in=UNFINISHED_JOB).values("project")
+    projects = Project.objects.select_related("learning").annotate(images_now=Sum("chunks__count"))
+    newest: dict[int, PoolFeatures] = {}
+    for row in PoolFeatures.objects.order_by("pk"):
+        newest[row.project_id] = row
+    wanting: list[Project] = []
+    for project in projects.filter(images_now__gte=LEAST_IMAGES).exclude(pk__in=importing):
+        wanted, last = wanted_representation(project), newest.get(project.pk)
+        if not wanted.backbone:
+            continue
+        if last is None or last.key != wanted.key or last.images < project.images_now:
+            wanting.append(project)
+    return wanting
