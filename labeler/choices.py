@@ -9,6 +9,10 @@ FEATURE_ARCHITECTURES = [
     ("head", "One hidden layer"),
     ("mlp", "Multilayer perceptron"),
 ]
+LEARNS_FROM = [
+    ("likeness", "Where it stands among images that look alike"),
+    ("images", "What is seen of the image alone"),
+]
 REPRESENTATIONS = [
     ("auto", "Let the images decide"),
     ("pixels", "Their pixels"),

@@ -27,18 +27,20 @@ Inputs = npt.NDArray[np.uint8] | npt.NDArray[np.float16] | npt.NDArray[np.float3
 
 @dataclass(frozen=True)
 class Chunk:
-    """One file: the images at positions `number * CHUNK_SIZE` and on.
+    """One file, or a part of it: the images at positions `number * CHUNK_SIZE` and on.
 
     Args:
         number: Which stretch of positions, from 0.
         path: A `.npy` file: pixels, uint8 `[count, channels, height, width]`, or features, float16 or float32
             `[count, D]`, all finite.
-        count: Images in the file, 1 to `CHUNK_SIZE`.
+        count: Images, 1 to `CHUNK_SIZE`.
+        row: Where the first of them is, in a file that holds more; None: the file holds these images alone.
     """
 
     number: int
     path: Path
     count: int
+    row: int | None = None
 
     @property
     def start(self) -> int:
@@ -79,6 +81,8 @@ def open_chunk(chunk: Chunk) -> Inputs:
         raise ChunkError(f"chunk {chunk.number}: the file {chunk.path} is missing") from None
     except (OSError, ValueError, EOFError) as error:
         raise ChunkError(f"chunk {chunk.number}: the file {chunk.path} is damaged ({error})") from error
+    if chunk.row is not None:
+        inputs = inputs[chunk.row : chunk.row + chunk.count]
     is_pixels = inputs.dtype == np.uint8 and inputs.ndim == 4
     is_features = inputs.dtype in (np.float16, np.float32) and inputs.ndim == 2
     if not (is_pixels or is_features) or len(inputs) != chunk.count or 0 in inputs.shape:

@@ -15,6 +15,7 @@ from labeler.choices import (
     ESTIMATORS,
     FEATURE_ARCHITECTURES,
     LAPLACE_PRIORS,
+    LEARNS_FROM,
     REPRESENTATIONS,
 )
 from labeler.forms.base import ChangeForm, PercentField
@@ -26,7 +27,7 @@ QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
 HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
 IMAGES = ("representation", "backbone", "backbone_file")
 MODEL = (
-    "architecture", "feature_architecture", "propagation", "estimator", "posterior_samples",
+    "learns_from", "architecture", "feature_architecture", "propagation", "estimator", "posterior_samples",
     "members", "member_dropout", "temperature_scaling", "laplace_prior",
 )  # fmt: skip
 MEMBERS = "Bootstrap and deep ensemble only. "
@@ -133,18 +134,27 @@ class LearningForm(ChangeForm):
         label="File of its weights",
         help_text="Those in the folder that the server’s operator keeps for them: .safetensors, .pth or .pt.",
     )
+    learns_from = forms.ChoiceField(
+        choices=LEARNS_FROM,
+        widget=forms.RadioSelect,
+        label="A round learns from",
+        help_text="By likeness it takes some seconds and needs the fewest answers; until a worker has found which "
+        "images look alike, and for what was imported since, it goes by the image alone. A network on pixels takes "
+        "up to a minute, and may be right about more once there are hundreds of answers.",
+    )
     architecture = forms.ChoiceField(
         choices=ARCHITECTURES,
         widget=forms.RadioSelect,
         label="Network on pixels",
-        help_text="Where rounds learn from pixels. Trained from scratch each round, on images that are shifted, "
-        "turned, scaled and sheared a little.",
+        help_text="Where rounds learn from an image’s pixels. Trained from scratch each round, on images that are "
+        "shifted, turned, scaled and sheared a little.",
     )
     feature_architecture = forms.ChoiceField(
         choices=FEATURE_ARCHITECTURES,
         widget=forms.RadioSelect,
-        label="Network on features",
-        help_text="Where rounds learn from the features of a backbone. It takes a second or two to train.",
+        label="Network on vectors",
+        help_text="Where rounds learn from likeness, or from the features of a backbone. It takes a second or two to "
+        "train.",
     )
     propagation = forms.BooleanField(
         required=False,

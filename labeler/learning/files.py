@@ -16,9 +16,9 @@ from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler.models import PoolFeatures, Project, Round
+from labeler.models import PoolFeatures, Project, Round, RoundChunk
 from labeler.models.images import CHUNK_SIZE
-from labeler.selectors.features import chunk_inputs
+from labeler.selectors.features import ChunkInput, chunk_inputs
 from labeler.services.features import forget_lost
 from labeler.storage import local_path, round_folder
 
@@ -68,25 +68,25 @@ def limit_threads() -> None:
     torch.set_num_threads(settings.LEARNER_THREADS or max(1, (os.cpu_count() or 1) - 1))
 
 
-def opened(number: int, pixels: str, features: str, count: int, stack: ExitStack) -> PixelChunk:
-    """The features of a chunk where there are any, else its pixels. Raises CannotLearn; features are made again."""
+def opened(each: ChunkInput | RoundChunk, stack: ExitStack) -> PixelChunk:
+    """The vectors of a chunk where there are any, else its pixels. Raises CannotLearn; vectors are made again."""
     from learner.pool import Chunk as PixelChunk
 
+    number = each.chunk.number
     try:
-        path = stack.enter_context(local_path(features or pixels))
+        path = stack.enter_context(local_path(each.features or each.pixels))
     except FileNotFoundError as error:
-        if not features:
+        if not each.features:
             raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
-        forget_lost(file=features)
+        forget_lost(file=each.features)
         words = f"The features of chunk {number} were lost, and are being computed again. Try again in a few minutes."
         raise CannotLearn(words) from error
-    return PixelChunk(number, path, count)
+    return PixelChunk(number, path, each.count, each.row)
 
 
 def chunks_now(project: Project, stack: ExitStack, features: PoolFeatures | None = None) -> list[PixelChunk]:
     """All pixels of a project, or what there is of some features."""
-    inputs = chunk_inputs(project, features)
-    return [opened(each.chunk.number, each.chunk.pixels, each.features, each.count, stack) for each in inputs]
+    return [opened(each, stack) for each in chunk_inputs(project, features)]
 
 
 def in_chunks(positions: Integers, counts: dict[int, int]) -> Integers:

@@ -38,9 +38,10 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
             seed=project.pk,
             report=lambda _phase, done, total: report(done, total),
         )
-    reason = made.reason if features is None else f"features of {features.backbone}, {made.reason}"
-    fields = {"groups": made.n_groups, "reason": reason[:200], "features": features}
-    return Derived(made.save, len(made.graph), fields)
+    graph = made.pool_graph
+    reason = graph.reason if features is None else f"features of {features.backbone}, {graph.reason}"
+    fields = {"groups": graph.n_groups, "reason": reason[:200], "features": features}
+    return Derived(graph.save, len(graph.graph), fields, {"vectors": ("npy", made.save_vectors)})
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from labeler.models import (
     RoundState,
     Trigger,
 )
-from labeler.selectors.features import architecture_of, chunk_inputs, ready_features
+from labeler.selectors.features import architecture_of, chunk_inputs, likeness_inputs, ready_features
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
@@ -61,6 +61,11 @@ class TrainingSet:
     positions: Integers
     labels: Integers
     classes: list[int]
+
+    def within(self, counts: dict[int, int]) -> TrainingSet:
+        """Without images that are not in those chunks: they came later than the vectors that a round learns from."""
+        is_inside = np.isin(self.positions, in_chunks(self.positions, counts))
+        return TrainingSet(self.positions[is_inside], self.labels[is_inside], self.classes)
 
 
 def fit(*, round_: Round) -> None:
@@ -99,10 +104,14 @@ def take_snapshot(round_: Round) -> TrainingSet:
     training = read_training_set(project)
     is_comparison = round_.trigger == Trigger.COMPARISON
     graph = current_graph(project)
-    features = ready_features(project)
+    wanted = round_.config if is_comparison else config_of(project.learning)
+    likeness = graph if graph is not None and graph.vectors and wanted.get("learns_from") == "likeness" else None
+    features = likeness.features if likeness is not None else ready_features(project)
+    inputs = likeness_inputs(likeness) if likeness is not None else chunk_inputs(project, features)
+    training = training.within({each.chunk.number: each.count for each in inputs})
     config = {
-        "feature_architecture": project.learning.feature_architecture,
-        **(round_.config if is_comparison else config_of(project.learning)),
+        **wanted,
+        "has_likeness": likeness is not None,
         "features": features.key if features is not None else None,
         "graph": graph.pk if graph is not None else None,
         "n_classes": len(training.classes),
@@ -110,7 +119,7 @@ def take_snapshot(round_: Round) -> TrainingSet:
     }
     claims.keep_snapshot(
         round_=round_,
-        inputs=chunk_inputs(project, features),
+        inputs=inputs,
         config=config,
         classes=training.classes,
         training_digest=training_digest(training, config, round_.seed),
@@ -296,7 +305,7 @@ def _pixel_chunks(round_: Round, stack: ExitStack) -> tuple[PixelChunk, ...]:
 
 
 def _pixel_chunk(row: RoundChunk, stack: ExitStack) -> PixelChunk:
-    return opened(row.chunk.number, row.pixels, row.features, row.count, stack)
+    return opened(row, stack)
 
 
 def _graph(round_: Round, stack: ExitStack) -> Path | None:

@@ -203,6 +203,7 @@ class Migration(migrations.Migration):
                 ('reason', models.CharField(blank=True, max_length=200)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('features', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.poolfeatures')),
+                ('vectors', models.CharField(blank=True, max_length=200)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='graphs', to='labeler.project')),
             ],
             options={
@@ -220,6 +221,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('architecture', models.CharField(choices=[('cnn', 'Small convolutional network'), ('gal_cnn', "Gal's convolutional network (2017)"), ('mlp', 'Multilayer perceptron')], default='cnn', max_length=32)),
+                ('learns_from', models.CharField(choices=[('likeness', 'Where it stands among images that look alike'), ('images', 'What is seen of the image alone')], default='likeness', max_length=12)),
                 ('feature_architecture', models.CharField(choices=[('head', 'One hidden layer'), ('mlp', 'Multilayer perceptron')], default='head', max_length=32)),
                 ('representation', models.CharField(choices=[('auto', 'Let the images decide'), ('pixels', 'Their pixels'), ('default', 'Features of the backbone that comes with PlusMinus'), ('other', 'Features of another backbone')], default='auto', max_length=12)),
                 ('backbone', models.CharField(blank=True, max_length=110, validators=[django.core.validators.RegexValidator('^(timm/)?[A-Za-z0-9][A-Za-z0-9_.\\-]{0,99}$', 'A name such as resnet50 or timm/vit_small_patch16.')])),
@@ -464,6 +466,7 @@ class Migration(migrations.Migration):
                 ('count', models.PositiveIntegerField()),
                 ('pixels', models.CharField(max_length=200)),
                 ('features', models.CharField(blank=True, max_length=200)),
+                ('row', models.PositiveBigIntegerField(null=True)),
                 ('claim', models.CharField(blank=True, max_length=100)),
                 ('heartbeat_at', models.DateTimeField(null=True)),
                 ('scored', models.PositiveIntegerField(default=0)),

@@ -123,6 +123,10 @@ class PoolMap(Job):
     def __str__(self) -> str:
         return f"map {self.pk} of {self.project}"
 
+    @property
+    def files(self) -> list[str]:
+        return [self.file]
+
 
 class PoolFeatures(Job):
     """A backbone's look at all images of a project. `done` and `total` count images; the vectors are in
@@ -158,6 +162,7 @@ class PoolGraph(Job):
     file = models.CharField(max_length=200, blank=True)
     images = models.PositiveIntegerField(default=0)  # that there were when it was asked for
     features = models.ForeignKey(PoolFeatures, null=True, on_delete=models.SET_NULL, related_name="+")  # None: pixels
+    vectors = models.CharField(max_length=200, blank=True)  # `.npy` [images, D]: what rounds by likeness learn from
     groups = models.PositiveIntegerField(default=0)
     reason = models.CharField(max_length=200, blank=True)  # by what images were compared, in words
 
@@ -167,6 +172,10 @@ class PoolGraph(Job):
 
     def __str__(self) -> str:
         return f"graph {self.pk} of {self.project}"
+
+    @property
+    def files(self) -> list[str]:
+        return [self.file, self.vectors]
 
 
 class Worker(models.Model):

@@ -36,9 +36,10 @@ class LearningConfig(models.Model):
 
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="learning")
     architecture = models.CharField(max_length=32, choices=choices.ARCHITECTURES, default="cnn")
+    learns_from = models.CharField(max_length=12, choices=choices.LEARNS_FROM, default="likeness")
     feature_architecture = models.CharField(
         max_length=32, choices=choices.FEATURE_ARCHITECTURES, default="head"
-    )  # where images are compared by features
+    )  # where it learns from vectors: of features, or of likeness
     # What the learner sees of images: see selectors/features.py. Name and file count where it is "other".
     representation = models.CharField(max_length=12, choices=choices.REPRESENTATIONS, default="auto")
     backbone = models.CharField(

@@ -94,6 +94,7 @@ class RoundChunk(models.Model):
     count = models.PositiveIntegerField()
     pixels = models.CharField(max_length=200)
     features = models.CharField(max_length=200, blank=True)  # the file that it learns from instead, if there is one
+    row = models.PositiveBigIntegerField(null=True)  # of the first image, where that file holds other chunks, too
     claim = models.CharField(max_length=100, blank=True)
     heartbeat_at = models.DateTimeField(null=True)
     scored = models.PositiveIntegerField(default=0)  # images so far

@@ -127,7 +127,10 @@ def estimator_words(config: dict[str, Any]) -> str:
 
 def _network_words(config: dict[str, Any]) -> str:
     network = architecture_of(config) if "architecture" in config else ""
-    return f"{network} of {config['features']}" if config.get("features") else network
+    seen = config.get("features") or "pixels"
+    if config.get("has_likeness"):
+        return f"{network} of likeness by {seen}"
+    return f"{network} of {seen}" if config.get("features") else network
 
 
 def _pairs(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> list[PairCount]:

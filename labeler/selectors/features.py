@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from labeler.choices import DEFAULT_BACKBONE
-from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, Project
+from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, PoolGraph, Project
+from labeler.models.images import CHUNK_SIZE
 from labeler.models.jobs import UNFINISHED_JOB, backbone_key
 
 LARGEST_SIDE_OF_PIXELS = 32  # as stored: grey images of up to about 40 pixels (labeler/imaging/pixels.py)
@@ -34,11 +35,17 @@ class Representation:
 
 @dataclass(frozen=True)
 class ChunkInput:
-    """The first `count` images of a chunk; `features` is empty where its pixels are read."""
+    """The first `count` images of a chunk; `features` is empty where its pixels are read, else a file of vectors: its
+    own, or that of all images with its first one in some row."""
 
     chunk: Chunk
     count: int
     features: str = ""
+    row: int | None = None
+
+    @property
+    def pixels(self) -> str:
+        return self.chunk.pixels
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,21 @@ def chunk_inputs(project: Project, features: PoolFeatures | None) -> Sequence[Ch
     return inputs
 
 
+def likeness_inputs(graph: PoolGraph) -> Sequence[ChunkInput]:
+    """The vectors of likeness in order, up to the last image that the graph knows."""
+    chunks = Chunk.objects.filter(project=graph.project, count__gt=0).order_by("number")
+    starts = [(chunk, chunk.number * CHUNK_SIZE) for chunk in chunks]
+    return [
+        ChunkInput(chunk, min(chunk.count, graph.done - start), graph.vectors, start)
+        for chunk, start in starts
+        if start < graph.done
+    ]
+
+
 def architecture_of(config: Mapping[str, Any]) -> str:
-    """The network of a round by its config: there is a setting for pixels and one for features."""
-    return str(config["feature_architecture"] if config.get("features") else config["architecture"])
+    """The network of a round by its config: there is a setting for pixels and one for vectors."""
+    is_of_vectors = config.get("features") or config.get("has_likeness")
+    return str(config["feature_architecture"] if is_of_vectors else config["architecture"])
 
 
 def features_state(project: Project) -> FeaturesState:

@@ -97,9 +97,11 @@ def settings_of(round_: Round) -> list[Setting]:
         "acquisition": ("Asks about", dict(choices.ACQUISITIONS)),
     }
     features = config.get("features")
-    networks = dict(choices.FEATURE_ARCHITECTURES if features else choices.ARCHITECTURES)
+    is_of_vectors = features or config.get("has_likeness")
+    networks = dict(choices.FEATURE_ARCHITECTURES if is_of_vectors else choices.ARCHITECTURES)
     network = architecture_of(config) if "architecture" in config else ""
-    rows = [Setting("Learns from", f"features of {features}" if features else "pixels")]
+    seen = f"features of {features}" if features else "pixels"
+    rows = [Setting("Learns from", f"images that look alike, by {seen}" if config.get("has_likeness") else seen)]
     rows.append(Setting("Network", networks.get(network, network)))
     rows += [Setting(words, known.get(config.get(key), config.get(key))) for key, (words, known) in names.items()]
     if config.get("estimator") == "laplace":

@@ -95,7 +95,9 @@ def keep_snapshot(*, round_: Round, inputs: Sequence[ChunkInput], **changes: Any
     change_mine(round_, **changes)
     RoundChunk.objects.filter(round=round_).delete()
     rows = [
-        RoundChunk(round=round_, chunk=each.chunk, count=each.count, pixels=each.chunk.pixels, features=each.features)
+        RoundChunk(
+            round=round_, chunk=each.chunk, count=each.count, pixels=each.pixels, features=each.features, row=each.row
+        )
         for each in inputs
     ]
     RoundChunk.objects.bulk_create(rows, batch_size=500)

@@ -41,6 +41,5 @@ def repeat_comparison(*, round_: Round, by: User) -> Round | None:
     """The same again, after one that failed or was cancelled."""
     if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
         raise RoundRefused(f"Round {round_.number} is {round_.get_state_display()}: there is nothing to try again.")
-    names = {*config_of(round_.project.learning), "feature_architecture"}
-    values = {name: value for name, value in round_.config.items() if name in names}
+    values = {name: round_.config[name] for name in config_of(round_.project.learning) if name in round_.config}
     return start_comparison(project=round_.project, values=values, reason=round_.reason, by=by)

@@ -25,11 +25,13 @@ class CannotDerive(Exception):
 
 @dataclass(frozen=True)
 class Derived:
-    """What was made of `images` images: how to write its file, and what its row says beside."""
+    """What was made of `images` images: how to write its file, what its row says beside, and other files that it
+    names: for a field of the row, a suffix and how to write."""
 
     write: Callable[[BinaryIO], object]
     images: int
     fields: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, Callable[[BinaryIO], object]]] = field(default_factory=dict)
 
 
 @transaction.atomic
@@ -59,12 +61,14 @@ def derive_file(
     Whatever goes wrong ends in a state with words; a lost claim leaves the job to its new owner, and a killed process
     leaves it to the sweep.
     """
-    name, beat = storage.new_name(job.project, group, suffix, prefix=f"{job.pk}-"), Beat(job)
+    beat, names = Beat(job), dict[str, str]()
     what = job._meta.verbose_name
     try:
         beat.now(done=0, total=0)
         derived = make(job.project, lambda done, total: beat(done=done, total=total))
-        storage.write_once(name, derived.write)
+        for of, (ending, write) in {"file": (suffix, derived.write), **derived.files}.items():
+            names[of] = storage.new_name(job.project, group, ending, prefix=f"{job.pk}-")
+            storage.write_once(names[of], write)
     except ClaimLost:
         return
     except JobCancelled:
@@ -78,17 +82,18 @@ def derive_file(
         return
     with transaction.atomic():
         n = derived.images
-        is_ours = finish_job(job=job, state=JobState.DONE, file=name, done=n, total=n, **derived.fields)
+        is_ours = finish_job(job=job, state=JobState.DONE, done=n, total=n, **names, **derived.fields)
         if is_ours:
             then(job.project)
     if is_ours:
         _forget_older(job)
     else:
-        storage.delete(name)
+        for name in names.values():
+            storage.delete(name)
 
 
 def _forget_older(job: PoolMap | PoolGraph) -> None:
     """Their files go a day later, as all that nothing names any more."""
     older = type(job)._default_manager.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
-    mark_replaced([name for name in older.values_list("file", flat=True) if name])
+    mark_replaced(name for row in older for name in row.files if name)
     older.delete()

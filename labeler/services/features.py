@@ -122,7 +122,8 @@ def run_features(*, job_id: int, load: Load) -> None:
 
 
 def forget_lost(*, file: str) -> None:
-    """A file of features is gone: it is made again."""
+    """A file of vectors is gone: it is made again."""
+    PoolGraph.objects.filter(vectors=file).delete()
     for row in ChunkFeatures.objects.filter(file=file).select_related("chunk"):
         done = PoolFeatures.objects.filter(project=row.chunk.project_id, state=JobState.DONE)
         done.filter(pk__in=[job.pk for job in done if job.key == row.backbone]).delete()

@@ -56,7 +56,7 @@ def _named(project: Project) -> set[str]:
         *project.chunks.values_list("pixels", flat=True),
         *project.exports.values_list("file", flat=True),
         *project.maps.values_list("file", flat=True),
-        *project.graphs.values_list("file", flat=True),
+        *(name for graph in project.graphs.all() for name in graph.files),
         *ChunkFeatures.objects.filter(chunk__project=project).values_list("file", flat=True),
         *_read_by(RoundChunk.objects.filter(recent, round__project=project)),
     }

@@ -42,8 +42,9 @@ def new_seed() -> int:
 def config_of(learning: LearningConfig) -> dict[str, Any]:
     """What a round keeps of the project's learning settings."""
     names = (
-        "architecture", "estimator", "acquisition", "coldness", "posterior_samples", "budget",
-        "propagation", "members", "member_dropout", "temperature_scaling", "laplace_prior",
+        "learns_from", "architecture", "feature_architecture", "estimator", "acquisition", "coldness",
+        "posterior_samples", "budget", "propagation", "members", "member_dropout", "temperature_scaling",
+        "laplace_prior",
         "random_share", "overlap", "holdout_questions", "holdout_target",
     )  # fmt: skip
     return {name: getattr(learning, name) for name in names}

@@ -3,7 +3,6 @@
 A head on them learns a class from a few answers, for what hangs together lies in one direction whatever it looks like.
 """
 
-
 from __future__ import annotations
 
 import numpy as np

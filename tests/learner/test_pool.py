@@ -118,3 +118,19 @@ def test_chunks_of_different_kinds_or_lengths(write):
         Pool([write(0, pixels), write(1, features)]).inputs([0, CHUNK_SIZE])
     with pytest.raises(ChunkError, match="chunk 3: vectors of 17 features, the pool has vectors of 16 features"):
         Pool([write(2, features), write(3, longer)]).inputs([2 * CHUNK_SIZE, 3 * CHUNK_SIZE])
+
+
+def test_a_chunk_may_be_some_rows_of_a_file_of_all(tmp_path):
+    path = tmp_path / "all.npy"
+    vectors = np.random.default_rng(0).normal(size=(CHUNK_SIZE + 30, 4)).astype(np.float16)
+    np.save(path, vectors)
+    pool = Pool([Chunk(0, path, CHUNK_SIZE, row=0), Chunk(1, path, 30, row=CHUNK_SIZE)])
+    positions = [5, CHUNK_SIZE, CHUNK_SIZE + 29]
+    np.testing.assert_array_equal(pool.inputs(positions), vectors[positions].astype(np.float32))
+
+
+def test_rows_past_the_end_of_a_file_are_refused(tmp_path):
+    path = tmp_path / "all.npy"
+    np.save(path, np.zeros((20, 4), np.float16))
+    with pytest.raises(ChunkError, match="expected pixels"):
+        Pool([Chunk(0, path, 15, row=10)]).inputs([0])
