@@ -4,11 +4,13 @@
 |---|---|
 | `rounds` | fit, score, choose: what a learner does with a round |
 | `pool` | the map and the graph, which need no answers |
+| `replays` | the answers once more, in another order |
 | `files` | chunk files, the heartbeat, refusals in words |
 """
 
 from labeler.learning.files import CannotLearn, folder_of
 from labeler.learning.pool import draw_map, make_graph
+from labeler.learning.replays import play
 from labeler.learning.rounds import choose, fit, forget_leftovers, score
 
-__all__ = ["CannotLearn", "choose", "draw_map", "fit", "folder_of", "forget_leftovers", "make_graph", "score"]
+__all__ = ["CannotLearn", "choose", "draw_map", "fit", "folder_of", "forget_leftovers", "make_graph", "play", "score"]

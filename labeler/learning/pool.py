@@ -15,7 +15,7 @@ from labeler.services.derived import CannotDerive, Derived
 
 def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
     """Where every image lies on the map of the pool, as `learner.embedding.RECORD`s. Raises CannotDerive."""
-    with _cannot_derive(), ExitStack() as stack:
+    with cannot_derive(), ExitStack() as stack:
         from learner.embedding import embed
 
         records = embed(
@@ -26,7 +26,7 @@ def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
 
 def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
     """Which images look alike, and which to ask about first. Raises CannotDerive."""
-    with _cannot_derive(), ExitStack() as stack:
+    with cannot_derive(), ExitStack() as stack:
         from learner.graph.pool_graph import make_pool_graph
 
         chunks = chunks_now(project, stack)
@@ -40,7 +40,8 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
 
 
 @contextmanager
-def _cannot_derive() -> Iterator[None]:
+def cannot_derive() -> Iterator[None]:
+    """Refusals of the learner as refusals of a job."""
     try:
         with in_words():
             yield

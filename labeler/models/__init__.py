@@ -2,7 +2,17 @@
 
 from labeler.models.annotations import Annotation, Outcome
 from labeler.models.images import Chunk, Image, ImageState, OfferedLabel, Pack
-from labeler.models.jobs import ExportJob, ImportFile, ImportJob, JobState, PoolGraph, PoolMap, RejectedFile, Worker
+from labeler.models.jobs import (
+    ExportJob,
+    ImportFile,
+    ImportJob,
+    JobState,
+    PoolGraph,
+    PoolMap,
+    RejectedFile,
+    Replay,
+    Worker,
+)
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import LabelClass, LearningConfig, Project
 from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
@@ -30,6 +40,7 @@ __all__ = [
     "Project",
     "Reason",
     "RejectedFile",
+    "Replay",
     "Role",
     "Round",
     "RoundChunk",
