@@ -7,7 +7,7 @@
 
 gal: Gal, Islam, Ghahramani, 2017, section 5, and the authors' own code: convolutions of 4 x 4, 20 balanced initial
 labels, 10 a round, dropout at test, a fresh network every round, L2 of 3.5 / N on the dense layers, 2,000 random
-images scored a round. How long they trained is not in the paper; here it is 50 epochs.
+images scored a round. How long they trained is not in the paper; here it is `--epochs`.
 batchbald: Kirsch, van Amersfoort, Gal, 2019, section 4.1, and their code: convolutions of 5 x 5 with dropout of whole
 maps, two initial labels a class, Adam at 1e-3 in batches of 64, 5,056 draws an epoch, stopped early on 1,024 labelled
 validation images (which they do not count, and neither does this), no augmentation.
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--measured", type=int, default=10_000, help="test images, drawn at random")
     parser.add_argument("--samples", type=int, default=50, help="K for scoring")
     parser.add_argument("--test-samples", type=int, default=20, help="K for measuring")
+    parser.add_argument("--epochs", type=int, default=50, help="of gal")
     parser.add_argument("--minutes", type=float, help="begin no further run after so long")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
@@ -81,12 +82,21 @@ def main() -> None:
             if options.minutes and time.monotonic() - began > 60 * options.minutes:
                 continue
             curves.setdefault(way, {})[seed] = run(images, way, seed, options)
+            if options.csv:
+                keep(options.csv, curves)
     print(f"{time.monotonic() - began:.0f} s")
     print("\n".join(table(curves, [0.8, 0.9, 0.95])))
     print(PUBLISHED[options.protocol])
-    if options.csv:
-        write_csv(options.csv, ((way, seed, answers, round(value, 5), "", "") for way, of_seed in curves.items()
-                                for seed, curve in of_seed.items() for answers, value in curve.items()))  # fmt: skip
+
+
+def keep(path: Path, curves: dict[str, dict[int, Curve]]) -> None:
+    rows = (
+        (way, seed, answers, round(value, 5), "", "")
+        for way, of_seed in curves.items()
+        for seed, curve in of_seed.items()
+        for answers, value in curve.items()
+    )
+    write_csv(path, rows)
 
 
 def read(path: Path, device: str) -> Images:
@@ -106,10 +116,12 @@ def run(images: Images, way: str, seed: int, options: argparse.Namespace) -> dic
     validation = np.setdiff1d(order, asked, assume_unique=True)[:1024]
     left = np.setdiff1d(order, np.concatenate([asked, validation]))
     test = torch.from_numpy(rng.permutation(len(images.test_labels))[: options.measured]).to(images.test.device)
-    train = {"gal": train_gal, "batchbald": train_batchbald}[options.protocol]
     curve: dict[int, float] = {}
     while True:
-        network = train(images, asked, validation)
+        if options.protocol == "gal":
+            network = train_gal(images, asked, options.epochs)
+        else:
+            network = train_batchbald(images, asked, validation)
         probs = log_probs(network, images.test[test], options.test_samples).exp().mean(1)
         curve[len(asked)] = float((probs.argmax(1) == images.test_labels[test]).float().mean())
         print(f"  {way}, seed {seed}, {len(asked)} labels: {curve[len(asked)]:.4f}", file=sys.stderr, flush=True)
@@ -157,13 +169,13 @@ def gal_network() -> nn.Sequential:
     )
 
 
-def train_gal(images: Images, asked: np.ndarray, _validation: np.ndarray) -> nn.Sequential:
+def train_gal(images: Images, asked: np.ndarray, epochs: int) -> nn.Sequential:
     network = gal_network().to(images.pool.device, memory_format=torch.channels_last)
     decay = 3.5 / len(asked)
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     where = torch.from_numpy(asked).to(images.pool.device)
     network.train()
-    for _ in range(50):
+    for _ in range(epochs):
         for part in where[torch.randperm(len(where), device=where.device)].split(128):
             loss = functional.cross_entropy(network(images.pool[part]), images.pool_labels[part])
             penalty = sum(layer.weight.square().sum() for layer in network[1] if isinstance(layer, nn.Linear))

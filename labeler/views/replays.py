@@ -31,6 +31,7 @@ def replay_page(request: HttpRequest, slug: str) -> HttpResponse:
         "galleries": gallery_pages(),
         "drawing": replay_drawing(shown) if shown is not None else None,
         "result": shown.result if shown is not None else None,
+        "target": f"{100 * shown.result['target']:.1f}" if shown is not None else "",
     }
     return render(request, "explore/replay.html", context)
 
