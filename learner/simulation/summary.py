@@ -128,9 +128,8 @@ def table(curves: Curves, targets: Sequence[float], *, baseline: str = "random")
     """
     lines, width, last = [], max(len(name) for name in curves), shared_answers(curves)[-1]
     for target in targets:
-        lines.append(
-            f"answers until {target:.0%}  (median [95 % interval]; quartiles; nine in ten; worst; inf: not by then)"
-        )
+        what = f"median [95 % interval]; quartiles; nine in ten; worst; inf: more than {last}"
+        lines.append(f"answers until {target:.0%}  ({what})")
         for name, of_seed in curves.items():
             pairs = [reached(curve, target) for curve in of_seed.values()]
             for kind, counts in zip(("first", "lasting"), zip(*pairs, strict=True), strict=True):
