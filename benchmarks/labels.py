@@ -14,25 +14,23 @@ A seed is a graph of its own (communities are found by chance), questions and er
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from benchmarks.servers import machine_line
 from learner.config import ignore
-from learner.folder import UNKNOWN, Collection, read_collection, write_chunks
+from learner.folder import UNKNOWN, read_collection
 from learner.graph.model import build
 from learner.graph.neighbours import Neighbours, Searcher
 from learner.graph.representation import represent
 from learner.graph.simulation import ORDERS, Task, learning_curve
+from learner.simulation.summary import Curve, reached, table, write_csv
 
 FOLDS = 6
 EARLY = 30  # up to so many answers every single one is measured
@@ -68,22 +66,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = read(options.source, Path(folder), options.side, options.fold)
     began = time.monotonic()
-    curves: dict[str, list[np.ndarray]] = {order: [] for order in options.orders}
+    curves: dict[str, dict[int, Curve]] = {order: {} for order in options.orders}
     for seed, task in zip(seeds, tasks(data, seeds), strict=True):
         for order in options.orders:
-            curve = learning_curve(task, budgets, order=order, batch=options.batch, error=options.error, seed=seed)
-            curves[order].append(np.array([curve[budget] for budget in budgets]))
-        reached = (f"{order} {named(first_and_lasting(of_order[-1], budgets, options.target[0]))}"
-                   for order, of_order in curves.items())  # fmt: skip
-        print(f"seed {seed}: {', '.join(reached)}", flush=True)
-    print(f"{time.monotonic() - began:.0f} s, seeds {seeds[0]} to {seeds[-1]}")
-    report(curves, budgets, options)
+            curves[order][seed] = learning_curve(
+                task, budgets, order=order, batch=options.batch, error=options.error, seed=seed
+            )
+        counts = {order: reached(of_seed[seed], options.target[0]) for order, of_seed in curves.items()}
+        words = (f"{order} first {first:g}, lasting {lasting:g}" for order, (first, lasting) in counts.items())
+        print(f"seed {seed}: {', '.join(words)}", flush=True)
+    print(f"{time.monotonic() - began:.0f} s, seeds {seeds[0]} to {seeds[-1]}\n")
+    print("\n".join(table(curves, options.target)))
     if options.csv:
-        write_csv(options.csv, curves, budgets, seeds)
+        write_csv(options.csv, ((order, seed, answers, round(accuracy, 5), "", "") for order, of_seed in curves.items()
+                                for seed, curve in of_seed.items() for answers, accuracy in curve.items()))  # fmt: skip
 
 
 def read(source: str, folder: Path, side: int | None, fold: int | None) -> Data:
-    collection = digits(folder) if source == "digits" else read_collection(Path(source), folder, ignore, side=side)
+    collection = read_collection(Path(source), folder, ignore, side=side)
     _, vectors = represent(collection.chunks)
     is_known = collection.labels != UNKNOWN
     is_test = collection.is_test if collection.is_test.any() else None
@@ -99,16 +99,6 @@ def read(source: str, folder: Path, side: int | None, fold: int | None) -> Data:
     )
 
 
-def digits(folder: Path) -> Collection:
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)[:, None]
-    names = tuple(str(name) for name in data.target_names)
-    return Collection(write_chunks(pixels, folder), names, data.target.astype(np.int64), names,
-                      np.zeros(len(pixels), np.bool_), ())  # fmt: skip
-
-
 def tasks(data: Data, seeds: range) -> Iterator[Task]:
     """A task for each seed. Neighbours are the same for all seeds where the pool is."""
     found: tuple[Neighbours, np.ndarray, np.ndarray] | None = None
@@ -121,63 +111,6 @@ def tasks(data: Data, seeds: range) -> Iterator[Task]:
             found = (searcher.neighbours(), *searcher.search(data.vectors[is_test], 10))
         graph = build(found[0], seed=seed)
         yield Task(graph, data.labels[~is_test], data.n_classes, found[1], found[2], data.labels[is_test])
-
-
-def first_and_lasting(curve: np.ndarray, budgets: list[int], target: float) -> tuple[float, float]:
-    """The first budget that reaches the target, and the first from which on all do; infinite: none."""
-    is_reached = curve >= target
-    if not is_reached.any():
-        return np.inf, np.inf
-    first, misses = budgets[int(is_reached.argmax())], np.flatnonzero(~is_reached)
-    last_miss = int(misses[-1]) if len(misses) else -1
-    return first, budgets[last_miss + 1] if last_miss + 1 < len(budgets) else np.inf
-
-
-def named(pair: tuple[float, float]) -> str:
-    return f"first {pair[0]:g}, lasting {pair[1]:g}"
-
-
-def report(curves: dict[str, list[np.ndarray]], budgets: list[int], options: Any) -> None:
-    for target in options.target:
-        print(f"\nanswers until {target:.0%}  (median [95 % interval]; quartiles; nine in ten; worst)")
-        for order, of_order in curves.items():
-            pairs = np.array([first_and_lasting(curve, budgets, target) for curve in of_order])
-            for name, counts in zip(("first", "lasting"), pairs.T, strict=True):
-                print(f"  {order:7s} {name:8s} {quantiles(np.sort(counts))}")
-    print("\naccuracy (median; worst; mean of the paired difference to random with its interval)")
-    for at, budget in enumerate(budgets):
-        if budget not in (5, 8, 10, 11, 12, 13, 15, 20, 25, 30, 40, 50, 60, 100, 150, 200, 300, options.until):
-            continue
-        words = [f"{budget:5d}"]
-        for order, of_order in curves.items():
-            values = np.array([curve[at] for curve in of_order])
-            words.append(f"{order} {np.median(values):.3f} worst {values.min():.3f}")
-        if len(curves) == len(ORDERS):
-            gap = np.array([a[at] - b[at] for a, b in zip(curves["gain"], curves["random"], strict=True)])
-            half = stats.t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / len(gap) ** 0.5 if len(gap) > 1 else np.nan
-            words.append(f"difference {gap.mean():+.3f} ± {half:.3f}")
-        print("  ".join(words))
-
-
-def quantiles(counts: np.ndarray) -> str:
-    """Of sorted counts; the interval of the median is that of its order statistics."""
-    n = len(counts)
-    low = int(stats.binom.ppf(0.025, n, 0.5))
-    quart = [counts[min(n - 1, int(np.ceil(share * n)) - 1)] for share in (0.25, 0.75, 0.9)]
-    middle = np.median(counts)
-    return (f"{middle:g} [{counts[max(0, low - 1)]:g} to {counts[min(n - 1, n - low)]:g}]; "
-            f"{quart[0]:g} to {quart[1]:g}; {quart[2]:g}; {counts[-1]:g}")  # fmt: skip
-
-
-def write_csv(path: Path, curves: dict[str, list[np.ndarray]], budgets: list[int], seeds: range) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["order", "seed", "answers", "accuracy"])
-        for order, of_order in curves.items():
-            for seed, curve in zip(seeds, of_order, strict=True):
-                writer.writerows(
-                    [order, seed, budget, round(float(value), 5)] for budget, value in zip(budgets, curve, strict=True)
-                )
 
 
 if __name__ == "__main__":

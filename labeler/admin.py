@@ -153,7 +153,9 @@ class CandidateAdmin(ShownWhole):
     search_help_text = "The number of an image."
 
 
-@admin.register(models.ImportJob, models.ExportJob, models.PoolMap, models.PoolFeatures, models.PoolGraph)
+@admin.register(
+    models.ImportJob, models.ExportJob, models.PoolMap, models.PoolFeatures, models.PoolGraph, models.Replay
+)
 class JobAdmin(Shown):
     list_display = ("id", "project", "state", "created_by", "done", "total", "attempts", "heartbeat_at", "finished_at")
     list_filter = ("state",)

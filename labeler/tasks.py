@@ -13,7 +13,7 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from labeler.models import Project, Round, RoundState
-from labeler.services import claims, exporting, features, graphs, importing, maps, triggers
+from labeler.services import claims, exporting, features, graphs, importing, maps, replays, triggers
 from labeler.services import sweep as sweeping
 from labeler.workers import busy_with, this_worker
 
@@ -123,6 +123,14 @@ def make_graph(job_id: int) -> None:
 
     with busy_with("looking for images that look alike"):
         graphs.run_graph(job_id=job_id, make=learning.make_graph)
+
+
+@shared_task(name="labeler.run_replay")  # type: ignore[untyped-decorator]
+def run_replay(job_id: int) -> None:
+    from labeler import learning
+
+    with busy_with("replaying answers"):
+        replays.run_replay(job_id=job_id, play=learning.play)
 
 
 @shared_task(name="labeler.scheduled_round")  # type: ignore[untyped-decorator]

@@ -19,6 +19,7 @@ urlpatterns = [
     path("", include("labeler.views.rounds")),
     path("", include("labeler.views.explore")),
     path("", include("labeler.views.compare")),
+    path("", include("labeler.views.replays")),
 ]
 
 handler400 = "labeler.views.errors.bad_request"

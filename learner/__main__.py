@@ -31,7 +31,7 @@ from learner.metrics import Metrics
 from learner.pool import Pool
 from learner.round import RoundResult, run_round
 from learner.scores import scores_at
-from learner.simulate import simulate
+from learner.simulation.command import add_simulate, run_simulate
 
 
 class Bars:
@@ -92,12 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     once.add_argument("--labels", type=int, default=50, help="how many known labels to take as answers (default 50)")
     once.add_argument("--answers", type=Path, help="CSV with the columns name,label: take these as answers instead")
     once.add_argument("--out", type=Path, help="keep the round's files in this folder")
+    once.add_argument("--budget", type=int, default=RoundConfig(n_classes=2).budget, help="candidates (default 10)")
     once.add_argument("--show", type=int, default=3, help="images of each kind to print (default 3)")
     loop = commands.add_parser("simulate", help="the whole loop with known labels", description=_run_simulate.__doc__)
     loop.set_defaults(run=_run_simulate)
-    loop.add_argument("--start", type=int, default=10, help="labels of the first round (default 10)")
-    loop.add_argument("--until", type=int, default=100, help="labels of the last round (default 100)")
-    loop.add_argument("--seeds", type=int, default=1, help="repeat with this many seeds (default 1)")
+    add_simulate(loop)
     for command in (once, loop):
         _add_common(command)
     essay = commands.add_parser("essay", help="how sure is a small perceptron?", description=_run_essay.__doc__)
@@ -135,7 +134,6 @@ def _add_common(command: argparse.ArgumentParser) -> None:
                          help="pass over near-duplicates in a batch; 0: do not (default 0.05)")  # fmt: skip
     command.add_argument("--epig", action="store_true", help="score EPIG too, though nothing goes by it")
     command.add_argument("--posterior-samples", type=int, default=plain.posterior_samples, help="K (default 100)")
-    command.add_argument("--budget", type=int, default=plain.budget, help="candidates a round (default 10)")
     command.add_argument("--steps", type=int, help="optimiser steps (default: by the number of labels)")
     command.add_argument("--seed", type=int, default=0)
 
@@ -143,11 +141,13 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 def _config(options: argparse.Namespace, collection: Collection) -> RoundConfig:
     names = (
         "estimator device members member_dropout temperature_scaling laplace_prior acquisition coldness apart epig "
-        "posterior_samples budget seed threads"
+        "posterior_samples seed threads"
     )
     values: dict[str, Any] = {name: getattr(options, name) for name in names.split()}
     is_features = len(Pool(collection.chunks).shape) == 1
     architecture = options.architecture or ("head" if is_features else "cnn")
+    if "budget" in options:
+        values["budget"] = options.budget
     config = RoundConfig(n_classes=len(collection.class_names), architecture=architecture, **values)
     return replace(config, recipe=replace(config.recipe, steps=options.steps))
 
@@ -174,10 +174,7 @@ def _with_answers(collection: Collection, path: Path) -> Collection:
 
 
 def _read(options: argparse.Namespace, scratch: Path, report: Bars) -> Collection:
-    source = options.source
-    if str(source) == "digits" and not source.exists():
-        source = _digits(scratch / "digits.npz")
-    collection = read_collection(source, scratch / "pool", report, side=options.side)
+    collection = read_collection(options.source, scratch / "pool", report, side=options.side)
     for name, reason in collection.refused:
         print(f"refused {name}: {reason}", file=sys.stderr)
     if getattr(options, "answers", None) is not None:
@@ -188,15 +185,6 @@ def _read(options: argparse.Namespace, scratch: Path, report: Bars) -> Collectio
             "put them in one folder a class, or name the answers with --answers CSV"
         )
     return collection
-
-
-def _digits(path: Path) -> Path:
-    """scikit-learn's handwritten digits, 8 x 8, as an npz."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    np.savez(path, x_train=np.rint(digits.images * (255 / 16)).astype(np.uint8), y_train=digits.target)
-    return path
 
 
 def _run_round(options: argparse.Namespace, scratch: Path) -> None:
@@ -226,27 +214,11 @@ def _run_round(options: argparse.Namespace, scratch: Path) -> None:
 
 
 def _run_simulate(options: argparse.Namespace, scratch: Path) -> None:
-    """Run the loop with an oracle that knows all labels and print the accuracy after every round."""
+    """Run the loop with an oracle that knows all labels, with each strategy and seed, from nothing. Prints how many
+    answers each takes, and keeps curves (CSV and SVG) and every finished run in a folder: the same command goes on."""
     with Bars() as report:
         collection = _read(options, scratch, report)
-        for seed in range(options.seed, options.seed + options.seeds):
-            holdout, rest = _split(collection, options.holdout, seed)
-            if not len(holdout):
-                raise LearnerError("a simulation needs known labels for a holdout: --holdout 1 or more")
-            points = simulate(
-                collection.chunks,
-                collection.labels,
-                config=replace(_config(options, collection), seed=seed),
-                pool_positions=rest,
-                holdout_positions=holdout,
-                start=options.start,
-                until=options.until,
-                report=report,
-            )
-            report.bar.close()
-            print(f"{options.acquisition}, seed {seed}, {len(holdout)} holdout images")
-            for point in points:
-                print(f"  {point.labels:5d} labels  accuracy {point.accuracy}  {point.seconds:.1f} s", flush=True)
+        run_simulate(options, collection, _config(options, collection), scratch, report)
 
 
 def _run_essay(options: argparse.Namespace, scratch: Path) -> None:

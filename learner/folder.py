@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 from learner.config import Report
 from learner.errors import LearnerError
-from learner.files import write_array
+from learner.files import write_array, write_arrays
 from learner.pool import CHUNK_SIZE, Chunk
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
@@ -59,7 +59,8 @@ def read_collection(source: Path, directory: Path, report: Report, *, side: int 
     Args:
         source: A folder or zip with a folder of images for each class (images outside class folders have no label),
             or an `.npz` with `x_train`, `y_train` and perhaps `x_test`, `y_test`: uint8 images `[N, H, W]` or
-            `[N, H, W, C]`, or floats `[N, D]`, which are feature vectors.
+            `[N, H, W, C]`, or floats `[N, D]`, which are feature vectors. Where there is no file of that name, `digits`
+            is scikit-learn's 1,797 handwritten digits.
         directory: Where the chunk files go.
         report: Called with the phase `"read"`.
         side: Height and width in pixels; None: as the first image, at most 96. An npz keeps its size.
@@ -67,6 +68,8 @@ def read_collection(source: Path, directory: Path, report: Report, *, side: int 
     Raises:
         LearnerError: If the source is missing or of another kind, or holds no image.
     """
+    if str(source) == "digits" and not source.exists():
+        source = _write_digits(directory)
     if not source.exists():
         raise LearnerError(f"there is no {source}")
     if source.suffix == ".npz":
@@ -120,6 +123,14 @@ def write_chunks(images: Iterable[npt.NDArray[Any]], directory: Path) -> tuple[C
         path = write_array(directory / f"{len(chunks):06d}.npy", np.stack(part))
         chunks.append(Chunk(len(chunks), path, len(part)))
     return tuple(chunks)
+
+
+def _write_digits(directory: Path) -> Path:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return write_arrays(directory / "digits.npz", {"x_train": pixels, "y_train": digits.target})
 
 
 def _read_npz(source: Path, directory: Path, report: Report) -> Collection:

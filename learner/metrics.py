@@ -31,7 +31,7 @@ class Interval:
         low: Lower end.
         high: Upper end.
         n: Images it rests on.
-        method: How the interval was found: `"wilson"`, `"normal"`, `"bootstrap"` or `"score"`.
+        method: How the interval was found: `"wilson"`, `"normal"`, `"student"`, `"bootstrap"` or `"score"`.
     """
 
     value: float

@@ -66,6 +66,26 @@ class Scorer:
             raise type(error)(f"{error} ({self.model.config.estimator}, chunk {chunk.number})") from error
         return write_scores(self.directory, chunk.number, self.model.digest, columns)
 
+    def score_some(self, chunk: Chunk, positions: npt.NDArray[np.int64], report: Report) -> Path:
+        """Write the scores of some images of a chunk; the others' are NaN, so that no choice can be made of them.
+
+        Args:
+            chunk: Any chunk of images of the shape that the model was trained on.
+            positions: int64 `[n]`, in the chunk, n at least 1.
+            report: As of `score`, with n images.
+
+        Raises:
+            ChunkError: As `score`.
+            LearnerError: As `score`.
+        """
+        inputs, offsets = open_chunk(chunk), positions - chunk.start
+        self.model.check_shape(chunk, inputs.shape[1:])
+        columns = score_inputs(self.estimator, inputs[offsets], self.model.config.n_classes, report, self.targets)
+        whole = {name: np.full((chunk.count, *some.shape[1:]), np.nan, some.dtype) for name, some in columns.items()}
+        for name, some in columns.items():
+            whole[name][offsets] = some
+        return write_scores(self.directory, chunk.number, self.model.digest, whole)
+
 
 def score_inputs(
     estimator: Estimator, inputs_N_X: Inputs, n_classes: int, report: Report, targets: Targets | None = None

@@ -40,7 +40,9 @@ class LearningForm(ChangeForm):
         min_value=0,
         max_value=100_000,
         label="New answers that start a round",
-        help_text="0: only by the schedule or the button. Fewer follow the answers closely, and keep a learner busier.",
+        help_text="0: only by the schedule or the button. Fewer follow the answers closely, and keep a learner busier. "
+        "A round that learns from likeness does not wait for so many while little is known: 3 at first, then a fifth "
+        "of the labels.",
     )
     schedule_at = forms.TimeField(
         required=False,

@@ -5,12 +5,14 @@
 | `rounds` | fit, score, choose: what a learner does with a round |
 | `pool` | the map and the graph, which need no answers |
 | `features` | what a backbone makes of the images |
+| `replays` | the answers once more, in another order |
 | `files` | chunk files, the heartbeat, refusals in words |
 """
 
 from labeler.learning.features import open_backbone
 from labeler.learning.files import CannotLearn, folder_of
 from labeler.learning.pool import draw_map, make_graph
+from labeler.learning.replays import play
 from labeler.learning.rounds import choose, fit, forget_leftovers, score
 
 __all__ = [
@@ -22,5 +24,6 @@ __all__ = [
     "forget_leftovers",
     "make_graph",
     "open_backbone",
+    "play",
     "score",
 ]

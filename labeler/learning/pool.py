@@ -46,6 +46,7 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
 
 @contextmanager
 def cannot_derive() -> Iterator[None]:
+    """Refusals of the learner as refusals of a job."""
     try:
         with in_words():
             yield

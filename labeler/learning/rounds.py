@@ -33,7 +33,7 @@ from labeler.models import (
     RoundState,
     Trigger,
 )
-from labeler.selectors.features import architecture_of, chunk_inputs, likeness_inputs, ready_features
+from labeler.selectors.features import architecture_of, seen_by
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
@@ -105,21 +105,19 @@ def take_snapshot(round_: Round) -> TrainingSet:
     is_comparison = round_.trigger == Trigger.COMPARISON
     graph = current_graph(project)
     wanted = round_.config if is_comparison else config_of(project.learning)
-    likeness = graph if graph is not None and graph.vectors and wanted.get("learns_from") == "likeness" else None
-    features = likeness.features if likeness is not None else ready_features(project)
-    inputs = likeness_inputs(likeness) if likeness is not None else chunk_inputs(project, features)
-    training = training.within({each.chunk.number: each.count for each in inputs})
+    sees = seen_by(project, wanted, graph)
+    training = training.within({each.chunk.number: each.count for each in sees.inputs})
     config = {
         **wanted,
-        "has_likeness": likeness is not None,
-        "features": features.key if features is not None else None,
+        "has_likeness": sees.has_likeness,
+        "features": sees.features.key if sees.features is not None else None,
         "graph": graph.pk if graph is not None else None,
         "n_classes": len(training.classes),
         "device": settings.LEARNER_DEVICE,
     }
     claims.keep_snapshot(
         round_=round_,
-        inputs=inputs,
+        inputs=sees.inputs,
         config=config,
         classes=training.classes,
         training_digest=training_digest(training, config, round_.seed),

@@ -11,6 +11,7 @@ from labeler.models.jobs import (
     PoolGraph,
     PoolMap,
     RejectedFile,
+    Replay,
     Worker,
 )
 from labeler.models.people import Invitation, Membership, Role, User
@@ -42,6 +43,7 @@ __all__ = [
     "Project",
     "Reason",
     "RejectedFile",
+    "Replay",
     "Role",
     "Round",
     "RoundChunk",

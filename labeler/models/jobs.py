@@ -178,6 +178,26 @@ class PoolGraph(Job):
         return [self.file, self.vectors]
 
 
+class Replay(Job):
+    """The project's answers once more, in the project's order and at random: what did the order save? `done` and
+    `total` count fitted models. What is asked about, learned and measured is of the moment when it was asked for."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="replays")
+    seed = models.PositiveBigIntegerField()
+    config = models.JSONField()  # learning settings
+    labels = models.JSONField()  # {"classes", "positions", "labels", "holdout_positions", "holdout_labels"}: numbers
+    images = models.PositiveIntegerField()  # that have a label and may be learned from, all of them
+    curves = models.JSONField(default=list)  # one for each order and seed that is done
+    result = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "replay"
+
+    def __str__(self) -> str:
+        return f"replay {self.pk} of {self.project}"
+
+
 class Worker(models.Model):
     """A Celery worker that has said it is alive, and what it does."""
 

@@ -65,7 +65,7 @@ def learning_curve(project: Project) -> Curve:
     points = measured_rounds(project)
     if not points:
         return Curve([], [], "", "", [], [])
-    across = _ticks(max(point.answers for point in points))
+    across = round_ticks(max(point.answers for point in points))
     most, least = across[-1], math.floor(min(point.low for point in points) * 5) / 5
 
     def x(answers: float) -> float:
@@ -104,10 +104,10 @@ def measured_rounds(project: Project) -> list[Point]:
     ]
 
 
-def _ticks(most: int) -> list[int]:
+def round_ticks(most: int) -> list[int]:
     """From 0 to `most` or a little more in at most six round numbers.
 
-    >>> _ticks(240), _ticks(3)
+    >>> round_ticks(240), round_ticks(3)
     ([0, 50, 100, 150, 200, 250], [0, 1, 2, 3])
     """
     wanted = max(most, 1) / 5

@@ -130,6 +130,23 @@ def likeness_inputs(graph: PoolGraph) -> Sequence[ChunkInput]:
     ]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a round or a replay learns from: files, the features that they came of, and whether they tell likeness."""
+
+    inputs: Sequence[ChunkInput]
+    features: PoolFeatures | None
+    has_likeness: bool
+
+
+def seen_by(project: Project, config: Mapping[str, Any], graph: PoolGraph | None) -> Seen:
+    """Likeness where that is wanted and known, else what is seen of each image alone."""
+    if graph is not None and graph.vectors and config.get("learns_from") == "likeness":
+        return Seen(likeness_inputs(graph), graph.features, True)
+    features = ready_features(project)
+    return Seen(chunk_inputs(project, features), features, False)
+
+
 def architecture_of(config: Mapping[str, Any]) -> str:
     """The network of a round by its config: there is a setting for pixels and one for vectors."""
     is_of_vectors = config.get("features") or config.get("has_likeness")

@@ -9,13 +9,14 @@ from typing import Any, BinaryIO, TypeVar
 from django.db import transaction
 
 from labeler import storage
-from labeler.models import JobState, PoolGraph, PoolMap, Project, User
+from labeler.models import JobState, PoolGraph, PoolMap, Project, Replay, User
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, finish_job
 from labeler.services.leftovers import mark_replaced
 from labeler.wake import wake
 
 DerivedT = TypeVar("DerivedT", PoolMap, PoolGraph)
+RequestedT = TypeVar("RequestedT", PoolMap, PoolGraph, Replay)
 Report = Callable[[int, int], None]
 
 
@@ -36,8 +37,8 @@ class Derived:
 
 @transaction.atomic
 def request_derived(
-    *, model: type[DerivedT], task_name: str, project: Project, by: User | None = None, **fields: object
-) -> DerivedT | None:
+    *, model: type[RequestedT], task_name: str, project: Project, by: User | None = None, **fields: object
+) -> RequestedT | None:
     """Have it made. None: it is being made already, or there are no images."""
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     unfinished = model.objects.filter(project=project, state__in=UNFINISHED_JOB)

@@ -1,4 +1,5 @@
-"""Imports, exports, maps, features and graphs as work that one worker at a time owns: claim, beat, finish, resume.
+"""Imports, exports, maps, features, graphs and replays as work that one worker at a time owns: claim, beat, finish,
+resume.
 
 Every write of a worker is conditional on its claim: one that was taken for dead and comes back changes nothing.
 """
@@ -14,12 +15,12 @@ from django.conf import settings
 from django.db.models import F, Q
 
 from labeler import clock
-from labeler.models import ExportJob, ImportJob, JobState, PoolFeatures, PoolGraph, PoolMap
+from labeler.models import ExportJob, ImportJob, JobState, PoolFeatures, PoolGraph, PoolMap, Replay
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.wake import wake
 
-AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph
-JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph)
+AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph | Replay
+JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, Replay)
 BEAT_SECONDS = 0.5  # no more often than this
 
 
@@ -76,6 +77,12 @@ def keep_claim(*, job: AnyJob) -> bool:
     """Whether the job is still the caller's, cancelled or not; and if so, for `STALL_SECONDS` more."""
     owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
     return bool(owned.update(heartbeat_at=clock.now()))
+
+
+def hand_back(*, job: AnyJob, **fields: object) -> bool:
+    """Let the job wait for a worker again, if it is still owned by the caller: other jobs come between."""
+    owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
+    return bool(owned.update(state=JobState.QUEUED, claim="", attempts=0, heartbeat_at=clock.now(), **fields))
 
 
 def finish_job(*, job: AnyJob, state: JobState, error: str = "", **fields: object) -> bool:

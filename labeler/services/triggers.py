@@ -34,6 +34,7 @@ from labeler.selectors.pool import PoolCounts, learned_classes, pool_counts
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 
 logger = logging.getLogger(__name__)
+FIRST_ANSWERS, GROWTH = 3, 0.2  # see `answers_for_a_round`
 EDIT_QUIET_SECONDS = 20  # edits of what the model learned from wait until nobody has edited for so long
 
 
@@ -47,11 +48,15 @@ class Due:
 
 
 # Written out because every answer runs it: to build it by the ORM takes ten times as long as to run it. What is counted
-# is bounded: the nth new answer and the nth open place are looked for, in the order of an index.
+# is bounded: no more new answers than start a round, and the nth open place is looked for in the order of an index.
 DUE = """
-SELECT r.state, r.state NOT IN ({unfinished}),
-    CASE WHEN r.state NOT IN ({unfinished}) THEN {nth_answer} END,
-    CASE WHEN r.state NOT IN ({unfinished}) THEN {first_answer} END,
+SELECT r.state, r.training_count, r.state NOT IN ({unfinished}),
+    CASE WHEN r.state NOT IN ({unfinished}) THEN (
+        SELECT count(*) FROM (
+            SELECT a.id FROM labeler_annotation a
+            WHERE a.project_id = r.project_id AND a.id > r.last_annotation_id
+              AND a.outcome = 'label' AND a.retracted_at IS NULL
+            ORDER BY a.id LIMIT %(every)s) new) END,
     CASE WHEN r.state NOT IN ({unfinished}) THEN (
         SELECT c.id FROM labeler_candidate c
         WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = r.project_id)
@@ -61,20 +66,24 @@ FROM labeler_round r WHERE r.project_id = %(project)s
   AND (r."trigger" <> 'comparison' OR r.state IN ({unfinished}))
 ORDER BY r.number DESC LIMIT 1
 """
-NTH_ANSWER = """(
-        SELECT a.id FROM labeler_annotation a
-        WHERE a.project_id = r.project_id AND a.id > r.last_annotation_id
-          AND a.outcome = 'label' AND a.retracted_at IS NULL
-        ORDER BY a.id LIMIT 1 OFFSET {})"""
-DUE = DUE.format(
-    unfinished=", ".join(f"'{state}'" for state in UNFINISHED),
-    nth_answer=NTH_ANSWER.format("%(every)s"),
-    first_answer=NTH_ANSWER.format("0"),
-)
+DUE = DUE.format(unfinished=", ".join(f"'{state}'" for state in UNFINISHED))
+
+
+def answers_for_a_round(learning: LearningConfig, learned: int) -> int:
+    """So many new answers start a round: few at first, when each tells much, then a fifth of what is known, and never
+    more than the settings say. By likeness alone, where a round takes seconds.
+
+    Args:
+        learning: The project's settings.
+        learned: Labels that the last round learned from.
+    """
+    if learning.learns_from != "likeness":
+        return learning.retrain_every
+    return min(learning.retrain_every, max(FIRST_ANSWERS, round(GROWTH * learned)))
 
 
 def note_answer(*, project: Project) -> None:
-    """Ask for a round if this answer made one due: N answers, or a queue that is nearly empty.
+    """Ask for a round if this answer made one due: enough answers, or a queue that is nearly empty.
 
     One statement as a rule, and two while a round is due that no model could be fitted in. What depends on time (edits
     that have settled, a cool-down that is over) is the sweep's.
@@ -82,17 +91,18 @@ def note_answer(*, project: Project) -> None:
     learning = project.learning
     if not learning.retrain_every:
         return
-    parameters = {"project": project.pk, "every": learning.retrain_every - 1, "few": nearly_dry(learning) - 1}
+    parameters = {"project": project.pk, "every": learning.retrain_every, "few": nearly_dry(learning) - 1}
     with connection.cursor() as cursor:
         cursor.execute(DUE, parameters)
-        state, is_finished, nth, new, place = cursor.fetchone() or (None, False, None, None, None)
+        state, learned, is_finished, new, place = cursor.fetchone() or (None, 0, False, 0, None)
     if not is_finished:
         return
-    is_dry = new is not None and place is None and state != RoundState.FAILED
-    if not (nth is not None or is_dry) or why_not_trainable(project):
+    is_enough = new >= answers_for_a_round(learning, learned)
+    is_dry = new and place is None and state != RoundState.FAILED
+    if not (is_enough or is_dry) or why_not_trainable(project):
         return
-    if nth is not None:
-        _request(project, Due(Trigger.ANSWERS, f"{_count(learning.retrain_every, 'new answer')}"))
+    if is_enough:
+        _request(project, Due(Trigger.ANSWERS, _count(new, "new answer")))
     elif _has_pool(project):
         _request(project, Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers"))
 
@@ -120,7 +130,7 @@ def round_due(project: Project) -> Due | None:
     if last.is_unfinished:
         return None
     learning, since = project.learning, last.last_annotation_id
-    every = learning.retrain_every
+    every = answers_for_a_round(learning, last.training_count)
     new = bounded_count(answers_since(project, since), every or 1)
     if every and new >= every:
         return Due(Trigger.ANSWERS, _count(every, "new answer"))
@@ -221,7 +231,7 @@ def next_round_words(project: Project) -> str:
 
 def _after_answers_words(project: Project, last: Round | None) -> str:
     """Nothing that cannot come is promised: not more answers than there are images, nor a model of a single one."""
-    every, counts = project.learning.retrain_every, pool_counts(project)
+    every, counts = answers_for_a_round(project.learning, last.training_count if last else 0), pool_counts(project)
     missing = every - bounded_count(answers_since(project, last.last_annotation_id if last else 0), every)
     classes, left = learned_classes(project, most=2), images_to_ask(project, counts)
     if missing <= 0 and classes == 2:

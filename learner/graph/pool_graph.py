@@ -18,13 +18,14 @@ from learner.graph.communities import Tree, leiden
 from learner.graph.diffusion import diffusion_map
 from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, build, is_bearable, predict
-from learner.graph.neighbours import Floats, Searcher
-from learner.graph.representation import represent
+from learner.graph.neighbours import NEIGHBOURS, Floats, Searcher, closeness
+from learner.graph.representation import Representation, represent
 from learner.graph.strategy import Question, ask
-from learner.pool import Chunk
+from learner.pool import Chunk, Inputs
 from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
+Halves = npt.NDArray[np.float16]
 
 VERSION = 1
 GROUPS_AT = 0.5
@@ -111,14 +112,40 @@ class MadeGraph:
         pool_graph: Of all images, N.
         vectors_N_D: float16, where each image stands in the graph (`learner.graph.diffusion`), then what it was
             compared by, each at length 1, or 0 where there is nothing to tell.
+        representation: By what images were compared.
+        searcher: Finds images of the pool.
     """
 
     pool_graph: PoolGraph
-    vectors_N_D: npt.NDArray[np.float16]
+    vectors_N_D: Halves
+    representation: Representation
+    searcher: Searcher
 
     def save_vectors(self, file: BinaryIO) -> None:
         """Write them as `.npy`: about 230 bytes an image that is compared by its pixels."""
         np.save(file, self.vectors_N_D, allow_pickle=False)
+
+    def vectors_of(self, inputs_M_X: Inputs) -> Halves:
+        """Vectors of images outside the pool: they stand where their neighbours do, the nearer the more.
+
+        Args:
+            inputs_M_X: Pixels or features of the kind that the graph was made of.
+
+        Returns:
+            float16 `[M, D]`.
+
+        Raises:
+            LearnerError: If they are of another shape, or NaN or infinite.
+
+        Reference:
+            Bengio et al., 2003, Out-of-sample extensions, section 2, with the graph's own weights.
+        """
+        vectors_M_d = self.representation.vectors(inputs_M_X)
+        n, m = len(self.vectors_N_D), self.vectors_N_D.shape[1] - vectors_M_d.shape[1]
+        index_M_k, squares_M_k = self.searcher.search(vectors_M_d, min(NEIGHBOURS, n))
+        weights_M_k = closeness(squares_M_k)[:, :, None]
+        coordinates_M_m = (weights_M_k * self.vectors_N_D[index_M_k, :m].astype(np.float32)).sum(1)
+        return _side_by_side(coordinates_M_m, vectors_M_d)
 
 
 def is_readable(path: Path) -> bool:
@@ -173,10 +200,14 @@ def make_pool_graph(
         questions = ask(prediction, is_eligible_N, first, seed=seed,
                         report=lambda _phase, done, _n: report("graph", 2 * n + done, total))  # fmt: skip
     coordinates_N_m = diffusion_map(graph, report=lambda _phase, _done, _n: report("graph", total - 1, total))
-    halves_N_D = np.hstack([coordinates_N_m, _of_length_1(vectors_N_D)]).astype(np.float16)
     report("graph", total, total)
     pool_graph = PoolGraph(graph, tuple(questions), int(groups_N.max()) + 1, representation.reason)
-    return MadeGraph(pool_graph, np.asarray(halves_N_D, np.float16))
+    return MadeGraph(pool_graph, _side_by_side(coordinates_N_m, vectors_N_D), representation, searcher)
+
+
+def _side_by_side(coordinates_n_m: Floats, vectors_n_d: Floats) -> Halves:
+    both = [_of_length_1(coordinates_n_m), _of_length_1(vectors_n_d)]
+    return np.hstack(both).astype(np.float16)
 
 
 def _of_length_1(vectors_N_D: Floats) -> Floats:

@@ -56,7 +56,7 @@ export class Selection {
     const at = this.dots.slice(this.page * page, (this.page + 1) * page).map(this.positionOf);
     try {
       const tiles = await fetchTiles(`${this.setup.tiles}&at=${at.join(",")}`, signal);
-      if (!signal.aborted) this.part("tiles").innerHTML = tiles;
+      if (!signal.aborted) window.htmx.swap(this.part("tiles"), tiles, { swapStyle: "innerHTML" });
     } catch (error) {
       if (!signal.aborted) this.part("tiles").textContent = `The images could not be loaded. ${error.message}`;
     }

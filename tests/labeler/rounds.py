@@ -39,7 +39,10 @@ def paint(project: Project) -> None:
 def tune(project: Project, **changes: object) -> None:
     """Small and quick."""
     learning = project.learning
-    quick = {"architecture": "mlp", "posterior_samples": 4, "budget": 12, "retrain_every": 6, "holdout_target": 20}
+    quick = {
+        "learns_from": "images", "architecture": "mlp", "posterior_samples": 4, "budget": 12, "retrain_every": 6,
+        "holdout_target": 20,
+    }  # fmt: skip
     for name, value in (quick | changes).items():
         setattr(learning, name, value)
     learning.save()

@@ -116,6 +116,7 @@ def test_the_page_starts_one_and_refuses_nonsense(pool, manager, client_of, sent
     values = {
         "architecture": "mlp",
         "feature_architecture": "head",
+        "learns_from": "images",
         "estimator": choices.ESTIMATORS[0][0],
         "posterior_samples": 12,
         **model,

@@ -309,6 +309,7 @@ def test_a_picture_that_is_gone_fails_the_job_in_words(pool) -> None:
 
 
 def test_a_round_learns_from_features_and_says_so(pool, annotator) -> None:
+    tune(pool, learns_from="images", retrain_every=0)
     made(pool)
     tasks.make_graph(PoolGraph.objects.first().pk)
     assert answer(pool, annotator, 6) == 6

@@ -48,6 +48,38 @@ def test_the_nth_answer_starts_a_round(pool, annotator) -> None:
     assert Round.objects.count() == 2
 
 
+@pytest.mark.parametrize(
+    ("learns_from", "learned", "every", "needed"),
+    [
+        ("likeness", 0, 10, 3),
+        ("likeness", 15, 10, 3),
+        ("likeness", 30, 10, 6),
+        ("likeness", 500, 10, 10),
+        ("likeness", 0, 2, 2),
+        ("likeness", 30, 0, 0),
+        ("images", 0, 10, 10),
+    ],
+)
+def test_few_answers_start_a_round_while_little_is_known(project, learns_from, learned, every, needed) -> None:
+    tune(project, learns_from=learns_from, retrain_every=every)
+    assert triggers.answers_for_a_round(project.learning, learned) == needed
+
+
+def test_rounds_by_likeness_start_after_three_answers_then_after_a_fifth_of_what_is_known(pool, annotator) -> None:
+    tune(pool, learns_from="likeness", retrain_every=6)
+    answer(pool, annotator, 2)
+    assert Round.objects.count() == 1
+    assert triggers.next_round_words(pool) == "after 1 more answer"
+    answer(pool, annotator, 1)
+    assert newest(pool).reason == "3 new answers"
+    end(pool, last_annotation_id=Annotation.objects.latest("id").pk, training_count=20)
+    answer(pool, annotator, 3)
+    assert triggers.round_due(pool) is None
+    assert Round.objects.count() == 2
+    answer(pool, annotator, 1)
+    assert newest(pool).reason == "4 new answers"
+
+
 def test_the_next_one_counts_from_what_the_last_one_saw(pool, annotator) -> None:
     answer(pool, annotator, 8)
     end(pool, last_annotation_id=Annotation.objects.order_by("id")[6].pk)

@@ -45,13 +45,6 @@ def test_a_network_for_images_refuses_vectors_in_words(tmp_path, digits, capsys)
     assert "learner: the network 'cnn' does not take vectors of 64 features; head, mlp do" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_a_simulation_with_each_estimator(npz, capsys, estimator):
-    command = f"simulate {npz} --architecture mlp --estimator {estimator} --members 2 --start 20 --until 30 --steps 10"
-    assert main(f"{command} --posterior-samples 3 --device cpu".split()) == 0
-    assert len(re.findall(r"labels  accuracy 0\.\d+ ± 0\.\d+", capsys.readouterr().out)) == 2
-
-
 @pytest.mark.parametrize("acquisition", ["batchbald", "softmax_epig"])
 def test_candidates_say_how_they_were_chosen(npz, tmp_path, capsys, acquisition):
     out = tmp_path / "round"
@@ -60,12 +53,6 @@ def test_candidates_say_how_they_were_chosen(npz, tmp_path, capsys, acquisition)
     how = "chosen with the others" if acquisition == "batchbald" else r"drawn with probability \d"
     assert len(re.findall(rf"nats, above .* of the pool, {how}", capsys.readouterr().out)) == 4
     assert (out / "targets.npz").exists()
-
-
-def test_a_simulation_prints_a_curve(npz, capsys):
-    command = f"simulate {npz} --start 20 --until 40 --budget 20 --steps 10 --posterior-samples 3 --device cpu"
-    assert main(command.split()) == 0
-    assert len(re.findall(r"labels  accuracy 0\.\d+ ± 0\.\d+", capsys.readouterr().out)) == 2
 
 
 def test_answers_from_a_file(tmp_path, capsys):
@@ -89,7 +76,6 @@ def test_answers_from_a_file(tmp_path, capsys):
         ("round {npz} --labels 0 --device cpu", "learner: there are no training labels yet"),
         ("round {npz} --labels 1 --device cpu", "learner: all 1 labels to learn from are of one class"),
         ("round {npz} --posterior-samples 0", "learner: posterior_samples is 0, expected 1 to 10,000"),
-        ("simulate {npz} --holdout 0", "learner: a simulation needs known labels for a holdout"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_code_2(npz, capsys, command, message):

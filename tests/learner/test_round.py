@@ -96,6 +96,23 @@ def test_scores_of_this_model_are_kept_and_of_another_replaced(request_, chunks)
     assert not np.array_equal(first, read_scores(request_.directory, [0], "margin"))
 
 
+def test_some_images_of_a_chunk_are_scored_as_all_are_and_no_other_can_be_chosen(request_, chunks):
+    fit(request_, ignore)
+    scorer, positions = Scorer(request_.directory), np.array([CHUNK_SIZE + 3, CHUNK_SIZE + 500])
+    scorer.score_some(chunks[1], positions, ignore)
+    some = read_scores(request_.directory, [1], "mean_probs_N_C")
+    score_path(request_.directory, 1).unlink()
+    scorer.score(chunks[1], ignore)
+    whole = read_scores(request_.directory, [1], "mean_probs_N_C")
+    assert np.abs(some[[3, 500]].astype(float) - whole[[3, 500]]).max() < 2e-3  # float16
+    assert np.isnan(some).all(1).sum() == len(whole) - 2
+    scorer.score_some(chunks[1], positions, ignore)
+    options = {"chunks": chunks, "count": 1, "config": request_.config, "report": ignore}
+    assert set(acquire(request_.directory, eligible_positions=positions, **options).positions) <= set(positions)
+    with pytest.raises(ArtifactError, match="finite"):
+        acquire(request_.directory, eligible_positions=[CHUNK_SIZE + 4], **options)
+
+
 def test_a_report_that_raises_in_the_middle_of_scoring_leaves_no_file(request_, chunks, abort_at):
     fit(request_, ignore)
     report = abort_at("score", 200)

@@ -27,7 +27,7 @@ def save(graph: PoolGraph, path: Path) -> Path:
 
 
 def test_it_is_the_same_when_it_is_read_back(chunks, digits, tmp_path):
-    made = make_pool_graph(chunks, range(500), seed=1, first=20)
+    made = make_pool_graph(chunks, range(500), seed=1, first=20).pool_graph
     read = PoolGraph.load(save(made, tmp_path / "graph.npz"))
     assert (read.first, read.n_groups, read.reason) == (made.first, made.n_groups, made.reason)
     np.testing.assert_array_equal(read.graph.tree.parent_V, made.graph.tree.parent_V)
@@ -38,7 +38,7 @@ def test_it_is_the_same_when_it_is_read_back(chunks, digits, tmp_path):
 
 
 def test_the_first_questions_find_the_classes(chunks, digits):
-    first = make_pool_graph(chunks, range(500), seed=0, first=20).first
+    first = make_pool_graph(chunks, range(500), seed=0, first=20).pool_graph.first
     truth = digits[1][[question.position for question in first]]
     assert len(set(truth[:12].tolist())) >= 9  # twelve at random find 7 of 10 classes
     assert first[0].gain >= first[5].gain >= first[15].gain
@@ -46,13 +46,13 @@ def test_the_first_questions_find_the_classes(chunks, digits):
 
 def test_only_eligible_images_are_asked_about(chunks):
     eligible = np.arange(0, 500, 7)
-    first = make_pool_graph(chunks, eligible, seed=0, first=100).first
+    first = make_pool_graph(chunks, eligible, seed=0, first=100).pool_graph.first
     assert sorted(question.position for question in first) == eligible.tolist()
-    assert make_pool_graph(chunks, [], seed=0).first == ()
+    assert make_pool_graph(chunks, [], seed=0).pool_graph.first == ()
 
 
 def test_two_images_make_a_graph_and_one_makes_none(digits, make_chunks):
-    assert len(make_pool_graph(make_chunks(digits[0][:2]), [0, 1], seed=0).first) == 2
+    assert len(make_pool_graph(make_chunks(digits[0][:2]), [0, 1], seed=0).pool_graph.first) == 2
     with pytest.raises(LearnerError, match="at least 2 images"):
         make_pool_graph(make_chunks(digits[0][:1]), [0], seed=0)
 
@@ -64,10 +64,38 @@ def test_making_it_can_be_given_up_everywhere(chunks, abort_at):
             make_pool_graph(chunks, range(500), seed=0, first=20, report=report)
 
 
+def right_by_means(vectors, labels, of_known, known):
+    """The share whose nearest mean is that of their class; means are of ten images each."""
+    means = np.stack([of_known[np.flatnonzero(known == c)[:10]].mean(0) for c in range(10)])
+    return (((vectors[:, None] - means) ** 2).sum(2).argmin(1) == labels).mean()
+
+
+def test_vectors_tell_classes_apart_better_than_pixels_in_the_pool_and_outside(chunks, digits):
+    made, truth = make_pool_graph(chunks, [], seed=0), digits[1]
+    inside, outside = made.vectors_N_D.astype(float), made.vectors_of(digits[0][500:900]).astype(float)
+    flat = digits[0][:900].reshape(900, -1).astype(float)
+    for vectors, part in ((inside, slice(0, 500)), (outside, slice(500, 900))):
+        by_likeness = right_by_means(vectors, truth[part], inside, truth[:500])
+        assert by_likeness > right_by_means(flat[part], truth[part], flat[:500], truth[:500]) + 0.05
+        assert by_likeness > 0.9
+
+
+def test_an_image_of_the_pool_that_comes_from_outside_stands_where_it_stood(chunks, digits):
+    made = make_pool_graph(chunks, [], seed=0)
+    again = made.vectors_of(digits[0][:100]).astype(float)
+    similarity = (again * made.vectors_N_D[:100]).sum(1) / 2  # both halves have length 1
+    assert np.median(similarity) > 0.98
+
+
+def test_images_of_another_shape_are_refused(chunks):
+    with pytest.raises(LearnerError, match="the graph was built on"):
+        make_pool_graph(chunks, [], seed=0).vectors_of(np.zeros((2, 1, 9, 9), np.uint8))
+
+
 def test_what_is_no_graph_is_refused(chunks, tmp_path):
     with pytest.raises(ArtifactError, match="cannot be read"):
         PoolGraph.load(tmp_path / "nothing.npz")
-    path = save(make_pool_graph(chunks, range(500), seed=0, first=3), tmp_path / "graph.npz")
+    path = save(make_pool_graph(chunks, range(500), seed=0, first=3).pool_graph, tmp_path / "graph.npz")
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ArtifactError, match="cannot be read"):
         PoolGraph.load(path)

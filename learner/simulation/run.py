@@ -1,0 +1,315 @@
+"""One run: ask, answer from the known labels, learn, measure, until so many answers are given."""
+
+# ruff: noqa: N815 (shapes in names)
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.config import ACQUISITIONS, Report, RoundConfig, RoundRequest, ignore, split_acquisition
+from learner.errors import LabelError, UnknownNameError
+from learner.pool import Chunk
+from learner.round import acquire, fit
+from learner.scores import scores_at
+from learner.seeds import derive
+
+if TYPE_CHECKING:
+    from learner.graph.hypotheses import Answers
+    from learner.graph.strategy import Question
+
+Integers = npt.NDArray[np.int64]
+
+GROUPS, PROPAGATED = "groups", "propagated_"
+STRATEGIES = (GROUPS, *(f"{PROPAGATED}{name}" for name in ACQUISITIONS), *ACQUISITIONS)
+"""`groups`: the product's own path. An acquisition function alone: the network learns from answers only. With
+`propagated_`: it learns from what the graph passes on, too, as the product's does, but the graph asks nothing; so
+`propagated_random` differs from `groups` in the order alone."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How images are asked about and learned from.
+
+    Args:
+        name: One of `STRATEGIES`.
+        acquisition: What chooses once the graph has no question worth asking; see `learner.config.ACQUISITIONS`.
+        asks_groups: Whether parts of the pool without a certain class are asked about first.
+        propagates: Whether the network learns from what the graph passes on.
+        random_share: The chance of a question to be a random image, as in the product's queue.
+    """
+
+    name: str
+    acquisition: str
+    asks_groups: bool = False
+    propagates: bool = False
+    random_share: float = 0.0
+
+    @classmethod
+    def named(cls, name: str, *, acquisition: str, random_share: float) -> Strategy:
+        """The strategy of a name.
+
+        Args:
+            name: One of `STRATEGIES`.
+            acquisition: Of the groups' later rounds.
+            random_share: Of the groups.
+
+        Raises:
+            UnknownNameError: If there is none of that name; the message says which there are.
+        """
+        if name == GROUPS:
+            return cls(name, acquisition, asks_groups=True, propagates=True, random_share=random_share)
+        if name not in STRATEGIES:
+            raise UnknownNameError(
+                f"unknown strategy {name!r}; known: {GROUPS}, {', '.join(ACQUISITIONS)}, and each of these after "
+                f"{PROPAGATED!r}"
+            )
+        return cls(name, name.removeprefix(PROPAGATED), propagates=name.startswith(PROPAGATED))
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether a run needs `Material.graph`."""
+        return self.asks_groups or self.propagates
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run asks about and is measured on.
+
+    Args:
+        chunks: The pool's.
+        labels_N: int64, the true class by position, up to the last position of all chunks; any number where none is
+            known and none will be needed.
+        askable: int64, positions in the pool that may be asked about.
+        measured: int64, positions that accuracy is measured on, a random sample; never asked about or learned from.
+        apart: Chunks of measured images that are not part of the pool, numbered after it.
+        graph: The pool's, a file that `learner.graph.pool_graph` wrote.
+        propagate_to: int64, images that may get a label by it; none that is measured.
+
+    Raises:
+        LabelError: If what is measured may be asked about or learned from, or nothing is measured.
+    """
+
+    chunks: tuple[Chunk, ...]
+    labels_N: Integers
+    askable: Integers
+    measured: Integers
+    apart: tuple[Chunk, ...] = ()
+    graph: Path | None = None
+    propagate_to: Integers = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.measured):
+            raise LabelError("a simulation needs known labels for a holdout")
+        if np.intersect1d(np.union1d(self.askable, self.propagate_to), self.measured).size:
+            raise LabelError("pool and holdout overlap: accuracy would be measured on training images")
+        if len(np.unique(self.labels_N[self.askable])) < 2:
+            raise LabelError("all images that may be asked about are of one class: a model needs at least two")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a learning curve.
+
+    Args:
+        answers: That were learned from; the holdout's are not counted.
+        is_right_M: bool, of each measured image, in the order of `Material.measured`.
+        class_accuracy: Mean over the holdout's classes of the share that is right, 0 to 1.
+        seconds: Of asking, learning and scoring for this point.
+    """
+
+    answers: int
+    is_right_M: npt.NDArray[np.bool_]
+    class_accuracy: float
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """The share of measured images that is right."""
+        return float(self.is_right_M.mean())
+
+
+def growing(until: int, *, first: int = 5, share: float = 0.25) -> tuple[int, ...]:
+    """Numbers of answers after which a model is fitted: few between the first, more later.
+
+    >>> growing(60), growing(3)
+    ((5, 10, 15, 20, 25, 31, 38, 47, 58, 60), (3,))
+    """
+    budgets = [min(first, until)]
+    while budgets[-1] < until:
+        budgets.append(min(until, budgets[-1] + max(first, int(share * budgets[-1]))))
+    return tuple(budgets)
+
+
+def simulate(
+    material: Material,
+    *,
+    strategy: Strategy,
+    config: RoundConfig,
+    budgets: Sequence[int],
+    report: Report = ignore,
+    keep: Callable[[Point], None] = lambda _point: None,
+) -> list[Point]:
+    """Run rounds with an oracle until it has given some number of answers.
+
+    Nothing is known at the start, and nothing is given away. Before a model can be fitted (until two classes are seen)
+    the first images of the graph's groups are asked about, or random ones; those are the same for all strategies of a
+    seed. Each round trains from scratch with a seed of its own, and learns from all answers.
+
+    Args:
+        material: Images and labels.
+        strategy: How to ask.
+        config: Of every round; its acquisition function and budget are those of the strategy and the budgets.
+        budgets: Numbers of answers to fit and measure after, ascending, the first at least 1.
+        report: Called through all rounds with the phase `"simulate"`, in answers; what it raises ends the run.
+        keep: Called with each point as soon as there is one.
+
+    Returns:
+        A point for each budget.
+
+    Raises:
+        LabelError: If there are fewer images than answers, or budgets do not ascend.
+        UnknownNameError: If a name is not known.
+    """
+    if not budgets or budgets[0] < 1 or any(a >= b for a, b in pairwise(budgets)):
+        raise LabelError(f"numbers of answers have to ascend from at least 1, got {', '.join(map(str, budgets))}")
+    if budgets[-1] > len(material.askable):
+        raise LabelError(f"{budgets[-1]:,} answers of {len(material.askable):,} images that may be asked about")
+    points: list[Point] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        run = _Run(
+            material, strategy, config, Path(scratch), lambda *_: report("simulate", len(run.asked), budgets[-1])
+        )
+        for budget in budgets:
+            started = time.perf_counter()
+            run.ask(budget - len(run.asked))
+            run.learn()
+            run.score(is_last=budget == budgets[-1])
+            points.append(run.measured(time.perf_counter() - started))
+            keep(points[-1])
+        run.report("", 0, 0)
+    return points
+
+
+class _Run:
+    """The state of a run: what has been asked, and the last model, if there is one."""
+
+    def __init__(
+        self, material: Material, strategy: Strategy, config: RoundConfig, scratch: Path, report: Report
+    ) -> None:
+        if strategy.needs_graph and material.graph is None:
+            raise LabelError(f"the strategy {strategy.name} needs the graph of the pool")
+        self.material, self.strategy, self.scratch, self.report = material, strategy, scratch, report
+        self.config = replace(config, acquisition=strategy.acquisition)
+        self.order = np.random.default_rng(derive(config.seed, "start")).permutation(material.askable)
+        self.coins = np.random.default_rng(derive(config.seed, "random share"))
+        self.asked = np.empty(0, np.int64)
+        self.directory: Path | None = None
+
+    def ask(self, count: int) -> None:
+        """Answers to so many more images."""
+        until = len(self.asked) + count
+        self._take(self._at_random(int((self.coins.random(count) < self.strategy.random_share).sum())))
+        if self.strategy.asks_groups:
+            self._take(self._about_parts(until - len(self.asked)))
+        self._take(self._by_model(until - len(self.asked)))
+
+    def _take(self, positions: Integers) -> None:
+        self.asked = np.concatenate([self.asked, positions])
+
+    def _eligible(self) -> Integers:
+        return np.setdiff1d(self.material.askable, self.asked)
+
+    def _at_random(self, count: int) -> Integers:
+        return self.order[~np.isin(self.order, self.asked)][:count]
+
+    def _about_parts(self, count: int) -> Integers:
+        """Images that stand for a part of the pool: with a model, as long as that is worth it."""
+        from learner.graph.hypotheses import Answers
+        from learner.graph.pool_graph import questions_about_parts
+
+        graph, eligible = self.material.graph, self._eligible()
+        assert graph is not None
+        if not count:
+            return np.empty(0, np.int64)
+        answers = Answers(self.asked, self.material.labels_N[self.asked], self.config.n_classes)
+        if self.directory is None:
+            questions = _first_questions(graph, answers, eligible, count, self.config.seed)
+        else:
+            questions = questions_about_parts(
+                graph, answers, eligible, count, seed=self.round_config.seed, report=self.report
+            )
+        return np.array([each.position for each in questions], np.int64)
+
+    def _by_model(self, count: int) -> Integers:
+        if self.directory is None or self.strategy.acquisition == "random":
+            return self._at_random(count)
+        return acquire(
+            self.directory,
+            chunks=self.material.chunks,
+            eligible_positions=self._eligible(),
+            labelled_positions=self.asked,
+            count=count,
+            config=self.round_config,
+            report=self.report,
+        ).positions
+
+    def learn(self) -> None:
+        """Fit a model, if two classes are known."""
+        self.round_config = replace(self.config, seed=derive(self.config.seed, f"{len(self.asked)} answers"))
+        labels = self.material.labels_N[self.asked]
+        if len(np.unique(labels)) < 2:
+            return
+        self.directory = self.scratch / str(len(self.asked))
+        request = RoundRequest(
+            self.material.chunks, self.asked, labels, self.round_config, self.directory,
+            graph=self.material.graph if self.strategy.propagates else None,
+            propagate_to=np.setdiff1d(self.material.propagate_to, self.asked),
+        )  # fmt: skip
+        fit(request, self.report)
+
+    def score(self, *, is_last: bool) -> None:
+        """Score what is measured, and what may be asked about next if that goes by scores."""
+        if self.directory is None:
+            return
+        from learner.scoring import Scorer
+
+        looks_at_scores = not is_last and split_acquisition(self.strategy.acquisition)[0] != "random"
+        wanted = np.union1d(self.material.measured, self._eligible()) if looks_at_scores else self.material.measured
+        wanted, scorer = np.sort(wanted), Scorer(self.directory)
+        for chunk in (*self.material.chunks, *self.material.apart):
+            low, high = np.searchsorted(wanted, [chunk.start, chunk.start + chunk.count])
+            if high > low:
+                scorer.score_some(chunk, wanted[low:high], self.report)
+
+    def measured(self, seconds: float) -> Point:
+        """How right the last model is. Until there is one, the only class that is known is the guess."""
+        truth = self.material.labels_N[self.material.measured]
+        if self.directory is None:
+            is_right = truth == self.material.labels_N[self.asked[0]]
+        else:
+            is_right = scores_at(self.directory, self.material.measured, "mean_probs_N_C").argmax(1) == truth
+        of_class = np.bincount(truth)
+        shares = np.bincount(truth, weights=is_right)[of_class > 0] / of_class[of_class > 0]
+        return Point(len(self.asked), is_right, float(shares.mean()), seconds)
+
+
+def _first_questions(path: Path, answers: Answers, eligible: Integers, count: int, seed: int) -> list[Question]:
+    """As for a first queue: nothing is too small to be asked about."""
+    from learner.graph.model import predict
+    from learner.graph.pool_graph import PoolGraph
+    from learner.graph.strategy import ask
+
+    graph = PoolGraph.load(path).graph
+    is_eligible_N = np.zeros(len(graph), np.bool_)
+    is_eligible_N[eligible[eligible < len(graph)]] = True
+    if not is_eligible_N.any():
+        return []
+    return ask(predict(graph, answers.within(len(graph))), is_eligible_N, count, seed=derive(seed, "first questions"))
