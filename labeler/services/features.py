@@ -194,13 +194,19 @@ def _close(job: PoolFeatures) -> None:
         seen = _seen(job)
         if not finish_job(job=job, state=JobState.DONE, images=seen, done=seen, total=seen):
             return
+        _forget_older(job, seen)
+    if seen >= LEAST_IMAGES:
+        request_graph(project=job.project)
+
+
+def _forget_older(job: PoolFeatures, seen: int) -> None:
+    """Other jobs and, where there are images, what other backbones have made of them."""
+    if seen:
         others = ChunkFeatures.objects.filter(chunk__project=job.project).exclude(backbone=job.key)
         mark_replaced(list(others.values_list("file", flat=True)))
         others.delete()
-        older = PoolFeatures.objects.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
-        older.delete()
-    if seen >= LEAST_IMAGES:
-        request_graph(project=job.project)
+    older = PoolFeatures.objects.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
+    older.delete()
 
 
 def _outgrown() -> list[Project]:

@@ -264,7 +264,7 @@ def test_it_makes_room_for_an_import_after_each_chunk(pool, bring, sent, django_
 def test_a_cancelled_one_stops_and_stays_away(pool, manager, client_of) -> None:
     client = client_of(manager)
     job = features.request_features(project=pool)
-    assert "Waiting for a worker" in page(client)
+    assert "wait for a worker" in page(client)
     client.post(reverse("features-stop", args=["signs"]))
     tasks.compute_features(job.pk)
     job.refresh_from_db()
@@ -290,7 +290,7 @@ def test_features_that_are_nan_fail_the_job_in_words(pool, monkeypatch, manager,
     job.refresh_from_db()
     assert job.state == JobState.FAILED
     assert "NaN or infinite features" in job.error
-    assert "NaN or infinite features" in page(client_of(manager)) and "by pixels for now" in page(
+    assert "NaN or infinite features" in page(client_of(manager)) and "by their pixels until then" in page(
         client_of(manager), "monitor"
     )
     assert features.sweep_features() == 0  # of the same images it would fail again
@@ -376,7 +376,7 @@ def test_files_that_are_read_are_kept(pool, bring, annotator, monkeypatch) -> No
 def test_the_pages_say_what_was_picked_and_why(pool, manager, client_of) -> None:
     client = client_of(manager)
     for name in ("learning-settings", "monitor"):
-        text = page(client, name)
+        text = page(client, name).lower()
         assert f"features of {DEFAULT_BACKBONE}" in text and "picked, since the images are in colour" in text
     made(pool)
     assert "features of 30 images are ready" in page(client)
@@ -410,13 +410,21 @@ def test_another_backbone_is_tried_at_once_though_there_are_no_images(project, m
     assert "There is no backbone" in page(client)
 
 
-def test_a_bad_choice_leaves_rounds_as_they_were(pool, manager, annotator, client_of) -> None:
+@pytest.mark.parametrize("has_features", [False, True])
+def test_a_bad_choice_leaves_rounds_as_they_were(pool, manager, annotator, client_of, has_features) -> None:
     client = client_of(manager)
+    if has_features:
+        made(pool)
+        tasks.make_graph(PoolGraph.objects.first().pk)
     start_cold_round(project=pool)
     answer(pool, annotator, 8)
     choose(client, representation="other", backbone="no_such_thing")
     tasks.compute_features(PoolFeatures.objects.first().pk)
-    assert run(pool).config["features"] is None
+    pool.learning.refresh_from_db()
+    words = f"features of {DEFAULT_BACKBONE}" if has_features else "their pixels"
+    assert f"Images go by {words} meanwhile" in page(client)
+    assert run(pool).config["features"] == (DEFAULT_BACKBONE if has_features else None)
+    assert graphs.sweep_graphs() == (0 if has_features else 1)
 
 
 @pytest.mark.parametrize(
