@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler.models import PoolFeatures, Project, Round
+from labeler.models import ChunkFeatures, PoolFeatures, Project, Round
 from labeler.models.images import CHUNK_SIZE
 from labeler.selectors.features import chunk_inputs
 from labeler.services.features import forget_lost
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0  # between heartbeats while the database is away
+LOST = "The features of chunk {} were lost or damaged, and are being computed again. Try again in a few minutes."
 Integers = npt.NDArray[np.int64]
 
 
@@ -78,8 +79,7 @@ def opened(number: int, pixels: str, features: str, count: int, stack: ExitStack
         if not features:
             raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
         forget_lost(file=features)
-        words = f"The features of chunk {number} were lost, and are being computed again. Try again in a few minutes."
-        raise CannotLearn(words) from error
+        raise CannotLearn(LOST.format(number)) from error
     return PixelChunk(number, path, count)
 
 
@@ -96,6 +96,36 @@ def in_chunks(positions: Integers, counts: dict[int, int]) -> Integers:
     for number, count in counts.items():
         known[number] = count
     return positions[positions % CHUNK_SIZE < known[positions // CHUNK_SIZE]]
+
+
+@contextmanager
+def mending(project: Project) -> Iterator[None]:
+    """Features that turn out to be damaged are made again. Raises CannotLearn where that is so."""
+    from learner.errors import ChunkError
+
+    try:
+        yield
+    except ChunkError as error:
+        rows = ChunkFeatures.objects.filter(chunk__project=project).select_related("chunk")
+        damaged = [row for row in rows if not _is_sound(row)]
+        for row in damaged:
+            forget_lost(file=row.file)
+        if damaged:
+            raise CannotLearn(LOST.format(damaged[0].chunk.number)) from error
+        raise
+
+
+def _is_sound(row: ChunkFeatures) -> bool:
+    from learner.errors import ChunkError
+    from learner.pool import Chunk as PixelChunk
+    from learner.pool import open_chunk
+
+    try:
+        with local_path(row.file) as path:
+            open_chunk(PixelChunk(row.chunk.number, path, row.count))
+    except (ChunkError, FileNotFoundError):
+        return False
+    return True
 
 
 @contextmanager

@@ -342,15 +342,20 @@ def test_images_without_features_wait_for_them(pool, bring, annotator) -> None:
     assert run(pool).chunks.get().count == 35
 
 
-def test_a_file_of_features_that_is_gone_fails_the_round_in_words_and_is_made_again(pool, annotator) -> None:
+@pytest.mark.parametrize("content", [None, b"no array", "nan"])
+def test_features_that_cannot_be_used_fail_the_round_in_words_and_are_made_again(pool, annotator, content) -> None:
     made(pool)
     answer(pool, annotator, 8)
-    storage.delete(ChunkFeatures.objects.get().file)
+    file = ChunkFeatures.objects.get().file
+    storage.delete(file)
+    if content is not None:
+        nan = lambda file: np.save(file, np.full((30, 48), np.nan, np.float16), allow_pickle=False)  # noqa: E731
+        storage.write_once(file, nan if content == "nan" else content)
     round_ = request_round(project=pool, trigger=Trigger.BUTTON, reason="a test")
     tasks.run_round(round_.pk)
     round_.refresh_from_db()
     assert round_.state == RoundState.FAILED
-    assert "features of chunk 0 were lost" in round_.error
+    assert "features of chunk 0 were lost or damaged" in round_.error
     assert features.sweep_features() == 1
     tasks.compute_features(PoolFeatures.objects.first().pk)
     assert run(pool).config["features"] == DEFAULT_BACKBONE
