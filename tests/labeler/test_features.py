@@ -19,6 +19,7 @@ from labeler.models import ChunkFeatures, ExportJob, ImportJob, JobState, PoolFe
 from labeler.selectors.compare import estimator_words
 from labeler.selectors.features import picked_representation, ready_features
 from labeler.selectors.rounds import settings_of
+from labeler.selectors.scores import predicted_classes, summary_of
 from labeler.services import features, graphs
 from labeler.services.importing import import_local
 from labeler.services.leftovers import forget_unnamed_files
@@ -308,7 +309,7 @@ def test_a_picture_that_is_gone_fails_the_job_in_words(pool) -> None:
 # --- Rounds ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_round_learns_from_features_and_says_so(pool, annotator) -> None:
+def test_a_round_learns_from_features_and_says_so(pool, annotator, manager, client_of) -> None:
     made(pool)
     tasks.make_graph(PoolGraph.objects.first().pk)
     assert answer(pool, annotator, 6) == 6
@@ -321,8 +322,14 @@ def test_a_round_learns_from_features_and_says_so(pool, annotator) -> None:
     assert f"head of {DEFAULT_BACKBONE}" in estimator_words(round_.config)
     model = json.loads((learning.folder_of(round_) / "model.json").read_text())
     assert "48" in json.dumps(model["saved"]["shape"]) and model["config"]["architecture"] == "head"
+    number = {row.pk: index for index, row in enumerate(pool.classes.all())}
+    said = [number[pk] for pk in predicted_classes(round_, summary_of(round_)).tolist()]
+    assert np.mean([one == truth(position) for position, one in enumerate(said)]) > 0.9
     tune(pool, feature_architecture="mlp", retrain_every=0)
     assert run(pool).config["feature_architecture"] == "mlp"
+    client = client_of(manager)
+    assert "head of" in page(client, "compare") and "mlp of" in page(client, "compare")
+    assert client.get(reverse("explore", args=["signs"])).status_code == 200
 
 
 def test_until_features_are_ready_rounds_learn_from_pixels(pool, annotator) -> None:
