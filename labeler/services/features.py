@@ -124,6 +124,7 @@ def run_features(*, job_id: int, load: Load) -> None:
     _close(job)
 
 
+@transaction.atomic
 def forget_lost(*, file: str) -> None:
     """A file of features is gone: it is made again."""
     for row in ChunkFeatures.objects.filter(file=file).select_related("chunk"):
