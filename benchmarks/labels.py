@@ -3,10 +3,12 @@
     python -m benchmarks.labels ../shared/data/mnist.npz --seeds 50
     python -m benchmarks.labels digits --seeds 50
     python -m benchmarks.labels ../shared/data/mnist.npz --seeds 50 --error 0.2
+    python -m benchmarks.labels ../shared/data/sign-digits.zip --side 64 --features efficientnet_lite0 --until 300
 
 No answers are spent on validation, and none are given away: it starts from image one. Of an .npz with a test part the
 pool is the training part and accuracy is that of the test part; of others a quarter is kept apart, drawn by the seed.
 `--fold 0` keeps a sixth of the training part for measuring instead, and never reads the test part: for tuning.
+`--features` compares images by what a backbone makes of them, not by their pixels; they are computed once and kept.
 A seed is a graph of its own (communities are found by chance), questions and errors. Intervals are of the median
 (binomial order statistics) and of the paired difference of means (Student).
 """
@@ -22,14 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from benchmarks.servers import machine_line
 from learner.config import ignore
+from learner.files import digest
 from learner.folder import UNKNOWN, read_collection
 from learner.graph.model import build
 from learner.graph.neighbours import Neighbours, Searcher
 from learner.graph.representation import represent
 from learner.graph.simulation import ORDERS, Task, learning_curve
+from learner.pool import Chunk, open_chunk, write_array
 from learner.simulation.summary import Curve, reached, table, write_csv
 
 FOLDS = 6
@@ -57,6 +62,8 @@ def main() -> None:
     parser.add_argument("--target", type=float, nargs="+", default=[0.95])
     parser.add_argument("--orders", nargs="+", choices=ORDERS, default=list(ORDERS))
     parser.add_argument("--side", type=int)
+    parser.add_argument("--features", help="name of a backbone")
+    parser.add_argument("--cache", type=Path, default=Path("data/benchmarks"), help="folder where features are kept")
     parser.add_argument("--fold", type=int, choices=range(FOLDS))
     parser.add_argument("--csv", type=Path, help="write every point here")
     options = parser.parse_args()
@@ -64,7 +71,7 @@ def main() -> None:
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     budgets = sorted({*range(1, min(EARLY, options.until) + 1), *range(EARLY, options.until + 1, 5), options.until})
     with tempfile.TemporaryDirectory() as folder:
-        data = read(options.source, Path(folder), options.side, options.fold)
+        data = read(options, Path(folder))
     began = time.monotonic()
     curves: dict[str, dict[int, Curve]] = {order: {} for order in options.orders}
     for seed, task in zip(seeds, tasks(data, seeds), strict=True):
@@ -82,9 +89,14 @@ def main() -> None:
                                 for seed, curve in of_seed.items() for answers, accuracy in curve.items()))  # fmt: skip
 
 
-def read(source: str, folder: Path, side: int | None, fold: int | None) -> Data:
-    collection = read_collection(Path(source), folder, ignore, side=side)
-    _, vectors = represent(collection.chunks)
+def read(options: argparse.Namespace, folder: Path) -> Data:
+    fold = options.fold
+    collection = read_collection(Path(options.source), folder, ignore, side=options.side)
+    chunks = collection.chunks
+    if options.features:
+        chunks = tuple(features_of(chunk, options.features, options.cache) for chunk in chunks)
+    representation, vectors = represent(chunks)
+    print(representation.reason)
     is_known = collection.labels != UNKNOWN
     is_test = collection.is_test if collection.is_test.any() else None
     if fold is not None:
@@ -97,6 +109,28 @@ def read(source: str, folder: Path, side: int | None, fold: int | None) -> Data:
         len(collection.class_names),
         None if is_test is None else is_test[is_known],
     )
+
+
+def features_of(chunk: Chunk, name: str, cache: Path) -> Chunk:
+    """The chunk as the backbone sees it, from the cache if these very pixels have been there."""
+    pixels = open_chunk(chunk)
+    path = cache / f"{name.replace('/', '-')}-{digest(pixels)[:16]}.npy"
+    if not path.exists():
+        import torch
+
+        from learner.backbones import load_backbone
+        from learner.features import compute_features
+
+        torch.set_num_threads(1)
+        with tqdm(total=chunk.count, unit="image") as bar:
+            features = compute_features(
+                load_backbone(name),
+                lambda start, stop: pixels[start:stop],
+                chunk.count,
+                report=lambda _phase, done, _total: bar.update(done - bar.n),
+            )
+        write_array(path, features)
+    return Chunk(chunk.number, path, chunk.count)
 
 
 def tasks(data: Data, seeds: range) -> Iterator[Task]:

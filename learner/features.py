@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from learner.background import in_background
 from learner.config import Report
 from learner.errors import BackboneError
 
@@ -37,7 +39,8 @@ def compute_features(
         read: Gives the images from `start` to `stop`, uint8 `[m, 1 or 3, height, width]`.
         count: How many there are.
         device: See `learner.config.DEVICES`.
-        report: Called with the phase `"features"` after every `BATCH` images; what it raises ends the work.
+        report: Called with the phase `"features"` after every `BATCH` images and, where those take longer, every half
+            second; what it raises ends the work.
 
     Returns:
         float16 `[count, D]`, all finite.
@@ -51,17 +54,22 @@ def compute_features(
 
     where = choose_device(device)
     module = backbone.module.to(where).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def run(pixels_m_C_H_W: Pixels) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():  # of this thread
+            images = prepare(backbone, torch.from_numpy(np.array(pixels_m_C_H_W)).to(where))
+            part_m_D: npt.NDArray[np.float32] = module(images).float().cpu().numpy()
+            return part_m_D
+
     features: Halves | None = None
     report("features", 0, count)
-    with torch.inference_mode():
-        for start in range(0, count, BATCH):
-            stop = min(start + BATCH, count)
-            images = prepare(backbone, torch.from_numpy(np.array(read(start, stop))).to(where))
-            part = module(images).float().cpu().numpy()
-            if features is None:
-                features = np.empty((count, part.shape[1]), np.float16)
-            features[start:stop] = _halves(backbone.name, part)
-            report("features", stop, count)
+    for start in range(0, count, BATCH):
+        stop = min(start + BATCH, count)
+        part = in_background(partial(run, read(start, stop)), partial(report, "features", start, count))
+        if features is None:
+            features = np.empty((count, part.shape[1]), np.float16)
+        features[start:stop] = _halves(backbone.name, part)
+        report("features", stop, count)
     return np.empty((0, 0), np.float16) if features is None else features
 
 

@@ -120,7 +120,7 @@ class LearningForm(ChangeForm):
     representation = forms.ChoiceField(
         choices=REPRESENTATIONS,
         widget=forms.RadioSelect,
-        label="Images are compared by, and learned from",
+        label="Images are compared by and learned from",
         help_text=f"Let them decide: small grey images go by their pixels, all others by {DEFAULT_BACKBONE}, which "
         "needs no network. A worker computes features once an image; until then it goes by pixels.",
     )
@@ -206,7 +206,7 @@ class LearningForm(ChangeForm):
         ("When a round starts", TRIGGERS),
         ("What people are asked", QUESTIONS),
         ("How accuracy is measured", HOLDOUT),
-        ("What is seen of images", IMAGES),
+        ("How images are compared", IMAGES),
         ("The model", MODEL),
     )
 

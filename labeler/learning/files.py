@@ -16,9 +16,10 @@ from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler.models import PoolFeatures, Project, Round, RoundChunk
+from labeler.models import ChunkFeatures, PoolFeatures, Project, Round, RoundChunk
 from labeler.models.images import CHUNK_SIZE
-from labeler.selectors.features import ChunkInput, chunk_inputs
+from labeler.selectors.features import ChunkInput, chunk_inputs, likeness_inputs
+from labeler.selectors.graphs import current_graph
 from labeler.services.features import forget_lost
 from labeler.storage import local_path, round_folder
 
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0  # between heartbeats while the database is away
+LOST = "The vectors of chunk {} were lost or damaged, and are being computed again. Try again in a few minutes."
 Integers = npt.NDArray[np.int64]
 
 
@@ -79,8 +81,7 @@ def opened(each: ChunkInput | RoundChunk, stack: ExitStack) -> PixelChunk:
         if not each.features:
             raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
         forget_lost(file=each.features)
-        words = f"The features of chunk {number} were lost, and are being computed again. Try again in a few minutes."
-        raise CannotLearn(words) from error
+        raise CannotLearn(LOST.format(number)) from error
     return PixelChunk(number, path, each.count, each.row)
 
 
@@ -96,6 +97,38 @@ def in_chunks(positions: Integers, counts: dict[int, int]) -> Integers:
     for number, count in counts.items():
         known[number] = count
     return positions[positions % CHUNK_SIZE < known[positions // CHUNK_SIZE]]
+
+
+@contextmanager
+def mending(project: Project) -> Iterator[None]:
+    """Vectors that turn out to be damaged are made again. Raises CannotLearn where that is so."""
+    from learner.errors import ChunkError
+
+    try:
+        yield
+    except ChunkError as error:
+        rows = ChunkFeatures.objects.filter(chunk__project=project).values_list("chunk__number", "file", "count")
+        likeness = likeness_inputs(graph) if (graph := current_graph(project)) is not None and graph.vectors else []
+        files = [*rows, *((each.chunk.number, each.features, each.count, each.row) for each in likeness)]
+        damaged = [(number, file) for number, file, *part in files if not _is_sound(number, file, *part)]
+        for _, file in damaged:
+            forget_lost(file=file)
+        if damaged:
+            raise CannotLearn(LOST.format(damaged[0][0])) from error
+        raise
+
+
+def _is_sound(number: int, file: str, count: int, row: int | None = None) -> bool:
+    from learner.errors import ChunkError
+    from learner.pool import Chunk as PixelChunk
+    from learner.pool import open_chunk
+
+    try:
+        with local_path(file) as path:
+            open_chunk(PixelChunk(number, path, count, row))
+    except (ChunkError, FileNotFoundError):
+        return False
+    return True
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
-from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words
+from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words, mending
 from labeler.models import Project
 from labeler.selectors.features import ready_features
 from labeler.selectors.pool import waiting_positions
@@ -28,7 +28,7 @@ def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
 def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
     """Which images look alike, and which to ask about first. Raises CannotDerive."""
     features = ready_features(project)
-    with cannot_derive(), ExitStack() as stack:
+    with cannot_derive(), mending(project), ExitStack() as stack:
         from learner.graph.pool_graph import make_pool_graph
 
         chunks = chunks_now(project, stack, features)

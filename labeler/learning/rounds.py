@@ -21,7 +21,17 @@ import numpy as np
 from django.conf import settings
 from django.core.files.storage import default_storage
 
-from labeler.learning.files import Beat, CannotLearn, Integers, folder_of, in_chunks, in_words, limit_threads, opened
+from labeler.learning.files import (
+    Beat,
+    CannotLearn,
+    Integers,
+    folder_of,
+    in_chunks,
+    in_words,
+    limit_threads,
+    mending,
+    opened,
+)
 from labeler.models import (
     JobState,
     LabelClass,
@@ -73,7 +83,7 @@ def fit(*, round_: Round) -> None:
     beat = Beat(lambda done, total: claims.beat(round_=round_, done=done, total=total))
     beat("fit", 0, 0)
     training = take_snapshot(round_)
-    with in_words(), ExitStack() as stack:
+    with in_words(), mending(round_.project), ExitStack() as stack:
         from learner.config import RoundRequest
         from learner.round import fit as fit_model
 
@@ -135,7 +145,7 @@ def score(*, round_: Round, claim: str) -> int:
     while (round_chunk := claims.claim_chunk(round_id=round_.pk, claim=claim)) is not None:
         beat = _chunk_beat(round_chunk)
         beat("score", 0, 0)
-        with in_words(), ExitStack() as stack:
+        with in_words(), mending(round_.project), ExitStack() as stack:
             if scorer is None:
                 from learner.scoring import Scorer
 

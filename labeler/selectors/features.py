@@ -28,9 +28,7 @@ class Representation:
 
     @property
     def words(self) -> str:
-        if not self.backbone:
-            return "pixels"
-        return f"features of {self.backbone}" + (f" with the weights in {self.weights}" if self.weights else "")
+        return _words(self.backbone, self.weights) if self.backbone else "pixels"
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,13 @@ class FeaturesState:
 
     wanted: Representation
     ready: PoolFeatures | None
+    used: PoolFeatures | None  # those that are wanted, or until then those of the last choice
     made: PoolFeatures | None
     failed: PoolFeatures | None  # or stopped by a person
+
+    @property
+    def meanwhile(self) -> str:
+        return _words(self.used.backbone, self.used.weights) if self.used else "their pixels"
 
     @property
     def percent(self) -> int:
@@ -86,19 +89,22 @@ def picked_representation(side: int | None, channels: int | None) -> Representat
 
 
 def ready_features(project: Project) -> PoolFeatures | None:
-    """The newest features that are wanted and were once complete; what was imported since may be missing."""
-    key = wanted_representation(project).key
-    done = PoolFeatures.objects.filter(project=project, state=JobState.DONE, images__gt=0)
-    return next((row for row in done if row.key == key), None)
+    """The features that rounds and graphs take; what was imported since may be missing in them."""
+    return ready_by_project([project]).get(project.pk)
 
 
-def ready_by_project(projects: Iterable[Project]) -> dict[int, int]:
-    """The same for many projects in one query: ids of features by id of project."""
-    wanted = {project.pk: wanted_representation(project).key for project in projects}
-    ready: dict[int, int] = {}
-    for row in PoolFeatures.objects.filter(state=JobState.DONE, images__gt=0, project__in=wanted):
-        if row.key == wanted[row.project_id]:
-            ready.setdefault(row.project_id, row.pk)
+def ready_by_project(projects: Iterable[Project]) -> dict[int, PoolFeatures]:
+    """The same for many projects in one query, by the project's id.
+
+    Those that are wanted and were once complete; until there are any, those of the choice before: a backbone that
+    cannot be had takes nothing away.
+    """
+    wanted = {project.pk: wanted_representation(project) for project in projects}
+    ready: dict[int, PoolFeatures] = {}
+    for row in PoolFeatures.objects.filter(state=JobState.DONE, images__gt=0, project__in=wanted).order_by("pk"):
+        last, key = ready.get(row.project_id), wanted[row.project_id].key
+        if key and (row.key == key or last is None or last.key != key):
+            ready[row.project_id] = row
     return ready
 
 
@@ -160,6 +166,11 @@ def features_state(project: Project) -> FeaturesState:
     return FeaturesState(
         wanted=wanted,
         ready=next((row for row in rows if row.state == JobState.DONE), None),
+        used=ready_features(project),
         made=next((row for row in rows if row.state in UNFINISHED_JOB), None),
         failed=newest if newest and newest.state in (JobState.FAILED, JobState.CANCELLED) else None,
     )
+
+
+def _words(backbone: str, weights: str) -> str:
+    return f"features of {backbone}" + (f" with the weights in {weights}" if weights else "")

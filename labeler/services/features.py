@@ -5,6 +5,7 @@ What is done is kept: a killed worker goes on at the next chunk, and a later imp
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -34,6 +35,7 @@ from labeler.services.leftovers import mark_replaced
 from labeler.wake import wake
 
 COMPUTE = "labeler.compute_features"
+TURN_SECONDS = 1800  # then the task ends and is sent again: Celery's time limit is for what hangs
 
 Write = Callable[[BinaryIO], object]
 Compute = Callable[[Chunk, Report], Write]
@@ -92,12 +94,12 @@ def run_features(*, job_id: int, load: Load) -> None:
     """The task: 1. Claim the job. 2. Load the backbone. 3. Chunk by chunk: compute, write, note. 4. Close, and have the
     graph made again.
 
-    After each chunk the worker is free for whatever else waits: see `_give_way`.
+    After each chunk imports, exports, maps and graphs that wait have their turn: features of a large pool take hours.
     """
     job = claim_job(model=PoolFeatures, job_id=job_id)
     if job is None:
         return
-    beat = Beat(job)
+    beat, began = Beat(job), time.monotonic()
     try:
         beat.now(done=_seen(job), total=total_images(job.project))
         compute = load(job, beat)
@@ -105,7 +107,8 @@ def run_features(*, job_id: int, load: Load) -> None:
         while chunk is not None:
             _look_at(job, chunk, compute, beat)
             chunk = _next_chunk(job)
-            if chunk is not None and _give_way(job):
+            is_turn_over = _others_wait() or time.monotonic() - began > TURN_SECONDS
+            if chunk is not None and is_turn_over and _give_way(job):
                 return
     except ClaimLost:
         return
@@ -121,6 +124,7 @@ def run_features(*, job_id: int, load: Load) -> None:
     _close(job)
 
 
+@transaction.atomic
 def forget_lost(*, file: str) -> None:
     """A file of vectors is gone: it is made again."""
     PoolGraph.objects.filter(vectors=file).delete()
@@ -172,17 +176,13 @@ def _look_at(job: PoolFeatures, chunk: Chunk, compute: Compute, beat: Beat) -> N
         raise
 
 
+def _others_wait() -> bool:
+    models = (ImportJob, ExportJob, PoolMap, PoolGraph, PoolFeatures)
+    return any(model._default_manager.filter(state=JobState.QUEUED).exists() for model in models)
+
+
 def _give_way(job: PoolFeatures) -> bool:
-    """Put the job back behind imports, exports, maps and graphs that wait: features of a large pool take hours."""
-    waiting = (
-        any(
-            model._default_manager.filter(state=JobState.QUEUED).exists()
-            for model in (ImportJob, ExportJob, PoolMap, PoolGraph)
-        )
-        or PoolFeatures.objects.filter(state=JobState.QUEUED).exists()
-    )
-    if not waiting:
-        return False
+    """Put the job back behind the others. False: it is not this worker's any more, or to be stopped."""
     mine = PoolFeatures.objects.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING, is_cancel_requested=False)
     if not mine.update(state=JobState.QUEUED, claim="", heartbeat_at=clock.now()):
         return False
@@ -195,13 +195,19 @@ def _close(job: PoolFeatures) -> None:
         seen = _seen(job)
         if not finish_job(job=job, state=JobState.DONE, images=seen, done=seen, total=seen):
             return
+        _forget_older(job, seen)
+    if seen >= LEAST_IMAGES:
+        request_graph(project=job.project)
+
+
+def _forget_older(job: PoolFeatures, seen: int) -> None:
+    """Other jobs and, where there are images, what other backbones have made of them."""
+    if seen:
         others = ChunkFeatures.objects.filter(chunk__project=job.project).exclude(backbone=job.key)
         mark_replaced(list(others.values_list("file", flat=True)))
         others.delete()
-        older = PoolFeatures.objects.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
-        older.delete()
-    if seen >= LEAST_IMAGES:
-        request_graph(project=job.project)
+    older = PoolFeatures.objects.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
+    older.delete()
 
 
 def _outgrown() -> list[Project]:
@@ -212,9 +218,9 @@ def _outgrown() -> list[Project]:
     for row in PoolFeatures.objects.order_by("pk"):
         newest[row.project_id] = row
     wanting: list[Project] = []
-    for project in projects.filter(images_now__gte=LEAST_IMAGES).exclude(pk__in=importing):
+    for project in projects.filter(images_now__gt=0).exclude(pk__in=importing):
         wanted, last = wanted_representation(project), newest.get(project.pk)
-        if not wanted.backbone:
+        if not wanted.backbone or (last is None and project.images_now < LEAST_IMAGES):
             continue
         if last is None or last.key != wanted.key or last.images < project.images_now:
             wanting.append(project)

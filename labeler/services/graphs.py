@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import OuterRef, Subquery, Sum
 
-from labeler.models import Chunk, ImportJob, PoolGraph, Project, Trigger
+from labeler.models import Chunk, ImportJob, PoolFeatures, PoolGraph, Project, Trigger
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.features import ready_by_project, ready_features
 from labeler.selectors.graphs import current_graph
@@ -72,7 +72,7 @@ def _outgrown() -> list[Project]:
     return [row for row in rows if _is_outgrown(row, ready.get(row.pk))]
 
 
-def _is_outgrown(row: Any, features: int | None) -> bool:
-    if row.graph_state is None or row.features_then != features:
+def _is_outgrown(row: Any, features: PoolFeatures | None) -> bool:
+    if row.graph_state is None or row.features_then != (features.pk if features else None):
         return True
-    return features is None and row.images_then < row.images_now
+    return features is None and bool(row.images_then < row.images_now)

@@ -35,7 +35,8 @@ MANAGERS = {
     "import-rejected", "import-labels", "exports", "export-file", "monitor-state", "rounds", "round-start", "round",
     "round-cancel", "round-retry", "explore", "explore-points", "explore-states", "explore-map-points", "explore-map",
     "explore-draw", "explore-tiles", "explore-send", "explore-at", "explore-thumb", "gallery", "compare",
-    "compare-start", "replay", "replay-state", "replay-start", "replay-cancel",
+    "compare-start", "features", "features-start", "features-stop", "replay", "replay-state", "replay-start",
+    "replay-cancel",
 }  # fmt: skip
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
 OF_A_PROJECT = MEMBERS | MANAGERS | SENDS_ANNOTATORS_ON

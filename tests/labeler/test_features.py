@@ -19,6 +19,7 @@ from labeler.models import ChunkFeatures, ExportJob, ImportJob, JobState, PoolFe
 from labeler.selectors.compare import estimator_words
 from labeler.selectors.features import picked_representation, ready_features
 from labeler.selectors.rounds import settings_of
+from labeler.selectors.scores import predicted_classes, summary_of
 from labeler.services import features, graphs
 from labeler.services.importing import import_local
 from labeler.services.leftovers import forget_unnamed_files
@@ -264,7 +265,7 @@ def test_it_makes_room_for_an_import_after_each_chunk(pool, bring, sent, django_
 def test_a_cancelled_one_stops_and_stays_away(pool, manager, client_of) -> None:
     client = client_of(manager)
     job = features.request_features(project=pool)
-    assert "Waiting for a worker" in page(client)
+    assert "wait for a worker" in page(client)
     client.post(reverse("features-stop", args=["signs"]))
     tasks.compute_features(job.pk)
     job.refresh_from_db()
@@ -290,7 +291,7 @@ def test_features_that_are_nan_fail_the_job_in_words(pool, monkeypatch, manager,
     job.refresh_from_db()
     assert job.state == JobState.FAILED
     assert "NaN or infinite features" in job.error
-    assert "NaN or infinite features" in page(client_of(manager)) and "by pixels for now" in page(
+    assert "NaN or infinite features" in page(client_of(manager)) and "by their pixels until then" in page(
         client_of(manager), "monitor"
     )
     assert features.sweep_features() == 0  # of the same images it would fail again
@@ -308,7 +309,7 @@ def test_a_picture_that_is_gone_fails_the_job_in_words(pool) -> None:
 # --- Rounds ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_round_learns_from_features_and_says_so(pool, annotator) -> None:
+def test_a_round_learns_from_features_and_says_so(pool, annotator, manager, client_of) -> None:
     tune(pool, learns_from="images", retrain_every=0)
     made(pool)
     tasks.make_graph(PoolGraph.objects.first().pk)
@@ -322,8 +323,14 @@ def test_a_round_learns_from_features_and_says_so(pool, annotator) -> None:
     assert f"head of {DEFAULT_BACKBONE}" in estimator_words(round_.config)
     model = json.loads((learning.folder_of(round_) / "model.json").read_text())
     assert "48" in json.dumps(model["saved"]["shape"]) and model["config"]["architecture"] == "head"
+    number = {row.pk: index for index, row in enumerate(pool.classes.all())}
+    said = [number[pk] for pk in predicted_classes(round_, summary_of(round_)).tolist()]
+    assert np.mean([one == truth(position) for position, one in enumerate(said)]) > 0.9
     tune(pool, feature_architecture="mlp", retrain_every=0)
     assert run(pool).config["feature_architecture"] == "mlp"
+    client = client_of(manager)
+    assert "head of" in page(client, "compare") and "mlp of" in page(client, "compare")
+    assert client.get(reverse("explore", args=["signs"])).status_code == 200
 
 
 def test_until_features_are_ready_rounds_learn_from_pixels(pool, annotator) -> None:
@@ -343,15 +350,20 @@ def test_images_without_features_wait_for_them(pool, bring, annotator) -> None:
     assert run(pool).chunks.get().count == 35
 
 
-def test_a_file_of_features_that_is_gone_fails_the_round_in_words_and_is_made_again(pool, annotator) -> None:
+@pytest.mark.parametrize("content", [None, b"no array", "nan"])
+def test_features_that_cannot_be_used_fail_the_round_in_words_and_are_made_again(pool, annotator, content) -> None:
     made(pool)
     answer(pool, annotator, 8)
-    storage.delete(ChunkFeatures.objects.get().file)
+    file = ChunkFeatures.objects.get().file
+    storage.delete(file)
+    if content is not None:
+        nan = lambda file: np.save(file, np.full((30, 48), np.nan, np.float16), allow_pickle=False)  # noqa: E731
+        storage.write_once(file, nan if content == "nan" else content)
     round_ = request_round(project=pool, trigger=Trigger.BUTTON, reason="a test")
     tasks.run_round(round_.pk)
     round_.refresh_from_db()
     assert round_.state == RoundState.FAILED
-    assert "features of chunk 0 were lost" in round_.error
+    assert "features of chunk 0 were lost or damaged" in round_.error
     assert features.sweep_features() == 1
     tasks.compute_features(PoolFeatures.objects.first().pk)
     assert run(pool).config["features"] == DEFAULT_BACKBONE
@@ -377,7 +389,7 @@ def test_files_that_are_read_are_kept(pool, bring, annotator, monkeypatch) -> No
 def test_the_pages_say_what_was_picked_and_why(pool, manager, client_of) -> None:
     client = client_of(manager)
     for name in ("learning-settings", "monitor"):
-        text = page(client, name)
+        text = page(client, name).lower()
         assert f"features of {DEFAULT_BACKBONE}" in text and "picked, since the images are in colour" in text
     made(pool)
     assert "features of 30 images are ready" in page(client)
@@ -411,13 +423,21 @@ def test_another_backbone_is_tried_at_once_though_there_are_no_images(project, m
     assert "There is no backbone" in page(client)
 
 
-def test_a_bad_choice_leaves_rounds_as_they_were(pool, manager, annotator, client_of) -> None:
+@pytest.mark.parametrize("has_features", [False, True])
+def test_a_bad_choice_leaves_rounds_as_they_were(pool, manager, annotator, client_of, has_features) -> None:
     client = client_of(manager)
+    if has_features:
+        made(pool)
+        tasks.make_graph(PoolGraph.objects.first().pk)
     start_cold_round(project=pool)
     answer(pool, annotator, 8)
     choose(client, representation="other", backbone="no_such_thing")
     tasks.compute_features(PoolFeatures.objects.first().pk)
-    assert run(pool).config["features"] is None
+    pool.learning.refresh_from_db()
+    words = f"features of {DEFAULT_BACKBONE}" if has_features else "their pixels"
+    assert f"Images go by {words} meanwhile" in page(client)
+    assert run(pool).config["features"] == (DEFAULT_BACKBONE if has_features else None)
+    assert graphs.sweep_graphs() == (0 if has_features else 1)
 
 
 @pytest.mark.parametrize(

@@ -80,11 +80,15 @@ def test_it_learns_from_pixels_where(pool, annotator, why) -> None:
     assert RoundChunk.objects.get(round=round_).features == ""
 
 
-def test_vectors_that_are_lost_fail_the_round_in_words_and_are_made_again(pool, annotator) -> None:
+@pytest.mark.parametrize("content", [None, b"no vectors", "few"])
+def test_vectors_that_are_lost_or_damaged_fail_the_round_in_words_and_are_made_again(pool, annotator, content) -> None:
     graph = made(pool)
     start_cold_round(project=pool)
     answer(pool, annotator, 6)
     storage.delete(graph.vectors)
+    if content is not None:
+        few = lambda file: np.save(file, np.zeros((10, 4), np.float16))  # noqa: E731
+        storage.write_once(graph.vectors, few if content == "few" else content)
     round_ = run(pool)
     assert round_.state == RoundState.FAILED
     assert "being computed again" in round_.error
