@@ -1,0 +1,22 @@
+"""A worker that is told to stop hands on what it holds, so that a stop or a deployment is not taken for a death."""
+
+from __future__ import annotations
+
+from labeler.models import ExportJob, ImportJob, PoolGraph, PoolMap
+from labeler.services.claims import give_back_rounds
+from labeler.services.exporting import RUN_EXPORT
+from labeler.services.graphs import MAKE
+from labeler.services.jobs import give_back_jobs
+from labeler.services.maps import DRAW
+from labeler.services.uploads import RUN_IMPORT
+
+
+def give_back_work(*, worker: str) -> int:
+    """All of it goes back to its queue and wakes others; this worker's processes find their claims gone, and stop."""
+    return (
+        give_back_rounds(worker=worker)
+        + give_back_jobs(model=ImportJob, task_name=RUN_IMPORT, worker=worker)
+        + give_back_jobs(model=ExportJob, task_name=RUN_EXPORT, worker=worker)
+        + give_back_jobs(model=PoolMap, task_name=DRAW, worker=worker)
+        + give_back_jobs(model=PoolGraph, task_name=MAKE, worker=worker)
+    )
