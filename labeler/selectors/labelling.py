@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from labeler import clock, storage
-from labeler.choices import ACQUISITION_WAYS, SHOWN_MEASURES
+from labeler.choices import ACQUISITION_WAYS, SHOWN_MEASURES, measure_words
 from labeler.models import (
     Annotation,
     Candidate,
@@ -100,7 +100,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "reason_words": reason.label,
         "score": None if reason == Reason.GROUP else place.score,
         "group": place.details.get("group"),
-        "measure": measure.replace("_", " "),
+        "measure": measure_words(measure),
         "unit": "nats" if measure.endswith(IN_NATS) else "",
         "percentile": place.percentile,
         "torn": [names[each["class"]] for each in likely if each["class"] in names],
