@@ -29,7 +29,7 @@ from labeler.models import (
     User,
 )
 from labeler.models.images import MEDIA_TYPES
-from labeler.models.rounds import UNFINISHED
+from labeler.models.rounds import UNFINISHED, reason_words
 from labeler.selectors.pool import total_images
 
 RECENT = 30  # as the page keeps; it shows fewer
@@ -97,7 +97,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "rank": place.rank,
         "round": place.round.number,
         "reason": reason.value,
-        "reason_words": reason.label,
+        "reason_words": reason_words(reason, place.details.get("group")),
         "score": None if reason == Reason.GROUP else place.score,
         "group": place.details.get("group"),
         "measure": measure_words(measure),

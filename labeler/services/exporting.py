@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from labeler import storage
-from labeler.models import Annotation, ExportJob, Image, ImageState, JobState, Outcome, Project, User
+from labeler.models import Annotation, Candidate, ExportJob, Image, ImageState, JobState, Outcome, Project, Reason, User
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled, unfinished_count
 from labeler.wake import wake
 
@@ -134,6 +134,11 @@ def _answers(images: Sequence[Image]) -> dict[int, list[Annotation]]:
     return rows
 
 
+def _reason(asked: Candidate) -> str:
+    """Its code; a group of a single image stands for no other one."""
+    return "group_of_one" if asked.reason == Reason.GROUP and asked.details.get("group") == 1 else asked.reason
+
+
 def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
     asked = next((row.candidate for row in answers if row.candidate is not None), None)
     counted = [row for row in answers if row.outcome != Outcome.SKIP]
@@ -151,7 +156,7 @@ def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
         if image.labelled_at
         else None,
         "round": asked.round.number if asked else None,
-        "reason": asked.reason if asked else None,
+        "reason": _reason(asked) if asked else None,
         "rank": asked.rank if asked else None,
         "selection_probability": asked.selection_probability if asked else None,
         "width": image.width,

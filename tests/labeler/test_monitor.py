@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from labeler.models import Annotation, Round, RoundState, Trigger, Worker
+from labeler.models import Annotation, Candidate, Round, RoundState, Trigger, Worker
+from labeler.selectors.rounds import CARRIED, REFILLED, queue_reasons
+from labeler.services.refill import refill_queue
 from labeler.services.rounds import start_cold_round
 from tests.labeler.rounds import answer, tune
 
@@ -202,6 +204,23 @@ def test_a_round_before_the_first_model_does_not_say_how_its_images_were_found(
     text = client_of(manager).get(at + "rounds/1/").content.decode()
     assert "nothing: there was no model yet" in text
     assert "images were drawn at random" not in text
+
+
+def test_the_images_of_a_queue_beside_those_asked_for_are_named(project, make_images, annotator) -> None:
+    make_images(project, 60)
+    tune(project, budget=10, overlap=2, random_share=0.0, holdout_questions=0.0)
+    start_cold_round(project=project)
+    answer(project, annotator, 4)
+    second = start_cold_round(project=project)
+    assert sum(queue_reasons(second).values()) == 14
+    assert queue_reasons(second)[CARRIED] == 4
+    Candidate.objects.filter(round=second).update(state="answered")
+    Round.objects.create(project=project, number=9, trigger="button", reason="", seed=1)
+    project.refresh_from_db()
+    assert refill_queue(project=project, annotator=annotator) > 0
+    reasons = queue_reasons(second)
+    assert reasons[REFILLED] == sum(reasons.values()) - 14
+    assert CARRIED not in queue_reasons(project.rounds.get(number=1))
 
 
 def test_the_list_says_of_which_rounds_nothing_was_measured(at, manager, client_of, measured) -> None:
