@@ -142,7 +142,7 @@ def _reason(asked: Candidate) -> str:
 def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
     asked = next((row.candidate for row in answers if row.candidate is not None), None)
     counted = [row for row in answers if row.outcome != Outcome.SKIP]
-    agreeing = sum(row.label_class_id == image.label_id for row in counted) if image.label_id else 0
+    agreeing = sum(row.label_class_id == image.label_id for row in counted)
     return {
         "image": image.pk,
         "name": image.name,
@@ -151,7 +151,7 @@ def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
         "is_holdout": image.is_holdout,
         "annotators": [row.annotator.get_username() for row in counted],
         "answers": len(counted),
-        "agreement": round(agreeing / len(counted), 4) if image.label_id and counted else None,
+        "agreement": round(agreeing / len(counted), 4) if image.label_id and len(counted) > 1 else None,
         "labelled_at": image.labelled_at.astimezone(timezone.get_default_timezone()).isoformat()
         if image.labelled_at
         else None,
