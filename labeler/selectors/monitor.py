@@ -25,7 +25,7 @@ from labeler.models import (
 )
 from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
-from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts
+from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import last_annotation_id, why_not_trainable
 from labeler.services.triggers import next_round_words, reason_at_snapshot
@@ -92,7 +92,7 @@ class Monitor:
 
     @property
     def is_measured(self) -> bool:
-        return self.model is not None and self.model.metrics["n"] >= LEAST_HOLDOUT
+        return self.model is not None and says_something(self.model.metrics)
 
     @property
     def is_learner_missing(self) -> bool:
