@@ -99,9 +99,9 @@ def test_a_worker_told_to_stop_hands_its_round_on_at_once_and_that_is_no_lost_wo
     stage.run("start_round()")
     for moment in ("state='fitting', progress_done__gt=20", "state='scoring', chunks__scored__gt=200"):
         worker = stage.worker("learner")
-        stage.until(f"Round.objects.filter({moment}, attempts__lte=1).exists()")
+        stage.until(f"Round.objects.filter({moment}, attempts__lte=1).exists()", 120)
         worker.send_signal(number)
-        worker.wait(timeout=15)
+        worker.wait(timeout=30)
         assert not stage.run("RoundChunk.objects.exclude(claim='').exclude(is_done=True).exists()")
         state, claim, attempts = stage.run("list(Round.objects.values_list('state', 'claim', 'attempts'))[0]")
         assert (state, claim, attempts) == ("queued" if "fitting" in moment else "scoring", "", 0)
