@@ -25,6 +25,22 @@ def test_thirty_images_with_keys(open_as, site: Site) -> None:
     expect(page.locator("[data-mine]")).to_have_text("30")
 
 
+def test_the_counter_takes_in_what_others_answer_meanwhile(open_as, site: Site) -> None:
+    slug = site.project()
+    page, other = label_page(open_as, site, slug), open_as("bob", f"/p/{slug}/label/")
+    ready(other)
+    press(other, "123" * 3)
+    saved(other)
+
+    def is_taken_in() -> bool:
+        press(page, "1")
+        saved(page)
+        mine = page.locator("[data-mine]").inner_text()
+        return page.locator("[data-labelled]").inner_text() == str(9 + int(mine))
+
+    wait_until(is_taken_in, 14, "a counter with the answers of both")
+
+
 def test_the_next_image_is_decoded_before_it_is_shown(open_as, site: Site) -> None:
     page = label_page(open_as, site, site.project())
     page.wait_for_timeout(500)
