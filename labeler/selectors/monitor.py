@@ -61,7 +61,7 @@ class Progress:
     @property
     def takeover_seconds(self) -> float:
         """Until another worker may take a silent one's work."""
-        return max(0.0, settings.STALL_SECONDS - (self.silent_seconds or 0.0))
+        return max(0.0, float(settings.STALL_SECONDS) - (self.silent_seconds or 0.0))
 
     @property
     def reason(self) -> str:
@@ -222,7 +222,7 @@ def began_again(round_: Round) -> bool:
         return False
     if round_.state == RoundState.QUEUED:
         return True
-    ended = sum(round_.phase_seconds.get(phase, 0.0) for phase in ("fit", "score"))
+    ended: float = sum(round_.phase_seconds.get(phase, 0.0) for phase in ("fit", "score"))
     return (round_.phase_started_at - round_.started_at).total_seconds() - ended > AGAIN_SECONDS
 
 
