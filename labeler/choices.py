@@ -43,25 +43,27 @@ LAPLACE_PRIORS = [
     ("initial_weights", "As wide as the weights were drawn before training"),
     ("marginal_likelihood", "As wide as makes the answers likeliest (too wide with few answers)"),
 ]
+# Of each measure its name, and which images are asked about: a small margin and a low confidence mean unsure.
 MEASURES = [
-    ("predictive_entropy", "predictive entropy"),
-    ("mutual_information", "mutual information (BALD)"),
-    ("margin", "margin"),
-    ("variation_ratio", "variation ratio"),
-    ("mean_std", "mean standard deviation"),
-    ("least_confidence", "least confidence"),
-    ("std_entropy", "std entropy"),
-    ("epig", "gain for other images (EPIG)"),
+    ("predictive_entropy", "predictive entropy", "Highest predictive entropy"),
+    ("mutual_information", "mutual information (BALD)", "Highest mutual information (BALD)"),
+    ("margin", "small margin", "Smallest margin"),
+    ("variation_ratio", "variation ratio", "Highest variation ratio"),
+    ("mean_std", "mean standard deviation", "Highest mean standard deviation"),
+    ("least_confidence", "low confidence", "Lowest confidence"),
+    ("std_entropy", "std entropy", "Highest std entropy"),
+    ("epig", "gain for other images (EPIG)", "Highest gain for other images (EPIG)"),
 ]
 ACQUISITION_WAYS = [
-    ("power", "Sampled: the more unsure, the likelier", "Sampled by {}"),
-    ("softmax", "Sampled by softmax", "Sampled by the softmax of {}"),
-    ("soft_rank", "Sampled by rank", "Sampled by the rank of {}"),
-    ("top", "The most unsure, in order", "Highest {}"),
+    ("power", "Sampled: the more unsure, the likelier", "Sampled by {0}"),
+    ("softmax", "Sampled by softmax", "Sampled by the softmax of {0}"),
+    ("soft_rank", "Sampled by rank", "Sampled by the rank of {0}"),
+    ("top", "The most unsure, in order", "{1}"),
 ]
+
 ACQUISITION_GROUPS = [
     *(
-        (title, [(f"{way}_{name}", text.format(words)) for name, words in MEASURES])
+        (title, [(f"{way}_{name}", text.format(words, most)) for name, words, most in MEASURES])
         for way, title, text in ACQUISITION_WAYS
     ),
     (
@@ -84,6 +86,13 @@ SHOWN_MEASURES = {
     "typicality": "predictive_entropy",
     "random": "predictive_entropy",
 }
+
+
+def measure_words(name: str) -> str:
+    """What the number is that pages show of a measure. All of them are larger the less sure the model is."""
+    return {"margin": "1 − margin", "least_confidence": "1 − confidence"}.get(name, name.replace("_", " "))
+
+
 # Keys of the Label page that no class may have, with what they do.
 RESERVED_KEYS = {
     "s": "it skips",

@@ -105,12 +105,21 @@ class Heartbeat(threading.Thread):
 
     def leave(self) -> None:
         from labeler.models import Worker
+        from labeler.services.stops import give_back_work
 
+        if count := give_back_work(worker=self.worker_name):
+            logger.info("Told to stop: %s piece(s) of work given back", count)
         Worker.objects.filter(pk=self.worker_name).delete()
 
 
 class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Starts the heartbeat with the worker, and removes its row when it stops cleanly."""
+    """Starts the heartbeat with the worker. When that is told to stop, its work goes to others and its row away.
+
+    Steps stop in the opposite order of their start: this one before the pool, which waits until its processes have
+    ended what they do. These find their claims gone at their next beat, so that nobody waits for the end of a fit.
+    """
+
+    requires = ("celery.worker.components:Pool",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
         global _name  # noqa: PLW0603

@@ -107,25 +107,26 @@ def mending(project: Project) -> Iterator[None]:
     try:
         yield
     except ChunkError as error:
-        rows = ChunkFeatures.objects.filter(chunk__project=project).values_list("chunk__number", "file", "count")
-        likeness = likeness_inputs(graph) if (graph := current_graph(project)) is not None and graph.vectors else []
-        files = [*rows, *((each.chunk.number, each.features, each.count, each.row) for each in likeness)]
-        damaged = [(number, file) for number, file, *part in files if not _is_sound(number, file, *part)]
-        for _, file in damaged:
-            forget_lost(file=file)
+        rows = ChunkFeatures.objects.filter(chunk__project=project).select_related("chunk")
+        inputs = [ChunkInput(row.chunk, row.count, row.file) for row in rows]
+        if (graph := current_graph(project)) is not None and graph.vectors:
+            inputs += likeness_inputs(graph)
+        damaged = [each for each in inputs if not _is_sound(each)]
+        for each in damaged:
+            forget_lost(file=each.features)
         if damaged:
-            raise CannotLearn(LOST.format(damaged[0][0])) from error
+            raise CannotLearn(LOST.format(damaged[0].chunk.number)) from error
         raise
 
 
-def _is_sound(number: int, file: str, count: int, row: int | None = None) -> bool:
+def _is_sound(each: ChunkInput) -> bool:
     from learner.errors import ChunkError
     from learner.pool import Chunk as PixelChunk
     from learner.pool import open_chunk
 
     try:
-        with local_path(file) as path:
-            open_chunk(PixelChunk(number, path, count, row))
+        with local_path(each.features) as path:
+            open_chunk(PixelChunk(each.chunk.number, path, each.count, each.row))
     except (ChunkError, FileNotFoundError):
         return False
     return True

@@ -118,6 +118,14 @@ class Reason(models.TextChoices):
     PICKED = "picked", "picked by a manager"
 
 
+UNLIKE_OTHERS = "unlike all other images: no other answer tells about it"
+
+
+def reason_words(reason: str, group: int | None) -> str:
+    """Why an image is asked about; `group`: how many images look alike there, if that is why."""
+    return UNLIKE_OTHERS if reason == Reason.GROUP and group == 1 else str(Reason(reason).label)
+
+
 class CandidateState(models.TextChoices):
     OPEN = "open", "open"
     ANSWERED = "answered", "answered"
@@ -173,3 +181,7 @@ class Candidate(models.Model):
 
     def __str__(self) -> str:
         return f"rank {self.rank} of {self.round}"
+
+    @property
+    def reason_words(self) -> str:
+        return reason_words(self.reason, self.details.get("group"))

@@ -14,7 +14,7 @@ from labeler import choices
 from labeler.models import LabelClass, Project, Round
 from labeler.selectors.explore import PAGE, Tile, tiles_of
 from labeler.selectors.features import architecture_of
-from labeler.selectors.pool import labelled_images
+from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, says_something
 from labeler.selectors.rounds import posterior_samples
 from labeler.selectors.scores import metrics_on, predicted_classes, probability, summary_of
 
@@ -74,6 +74,7 @@ class Comparison:
     tiles: Sequence[TilePair]
     pages: int
     holdout: int
+    least_holdout: int = LEAST_HOLDOUT
 
     @property
     def share(self) -> float:
@@ -103,13 +104,17 @@ def compare(project: Project, one: Round, other: Round, page: int) -> Comparison
         differing=len(differing),
         pairs=_pairs(classes[0][differing], classes[1][differing]),
         rows=[
-            MetricRow(words, unit, digits, title, [side.metrics.get(name) for side in sides])
+            MetricRow(words, unit, digits, title, [_shown(side.metrics, name) for side in sides])
             for name, words, unit, digits, title in METRICS
         ],
         tiles=[TilePair(tile, tiles[1][pk]) for pk, tile in tiles[0].items() if pk in tiles[1]],
         pages=-(-len(differing) // PAGE),
         holdout=sides[0].metrics.get("n", 0),
     )
+
+
+def _shown(metrics: dict[str, Any], name: str) -> dict[str, Any] | None:
+    return metrics[name] if says_something(metrics) else None
 
 
 def _side(round_: Round, metrics: dict[str, Any]) -> Side:

@@ -9,7 +9,7 @@ from django.db.models import F
 from django.db.models.fields.json import KT
 
 from labeler.models import Project, Round, RoundState, Trigger
-from labeler.selectors.pool import LEAST_HOLDOUT
+from labeler.selectors.pool import says_something
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 80, 48, 16, 36  # room for the words of the axes as large as a phone has them
@@ -100,7 +100,7 @@ def measured_rounds(project: Project) -> list[Point]:
     return [
         Point(number, at, float(value), float(low), float(high), int(n))
         for number, at, value, low, high, n in rows
-        if int(n) >= LEAST_HOLDOUT
+        if says_something({"n": n})
     ]
 
 

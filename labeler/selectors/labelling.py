@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from labeler import clock, storage
-from labeler.choices import ACQUISITION_WAYS, SHOWN_MEASURES
+from labeler.choices import ACQUISITION_WAYS, SHOWN_MEASURES, measure_words
 from labeler.models import (
     Annotation,
     Candidate,
@@ -29,7 +29,7 @@ from labeler.models import (
     User,
 )
 from labeler.models.images import MEDIA_TYPES
-from labeler.models.rounds import UNFINISHED
+from labeler.models.rounds import UNFINISHED, reason_words
 from labeler.selectors.pool import total_images
 
 RECENT = 30  # as the page keeps; it shows fewer
@@ -97,10 +97,10 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "rank": place.rank,
         "round": place.round.number,
         "reason": reason.value,
-        "reason_words": reason.label,
+        "reason_words": reason_words(reason, place.details.get("group")),
         "score": None if reason == Reason.GROUP else place.score,
         "group": place.details.get("group"),
-        "measure": measure.replace("_", " "),
+        "measure": measure_words(measure),
         "unit": "nats" if measure.endswith(IN_NATS) else "",
         "percentile": place.percentile,
         "torn": [names[each["class"]] for each in likely if each["class"] in names],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import Avg, Count, Max, Q, StdDev, Sum
 
 from labeler import clock
@@ -26,7 +27,7 @@ from labeler.models import (
 from labeler.selectors.features import FeaturesState, features_state
 from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
-from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts
+from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import last_annotation_id, why_not_trainable
 from labeler.services.triggers import next_round_words, reason_at_snapshot
@@ -35,6 +36,9 @@ ACTIVE_SECONDS = 600
 IDLE_POLL_SECONDS = 20  # an open page learns of a first answer, a scheduled round, a worker that went away
 SHOWN_DEAD = timedelta(hours=6)  # a worker that is not alive stays in the list for so long
 EARLY_SHARE, EARLY_SECONDS = 0.03, 3  # before that much is done, the time left is anybody's guess
+SILENT_SECONDS = 8  # a worker beats twice a second; loading its libraries takes it a few
+AGAIN_SECONDS = 1.0  # phases are kept to a hundredth of a second
+SHOWN_SECONDS = 60  # an open page that is looked at renews its leases every 45 s (static/label/leases.js)
 PAUSE_SECONDS = 120  # an answer that took longer had a break in it
 
 
@@ -44,6 +48,21 @@ class Progress:
     done: int
     total: int
     seconds_left: float | None
+    silent_seconds: float | None = None  # since the last sign of who works on it, if that is long
+
+    @property
+    def is_again(self) -> bool:
+        return began_again(self.round)
+
+    @property
+    def attempt(self) -> int:
+        """The number of this one, if a worker was lost in this phase; 0: not known, or the first."""
+        return self.round.attempts if self.is_again and self.round.attempts > 1 else 0
+
+    @property
+    def takeover_seconds(self) -> float:
+        """Until another worker may take a silent one's work."""
+        return max(0.0, float(settings.STALL_SECONDS) - (self.silent_seconds or 0.0))
 
     @property
     def reason(self) -> str:
@@ -60,7 +79,9 @@ class Progress:
 @dataclass(frozen=True)
 class Queue:
     ready: int
-    leased: int
+    leased: int  # on a screen that somebody looks at
+    held: int  # leased too, by people of whom nothing was heard lately
+    held_seconds: float  # until the last of these is free again
     answered: int
     waiting: int  # images in the pool that are not in the queue
 
@@ -94,7 +115,7 @@ class Monitor:
 
     @property
     def is_measured(self) -> bool:
-        return self.model is not None and self.model.metrics["n"] >= LEAST_HOLDOUT
+        return self.model is not None and says_something(self.model.metrics)
 
     @property
     def is_learner_missing(self) -> bool:
@@ -139,7 +160,7 @@ class PersonRow:
 
 
 def monitor_of(project: Project) -> Monitor:
-    rounds = Round.objects.filter(project=project).defer("metrics", "phase_seconds", "classes")
+    rounds = Round.objects.filter(project=project).defer("metrics", "classes")
     newest = rounds.order_by("-number").first()
     measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
     model = measured.exclude(trigger=Trigger.COMPARISON).first()
@@ -181,15 +202,32 @@ def _missing(disk: str, *, is_broker_away: bool) -> list[Missing]:
 
 
 def progress_of(round_: Round) -> Progress:
-    done, total = round_.progress_done, round_.progress_total
+    done, total, beat_at = round_.progress_done, round_.progress_total, round_.heartbeat_at if round_.claim else None
     if round_.state == RoundState.SCORING:
-        chunks = RoundChunk.objects.filter(round=round_).aggregate(done=Sum("scored"), total=Sum("count"))
-        done, total = chunks["done"] or 0, chunks["total"] or 0
+        in_hands = Q(is_done=False) & ~Q(claim="")
+        chunks = RoundChunk.objects.filter(round=round_).aggregate(
+            done=Sum("scored"), total=Sum("count"), beat_at=Max("heartbeat_at", filter=in_hands)
+        )
+        done, total, beat_at = chunks["done"] or 0, chunks["total"] or 0, chunks["beat_at"]
     left = None
     if round_.phase_started_at is not None and EARLY_SHARE * total < done < total:
         elapsed = (clock.now() - round_.phase_started_at).total_seconds()
         left = elapsed * (total - done) / done if elapsed > EARLY_SECONDS else None
-    return Progress(round_, done, total, left)
+    silence = (clock.now() - beat_at).total_seconds() if beat_at else 0.0
+    return Progress(round_, done, total, left, silence if silence > SILENT_SECONDS else None)
+
+
+def began_again(round_: Round) -> bool:
+    """Whether a worker was lost or stopped and the round's work, or a part of it, began anew.
+
+    Phases follow each other at once: time that none of them has was spent in what came to nothing.
+    """
+    if round_.started_at is None or round_.phase_started_at is None:
+        return False
+    if round_.state == RoundState.QUEUED:
+        return True
+    ended: float = sum(round_.phase_seconds.get(phase, 0.0) for phase in ("fit", "score"))
+    return (round_.phase_started_at - round_.started_at).total_seconds() - ended > AGAIN_SECONDS
 
 
 def queue_of(project: Project, counts: PoolCounts) -> Queue:
@@ -200,9 +238,21 @@ def queue_of(project: Project, counts: PoolCounts) -> Queue:
         answered=Count("id", filter=Q(state=CandidateState.ANSWERED)),
         images=Count("image", filter=open_, distinct=True),
     )
-    leased = Candidate.objects.filter(open_ & live, project=project).count()
+    now = clock.now()
+    shown = Q(leased_until__gt=now + timedelta(seconds=settings.LEASE_SECONDS - SHOWN_SECONDS))
+    leases = Candidate.objects.filter(open_ & live, project=project).aggregate(
+        shown=Count("id", filter=shown), held=Count("id", filter=~shown), until=Max("leased_until", filter=~shown)
+    )
+    held_seconds = (leases["until"] - now).total_seconds() if leases["until"] else 0.0
     waiting = counts.eligible + counts.holdout_waiting - in_queue["images"]
-    return Queue(in_queue["ready"], leased, in_queue["answered"], max(0, waiting))
+    return Queue(
+        ready=in_queue["ready"],
+        leased=leases["shown"],
+        held=leases["held"],
+        held_seconds=held_seconds,
+        answered=in_queue["answered"],
+        waiting=max(0, waiting),
+    )
 
 
 def people_rows(project: Project) -> list[PersonRow]:

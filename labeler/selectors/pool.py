@@ -5,8 +5,9 @@ What has left the pool and what is holdout stand in partial indexes; the rest is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,11 @@ Positions = npt.NDArray[np.int64]
 
 
 LEAST_HOLDOUT = 10  # answers on holdout images before any page shows an accuracy: fewer would say nothing
+
+
+def says_something(metrics: Mapping[str, Any] | None) -> bool:
+    """Whether what was measured, as `Round.metrics` has it, may be shown. The one rule for all pages."""
+    return metrics is not None and int(metrics.get("n", 0)) >= LEAST_HOLDOUT
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from labeler.choices import measure_words
 from labeler.models import Image, LabelClass, Project, Round
 from labeler.selectors.scores import NoScores, prediction_of, probabilities_at, scored_rounds
 
@@ -114,7 +115,7 @@ def image_prediction(project: Project, image: Image, number: str = "") -> ImageP
         bars=top,
         left_out=len(bars) - len(top),
         measures=[
-            Measure(name.replace("_", " "), value, "nats" if name.endswith(IN_NATS) else "", percentile)
+            Measure(measure_words(name), value, "nats" if name.endswith(IN_NATS) else "", percentile)
             for name, value, percentile in prediction.measures
         ],
         history=_history(kept, image.position, list(wanted), classes) if len(kept) > 1 else None,

@@ -25,7 +25,7 @@ from labeler.models import (
     Trigger,
     User,
 )
-from labeler.selectors.pool import LEAST_HOLDOUT
+from labeler.selectors.pool import says_something
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
 def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
     """From `Round.metrics` as labeler/learning/rounds.py writes them."""
     accuracy = (metrics or {}).get("accuracy")
-    if metrics is None or not isinstance(accuracy, dict) or metrics["n"] < LEAST_HOLDOUT:
+    if metrics is None or not isinstance(accuracy, dict) or not says_something(metrics):
         return None
     made_of = f"Wilson 95 % interval, {metrics['n']:,} holdout images, {source}"
     return Accuracy(accuracy["value"], accuracy["low"], accuracy["high"], made_of)

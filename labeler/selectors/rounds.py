@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import F, FloatField, IntegerField, QuerySet
+from django.db.models import Exists, FloatField, IntegerField, OuterRef, QuerySet
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
 from labeler import choices
-from labeler.models import Candidate, LabelClass, Project, Reason, Round
+from labeler.models import Annotation, Candidate, LabelClass, Project, Reason, Round
+from labeler.models.rounds import reason_words
 from labeler.selectors.features import architecture_of
 
+CARRIED = "carried over, with some of their answers: beside the images asked for"
+REFILLED = "drawn when the queue had run dry: beside the images asked for"
 MAX_CONFUSION = 40  # classes; a larger matrix is no longer read by anybody
 
 
@@ -128,10 +132,27 @@ def settings_of(round_: Round) -> list[Setting]:
 
 
 def queue_reasons(round_: Round) -> dict[str, int]:
-    """How many images of its queue stand there for which reason, in words."""
-    rows = Candidate.objects.filter(round=round_, slot=0).order_by().values_list("reason", F("rank"))
-    counts: dict[str, int] = {}
-    for reason, _ in rows:
-        words = str(Reason(reason).label)
-        counts[words] = counts.get(words, 0) + 1
-    return counts
+    """How many images of its queue stand there for which reason, in words; those beside its budget are named.
+
+    Such are images carried over from an earlier queue, and what came when this one had nothing for somebody. The latter
+    stand behind all others (services/refill.py).
+    """
+    overlap, budget = round_.config.get("overlap", 1), round_.config.get("budget")
+    rows = Candidate.objects.filter(round=round_, slot=0).order_by()
+    answered_before = Annotation.objects.filter(image=OuterRef("image"), candidate__round__number__lt=round_.number)
+    carried = set(rows.filter(Exists(answered_before)).values_list("pk", flat=True)) if overlap > 1 else set()
+    columns = list(rows.values_list("pk", "reason", "rank", "details__group"))
+    published = (
+        None
+        if budget is None
+        else budget + sum(rank > 0 and (pk in carried or reason == Reason.PICKED) for pk, reason, rank, _ in columns)
+    )
+    counts: Counter[str] = Counter()
+    for pk, reason, rank, group in columns:
+        if pk in carried:
+            counts[CARRIED] += 1
+        elif published is not None and rank > published and reason in (Reason.RANDOM, Reason.HOLDOUT):
+            counts[REFILLED] += 1
+        else:
+            counts[reason_words(reason, group)] += 1
+    return dict(counts)

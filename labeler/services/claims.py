@@ -34,6 +34,11 @@ def new_claim(worker: str) -> str:
     return f"{worker[:60]} {secrets.token_hex(8)}"
 
 
+def claims_of(worker: str) -> Q:
+    """What `new_claim` has marked as this worker's."""
+    return Q(claim__startswith=f"{worker[:60]} ")
+
+
 def claim_fit(*, round_id: int, claim: str) -> Round | None:
     """Take a queued round whose time has come, or None. The folder is this attempt's own: a worker that was taken for
     dead may still be writing into the last one."""
@@ -185,6 +190,25 @@ def seconds_since(start: datetime | None, now: datetime) -> float:
     return round((now - start).total_seconds(), 2) if start else 0.0
 
 
+@transaction.atomic
+def give_back_rounds(*, worker: str) -> int:
+    """Hand on at once what a worker holds that is told to stop. No fault of the work: the attempt does not count."""
+    mine = claims_of(worker)
+    rounds = Round.objects.filter(mine, state__in=[RoundState.FITTING, RoundState.ACQUIRING])
+    chunks = RoundChunk.objects.filter(mine, is_done=False, round__state=RoundState.SCORING)
+    count = 0
+    for pk, state in list(rounds.values_list("pk", "state")):
+        back = RoundState.QUEUED if state == RoundState.FITTING else state
+        if rounds.filter(pk=pk, state=state).update(state=back, claim="", attempts=F("attempts") - 1):
+            wake(RUN, pk)
+            count += 1
+    for pk, round_id in list(chunks.values_list("pk", "round_id")):
+        if chunks.filter(pk=pk).update(claim="", heartbeat_at=None, scored=0):
+            wake(SCORE, round_id)
+            count += 1
+    return count
+
+
 # --- The sweep's side -----------------------------------------------------------------------------------------------
 
 
@@ -196,7 +220,7 @@ def give_up_stalled(*, idle_worker: str = "") -> int:
     seconds = IDLE_SECONDS if idle_worker else settings.STALL_SECONDS
     silent = Q(heartbeat_at__lt=clock.now() - timedelta(seconds=seconds)) & ~Q(claim="")
     if idle_worker:
-        silent &= Q(claim__startswith=f"{idle_worker[:60]} ")
+        silent &= claims_of(idle_worker)
     count = 0
     for round_ in Round.objects.filter(silent, state__in=[RoundState.FITTING, RoundState.ACQUIRING]):
         count += _take_from_silent(round_)

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from labeler import storage
-from labeler.models import Annotation, ExportJob, Image, ImageState, JobState, Outcome, Project, User
+from labeler.models import Annotation, Candidate, ExportJob, Image, ImageState, JobState, Outcome, Project, Reason, User
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled, unfinished_count
 from labeler.wake import wake
 
@@ -134,10 +134,15 @@ def _answers(images: Sequence[Image]) -> dict[int, list[Annotation]]:
     return rows
 
 
+def _reason(asked: Candidate) -> str:
+    """Its code; a group of a single image stands for no other one."""
+    return "group_of_one" if asked.reason == Reason.GROUP and asked.details.get("group") == 1 else asked.reason
+
+
 def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
     asked = next((row.candidate for row in answers if row.candidate is not None), None)
     counted = [row for row in answers if row.outcome != Outcome.SKIP]
-    agreeing = sum(row.label_class_id == image.label_id for row in counted) if image.label_id else 0
+    agreeing = sum(row.label_class_id == image.label_id for row in counted)
     return {
         "image": image.pk,
         "name": image.name,
@@ -146,12 +151,12 @@ def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
         "is_holdout": image.is_holdout,
         "annotators": [row.annotator.get_username() for row in counted],
         "answers": len(counted),
-        "agreement": round(agreeing / len(counted), 4) if image.label_id and counted else None,
+        "agreement": round(agreeing / len(counted), 4) if image.label_id and len(counted) > 1 else None,
         "labelled_at": image.labelled_at.astimezone(timezone.get_default_timezone()).isoformat()
         if image.labelled_at
         else None,
         "round": asked.round.number if asked else None,
-        "reason": asked.reason if asked else None,
+        "reason": _reason(asked) if asked else None,
         "rank": asked.rank if asked else None,
         "selection_probability": asked.selection_probability if asked else None,
         "width": image.width,

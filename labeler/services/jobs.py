@@ -6,7 +6,6 @@ Every write of a worker is conditional on its claim: one that was taken for dead
 
 from __future__ import annotations
 
-import secrets
 import time
 from datetime import timedelta
 from typing import TypeVar
@@ -17,7 +16,9 @@ from django.db.models import F, Q
 from labeler import clock
 from labeler.models import ExportJob, ImportJob, JobState, PoolFeatures, PoolGraph, PoolMap, Replay
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.services.claims import claims_of, new_claim
 from labeler.wake import wake
+from labeler.workers import this_worker
 
 AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph | Replay
 JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, Replay)
@@ -38,7 +39,7 @@ class JobCancelled(JobStopped):
 
 def claim_job(*, model: type[JobT], job_id: int) -> JobT | None:
     """The job, owned by this worker; None if it is not waiting (another worker has it, or it is over)."""
-    token = secrets.token_hex(8)
+    token = new_claim(this_worker())
     now = clock.now()
     stalled = now - timedelta(seconds=settings.STALL_SECONDS)
     free = Q(state=JobState.QUEUED) | Q(state=JobState.RUNNING, heartbeat_at__lt=stalled)
@@ -89,6 +90,20 @@ def finish_job(*, job: AnyJob, state: JobState, error: str = "", **fields: objec
     """Close the job, if it is still owned by the caller."""
     owned = type(job)._default_manager.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING)
     return bool(owned.update(state=state, error=error, finished_at=clock.now(), **fields))
+
+
+def give_back_jobs(*, model: type[JobT], task_name: str, worker: str) -> int:
+    """Hand on at once what a worker holds that is told to stop. No fault of the work: the attempt does not count."""
+    mine = model.objects.filter(claims_of(worker), state=JobState.RUNNING)
+    count = 0
+    for job_id in list(mine.values_list("pk", flat=True)):
+        given = mine.filter(pk=job_id).update(
+            state=JobState.QUEUED, claim="", heartbeat_at=None, attempts=F("attempts") - 1
+        )
+        if given:
+            wake(task_name, job_id)
+            count += given
+    return count
 
 
 def request_cancel(*, job: AnyJob) -> None:

@@ -13,8 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from labeler.access import manager_access
 from labeler.models import Round, Trigger
-from labeler.selectors.monitor import progress_of
-from labeler.selectors.pool import LEAST_HOLDOUT
+from labeler.selectors.monitor import began_again, progress_of
+from labeler.selectors.pool import LEAST_HOLDOUT, says_something
 from labeler.selectors.rounds import class_rows, list_rounds, phases_of, queue_reasons, settings_of
 from labeler.services.comparisons import repeat_comparison
 from labeler.services.rounds import RoundRefused, cancel_round, request_round, retry_round
@@ -49,9 +49,11 @@ def round_page(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "tab": "rounds",
         "round": round_,
         "progress": progress_of(round_) if round_.is_unfinished else None,
+        "is_again": began_again(round_),
         "phases": phases_of(round_),
         "settings": settings_of(round_),
-        "classes": class_rows(round_) if round_.metrics.get("n", 0) >= LEAST_HOLDOUT else [],
+        "classes": class_rows(round_) if says_something(round_.metrics) else [],
+        "is_measured": says_something(round_.metrics),
         "least_holdout": LEAST_HOLDOUT,
         "reasons": queue_reasons(round_),
     }

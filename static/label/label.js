@@ -15,7 +15,7 @@ import { lookCloser } from "./view.js";
 import { explain } from "./why.js";
 
 const PREFETCH = 4; // the image in view and three to come
-const PROGRESS_EVERY = 20000;
+const PROGRESS_EVERY = 10000; // others answer, too
 const OFFLINE = "The server does not answer. Your answers are kept on this machine and are sent as soon as it does.";
 const WAITING = { offline: OFFLINE, full: FULL };
 
@@ -173,8 +173,8 @@ function goOn() {
 }
 
 function showProgress(progress) {
+  if (outbox.length) return; // it knows nothing of these: the next one does
   lastProgress = performance.now();
-  if (outbox.length) return;
   part("labelled").textContent = progress.labelled.toLocaleString("en");
   part("total").textContent = progress.total.toLocaleString("en");
   part("mine").textContent = progress.mine_today.toLocaleString("en");

@@ -8,7 +8,7 @@ export function explain(list, item) {
   const facts = [["asked", item.reason_words ?? "again, to correct it"]];
   if (item.round !== undefined) facts.push(["place", `round ${item.round}, ${item.rank > 0 ? `rank ${item.rank}` : "first"}`]);
   if (typeof item.score === "number") facts.push([item.measure, `${item.score.toFixed(2)} ${item.unit}`]);
-  if (item.group) facts.push(["look like it", `${item.group.toLocaleString("en")} image${item.group === 1 ? "" : "s"}`]);
+  if (item.group > 1) facts.push(["look alike", `${item.group.toLocaleString("en")} images, this one among them`]);
   if (typeof item.percentile === "number") facts.push(["more unsure than", `${item.percentile.toFixed(1)} % of the pool`]);
   if (item.likely?.length) facts.push(["the model says", item.likely.join("\n")]);
   facts.push(["file", item.name], ["size", `${item.width} × ${item.height}`]);

@@ -8,7 +8,7 @@ document.body.addEventListener("htmx:afterOnLoad", () => {
 });
 for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
   document.body.addEventListener(name, () => {
-    note.querySelector("time").textContent = freshAt.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    note.querySelector("time").textContent = freshAt.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
     note.hidden = false;
   });
 }

@@ -25,6 +25,20 @@ def test_thirty_images_with_keys(open_as, site: Site) -> None:
     expect(page.locator("[data-mine]")).to_have_text("30")
 
 
+def test_the_counter_takes_in_what_others_answer_meanwhile(open_as, site: Site) -> None:
+    slug = site.project()
+    other, page = open_as("bob", f"/p/{slug}/label/"), label_page(open_as, site, slug)
+    ready(other)
+    page.clock.install()
+    page.reload()
+    ready(page)
+    press(other, "123")
+    saved(other)
+    page.clock.fast_forward(11_000)
+    press(page, "1")
+    expect(page.locator("[data-labelled]")).to_have_text("4")
+
+
 def test_the_next_image_is_decoded_before_it_is_shown(open_as, site: Site) -> None:
     page = label_page(open_as, site, site.project())
     page.wait_for_timeout(500)

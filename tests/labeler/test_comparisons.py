@@ -11,6 +11,7 @@ from labeler.models import Annotation, Candidate, ImageState, Round, RoundState,
 from labeler.selectors.compare import estimator_words
 from labeler.selectors.curve import measured_rounds
 from labeler.selectors.monitor import monitor_of
+from labeler.selectors.pool import LEAST_HOLDOUT
 from labeler.selectors.rounds import settings_of
 from labeler.services import claims
 from labeler.services.comparisons import repeat_comparison, start_comparison
@@ -137,7 +138,20 @@ def two(project) -> None:
     scored_round(project, means, [[0.1] * 3] * 5, config={"estimator": "other", "posterior_samples": 8})
 
 
-def test_two_rounds_stand_side_by_side(project, make_images, manager, client_of) -> None:
+def test_on_fewer_holdout_answers_than_the_monitor_wants_nothing_is_said_to_be_right(
+    project, make_images, manager, client_of
+) -> None:
+    make_images(project, 5)
+    two(project)
+    cat = project.classes.first()
+    project.images.filter(position__lt=3).update(is_holdout=True, state=ImageState.LABELLED, label=cat)
+    page = client_of(manager).get(reverse("compare", args=["signs"]))
+    assert {value for row in page.context["comparison"].rows for value in row.values} == {None}
+    assert f"with fewer than {LEAST_HOLDOUT} an accuracy says nothing" in page.content.decode()
+
+
+def test_two_rounds_stand_side_by_side(project, make_images, manager, client_of, monkeypatch) -> None:
+    monkeypatch.setattr("labeler.selectors.pool.LEAST_HOLDOUT", 3)
     make_images(project, 5)
     two(project)
     cat, dog, _ = project.classes.all()

@@ -89,6 +89,16 @@ def test_every_acquisition_function_is_shown_with_its_measure() -> None:
         assert measure_of(name) == learner.split_acquisition(name)[1]
 
 
+def test_an_acquisition_that_goes_by_smallness_says_so() -> None:
+    words = dict(choices.ACQUISITIONS)
+    assert words["top_margin"] == "Smallest margin"
+    assert words["top_least_confidence"] == "Lowest confidence"
+    assert words["top_predictive_entropy"] == "Highest predictive entropy"
+    for way in ("power", "softmax", "soft_rank"):
+        assert words[f"{way}_margin"].endswith("small margin")
+        assert words[f"{way}_least_confidence"].endswith("low confidence")
+
+
 @pytest.mark.django_db
 def test_the_settings_keep_what_is_chosen(project, manager, client_of) -> None:
     client = client_of(manager)

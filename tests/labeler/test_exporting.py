@@ -62,6 +62,13 @@ def test_csv_holds_the_labels_and_no_formula(project, manager, labelled):
     assert (first["class"], first["annotators"], first["answers"]) == ("cat", "ann; mia", "2")
     assert (first["agreement"], first["round"], first["reason"], first["rank"]) == ("1.0", "7", "acquired", "3")
     assert first["labelled_at"]
+    assert (rows[1]["answers"], rows[1]["agreement"]) == ("1", "")  # with nobody
+
+
+def test_what_stands_for_itself_alone_is_not_said_to_stand_for_a_group(project, manager, labelled):
+    for size, code in ((2, "group"), (1, "group_of_one")):
+        Candidate.objects.update(reason="group", details={"group": size})
+        assert json.loads(export(project, manager, "jsonl").splitlines()[0])["reason"] == code
 
 
 def test_json_lines_hold_all_images_on_request(project, manager, labelled):

@@ -363,7 +363,7 @@ def test_features_that_cannot_be_used_fail_the_round_in_words_and_are_made_again
     tasks.run_round(round_.pk)
     round_.refresh_from_db()
     assert round_.state == RoundState.FAILED
-    assert "features of chunk 0 were lost or damaged" in round_.error
+    assert "vectors of chunk 0 were lost or damaged" in round_.error
     assert features.sweep_features() == 1
     tasks.compute_features(PoolFeatures.objects.first().pk)
     assert run(pool).config["features"] == DEFAULT_BACKBONE

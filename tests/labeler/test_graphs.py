@@ -189,6 +189,22 @@ def test_an_annotator_is_told_that_the_image_stands_for_a_group(pool, annotator,
     assert "typical of images that look alike" in page
 
 
+def test_of_a_group_of_one_nobody_is_told_that_others_look_like_it(pool, annotator, manager, client_of) -> None:
+    made(pool)
+    start_cold_round(project=pool)
+    Candidate.objects.filter(reason=Reason.GROUP).update(details={"group": 1})
+    place = Candidate.objects.filter(reason=Reason.GROUP).first()
+    pages = [
+        client_of(annotator).get(reverse("label", args=["signs"])),
+        client_of(manager).get(reverse("image", args=["signs", place.image_id])),
+        client_of(manager).get(reverse("round", args=["signs", place.round.number])),
+    ]
+    for page in pages:
+        text = page.content.decode()
+        assert "unlike all other images: no other answer tells about it" in text
+        assert "typical of images that look alike" not in text
+
+
 def test_a_manager_sees_how_it_goes(pool, manager, client_of) -> None:
     def shown() -> str:
         return client_of(manager).get(reverse("monitor", args=["signs"])).content.decode()

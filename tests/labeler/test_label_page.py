@@ -249,7 +249,8 @@ def test_nobody_holds_more_than_a_few_images(client_of, annotator, project, queu
     [
         ("power_predictive_entropy", "predictive entropy", "nats"),
         ("top_mutual_information", "mutual information", "nats"),
-        ("power_margin", "margin", ""),
+        ("power_margin", "1 − margin", ""),
+        ("top_least_confidence", "1 − confidence", ""),
         ("soft_rank_mean_std", "mean std", ""),
         ("softmax_epig", "epig", "nats"),
         ("batchbald", "mutual information", "nats"),

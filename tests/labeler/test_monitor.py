@@ -6,7 +6,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from labeler.models import Annotation, Round, RoundState, Trigger, Worker
+from labeler.models import Annotation, Candidate, Round, RoundChunk, RoundState, Trigger, Worker
+from labeler.selectors.rounds import CARRIED, REFILLED, queue_reasons
+from labeler.services.lease import lease_next
+from labeler.services.refill import refill_queue
 from labeler.services.rounds import start_cold_round
 from tests.labeler.rounds import answer, tune
 
@@ -202,6 +205,92 @@ def test_a_round_before_the_first_model_does_not_say_how_its_images_were_found(
     text = client_of(manager).get(at + "rounds/1/").content.decode()
     assert "nothing: there was no model yet" in text
     assert "images were drawn at random" not in text
+
+
+def test_the_images_of_a_queue_beside_those_asked_for_are_named(project, make_images, annotator) -> None:
+    make_images(project, 60)
+    tune(project, budget=10, overlap=2, random_share=0.0, holdout_questions=0.0)
+    start_cold_round(project=project)
+    answer(project, annotator, 4)
+    second = start_cold_round(project=project)
+    assert sum(queue_reasons(second).values()) == 14
+    assert queue_reasons(second)[CARRIED] == 4
+    Candidate.objects.filter(round=second).update(state="answered")
+    Round.objects.create(project=project, number=9, trigger="button", reason="", seed=1)
+    project.refresh_from_db()
+    assert refill_queue(project=project, annotator=annotator) > 0
+    reasons = queue_reasons(second)
+    assert reasons[REFILLED] == sum(reasons.values()) - 14
+    assert CARRIED not in queue_reasons(project.rounds.get(number=1))
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "began", "is_again"),
+    [
+        (RoundState.FITTING, {}, 0, False),
+        (RoundState.FITTING, {}, 40, True),
+        (RoundState.SCORING, {"fit": 12.0}, 12, False),
+        (RoundState.ACQUIRING, {"fit": 12.0, "score": 5.0}, 17, False),
+        (RoundState.ACQUIRING, {"fit": 12.0, "score": 5.0}, 57, True),
+        (RoundState.DONE, {"fit": 12.0, "score": 5.0, "acquire": 3.0}, 17.2, False),
+        (RoundState.DONE, {"fit": 12.0, "score": 5.0, "acquire": 3.0}, 57, True),
+    ],
+)
+def test_a_round_that_began_again_says_so(at, manager, client_of, measured, state, seconds, began, is_again) -> None:
+    alive("learner", "default", "beat")
+    start = timezone.now() - timedelta(seconds=100)
+    Round.objects.filter(pk=measured.pk).update(
+        state=state, started_at=start, phase_started_at=start + timedelta(seconds=began), phase_seconds=seconds,
+        attempts=1 + is_again, claim="a", heartbeat_at=timezone.now(), progress_done=30, progress_total=120,
+    )  # fmt: skip
+    page = client_of(manager).get(at + "rounds/2/").content.decode()
+    assert ("Started again" in page) is is_again
+    text = " ".join(client_of(manager).get(at).content.decode().split())
+    assert ("It was started again" in text) is (is_again and state != RoundState.DONE)
+    if state == RoundState.FITTING:
+        assert ("is fitting again, 2nd attempt (25 %" in text) is is_again
+        assert ("2nd attempt" in page) is is_again
+
+
+def test_a_round_that_was_given_back_waits_to_start_again(at, manager, client_of, measured) -> None:
+    alive("learner", "default", "beat")
+    now = timezone.now()
+    Round.objects.filter(pk=measured.pk).update(state=RoundState.QUEUED, started_at=now, phase_started_at=now)
+    assert "is waiting for a learner to start again" in client_of(manager).get(at).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("state", "silent"), [(RoundState.FITTING, 12), (RoundState.SCORING, 12), (RoundState.FITTING, 3)]
+)
+def test_of_a_silent_worker_its_last_progress_is_not_shown_as_if_it_went_on(
+    at, manager, client_of, measured, settings, state, silent
+) -> None:
+    settings.STALL_SECONDS = 30
+    alive("learner", "default", "beat")
+    beat = timezone.now() - timedelta(seconds=silent)
+    Round.objects.filter(pk=measured.pk).update(state=state, claim="a", heartbeat_at=beat, phase_started_at=beat)
+    if state == RoundState.SCORING:
+        Round.objects.filter(pk=measured.pk).update(claim="", heartbeat_at=timezone.now())
+        RoundChunk.objects.create(
+            round=measured, chunk=measured.project.chunks.first(), count=60, pixels="x", claim="a", heartbeat_at=beat
+        )
+    for path in ("", "rounds/2/"):
+        text = client_of(manager).get(at + path).content.decode()
+        found = re.search(r"No sign of its worker for (\d+) s; another takes over after (\d+) s", text)
+        assert (found is not None) is (silent == 12)
+        assert found is None or (12 <= int(found[1]) <= 16 and 13 <= int(found[2]) <= 18)
+
+
+def test_images_of_who_has_gone_are_held_and_not_on_a_screen(at, manager, annotator, client_of, measured) -> None:
+    places = lease_next(project=measured.project, annotator=annotator, want=4)
+    client = client_of(manager)
+    text = client.get(at).content.decode()
+    assert "<dt>On somebody's screen</dt><dd>4</dd>" in text and "Held for" not in text
+    gone = timezone.now() + timedelta(seconds=90)
+    Candidate.objects.filter(pk__in=[place.pk for place in places[:3]]).update(leased_until=gone)
+    text = client.get(at).content.decode()
+    assert "<dt>On somebody's screen</dt><dd>1</dd>" in text
+    assert "<dt>Held for who may come back</dt><dd>3, for another 1 min at most</dd>" in text
 
 
 def test_the_list_says_of_which_rounds_nothing_was_measured(at, manager, client_of, measured) -> None:

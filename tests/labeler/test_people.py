@@ -149,6 +149,15 @@ def test_there_is_an_end_to_open_invitations(project, manager, client_of, monkey
         invite(project=project, role=Role.ANNOTATOR, note="", by=manager)
 
 
+def test_open_invitations_without_a_note_are_told_apart(project, manager, client_of) -> None:
+    for minute in (5, 6):
+        new = invite(project=project, role=Role.ANNOTATOR, note="", by=manager)
+        moment = timezone.localtime().replace(month=3, day=4, hour=15, minute=minute, second=7)
+        project.invitations.filter(pk=new.invitation.pk).update(created_at=moment)
+    page = client_of(manager).get("/p/signs/people/").content.decode()
+    assert "4 March, 15:05:07</time>" in page and "4 March, 15:06:07</time>" in page
+
+
 def test_revoking_twice_is_harmless_and_said(project, manager, client_of) -> None:
     made = invite(project=project, role=Role.ANNOTATOR, note="", by=manager).invitation
     url = reverse("invitation-revoke", args=[project.slug, made.pk])

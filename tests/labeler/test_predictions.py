@@ -46,7 +46,7 @@ def test_each_measure_has_its_unit_and_its_percentile_among_all_images(pool, man
     entropy = measures["predictive entropy"]
     assert entropy.unit == "nats" and entropy.value == pytest.approx(0.943, abs=1e-3)
     assert entropy.percentile == pytest.approx(80)  # the most unsure of five
-    assert measures["margin"].unit == ""
+    assert measures["1 − margin"].unit == ""
 
 
 def test_annotators_see_nothing_of_it(pool, annotator, client_of) -> None:

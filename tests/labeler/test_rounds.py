@@ -13,6 +13,7 @@ from labeler.models import ImportJob, JobState, Round, RoundChunk, RoundState, T
 from labeler.selectors.pool import labelled_images
 from labeler.services import claims, sweep
 from labeler.services.rounds import RoundRefused, request_round, start_cold_round
+from labeler.services.stops import give_back_work
 from tests.labeler.rounds import tune
 
 
@@ -134,6 +135,45 @@ class TestSweep:
         claims.finish_chunk(round_chunk=claims.claim_chunk(round_id=round_.pk, claim="b"))
         round_.refresh_from_db()
         assert round_.attempts == 0
+
+    def test_orderly_stops_are_not_counted_and_a_death_still_is(self, pool, sent, settings) -> None:
+        round_ = ask(pool)
+        for _ in range(settings.ROUND_ATTEMPTS + 1):
+            assert claims.claim_fit(round_id=round_.pk, claim=claims.new_claim("learner@here")) is not None
+            sent.clear()
+            assert give_back_work(worker="learner@her") == 0
+            assert give_back_work(worker="learner@here") == 1
+            assert sent == [("learner.run_round", round_.pk)]
+        mine = claims.claim_fit(round_id=round_.pk, claim=claims.new_claim("learner@here"))
+        assert mine is not None and mine.attempts == 1
+        self.silence(round_)
+        claims.give_up_stalled()
+        assert give_back_work(worker="learner@here") == 0
+        round_.refresh_from_db()
+        assert (round_.state, round_.attempts) == (RoundState.QUEUED, 1)
+
+    def test_what_a_stopped_worker_gave_back_is_not_its_own_any_more(self, pool) -> None:
+        round_ = ask(pool)
+        mine = claims.claim_fit(round_id=round_.pk, claim=claims.new_claim("learner@here"))
+        give_back_work(worker="learner@here")
+        with pytest.raises(claims.RoundLost):
+            claims.beat(round_=mine, done=1, total=2)
+
+    def test_a_stop_in_the_choice_and_in_a_chunk_gives_these_back(self, pool, sent) -> None:
+        round_ = ask(pool)
+        Round.objects.filter(pk=round_.pk).update(state=RoundState.SCORING)
+        RoundChunk.objects.create(round=round_, chunk=pool.chunks.get(), count=40, pixels="x")
+        row = claims.claim_chunk(round_id=round_.pk, claim=claims.new_claim("learner@here"))
+        sent.clear()
+        assert give_back_work(worker="learner@here") == 1
+        assert sent == [("learner.score_chunks", round_.pk)]
+        with pytest.raises(claims.RoundLost):
+            claims.finish_chunk(round_chunk=row)
+        claims.finish_chunk(round_chunk=claims.claim_chunk(round_id=round_.pk, claim="b"))
+        assert claims.claim_acquire(round_id=round_.pk, claim=claims.new_claim("learner@here")) is not None
+        assert give_back_work(worker="learner@here") == 1
+        again = claims.claim_acquire(round_id=round_.pk, claim="b")
+        assert again is not None and again.attempts == 1
 
     def test_a_silent_choice_goes_to_another(self, pool) -> None:
         round_ = ask(pool)

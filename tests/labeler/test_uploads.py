@@ -11,7 +11,8 @@ from labeler.models import (
     JobState,
 )
 from labeler.services.importing import run_import
-from labeler.services.jobs import claim_job, resume_stalled
+from labeler.services.jobs import claim_job, finish_job, resume_stalled
+from labeler.services.stops import give_back_work
 from labeler.services.uploads import (
     UploadRefused,
     WrongOffset,
@@ -82,6 +83,22 @@ def test_the_sweep_wakes_what_waits_and_gives_up_what_died(project, manager, tmp
     job.refresh_from_db()
     assert job.state == JobState.FAILED
     assert "died" in job.error
+
+
+def test_an_orderly_stop_hands_an_import_on_and_counts_as_no_death(project, manager, tmp_path, settings, monkeypatch):
+    woken = []
+    monkeypatch.setattr("labeler.services.jobs.wake", lambda *message: woken.append(message))
+    monkeypatch.setattr("labeler.services.jobs.this_worker", lambda: "worker@here")
+    upload(project, manager, make_zip(tmp_path / "a.zip", {"a.png": png(1)}))
+    job = ImportJob.objects.get()
+    for _ in range(settings.ROUND_ATTEMPTS + 1):
+        mine = claim_job(model=ImportJob, job_id=job.pk)
+        assert mine is not None and mine.attempts == 1
+        assert give_back_work(worker="worker@here") == 1
+        assert woken.pop() == ("labeler.run_import", job.pk)
+        assert not finish_job(job=mine, state=JobState.DONE)
+        job.refresh_from_db()
+        assert (job.state, job.claim, job.attempts) == (JobState.QUEUED, "", 0)
 
 
 def test_the_upload_of_a_failed_import_is_given_up_after_some_days(project, manager, tmp_path) -> None:

@@ -92,6 +92,23 @@ def test_a_round_survives_the_death_of_its_worker_in_the_fit_and_in_the_scoring(
     assert stage.run("Round.objects.count()") == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_worker_told_to_stop_hands_its_round_on_at_once_and_that_is_no_lost_worker(stage, number) -> None:
+    """By the supervisor, Ctrl+C or compose. Nothing sweeps here: others are woken."""
+    stage.run(BIG)
+    stage.run("start_round()")
+    for moment in ("state='fitting', progress_done__gt=20", "state='scoring', chunks__scored__gt=200"):
+        worker = stage.worker("learner")
+        stage.until(f"Round.objects.filter({moment}, attempts__lte=1).exists()", 120)
+        worker.send_signal(number)
+        worker.wait(timeout=30)
+        assert not stage.run("RoundChunk.objects.exclude(claim='').exclude(is_done=True).exists()")
+        state, claim, attempts = stage.run("list(Round.objects.values_list('state', 'claim', 'attempts'))[0]")
+        assert (state, claim, attempts) == ("queued" if "fitting" in moment else "scoring", "", 0)
+    stage.worker("learner")
+    stage.until("Round.objects.filter(number=2, state='done').exists()", 90)
+
+
 @pytest.mark.parametrize("moment", ["state='fitting', progress_done__gt=20", "state='scoring', chunks__scored__gt=200"])
 def test_cancelling_stops_the_work_within_seconds(stage, moment) -> None:
     stage.run(BIG)
