@@ -15,15 +15,12 @@ from labeler.services.uploads import RUN_IMPORT
 
 def give_back_work(*, worker: str) -> int:
     """All of it goes back to its queue and wakes others; this worker's processes find their claims gone, and stop."""
-    jobs = (
-        give_back_jobs(model=model, task_name=task_name, worker=worker)
-        for model, task_name in (
-            (ImportJob, RUN_IMPORT),
-            (ExportJob, RUN_EXPORT),
-            (PoolMap, DRAW),
-            (PoolFeatures, COMPUTE),
-            (PoolGraph, MAKE),
-            (Replay, PLAY),
-        )
+    return (
+        give_back_rounds(worker=worker)
+        + give_back_jobs(model=ImportJob, task_name=RUN_IMPORT, worker=worker)
+        + give_back_jobs(model=ExportJob, task_name=RUN_EXPORT, worker=worker)
+        + give_back_jobs(model=PoolMap, task_name=DRAW, worker=worker)
+        + give_back_jobs(model=PoolFeatures, task_name=COMPUTE, worker=worker)
+        + give_back_jobs(model=PoolGraph, task_name=MAKE, worker=worker)
+        + give_back_jobs(model=Replay, task_name=PLAY, worker=worker)
     )
-    return give_back_rounds(worker=worker) + sum(jobs)
