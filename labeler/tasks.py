@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from celery.signals import worker_process_init
 from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
@@ -15,9 +17,19 @@ from django.db import connection
 from labeler.models import Project, Round, RoundState
 from labeler.services import claims, exporting, features, graphs, importing, maps, replays, triggers
 from labeler.services import sweep as sweeping
-from labeler.workers import busy_with, this_worker
+from labeler.workers import busy_with, serves, this_worker
 
 logger = logging.getLogger(__name__)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def load_learner(**_: object) -> None:
+    """torch takes seconds to load: a learner's process begins with that before somebody waits for a round. Celery waits
+    only some seconds for a new process, so it is done in a thread."""
+    if serves("learner"):
+        from labeler import learning
+
+        threading.Thread(target=learning.load, name="load-learner", daemon=True).start()
 
 
 @shared_task(name="learner.run_round")  # type: ignore[untyped-decorator]

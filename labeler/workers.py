@@ -25,6 +25,7 @@ from labeler.pulse import start_pulse
 
 logger = logging.getLogger(__name__)
 _name = ""  # of the worker that this process belongs to; set before the children are forked
+_queues: frozenset[str] = frozenset()  # that it takes work from
 
 # No child is forked while the heartbeat has the database open. A child inherits SQLite's table of the locks that its
 # process holds: with the write lock in it, every write of that child would find the database locked, for ever.
@@ -34,6 +35,11 @@ os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, a
 
 def this_worker() -> str:
     return _name or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def serves(queue: str) -> bool:
+    """Whether this process belongs to a worker of that queue."""
+    return queue in _queues
 
 
 @contextmanager
@@ -122,14 +128,13 @@ class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc]
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, parent: Any, **options: Any) -> None:
-        global _name  # noqa: PLW0603
+        global _name, _queues
         super().__init__(parent, **options)
-        _name = parent.hostname
+        _name, _queues = parent.hostname, frozenset(parent.app.amqp.queues.consume_from)
         self.heartbeat: Heartbeat | None = None
 
     def start(self, parent: Any) -> None:
-        queues = set(parent.app.amqp.queues.consume_from)
-        self.heartbeat = Heartbeat(parent.hostname, queues, parent.concurrency)
+        self.heartbeat = Heartbeat(parent.hostname, set(_queues), parent.concurrency)
         self.heartbeat.start()
         start_pulse()
 

@@ -10,7 +10,7 @@
 """
 
 from labeler.learning.features import open_backbone
-from labeler.learning.files import CannotLearn, folder_of
+from labeler.learning.files import CannotLearn, folder_of, load
 from labeler.learning.pool import draw_map, make_graph
 from labeler.learning.replays import play
 from labeler.learning.rounds import choose, fit, forget_leftovers, score
@@ -22,6 +22,7 @@ __all__ = [
     "fit",
     "folder_of",
     "forget_leftovers",
+    "load",
     "make_graph",
     "open_backbone",
     "play",

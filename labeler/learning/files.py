@@ -70,6 +70,18 @@ def limit_threads() -> None:
     torch.set_num_threads(settings.LEARNER_THREADS or max(1, (os.cpu_count() or 1) - 1))
 
 
+def load() -> None:
+    """Everything that a round imports, and what torch loads with the first optimiser."""
+    import torch
+
+    import learner.fit
+    import learner.graph.pool_graph
+    import learner.scoring  # noqa: F401
+
+    limit_threads()
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)
+
+
 def opened(each: ChunkInput | RoundChunk, stack: ExitStack) -> PixelChunk:
     """The vectors of a chunk where there are any, else its pixels. Raises CannotLearn; vectors are made again."""
     from learner.pool import Chunk as PixelChunk

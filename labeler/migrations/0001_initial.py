@@ -272,7 +272,7 @@ class Migration(migrations.Migration):
                 ('holdout_target', models.PositiveIntegerField(default=200, validators=[django.core.validators.MaxValueValidator(100000)])),
                 ('retrain_every', models.PositiveIntegerField(default=10, validators=[django.core.validators.MaxValueValidator(100000)])),
                 ('debounce_seconds', models.PositiveIntegerField(default=0, validators=[django.core.validators.MaxValueValidator(3600)])),
-                ('cooldown_seconds', models.PositiveIntegerField(default=2, validators=[django.core.validators.MaxValueValidator(604800)])),
+                ('cooldown_seconds', models.PositiveIntegerField(default=1, validators=[django.core.validators.MaxValueValidator(604800)])),
                 ('schedule', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='django_celery_beat.periodictask')),
                 ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='learning', to='labeler.project')),
             ],

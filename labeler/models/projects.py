@@ -72,7 +72,7 @@ class LearningConfig(models.Model):
     # Triggers. 0 answers: only by schedule or button.
     retrain_every = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(100_000)])
     debounce_seconds = models.PositiveIntegerField(default=0, validators=[MaxValueValidator(3600)])
-    cooldown_seconds = models.PositiveIntegerField(default=2, validators=[MaxValueValidator(7 * 86400)])
+    cooldown_seconds = models.PositiveIntegerField(default=1, validators=[MaxValueValidator(7 * 86400)])
     schedule = models.OneToOneField(
         "django_celery_beat.PeriodicTask", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
