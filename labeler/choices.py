@@ -10,8 +10,8 @@ FEATURE_ARCHITECTURES = [
     ("mlp", "Multilayer perceptron"),
 ]
 LEARNS_FROM = [
-    ("likeness", "Where it stands among images that look alike"),
-    ("images", "What is seen of the image alone"),
+    ("likeness", "Where each image stands among those that look alike"),
+    ("images", "What is seen of each image alone"),
 ]
 REPRESENTATIONS = [
     ("auto", "Let the images decide"),

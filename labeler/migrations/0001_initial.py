@@ -250,7 +250,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('architecture', models.CharField(choices=[('cnn', 'Small convolutional network'), ('gal_cnn', "Gal's convolutional network (2017)"), ('mlp', 'Multilayer perceptron')], default='cnn', max_length=32)),
-                ('learns_from', models.CharField(choices=[('likeness', 'Where it stands among images that look alike'), ('images', 'What is seen of the image alone')], default='likeness', max_length=12)),
+                ('learns_from', models.CharField(choices=[('likeness', 'Where each image stands among those that look alike'), ('images', 'What is seen of each image alone')], default='likeness', max_length=12)),
                 ('feature_architecture', models.CharField(choices=[('head', 'One hidden layer'), ('mlp', 'Multilayer perceptron')], default='head', max_length=32)),
                 ('representation', models.CharField(choices=[('auto', 'Let the images decide'), ('pixels', 'Their pixels'), ('default', 'Features of the backbone that comes with PlusMinus'), ('other', 'Features of another backbone')], default='auto', max_length=12)),
                 ('backbone', models.CharField(blank=True, max_length=110, validators=[django.core.validators.RegexValidator('^(timm/)?[A-Za-z0-9][A-Za-z0-9_.\\-]{0,99}$', 'A name such as resnet50 or timm/vit_small_patch16.')])),
