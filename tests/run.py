@@ -50,7 +50,7 @@ def missing_parts() -> dict[str, str]:
 
 def pytest(title: str, arguments: list[str], extra: dict[str, str]) -> int:
     environment = {name: value for name, value in os.environ.items() if name not in SERVERS} | extra
-    command = [sys.executable, "-m", "pytest", "-q", "-n", WORKERS, *arguments]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", WORKERS, "--dist", "worksteal", *arguments]
     print(f"\n=== {title}: pytest {' '.join(command[3:])}", flush=True)
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
