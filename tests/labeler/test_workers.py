@@ -112,8 +112,9 @@ def test_a_worker_told_to_stop_hands_its_round_on_at_once_and_that_is_no_lost_wo
     worker.wait(timeout=30)
     assert not stage.run("RoundChunk.objects.exclude(claim='').exclude(is_done=True).exists()")
     state, claim, attempts = stage.run("list(Round.objects.values_list('state', 'claim', 'attempts'))[0]")
-    assert (claim, attempts) == ("", 0)
     assert state in states
+    assert claim == ""
+    assert attempts == 0 or state == "done"  # what is done keeps the attempt that it took
     stage.worker("learner")
     stage.until("Round.objects.filter(number=2, state='done').exists()", 90)
 

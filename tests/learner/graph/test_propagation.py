@@ -53,3 +53,28 @@ def test_where_there_is_nothing_to_pass_on_nothing_is(graph, answers, to):
     positions = np.array(answers, int)
     found = propagate(graph, Answers(positions, np.zeros(len(positions), int), 6), to, seed=0)
     assert (len(found.positions), len(found.labels), found.n_sure) == (0, 0, 0)
+
+
+def test_a_class_that_few_sure_labels_are_of_gets_its_likeliest_images(planted, graph, monkeypatch):
+    """As where the graph has begun to doubt one community: without, a network would forget the class."""
+    answers = told(planted[1], [0, 1, 2, 3])
+    plain = propagate(graph, answers, np.arange(600), seed=0)
+    sure = np.bincount(plain.labels, minlength=4)
+    seen = propagation.predict
+
+    def doubtful(*args, **kwargs):
+        prediction = seen(*args, **kwargs)
+        column = int(np.flatnonzero(prediction.beliefs.classes_K == 3)[0])
+        is_3 = prediction.best() == 3
+        prediction.probs_N_K1[is_3, -1] += 0.4 * prediction.probs_N_K1[is_3, column]
+        prediction.probs_N_K1[is_3, column] *= 0.6
+        return prediction
+
+    monkeypatch.setattr(propagation, "predict", doubtful)
+    found = propagate(graph, answers, np.arange(600), seed=0)
+    assert found.n_sure < plain.n_sure
+    labels = np.bincount(found.labels, minlength=4)
+    assert labels[3] == min(sure[3], propagation.FEW, int(sure[:3].mean()))
+    np.testing.assert_array_equal(planted[1][found.positions], found.labels)
+    monkeypatch.setattr(propagation, "LIKELY", 0.7)
+    assert not (propagate(graph, answers, np.arange(600), seed=0).labels == 3).any()
