@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from learner.errors import LabelError
 from learner.graph.communities import Tree
+from learner.graph.neighbours import Affinity
 
 Integers = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -38,8 +39,10 @@ ERROR_RATES = (0.005, 0.02, 0.06, 0.15, 0.3)
 ERROR_PRIOR = (0.35, 0.3, 0.2, 0.1, 0.05)
 """epsilon, the share of wrong answers, and how likely each rate is at first."""
 
-EXCEPTIONS = 0.02
-"""rho, the share of images in a community of one class that are of another one after all."""
+EXCEPTIONS, MOST_EXCEPTIONS = 0.02, 0.5
+"""rho, the chance that an image in a community of one class is of another one after all: for images all of whose ties
+are inside, and at most, where hardly any is. Images that a model is unsure of are mostly such: they say little about
+the community."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,13 @@ class Beliefs:
     log_evidence: float
 
 
-def believe(tree: Tree, answers: Answers) -> Beliefs:
+def believe(tree: Tree, answers: Answers, affinity: Affinity | None = None) -> Beliefs:
     """Update every hypothesis by the answers, from scratch.
 
     Args:
         tree: Of the pool.
         answers: All that count.
+        affinity: Of the pool, `[N, N]`: how far the ties of an answered image are inside each part. None: all of them.
 
     Returns:
         The posterior. The cost grows with V times K, and not with N.
@@ -133,9 +137,10 @@ def believe(tree: Tree, answers: Answers) -> Beliefs:
     levels, leaf_I = tree.levels, tree.leaf_N[images_I]
     priors_G_V = _hold_priors(tree)
     weights, parts = [], []
+    ways = Ways.of(tree, images_I, affinity)
     for rate in ERROR_RATES:
         image_I_K1 = _image_likelihoods(image_A, named_A, len(images_I), len(answers.classes_K), rate)
-        post_V_K1, one_V, apart_L = _evidence(tree, leaf_I, image_I_K1, class_prior(answers))
+        post_V_K1, one_V, apart_L = _evidence(tree, ways, leaf_I, image_I_K1, class_prior(answers))
         root_G, hold_G_V, apart_G_L = _prune(tree, levels, priors_G_V, one_V, apart_L)
         weights.append(root_G)
         parts.append((post_V_K1, hold_G_V, apart_G_L, image_I_K1))
@@ -165,14 +170,56 @@ def class_prior(answers: Answers) -> Doubles:
     return np.asarray(weights_K1 / weights_K1.sum())
 
 
-def _evidence(tree: Tree, leaf_I: Integers, image_I_K1: Doubles, prior_K1: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+@dataclass(frozen=True)
+class Ways:
+    """The ways from answered images up to the root, P steps in all.
+
+    Args:
+        image_P: int64, the number of the image among the answered ones.
+        node_P: int64, a node that it is in.
+        rho_P: The chance that it is of another class than the node, if the node is of one.
+    """
+
+    image_P: Integers
+    node_P: Integers
+    rho_P: Doubles
+
+    @classmethod
+    def of(cls, tree: Tree, images_I: Integers, affinity: Affinity | None) -> Ways:
+        """Those of some images."""
+        paths: dict[int, Integers] = {}
+        images, nodes, inside = [], [], []
+        for number, image in enumerate(images_I.tolist()):
+            leaf = int(tree.leaf_N[image])
+            path = paths.setdefault(leaf, tree.path(leaf))
+            images.append(np.full(len(path), number))
+            nodes.append(path)
+            inside.append(_inside(tree, path, affinity[image], paths) if affinity is not None else np.ones(len(path)))
+        rho_P = np.clip(1 - np.concatenate([*inside, []]), EXCEPTIONS, MOST_EXCEPTIONS)
+        return cls(np.concatenate([*images, []]).astype(np.int64), np.concatenate([*nodes, []]).astype(np.int64), rho_P)
+
+
+def _inside(tree: Tree, path: Integers, row: Affinity, paths: dict[int, Integers]) -> Doubles:
+    """The share of an image's ties that is inside each node of its path."""
+    total, weights = float(row.data.sum()), np.zeros(len(path))
+    if not total:
+        return np.ones(len(path))
+    place = {node: index for index, node in enumerate(path.tolist())}
+    for leaf, weight in zip(tree.leaf_N[row.indices].tolist(), row.data.tolist(), strict=True):
+        other = paths.setdefault(leaf, tree.path(leaf))
+        weights[next(place[node] for node in other.tolist() if node in place)] += weight
+    return np.cumsum(weights) / total
+
+
+def _evidence(
+    tree: Tree, ways: Ways, leaf_I: Integers, image_I_K1: Doubles, prior_K1: Doubles
+) -> tuple[Doubles, Doubles, Doubles]:
     """Of each node as one class: its class posterior and log evidence; of each leaf's images apart: log evidence."""
-    mean_I = image_I_K1 @ prior_K1
-    likelihood_I_K1 = (1 - EXCEPTIONS) * image_I_K1 + EXCEPTIONS * mean_I[:, None]
-    log_L_K1, apart_L = np.zeros((tree.n_leaves, len(prior_K1))), np.zeros(tree.n_leaves)
-    np.add.at(log_L_K1, leaf_I, np.log(likelihood_I_K1))
+    mean_I, rho_P = image_I_K1 @ prior_K1, ways.rho_P[:, None]
+    likelihood_P_K1 = (1 - rho_P) * image_I_K1[ways.image_P] + rho_P * mean_I[ways.image_P][:, None]
+    log_V_K1, apart_L = np.zeros((len(tree.parent_V), len(prior_K1))), np.zeros(tree.n_leaves)
+    np.add.at(log_V_K1, ways.node_P, np.log(likelihood_P_K1))
     np.add.at(apart_L, leaf_I, np.log(mean_I))
-    log_V_K1 = tree.sums(log_L_K1)
     top_V = log_V_K1.max(1)
     scaled_V_K1 = np.exp(log_V_K1 - top_V[:, None]) * prior_K1
     total_V = scaled_V_K1.sum(1)

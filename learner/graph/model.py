@@ -173,7 +173,7 @@ def predict(graph: Graph, answers: Answers, *, report: Report = ignore) -> Predi
             f"{len(graph):,} images of {len(answers.classes_K):,} classes are too many to pass answers on: at most "
             f"{MOST_BELIEFS:,} together"
         )
-    beliefs = believe(graph.tree, answers)
+    beliefs = believe(graph.tree, answers, graph.affinity)
     start_N_K1 = leaf_masses(graph.tree, beliefs)[graph.tree.leaf_N].astype(np.float32)
     start_N_K1[beliefs.images_I] = OWN_ANSWER * beliefs.image_I_K1
     degree_N = np.asarray(graph.affinity.sum(1)).ravel()
