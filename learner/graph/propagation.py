@@ -24,9 +24,9 @@ MOST = 2000
 
 
 LIKELY, FEW = 0.5, 100
-"""A class with fewer such labels than the others have, and than `FEW`, gets its likeliest images from this probability
+"""A class with fewer such labels than the others have, and than `FEW`, gets others of its images from this probability
 on. Without, a network forgets a class of whose community the graph has just begun to doubt: on MNIST it fell from 0.97
-to 0.79 and back (docs/log.md)."""
+to 0.79 and back. They are drawn: the likeliest are all of one place (docs/log.md)."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +71,17 @@ def propagate(
     prediction = predict(graph, known, report=report)
     best_N, chance_n = prediction.best(), prediction.probs_N_K1[candidates, :-1].max(1)
     sure = candidates[chance_n >= SURE]
-    drawn = np.random.default_rng(derive(seed, "propagation")).permutation(sure)[:MOST]
-    likely = (chance_n >= LIKELY) & (chance_n < SURE)
-    more = _of_scarce_classes(known.classes_K, best_N[drawn], best_N[candidates[likely]], chance_n[likely])
-    positions = np.sort(np.concatenate([drawn, candidates[likely][more]]))
+    rng = np.random.default_rng(derive(seed, "propagation"))
+    drawn = rng.permutation(sure)[:MOST]
+    likely = rng.permutation(candidates[(chance_n >= LIKELY) & (chance_n < SURE)])
+    more = likely[_of_scarce_classes(known.classes_K, best_N[drawn], best_N[likely])]
+    positions = np.sort(np.concatenate([drawn, more]))
     return Propagated(positions, best_N[positions], len(sure))
 
 
-def _of_scarce_classes(
-    classes_K: Integers, drawn_labels: Integers, labels_n: Integers, chance_n: npt.NDArray[np.float32]
-) -> Integers:
-    """Which of some images bring the classes that few labels were drawn of up to the mean of those that have any.
+def _of_scarce_classes(classes_K: Integers, drawn_labels: Integers, labels_n: Integers) -> Integers:
+    """Which of some images bring the classes that few labels were drawn of up to the mean of those that have any: the
+    first of each such class.
 
     Reference:
         Zou, Yu, Kumar, Wang, 2018, Class-balanced self-training, section 4.2.
@@ -90,9 +90,8 @@ def _of_scarce_classes(
     if not counts_K.any():
         return np.empty(0, np.int64)
     wanted = min(FEW, int(counts_K[counts_K > 0].mean()))
-    order = np.argsort(-chance_n, kind="stable")
     parts = [
-        order[labels_n[order] == label][: max(0, wanted - count)]
+        np.flatnonzero(labels_n == label)[: max(0, wanted - count)]
         for label, count in zip(classes_K.tolist(), counts_K.tolist(), strict=True)
     ]
     return np.concatenate(parts)

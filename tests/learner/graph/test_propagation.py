@@ -55,7 +55,7 @@ def test_where_there_is_nothing_to_pass_on_nothing_is(graph, answers, to):
     assert (len(found.positions), len(found.labels), found.n_sure) == (0, 0, 0)
 
 
-def test_a_class_that_few_sure_labels_are_of_gets_its_likeliest_images(planted, graph, monkeypatch):
+def test_a_class_that_few_sure_labels_are_of_gets_others_of_its_images(planted, graph, monkeypatch):
     """As where the graph has begun to doubt one community: without, a network would forget the class."""
     answers = told(planted[1], [0, 1, 2, 3])
     plain = propagate(graph, answers, np.arange(600), seed=0)
