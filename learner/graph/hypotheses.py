@@ -186,39 +186,47 @@ class Ways:
 
     @classmethod
     def of(cls, tree: Tree, images_I: Integers, affinity: Affinity | None) -> Ways:
-        """Those of some images."""
-        paths: dict[int, Integers] = {}
-        images, nodes, inside = [], [], []
-        for number, image in enumerate(images_I.tolist()):
-            leaf = int(tree.leaf_N[image])
-            path = paths.setdefault(leaf, tree.path(leaf))
-            images.append(np.full(len(path), number))
-            nodes.append(path)
-            inside.append(_inside(tree, path, affinity[image], paths) if affinity is not None else np.ones(len(path)))
-        rho_P = np.clip(1 - np.concatenate([*inside, []]), EXCEPTIONS, MOST_EXCEPTIONS)
-        return cls(np.concatenate([*images, []]).astype(np.int64), np.concatenate([*nodes, []]).astype(np.int64), rho_P)
+        """Those of some images, the ways of each one after another."""
+        paths = {leaf: tree.path(leaf) for leaf in np.unique(tree.leaf_N[images_I]).tolist()}
+        of_image = [paths[leaf] for leaf in tree.leaf_N[images_I].tolist()]
+        image_P = np.repeat(np.arange(len(images_I)), [len(path) for path in of_image])
+        node_P = np.concatenate([*of_image, np.empty(0, np.int64)])
+        inside_P = np.ones(len(node_P)) if affinity is None else _inside(tree, paths, images_I, affinity)
+        return cls(image_P, node_P, np.clip(1 - inside_P, EXCEPTIONS, MOST_EXCEPTIONS))
 
 
-def _inside(tree: Tree, path: Integers, row: Affinity, paths: dict[int, Integers]) -> Doubles:
-    """The share of an image's ties that is inside each node of its path."""
-    total, weights = float(row.data.sum()), np.zeros(len(path))
-    if not total:
-        return np.ones(len(path))
-    place = {node: index for index, node in enumerate(path.tolist())}
-    for leaf, weight in zip(tree.leaf_N[row.indices].tolist(), row.data.tolist(), strict=True):
-        other = paths.setdefault(leaf, tree.path(leaf))
-        weights[next(place[node] for node in other.tolist() if node in place)] += weight
-    return np.cumsum(weights) / total
+def _inside(tree: Tree, paths: dict[int, Integers], images_I: Integers, affinity: Affinity) -> Doubles:
+    """The share of each image's ties that is inside each node of its path: 1 of an image without ties."""
+    rows, met = affinity[images_I], dict[tuple[int, int], int]()
+    leaves, weights, ends = tree.leaf_N[rows.indices].tolist(), rows.data.tolist(), rows.indptr.tolist()
+    shares = [np.empty(0)]
+    for leaf, start, stop in zip(tree.leaf_N[images_I].tolist(), ends, ends[1:], strict=False):
+        share = np.zeros(len(paths[leaf]))
+        for other, weight in zip(leaves[start:stop], weights[start:stop], strict=True):
+            if (leaf, other) not in met:  # the first node on the way up that holds both
+                met[leaf, other] = int(np.isin(paths[leaf], tree.path(other)).argmax())
+            share[met[leaf, other]] += weight
+        shares.append(share.cumsum() / share.sum() if share.any() else np.ones(len(share)))
+    return np.concatenate(shares)
 
 
 def _evidence(
     tree: Tree, ways: Ways, leaf_I: Integers, image_I_K1: Doubles, prior_K1: Doubles
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Of each node as one class: its class posterior and log evidence; of each leaf's images apart: log evidence."""
-    mean_I, rho_P = image_I_K1 @ prior_K1, ways.rho_P[:, None]
-    likelihood_P_K1 = (1 - rho_P) * image_I_K1[ways.image_P] + rho_P * mean_I[ways.image_P][:, None]
+    mean_I, base_I = image_I_K1 @ prior_K1, image_I_K1[:, -1]
     log_V_K1, apart_L = np.zeros((len(tree.parent_V), len(prior_K1))), np.zeros(tree.n_leaves)
-    np.add.at(log_V_K1, ways.node_P, np.log(likelihood_P_K1))
+    # Of all classes but the few that were named of it, an image says the same: those are added once for all.
+    other_P = np.log((1 - ways.rho_P) * base_I[ways.image_P] + ways.rho_P * mean_I[ways.image_P])
+    log_V_K1 += np.bincount(ways.node_P, other_P, len(log_V_K1))[:, None]
+    image_N, column_N = np.nonzero(image_I_K1 != base_I[:, None])
+    steps_I = np.bincount(ways.image_P, minlength=len(base_I))
+    steps_N = steps_I[image_N]
+    first_N = (np.cumsum(steps_I) - steps_I)[image_N]
+    way_Q = np.arange(steps_N.sum()) + np.repeat(first_N - np.cumsum(steps_N) + steps_N, steps_N)
+    image_Q, column_Q, rho_Q = np.repeat(image_N, steps_N), np.repeat(column_N, steps_N), ways.rho_P[way_Q]
+    named_Q = np.log((1 - rho_Q) * image_I_K1[image_Q, column_Q] + rho_Q * mean_I[image_Q])
+    np.add.at(log_V_K1, (ways.node_P[way_Q], column_Q), named_Q - other_P[way_Q])
     np.add.at(apart_L, leaf_I, np.log(mean_I))
     top_V = log_V_K1.max(1)
     scaled_V_K1 = np.exp(log_V_K1 - top_V[:, None]) * prior_K1
