@@ -21,7 +21,7 @@ from labeler.models import Annotation, Candidate, CandidateState, Image, LabelCl
 from labeler.rows import Writer
 from labeler.services.consensus import settle, settle_first_answer
 from labeler.services.lease import claim_places
-from labeler.services.races import again_if_raced, lock_person
+from labeler.services.races import again_if_raced, lock_person, lock_queue
 from labeler.services.triggers import note_answer
 
 ANSWERS = {Outcome.LABEL, Outcome.SKIP, Outcome.UNSURE, Outcome.BAD_IMAGE}
@@ -321,6 +321,7 @@ def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
     Where a newer queue has places enough for the image, it is one of those: with the old one beside them one person too
     many would get the image.
     """
+    lock_queue(place.project_id)
     now = clock.now()
     held = Candidate.objects.filter(image_id=place.image_id, state=CandidateState.OPEN).exclude(pk=place.pk)
     if held.filter(leased_to=annotator).exists():

@@ -12,7 +12,7 @@ from django.db.models import Count, Min, Q
 from labeler import clock
 from labeler.models import Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
 from labeler.services.draw import LOOKUP
-from labeler.services.races import again_if_raced, not_in_work
+from labeler.services.races import again_if_raced, lock_queue, not_in_work
 
 logger = logging.getLogger(__name__)
 MOST = 1000  # images at once: more than that is no longer looked at before it is sent
@@ -68,6 +68,7 @@ def _send(project: Project, wanted: Sequence[int], by: User) -> Picked:
     locked = Project.objects.select_for_update(of=("self",), no_key=True).select_related("learning").get(pk=project.pk)
     if locked.queue_round_id is None:
         raise PickRefused("There is no queue yet: it is made a few seconds after the first import.")
+    lock_queue(project.pk)
     images = _images(locked, wanted)
     waiting = [image for image in images if image.state == ImageState.POOL and not image.is_holdout]
     held = _held_images(locked, waiting)
@@ -109,16 +110,16 @@ def _held_images(project: Project, images: Sequence[Image]) -> set[int]:
 
 
 def _places(project: Project, images: Sequence[Image]) -> tuple[dict[int, list[Candidate]], set[int]]:
-    """What the queue's round knows of each image, and places of older rounds that are on a screen; all locked.
+    """What the queue's round knows of each image, and places of older rounds that are still open; all locked.
 
     And the images of which somebody is just taking, giving back or answering a place: those are theirs.
     """
     places: dict[int, list[Candidate]] = {image.pk: [] for image in images}
     ids, here = list(places), Q(round=project.queue_round_id)
-    held = Q(project=project, state=CandidateState.OPEN, leased_to__isnull=False, leased_until__gt=clock.now())
+    older = Q(project=project, state=CandidateState.OPEN)  # taken, it may be, by a claim that began before the queue
     in_work: set[int] = set()
     for start in range(0, len(ids), LOOKUP):
-        rows = Candidate.objects.filter(here | held, image__in=ids[start : start + LOOKUP])
+        rows = Candidate.objects.filter(here | older, image__in=ids[start : start + LOOKUP])
         there = dict(rows.values_list("pk", "image_id"))
         for row in not_in_work(rows).order_by("slot"):
             places[row.image_id].append(row)

@@ -23,7 +23,7 @@ from labeler.models import (
 )
 from labeler.services.claims import mark_done
 from labeler.services.draw import LOOKUP, Draw, Place, mix
-from labeler.services.races import not_in_work
+from labeler.services.races import lock_queue, not_in_work
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: 
     """Finish the round and make it the queue. Returns the number of images in it; raises RoundLost.
 
     1. The round is done, on the condition that it is still this worker's.
-    2. Open places of older rounds that nobody holds are superseded; held ones stay until answered or expired.
+    2. Open places of older rounds that nobody holds or is just taking are superseded; the others stay until answered or
+       expired.
     3. What a manager picked comes first, then images that have some but not enough answers, with those they still need.
     4. The rest is mixed as drawn. Images that were answered, set aside or taken since are left out.
     5. The queue moves to this round.
@@ -74,6 +75,7 @@ def count_answers(project: Project) -> int:
 
 
 def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place]) -> int:
+    lock_queue(project.pk)
     overlap = project.learning.overlap
     carried = _carried_picks(project, overlap)
     picked = {found.image_id for found in carried}
@@ -81,8 +83,10 @@ def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place])
         carried += [found for found in _carried_over(project, overlap) if found.image_id not in picked]
     supersede_places(project, without=round_)
     waiting = _find(project, mix(draw=draw, main=main), overlap)
-    # Who holds what is read last: an undo that puts an image back also leases it, and nobody else may get it then.
-    taken = set(_held(project).values_list("image_id", flat=True))
+    # Read last: an undo that puts an image back also leases it. What is open in older rounds still is on a screen, or
+    # passed over just now because somebody is taking it; a second place would give its image to one person too many.
+    older = Candidate.objects.filter(project=project, state=CandidateState.OPEN).exclude(round=round_)
+    taken = set(older.values_list("image_id", flat=True))
     carried = [found for found in carried if found.image_id not in taken]
     taken |= {found.image_id for found in carried}
     fresh = [found for found in waiting if found.image_id not in taken]

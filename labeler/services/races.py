@@ -86,8 +86,22 @@ def lock_person(annotator: User) -> None:
     """Until the transaction ends, no other one works for this person.
 
     For images with several places: a claim in one tab would else not see the answer that another tab is just giving,
-    and offer the image again in its next place. SQLite has one writer at a time anyway.
+    and offer the image again in its next place.
     """
+    _lock("labeler.person", annotator.pk)
+
+
+def lock_queue(project_id: int) -> None:
+    """Until the transaction ends, no other one gives images of the project new places, or back a place by an undo.
+
+    Each would else not see what the other is just giving, and together they would ask one person too many. Taken last
+    by whoever gives a place back, and by the others before they look; who has it waits for no row of an answer.
+    """
+    _lock("labeler.queue", project_id)
+
+
+def _lock(kind: str, pk: int) -> None:
+    """SQLite has one writer at a time anyway."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('labeler.person'), %s)", [annotator.pk])
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s), %s)", [kind, pk])

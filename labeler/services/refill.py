@@ -30,6 +30,7 @@ from labeler.selectors.pool import pool_counts
 from labeler.services.draw import Place, draw_kinds, draw_positions, holdout_wanted
 from labeler.services.lease import lease_next
 from labeler.services.publish import held_positions
+from labeler.services.races import lock_queue, not_in_work
 
 REFILL = 20
 
@@ -53,6 +54,7 @@ def refill_queue(*, project: Project, annotator: User) -> int:
     queue = locked.queue_round_id
     if queue is None:
         return 0
+    lock_queue(project.pk)
     places = Candidate.objects.filter(round_id=queue)
     free = places.filter(state=CandidateState.OPEN).exclude(leased_until__gt=clock.now())
     if _unanswered(free, annotator).exists():
@@ -94,9 +96,19 @@ def _has_more(project: Project, places: QuerySet[Candidate]) -> bool:
     return counts.eligible + counts.holdout_waiting > queued
 
 
+def _being_taken(project: Project) -> set[int]:
+    """Positions of images of which somebody is just taking a place of an older queue, which they still saw."""
+    older = Candidate.objects.filter(project=project, state=CandidateState.OPEN).exclude(round=project.queue_round_id)
+    places = dict(older.values_list("pk", "image__position"))
+    for pk in not_in_work(older).values_list("pk", flat=True):
+        places.pop(pk, None)
+    return set(places.values())
+
+
 def _draw(project: Project, rng: np.random.Generator, queued: set[int]) -> list[Place]:
     """Random images, and those of the holdout in their share: who outruns the rounds goes on measuring, too."""
-    held, counts, learning = held_positions(project), pool_counts(project), project.learning
+    held = held_positions(project) | _being_taken(project)
+    counts, learning = pool_counts(project), project.learning
     eligible = max(0, counts.eligible - len(held))
     kinds = draw_kinds(
         rng,
