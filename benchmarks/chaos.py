@@ -4,7 +4,8 @@
     python -m benchmarks.chaos --kills 100 --embedded     # SQLite and the broker that is a folder
 
 Eight simulated annotators answer over HTTP, with the outbox of the Label page: the same key again until the server has
-it. Meanwhile web, learner, worker, beat, Redis (which forgets its messages) and PostgreSQL get SIGKILL, and come back.
+it. Meanwhile web, learner, worker, background, beat, Redis (which forgets its messages) and PostgreSQL get SIGKILL, and
+come back.
 """
 
 from __future__ import annotations
@@ -100,9 +101,9 @@ def start_servers(stack: ExitStack, folder: Path, *, is_embedded: bool) -> dict[
     manage(env, "migrate", "--verbosity", "0")
     manage(env, "collectstatic", "--verbosity", "0", "--no-input")
     servers["web"] = web_server(env, log=folder / "web.log", workers=2)
-    for kind in ("learner", "worker", "beat"):
+    for kind in ("learner", "worker", "background", "beat"):
         servers[kind] = worker(kind, env, log=folder / f"{kind}.log")
-    for name in ("web", "learner", "worker", "beat"):
+    for name in ("web", "learner", "worker", "background", "beat"):
         stack.callback(servers[name].kill)
     return servers
 
@@ -162,7 +163,7 @@ def storm(servers: dict[str, Server], people: dict[str, Any], options: argparse.
             self.client.cookies.set("sessionid", self.session)
             self.client.cookies.set("csrftoken", "c" * 32)
 
-    for name in ("web", "learner", "worker", "beat"):
+    for name in ("web", "learner", "worker", "background", "beat"):
         servers[name].start()
     tally, calm, broken = Tally(), threading.Event(), []
 

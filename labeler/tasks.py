@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,17 @@ from labeler.services import sweep as sweeping
 from labeler.workers import busy_with, serves, this_worker
 
 logger = logging.getLogger(__name__)
+BACKGROUND_NICENESS = 10  # of 19
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
 def load_learner(**_: object) -> None:
     """torch takes seconds to load: a learner's process begins with that before somebody waits for a round. Celery waits
-    only some seconds for a new process, so it is done in a thread."""
+    only some seconds for a new process, so it is done in a thread.
+
+    What is done in the background gives way to rounds and pages on the same cores."""
+    if serves("background") and not (serves("learner") or serves("default")):
+        os.nice(BACKGROUND_NICENESS)
     if serves("learner"):
         from labeler import learning
 
@@ -113,7 +119,7 @@ def run_export(job_id: int) -> None:
         exporting.run_export(job_id=job_id)
 
 
-@shared_task(name="labeler.draw_map")  # type: ignore[untyped-decorator]
+@shared_task(name="background.draw_map")  # type: ignore[untyped-decorator]
 def draw_map(job_id: int) -> None:
     from labeler import learning
 
@@ -121,7 +127,7 @@ def draw_map(job_id: int) -> None:
         maps.run_map(job_id=job_id, draw=learning.draw_map)
 
 
-@shared_task(name="labeler.compute_features")  # type: ignore[untyped-decorator]
+@shared_task(name="background.compute_features")  # type: ignore[untyped-decorator]
 def compute_features(job_id: int) -> None:
     from labeler import learning
 
@@ -129,7 +135,7 @@ def compute_features(job_id: int) -> None:
         features.run_features(job_id=job_id, load=learning.open_backbone)
 
 
-@shared_task(name="labeler.make_graph")  # type: ignore[untyped-decorator]
+@shared_task(name="background.make_graph")  # type: ignore[untyped-decorator]
 def make_graph(job_id: int) -> None:
     from labeler import learning
 
@@ -137,7 +143,7 @@ def make_graph(job_id: int) -> None:
         graphs.run_graph(job_id=job_id, make=learning.make_graph)
 
 
-@shared_task(name="labeler.run_replay")  # type: ignore[untyped-decorator]
+@shared_task(name="background.run_replay")  # type: ignore[untyped-decorator]
 def run_replay(job_id: int) -> None:
     from labeler import learning
 

@@ -12,7 +12,7 @@ import yaml
 from labeler.supervisor import read_procfile
 
 ROOT = Path(__file__).resolve().parent.parent
-PROCESSES = ["web", "learner", "worker", "beat"]
+PROCESSES = ["web", "learner", "worker", "background", "beat"]
 OWN = [*PROCESSES, "migrate"]
 
 
@@ -61,7 +61,7 @@ def test_what_health_checks_call_is_there(services: dict):
         for check in (services[name]["healthcheck"] for name in PROCESSES)
         if "manage.py" in check["test"]
     ]
-    assert called == ["alive"] * 3
+    assert called == ["alive"] * 4
     assert "alive" in get_commands()
 
 

@@ -84,7 +84,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         passwords = prepare_demo(env, folder / "first.zip")
         web = web_server(env, log=logs / "web.log")
         processes: dict[str, Server] = {"web": web}
-        processes |= {name: worker(name, env, log=logs / f"{name}.log") for name in ("learner", "worker", "beat")}
+        processes |= {
+            name: worker(name, env, log=logs / f"{name}.log") for name in ("learner", "worker", "background", "beat")
+        }
         for process in processes.values():
             exits.callback(process.stop)
             process.start()
@@ -115,7 +117,7 @@ def test_all_processes_say_that_they_are_alive(stack: dict[str, Any]):
         return httpx.get(f"{stack['web']}/health", timeout=30).json()
 
     wait_for(lambda: set(parts().values()) == {"ok"}, 60, "every part to be ok")
-    for name in ("learner", "worker"):
+    for name in ("learner", "worker", "background"):
         manage(stack["env"], "alive", name)
 
 

@@ -21,7 +21,7 @@ _found: dict[str, tuple[float, str]] = {}  # by what was looked at: when, and wh
 
 
 def parts() -> dict[str, str]:
-    """`ok` or a word for each of web, database, disk, broker, learner, worker, beat."""
+    """`ok` or a word for each of web, database, disk, broker, learner, worker, background, beat."""
     database = _database()
     found = {"web": "ok", "database": database, "disk": disk_lately(), "broker": broker()}
     can_tell = found["database"] == found["disk"] == "ok"  # else they could not say that they are alive

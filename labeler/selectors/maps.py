@@ -56,7 +56,7 @@ def map_state(project: Project) -> MapState:
         drawn=drawn,
         failed=newest if newest and newest.state == JobState.FAILED else None,
         missing=max(0, total_images(project) - shown.total) if shown else 0,
-        missing_workers=missing_workers(["default"]) if drawn is not None else [],
+        missing_workers=missing_workers(["background"]) if drawn is not None else [],
     )
 
 

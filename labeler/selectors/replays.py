@@ -66,7 +66,7 @@ def replay_state(project: Project) -> ReplayState:
         played=played,
         failed=newest if newest and newest.state == JobState.FAILED else None,
         why_not="" if played else why_no_replay(project),
-        missing_workers=missing_workers(["default"]) if played else [],
+        missing_workers=missing_workers(["background"]) if played else [],
     )
 
 

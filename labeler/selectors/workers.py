@@ -16,10 +16,11 @@ from labeler.models import Worker
 from labeler.supervisor import read_procfile
 
 # A queue, and the line of the Procfile that serves it. Beat serves none, and is found by the same name.
-PROGRAMS = {"learner": "learner", "default": "worker", "beat": "beat"}
+PROGRAMS = {"learner": "learner", "default": "worker", "background": "background", "beat": "beat"}
 WAITING = {
     "learner": "No learner is alive: rounds wait, answers are kept.",
     "default": "No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds.",
+    "background": "No background worker is alive: features, groups of alike images, maps and replays wait.",
     "beat": "Beat is not alive: rounds by the clock do not start, and nobody sees to work that was lost or left lying.",
 }
 

@@ -34,7 +34,7 @@ from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, fini
 from labeler.services.leftovers import mark_replaced
 from labeler.wake import wake
 
-COMPUTE = "labeler.compute_features"
+COMPUTE = "background.compute_features"
 TURN_SECONDS = 1800  # then the task ends and is sent again: Celery's time limit is for what hangs
 
 Write = Callable[[BinaryIO], object]

@@ -17,7 +17,7 @@ from labeler.services.derived import Derived, Report, derive_file, request_deriv
 from labeler.services.jobs import claim_job, resume_stalled
 from labeler.services.rounds import newest_round, start_cold_round
 
-MAKE = "labeler.make_graph"
+MAKE = "background.make_graph"
 LEAST_IMAGES = 20  # fewer are answered sooner than they are grouped
 
 

@@ -8,7 +8,7 @@ from labeler.models import PoolMap, Project, User
 from labeler.services.derived import Derived, Report, derive_file, request_derived
 from labeler.services.jobs import claim_job, resume_stalled
 
-DRAW = "labeler.draw_map"
+DRAW = "background.draw_map"
 
 
 def request_map(*, project: Project, by: User) -> PoolMap | None:

@@ -16,7 +16,7 @@ from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, fini
 from labeler.services.rounds import RoundRefused, config_of, new_seed
 from labeler.wake import wake
 
-PLAY = "labeler.run_replay"
+PLAY = "background.run_replay"
 MOST_LABELS, MOST_HOLDOUT = 1000, 2000  # images that are asked about and measured, at most; of more a random sample
 
 

@@ -84,7 +84,7 @@ def _learning_context(access: Access) -> dict[str, object]:
 
 def _features_context(access: Access) -> dict[str, object]:
     state = features_state(access.project)
-    return {"features": state, "missing_workers": missing_workers(["default"]) if state.made else []}
+    return {"features": state, "missing_workers": missing_workers(["background"]) if state.made else []}
 
 
 @never_cache

@@ -16,10 +16,10 @@ def test_it_tells_the_parts_apart_without_signing_in(client) -> None:
     assert response.status_code == 200
     assert response.json() == {
         "web": "ok", "database": "ok", "disk": "ok", "broker": "ok", "learner": "missing", "worker": "missing",
-        "beat": "missing",
+        "background": "missing", "beat": "missing",
     }  # fmt: skip
     Worker.objects.create(name="a", queues="learner")
-    Worker.objects.create(name="b", queues="default")
+    Worker.objects.create(name="b", queues="default,background")
     assert client.get("/health").json()["beat"] == "missing"
     Worker.objects.create(name="c", queues="beat")
     assert set(client.get("/health").json().values()) == {"ok"}

@@ -46,7 +46,7 @@ def test_a_manager_has_it_drawn_and_sees_how_far_it_is(
     PoolMap.objects.update(state=JobState.RUNNING, done=30, total=60)
     state = reverse("explore-map", args=["signs"])
     assert "No worker for imports, exports and upkeep is alive" in client.get(state).content.decode()
-    Worker.objects.create(name="here", queues="default")
+    Worker.objects.create(name="here", queues="background")
     assert "50 %" in client.get(state).content.decode()
     client.post(reverse("explore-draw", args=["signs"]))
     assert PoolMap.objects.count() == 1

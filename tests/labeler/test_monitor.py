@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, Round, RoundChunk, RoundState, Trigger, Worker
 from labeler.selectors.rounds import CARRIED, REFILLED, queue_reasons
+from labeler.selectors.workers import PROGRAMS
 from labeler.services.lease import lease_next
 from labeler.services.refill import refill_queue
 from labeler.services.rounds import start_cold_round
@@ -64,7 +65,7 @@ def test_an_empty_project_says_what_to_do(at, manager, client_of) -> None:
 
 
 def test_it_says_how_good_the_model_is_and_how_sure_we_are(at, manager, client_of, measured) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     text = client_of(manager).get(at).content.decode()
     assert '90.0 % <span class="number-interval">(80.0 to 96.0)</span>' in text
     assert "Wilson 95 % interval, 50 holdout images, round 2" in text
@@ -95,7 +96,7 @@ def test_a_round_that_fails_says_so_and_can_be_tried_again(at, manager, client_o
 
 
 def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, client_of, measured) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     running = Round.objects.create(
         project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
         progress_done=100, progress_total=400, phase_started_at=timezone.now() - timedelta(seconds=10),
@@ -117,7 +118,7 @@ def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, cl
     [(RoundState.FITTING, "learning from 40 labels."), (RoundState.SCORING, "it has learned from 40 labels.")],
 )
 def test_it_says_what_a_round_learns_from(at, manager, client_of, measured, state, words) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "background")
     Round.objects.create(
         project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=state, training_count=40,
     )  # fmt: skip
@@ -126,7 +127,7 @@ def test_it_says_what_a_round_learns_from(at, manager, client_of, measured, stat
 
 
 def test_people_are_counted_now_and_then_and_not_at_every_poll(at, manager, client_of, measured, monkeypatch) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     client, now = client_of(manager), 1_000_000.0
     monkeypatch.setattr("labeler.views.monitor.time.time", lambda: now)
     page = client.get(at).content.decode()
@@ -158,7 +159,7 @@ def test_it_looks_now_and_then_while_people_answer(at, manager, annotator, clien
     make_images(project, 30)
     tune(project)
     start_cold_round(project=project)
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     answer(project, annotator, 2)
     assert 'hx-trigger="every 5s, ' in client_of(manager).get(at).content.decode()
 
@@ -237,7 +238,7 @@ def test_the_images_of_a_queue_beside_those_asked_for_are_named(project, make_im
     ],
 )
 def test_a_round_that_began_again_says_so(at, manager, client_of, measured, state, seconds, began, is_again) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     start = timezone.now() - timedelta(seconds=100)
     Round.objects.filter(pk=measured.pk).update(
         state=state, started_at=start, phase_started_at=start + timedelta(seconds=began), phase_seconds=seconds,
@@ -253,7 +254,7 @@ def test_a_round_that_began_again_says_so(at, manager, client_of, measured, stat
 
 
 def test_a_round_that_was_given_back_waits_to_start_again(at, manager, client_of, measured) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     now = timezone.now()
     Round.objects.filter(pk=measured.pk).update(state=RoundState.QUEUED, started_at=now, phase_started_at=now)
     assert "is waiting for a learner to start again" in client_of(manager).get(at).content.decode()
@@ -266,7 +267,7 @@ def test_of_a_silent_worker_its_last_progress_is_not_shown_as_if_it_went_on(
     at, manager, client_of, measured, settings, state, silent
 ) -> None:
     settings.STALL_SECONDS = 30
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     beat = timezone.now() - timedelta(seconds=silent)
     Round.objects.filter(pk=measured.pk).update(state=state, claim="a", heartbeat_at=beat, phase_started_at=beat)
     if state == RoundState.SCORING:
@@ -380,7 +381,7 @@ class TestButtons:
 
 
 def test_a_dead_beat_is_told_with_the_command_that_starts_it(at, manager, client_of, settings) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     assert "Beat is not alive" not in client_of(manager).get(at).content.decode()
     Worker.objects.filter(name="beat@here").update(seen_at=timezone.now() - timedelta(seconds=31))
     text = client_of(manager).get(at).content.decode()
@@ -395,7 +396,7 @@ def test_a_dead_beat_is_told_with_the_command_that_starts_it(at, manager, client
 def test_a_round_without_a_learner_waits_and_dead_workers_are_not_shown_at_work(
     at, manager, client_of, measured
 ) -> None:
-    alive("learner", "default")
+    alive("learner", "default", "background")
     Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(minutes=12))
     Round.objects.create(
         project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
@@ -409,7 +410,7 @@ def test_a_round_without_a_learner_waits_and_dead_workers_are_not_shown_at_work(
 
 
 def test_a_first_estimate_waits_until_there_is_something_to_go_by(at, manager, client_of, measured) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     Round.objects.create(
         project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
         progress_done=1, progress_total=400, phase_started_at=timezone.now() - timedelta(seconds=15),
@@ -420,7 +421,7 @@ def test_a_first_estimate_waits_until_there_is_something_to_go_by(at, manager, c
 
 @pytest.mark.parametrize(("answers", "is_shown"), [(9, False), (10, True)])
 def test_all_pages_have_one_rule_for_how_much_is_enough(at, manager, client_of, measured, answers, is_shown) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     Round.objects.filter(pk=measured.pk).update(
         metrics={**METRICS, "n": answers, "accuracy": {**INTERVAL, "n": answers}}
     )
@@ -433,7 +434,7 @@ def test_all_pages_have_one_rule_for_how_much_is_enough(at, manager, client_of, 
 
 
 def test_a_broker_that_is_away_is_said(at, manager, client_of, measured, monkeypatch) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     assert "The broker is away" not in client_of(manager).get(at).content.decode()
     monkeypatch.setattr("labeler.selectors.monitor.broker_lately", lambda: "away")
     assert "The broker is away" in client_of(manager).get(at).content.decode()
@@ -456,7 +457,7 @@ def test_a_worker_tells_no_names_of_other_projects(at, manager, client_of, measu
 
 
 def test_a_dead_worker_leaves_the_list_after_some_hours(at, manager, client_of, measured) -> None:
-    alive("learner", "default", "beat")
+    alive(*PROGRAMS)
     Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(hours=7))
     assert "learner@here" not in client_of(manager).get(at).content.decode()
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from labeler.selectors.workers import worker_is_alive
+from labeler.selectors.workers import PROGRAMS, worker_is_alive
 
 
 class Command(BaseCommand):
-    help = "Does this machine's learner, worker or beat do its work? Exit code 1 and a line if not."
+    help = "Does this machine's learner, worker, background worker or beat do its work? Exit code 1 and a line if not."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("process", choices=["learner", "worker", "beat"])
+        parser.add_argument("process", choices=list(PROGRAMS.values()))
 
     def handle(self, *args: Any, process: str, **options: Any) -> None:
         if not worker_is_alive(f"{process}@{socket.gethostname()}"):
