@@ -10,7 +10,10 @@ import pytest
 from django.utils import timezone
 
 from labeler import clock, storage
+from labeler.models import Image, Round
 from labeler.services import importing, packing, rounds
+from tests.labeler.monitored import measured_round
+from tests.labeler.queues import fill_queue
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +48,21 @@ def full_at_the_fifth(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Monkey
     with monkeypatch.context() as patch:
         patch.setattr(storage, "write_once", write_once)
         yield patch
+
+
+@pytest.fixture
+def at(project) -> str:
+    """Where the project's Monitor is."""
+    return f"/p/{project.slug}/"
+
+
+@pytest.fixture
+def measured(project, make_images) -> Round:
+    return measured_round(project, make_images)
+
+
+@pytest.fixture
+def queue(project, make_images) -> list[Image]:
+    images = make_images(project, 40)
+    fill_queue(project, images)
+    return images

@@ -1,4 +1,4 @@
-"""The Label page: what its script calls, and the same as a plain form."""
+"""The Label page: what its script calls."""
 
 from __future__ import annotations
 
@@ -13,17 +13,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from PIL import Image as Picture
 
-from labeler.models import Annotation, Candidate, Image, ImageState, Outcome, Pack, RoundState
+from labeler.models import Annotation, Candidate, Image, ImageState, Pack, RoundState
 from labeler.services.classes import add_classes, archive_class, change_class
 from labeler.services.importing import import_local
 from tests.labeler.queues import fill_queue
-
-
-@pytest.fixture
-def queue(project, make_images) -> list[Image]:
-    images = make_images(project, 40)
-    fill_queue(project, images)
-    return images
 
 
 def call(client: Client, what: str, body: object) -> tuple[int, dict]:
@@ -284,15 +277,6 @@ def test_nonsense_about_leases_is_refused(client_of, annotator, project, queue, 
     assert client_of(annotator).post("/p/signs/label/leases/", body).status_code == 400
 
 
-def test_a_form_sent_twice_is_one_answer(client_of, annotator, project, queue) -> None:
-    client = client_of(annotator)
-    page = client.get("/p/signs/label/").content.decode()
-    form = {name: hidden(page, name) for name in ("key", "image", "candidate")} | {"outcome": "unsure"}
-    for _ in range(2):
-        assert client.post("/p/signs/label/", form).status_code == 302
-    assert Annotation.objects.count() == 1
-
-
 def test_an_image_of_another_project_is_not_answered(
     client_of, annotator, project, queue, make_images, manager
 ) -> None:
@@ -348,67 +332,6 @@ def test_others_hold_the_rest(client_of, annotator, manager, project, make_image
     fill_queue(project, make_images(project, 1))
     call(client_of(manager), "next", {"want": 1})
     assert call(client_of(annotator), "next", {"want": 1})[1]["empty"]["why"] == "others_hold"
-
-
-# --- Without JavaScript ---------------------------------------------------------------------------------------------
-
-
-def hidden(page: str, name: str) -> str:
-    import re
-
-    found = re.search(rf'name="{name}" value="([^"]*)"', page)
-    assert found, name
-    return found.group(1)
-
-
-def test_the_page_is_a_plain_form_too(client_of, annotator, project, queue) -> None:
-    client = client_of(annotator)
-    page = client.get("/p/signs/label/").content.decode()
-    form = {name: hidden(page, name) for name in ("key", "image", "candidate")}
-    reply = client.post("/p/signs/label/", {**form, "label_class": project.classes.get(name="dog").pk})
-    assert reply.status_code == 302
-    assert Image.objects.get(pk=queue[0].pk).label.name == "dog"
-    page = client.get("/p/signs/label/").content.decode()
-    assert hidden(page, "image") == str(queue[1].pk)
-    client.post("/p/signs/label/", {"undo": hidden_undo(page), "undo_key": hidden(page, "undo_key")})
-    assert Image.objects.get(pk=queue[0].pk).state == ImageState.POOL
-
-
-def hidden_undo(page: str) -> str:
-    import re
-
-    return re.search(r'name="undo" value="([^"]+)"', page).group(1)  # type: ignore[union-attr]
-
-
-def test_a_form_answers_without_a_class(client_of, annotator, project, queue) -> None:
-    client = client_of(annotator)
-    page = client.get("/p/signs/label/").content.decode()
-    form = {name: hidden(page, name) for name in ("key", "image", "candidate")}
-    client.post("/p/signs/label/", {**form, "outcome": "bad_image"})
-    assert Annotation.objects.get().outcome == Outcome.BAD_IMAGE
-
-
-def test_a_broken_form_says_so_and_loses_nothing(client_of, annotator, project, queue) -> None:
-    client = client_of(annotator)
-    reply = client.post("/p/signs/label/", {"key": "x", "image": "y"}, follow=True)
-    assert reply.status_code == 200
-    assert "is not" in reply.content.decode()
-
-
-def test_names_are_shown_as_text(client_of, annotator, project, queue) -> None:
-    evil = '"><script>alert(1)</script>'
-    project.classes.update(is_archived=True)
-    project.classes.create(name=evil, colour="#000000")
-    Image.objects.filter(pk=queue[0].pk).update(name=evil)
-    project.guidelines = evil
-    project.save()
-    page = client_of(annotator).get("/p/signs/label/").content.decode()
-    assert "<script>alert(1)" not in page
-
-
-def test_who_may_open_the_page(client_of, stranger, project, queue) -> None:
-    assert Client().get("/p/signs/label/").status_code == 302
-    assert client_of(stranger).get("/p/signs/label/").status_code == 404
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])

@@ -45,7 +45,7 @@ def test_a_manager_has_it_drawn_and_sees_how_far_it_is(
     assert sent == [(maps.DRAW, job.pk)]
     PoolMap.objects.update(state=JobState.RUNNING, done=30, total=60)
     state = reverse("explore-map", args=["signs"])
-    assert "No worker for imports, exports and upkeep is alive" in client.get(state).content.decode()
+    assert "No background worker is alive" in client.get(state).content.decode()
     Worker.objects.create(name="here", queues="background")
     assert "50 %" in client.get(state).content.decode()
     client.post(reverse("explore-draw", args=["signs"]))

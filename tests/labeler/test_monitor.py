@@ -6,55 +6,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from labeler.models import Annotation, Candidate, Round, RoundChunk, RoundState, Trigger, Worker
-from labeler.selectors.rounds import CARRIED, REFILLED, queue_reasons
+from labeler.models import Annotation, Candidate, Round, RoundState, Trigger
 from labeler.selectors.workers import PROGRAMS
 from labeler.services.lease import lease_next
-from labeler.services.refill import refill_queue
 from labeler.services.rounds import start_cold_round
+from tests.labeler.monitored import INTERVAL, METRICS, alive
 from tests.labeler.rounds import answer, tune
-
-INTERVAL = {"value": 0.9, "low": 0.8, "high": 0.96, "n": 50, "method": "wilson"}
-METRICS = {
-    "n": 50,
-    **dict.fromkeys(("accuracy", "nll", "brier", "ece"), INTERVAL),
-    "recall": [INTERVAL, None, INTERVAL],
-    "confusion": [[9, 1, 0], [0, 0, 0], [2, 0, 38]],
-    "fit": {"loss": 0.1, "steps": 400, "notes": ["1 of 3 classes has a single label"]},
-}
-
-
-@pytest.fixture
-def at(project) -> str:
-    return f"/p/{project.slug}/"
-
-
-@pytest.fixture
-def measured(project, make_images) -> Round:
-    make_images(project, 60)
-    make_images(project, 30, is_holdout=True, state="labelled", label=project.classes.first())
-    tune(project)
-    start_cold_round(project=project)
-    return Round.objects.create(
-        project=project,
-        number=2,
-        trigger=Trigger.ANSWERS,
-        reason="10 new answers",
-        state=RoundState.DONE,
-        seed=1,
-        metrics=METRICS,
-        answers_spent=40,
-        training_count=30,
-        classes=list(project.classes.values_list("pk", flat=True)),
-        phase_seconds={"fit": 3.2, "score": 65.0, "acquire": 0.2},
-        config={"architecture": "cnn", "budget": 100},
-        training_digest="a" * 64,
-    )
-
-
-def alive(*queues: str) -> None:
-    for queue in queues:
-        Worker.objects.create(name=f"{queue}@here", queues=queue, doing="fitting <b>round</b> 7")
 
 
 def test_an_empty_project_says_what_to_do(at, manager, client_of) -> None:
@@ -118,7 +75,7 @@ def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, cl
     [(RoundState.FITTING, "learning from 40 labels."), (RoundState.SCORING, "it has learned from 40 labels.")],
 )
 def test_it_says_what_a_round_learns_from(at, manager, client_of, measured, state, words) -> None:
-    alive("learner", "default", "background")
+    alive("learner", "default")
     Round.objects.create(
         project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=state, training_count=40,
     )  # fmt: skip
@@ -189,99 +146,6 @@ def test_a_stranger_finds_nothing(at, stranger, client_of) -> None:
     assert client_of(stranger).get(at).status_code == 404
 
 
-def test_a_round_has_a_page(at, manager, client_of, measured) -> None:
-    text = client_of(manager).get(at + "rounds/2/").content.decode()
-    for words in ("10 new answers", "1.1 min", "65 s", "owl", "Small convolutional network", "a" * 64, "single label"):
-        if words != "1.1 min" and words != "65 s":
-            assert words in text
-    assert "not measured yet: no holdout image of it has an answer" in text
-    assert text.count("confusion-wrong") == 2
-    assert "30 labels, to tell 3 classes apart" in text  # not that each of them has one
-
-
-def test_a_round_before_the_first_model_does_not_say_how_its_images_were_found(
-    at, manager, client_of, measured
-) -> None:
-    """Most of them are typical of images that look alike, once it is known which do; the queue's reasons say so."""
-    text = client_of(manager).get(at + "rounds/1/").content.decode()
-    assert "nothing: there was no model yet" in text
-    assert "images were drawn at random" not in text
-
-
-def test_the_images_of_a_queue_beside_those_asked_for_are_named(project, make_images, annotator) -> None:
-    make_images(project, 60)
-    tune(project, budget=10, overlap=2, random_share=0.0, holdout_questions=0.0)
-    start_cold_round(project=project)
-    answer(project, annotator, 4)
-    second = start_cold_round(project=project)
-    assert sum(queue_reasons(second).values()) == 14
-    assert queue_reasons(second)[CARRIED] == 4
-    Candidate.objects.filter(round=second).update(state="answered")
-    Round.objects.create(project=project, number=9, trigger="button", reason="", seed=1)
-    project.refresh_from_db()
-    assert refill_queue(project=project, annotator=annotator) > 0
-    reasons = queue_reasons(second)
-    assert reasons[REFILLED] == sum(reasons.values()) - 14
-    assert CARRIED not in queue_reasons(project.rounds.get(number=1))
-
-
-@pytest.mark.parametrize(
-    ("state", "seconds", "began", "is_again"),
-    [
-        (RoundState.FITTING, {}, 0, False),
-        (RoundState.FITTING, {}, 40, True),
-        (RoundState.SCORING, {"fit": 12.0}, 12, False),
-        (RoundState.ACQUIRING, {"fit": 12.0, "score": 5.0}, 17, False),
-        (RoundState.ACQUIRING, {"fit": 12.0, "score": 5.0}, 57, True),
-        (RoundState.DONE, {"fit": 12.0, "score": 5.0, "acquire": 3.0}, 17.2, False),
-        (RoundState.DONE, {"fit": 12.0, "score": 5.0, "acquire": 3.0}, 57, True),
-    ],
-)
-def test_a_round_that_began_again_says_so(at, manager, client_of, measured, state, seconds, began, is_again) -> None:
-    alive(*PROGRAMS)
-    start = timezone.now() - timedelta(seconds=100)
-    Round.objects.filter(pk=measured.pk).update(
-        state=state, started_at=start, phase_started_at=start + timedelta(seconds=began), phase_seconds=seconds,
-        attempts=1 + is_again, claim="a", heartbeat_at=timezone.now(), progress_done=30, progress_total=120,
-    )  # fmt: skip
-    page = client_of(manager).get(at + "rounds/2/").content.decode()
-    assert ("Started again" in page) is is_again
-    text = " ".join(client_of(manager).get(at).content.decode().split())
-    assert ("It was started again" in text) is (is_again and state != RoundState.DONE)
-    if state == RoundState.FITTING:
-        assert ("is fitting again, 2nd attempt (25 %" in text) is is_again
-        assert ("2nd attempt" in page) is is_again
-
-
-def test_a_round_that_was_given_back_waits_to_start_again(at, manager, client_of, measured) -> None:
-    alive(*PROGRAMS)
-    now = timezone.now()
-    Round.objects.filter(pk=measured.pk).update(state=RoundState.QUEUED, started_at=now, phase_started_at=now)
-    assert "is waiting for a learner to start again" in client_of(manager).get(at).content.decode()
-
-
-@pytest.mark.parametrize(
-    ("state", "silent"), [(RoundState.FITTING, 12), (RoundState.SCORING, 12), (RoundState.FITTING, 3)]
-)
-def test_of_a_silent_worker_its_last_progress_is_not_shown_as_if_it_went_on(
-    at, manager, client_of, measured, settings, state, silent
-) -> None:
-    settings.STALL_SECONDS = 30
-    alive(*PROGRAMS)
-    beat = timezone.now() - timedelta(seconds=silent)
-    Round.objects.filter(pk=measured.pk).update(state=state, claim="a", heartbeat_at=beat, phase_started_at=beat)
-    if state == RoundState.SCORING:
-        Round.objects.filter(pk=measured.pk).update(claim="", heartbeat_at=timezone.now())
-        RoundChunk.objects.create(
-            round=measured, chunk=measured.project.chunks.first(), count=60, pixels="x", claim="a", heartbeat_at=beat
-        )
-    for path in ("", "rounds/2/"):
-        text = client_of(manager).get(at + path).content.decode()
-        found = re.search(r"No sign of its worker for (\d+) s; another takes over after (\d+) s", text)
-        assert (found is not None) is (silent == 12)
-        assert found is None or (12 <= int(found[1]) <= 16 and 13 <= int(found[2]) <= 18)
-
-
 def test_images_of_who_has_gone_are_held_and_not_on_a_screen(at, manager, annotator, client_of, measured) -> None:
     places = lease_next(project=measured.project, annotator=annotator, want=4)
     client = client_of(manager)
@@ -292,36 +156,6 @@ def test_images_of_who_has_gone_are_held_and_not_on_a_screen(at, manager, annota
     text = client.get(at).content.decode()
     assert "<dt>On somebody's screen</dt><dd>1</dd>" in text
     assert "<dt>Held for who may come back</dt><dd>3, for another 1 min at most</dd>" in text
-
-
-def test_the_list_says_of_which_rounds_nothing_was_measured(at, manager, client_of, measured) -> None:
-    rows = re.findall(r"<tr>.*?</tr>", client_of(manager).get(at + "rounds/").content.decode(), re.S)
-    by_round = {re.search(r"/rounds/(\d+)/", row).group(1): row for row in rows if "/rounds/" in row}
-    assert "90.0 %" in by_round["2"]
-    assert "not measured" not in by_round["2"]
-    assert "not measured" in by_round["1"]
-
-
-@pytest.mark.parametrize(("state", "moves"), [(RoundState.FITTING, True), (RoundState.DONE, False)])
-def test_the_page_of_a_round_and_the_list_move_while_it_runs(at, manager, client_of, measured, state, moves) -> None:
-    running = {"progress_done": 30, "progress_total": 120, "phase_started_at": timezone.now()}
-    Round.objects.filter(pk=measured.pk).update(state=state, **running)
-    page = client_of(manager).get(at + "rounds/2/").content.decode()
-    assert ('hx-get="/p/signs/rounds/2/" hx-trigger="every 1s"' in page) is moves
-    assert ("fitting: 30 of 120" in page) is moves
-    every = "every 1s" if moves else "every 20s"
-    assert f'hx-trigger="{every}, focus from:window"' in client_of(manager).get(at + "rounds/").content.decode()
-
-
-def test_the_list_has_few_statements(at, manager, client_of, measured, django_assert_max_num_queries) -> None:
-    client = client_of(manager)
-    with django_assert_max_num_queries(8):
-        text = client.get(at + "rounds/").content.decode()
-    assert "before the first model" in text
-
-
-def test_a_round_that_is_not_there(at, manager, client_of) -> None:
-    assert client_of(manager).get(at + "rounds/99/").status_code == 404
 
 
 class TestButtons:
@@ -380,35 +214,6 @@ class TestButtons:
         assert Round.objects.count() == 2
 
 
-def test_a_dead_beat_is_told_with_the_command_that_starts_it(at, manager, client_of, settings) -> None:
-    alive(*PROGRAMS)
-    assert "Beat is not alive" not in client_of(manager).get(at).content.decode()
-    Worker.objects.filter(name="beat@here").update(seen_at=timezone.now() - timedelta(seconds=31))
-    text = client_of(manager).get(at).content.decode()
-    assert "rounds by the clock do not start" in text
-    assert "celery -A labeler beat" in text
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    text = client_of(manager).get(at).content.decode()
-    assert "The broker is away" in text
-    assert "Beat is not alive" not in text  # it waits for the broker, and says nothing meanwhile
-
-
-def test_a_round_without_a_learner_waits_and_dead_workers_are_not_shown_at_work(
-    at, manager, client_of, measured
-) -> None:
-    alive("learner", "default", "background")
-    Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(minutes=12))
-    Round.objects.create(
-        project=measured.project, number=3, trigger=Trigger.BUTTON, reason="x", seed=1, state=RoundState.FITTING,
-        progress_done=54, progress_total=100, phase_started_at=timezone.now() - timedelta(minutes=12),
-    )  # fmt: skip
-    text = " ".join(client_of(manager).get(at).content.decode().split())
-    assert "waits for a learner; it was fitting (54 %)" in text
-    assert " left)" not in text
-    assert re.search(r"not alive: last seen <time [^>]+>12\sminutes ago</time>", text)
-    assert text.count("fitting &lt;b&gt;round") == 1  # the other one's
-
-
 def test_a_first_estimate_waits_until_there_is_something_to_go_by(at, manager, client_of, measured) -> None:
     alive(*PROGRAMS)
     Round.objects.create(
@@ -431,35 +236,6 @@ def test_all_pages_have_one_rule_for_how_much_is_enough(at, manager, client_of, 
     assert ('class="curve-whisker"' in text) is is_shown  # one point has an interval, too
     for page in (f"{at}rounds/2/", f"{at}rounds/", "/"):
         assert ('90.0 % <span class="number-interval">' in client_of(manager).get(page).content.decode()) is is_shown
-
-
-def test_a_broker_that_is_away_is_said(at, manager, client_of, measured, monkeypatch) -> None:
-    alive(*PROGRAMS)
-    assert "The broker is away" not in client_of(manager).get(at).content.decode()
-    monkeypatch.setattr("labeler.selectors.monitor.broker_lately", lambda: "away")
-    assert "The broker is away" in client_of(manager).get(at).content.decode()
-
-
-@pytest.mark.parametrize(
-    ("doing", "shown"),
-    [
-        ("fitting round 7 of Signs", "fitting round 7 of Signs"),
-        ("fitting round 7 of Secret cats of Ann", "working for another project"),
-        ("choosing in round 7 of Secret", "working for another project"),
-        ("importing images", "importing images"),
-    ],
-)
-def test_a_worker_tells_no_names_of_other_projects(at, manager, client_of, measured, doing, shown) -> None:
-    Worker.objects.create(name="learner@here", queues="learner", doing=doing)
-    page = client_of(manager).get(at).content.decode()
-    assert f"<td>{shown}</td>" in page
-    assert "Secret" not in page
-
-
-def test_a_dead_worker_leaves_the_list_after_some_hours(at, manager, client_of, measured) -> None:
-    alive(*PROGRAMS)
-    Worker.objects.filter(name="learner@here").update(seen_at=timezone.now() - timedelta(hours=7))
-    assert "learner@here" not in client_of(manager).get(at).content.decode()
 
 
 def test_a_round_that_waits_says_how_many_answers_it_would_take_along(

@@ -64,7 +64,7 @@ def test_a_manager_starts_it_sees_how_far_it_is_and_what_it_says(
     job = Replay.objects.get()
     assert sent[-1] == (replays.PLAY, job.pk)
     state = reverse("replay-state", args=["signs"])
-    assert "No worker for imports" in client.get(state).content.decode()
+    assert "No background worker is alive" in client.get(state).content.decode()
     Worker.objects.create(name="here", queues="background")
     with django_capture_on_commit_callbacks(execute=True):
         tasks.run_replay(job.pk)
