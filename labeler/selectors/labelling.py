@@ -183,7 +183,8 @@ def why_empty(project: Project, annotator: User, *, is_manager: bool = False) ->
         return Empty("no_classes", words, 10)
     waiting = Image.objects.filter(project=project, state=ImageState.POOL)
     if not waiting.exists():
-        return Empty("all_answered", f"All {total:,} images have their answers. Thank you.", None)
+        every = f"All {total:,} images have their answers" if total > 1 else "The only image has its answers"
+        return Empty("all_answered", f"{every}. Thank you.", None)
     unfinished = project.rounds.filter(state__in=UNFINISHED).order_by("-number").first()
     if unfinished is not None:
         return Empty(

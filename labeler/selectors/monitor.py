@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,6 +41,7 @@ SILENT_SECONDS = 8  # a worker beats twice a second; loading its libraries takes
 AGAIN_SECONDS = 1.0  # phases are kept to a hundredth of a second
 SHOWN_SECONDS = 60  # an open page that is looked at renews its leases every 45 s (static/label/leases.js)
 PAUSE_SECONDS = 120  # an answer that took longer had a break in it
+NAMES_A_PROJECT = re.compile(r"round \d+ of (?P<name>.*)", re.DOTALL)  # as the tasks write it: fitting round 7 of Signs
 
 
 @dataclass(frozen=True)
@@ -294,8 +296,8 @@ def _recent_workers(project: Project) -> list[WorkerRow]:
 
 def _shown(doing: str, project: Project) -> str:
     """Without the name of another project: its very existence is not told to who is not in it."""
-    name = doing.partition(" of ")[2]  # as the tasks write it: fitting round 7 of Signs
-    return doing if name in ("", project.name) else "working for another project"
+    named = NAMES_A_PROJECT.search(doing)
+    return "working for another project" if named and named["name"] != project.name else doing
 
 
 def _failures(rounds) -> list[Round]:  # type: ignore[no-untyped-def]  # noqa: ANN001

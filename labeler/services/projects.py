@@ -11,9 +11,10 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from labeler import clock
-from labeler.models import LearningConfig, Membership, Project, Role, User
+from labeler.models import LearningConfig, Membership, Project, Role, Trigger, User
 from labeler.services.classes import add_classes
 from labeler.services.consensus import settle_enough
+from labeler.services.rounds import newest_round, start_cold_round
 
 # The same person and name again within this time is the same click, sent twice.
 SAME_CLICK = timedelta(seconds=10)
@@ -78,7 +79,8 @@ def change_project(*, project: Project, name: str, guidelines: str) -> None:
 def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningConfig:
     """`values` by field of LearningConfig. Raises ValidationError; a round that runs keeps what it began with.
 
-    An overlap that goes down settles at once the images that have enough answers for it.
+    An overlap that goes down settles at once the images that have enough answers for it. One that goes up before the
+    first model makes the queue again: no round would come to do it before all its places for one person are used up.
     """
     config = lock_learning(project=project)
     unknown = set(values) - {field.name for field in LearningConfig._meta.concrete_fields}
@@ -91,4 +93,7 @@ def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningC
     config.save(update_fields=list(values))
     if config.overlap < before:
         settle_enough(project=project, before=before, overlap=config.overlap)
+    last = newest_round(project)
+    if config.overlap > before and last is not None and last.trigger == Trigger.COLD_START:
+        start_cold_round(project=config.project, reason=f"{config.overlap} people are asked about each image")
     return config

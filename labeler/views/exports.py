@@ -62,7 +62,8 @@ def export_file(request: HttpRequest, slug: str, job_id: int) -> FileResponse:
     job = ExportJob.objects.filter(project=access.project, pk=job_id, state=JobState.DONE).first()
     if job is None:
         raise Http404("No such export")
-    name = f"{slugify(access.project.slug)}-labels-{timezone.localtime(job.created_at):%Y-%m-%d-%H%M}.{job.format}"
+    at = timezone.localtime(job.finished_at or job.created_at)  # one that waited for a worker holds later answers, too
+    name = f"{slugify(access.project.slug)}-labels-{at:%Y-%m-%d-%H%M}.{job.format}"
     try:
         with storage.local_path(job.file) as file_path:
             return FileResponse(

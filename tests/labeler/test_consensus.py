@@ -6,11 +6,12 @@ import uuid
 
 import pytest
 
-from labeler.models import Candidate, CandidateState, Image, ImageState
+from labeler.models import Candidate, CandidateState, Image, ImageState, Trigger
 from labeler.services.annotate import retract_answer
 from labeler.services.consensus import decide, put_back
 from labeler.services.lease import lease_next
 from labeler.services.projects import change_learning
+from labeler.services.rounds import start_cold_round
 from tests.labeler.queues import answer_place, fill_queue, fresh
 
 CAT, DOG = ("label", 1), ("label", 2)
@@ -73,3 +74,26 @@ def test_a_lower_overlap_leaves_alone_what_a_manager_put_back(project, make_imag
     assert put_back(image.pk)
     change_learning(project=project, values={"overlap": 1})
     assert Image.objects.get(pk=image.pk).state == ImageState.POOL
+
+
+def test_a_higher_overlap_before_the_first_model_asks_at_once_for_what_is_missing(
+    project, make_images, annotator, manager
+) -> None:
+    """Else a label would wait until the whole queue had been answered once, and with it the first model."""
+    first, *others = make_images(project, 6)
+    start_cold_round(project=project)
+    change_learning(project=fresh(project), values={"overlap": 2})
+    places = Candidate.objects.filter(project=project, state=CandidateState.OPEN)
+    assert sorted(places.values_list("image", flat=True)) == sorted([first.pk, *(image.pk for image in others)] * 2)
+    for person in (annotator, manager):
+        assert Image.objects.filter(state=ImageState.LABELLED).count() == 0
+        (place,) = lease_next(project=fresh(project), annotator=person)
+        answer_place(project, person, place)
+    assert Image.objects.filter(state=ImageState.LABELLED).count() == 1
+
+
+def test_a_higher_overlap_leaves_the_queue_of_a_model_to_the_next_round(project, make_images) -> None:
+    fill_queue(project, make_images(project, 3))
+    project.rounds.update(trigger=Trigger.ANSWERS)
+    change_learning(project=fresh(project), values={"overlap": 2})
+    assert project.rounds.count() == 1

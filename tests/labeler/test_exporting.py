@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
@@ -121,10 +122,12 @@ def test_the_page_and_the_download(project, manager, annotator, stranger, labell
     assert b"hx-get" in mine.get(url).content
     job = ExportJob.objects.get()
     assert mine.get(reverse("export-file", args=[project.slug, job.pk])).status_code == 404  # not ready
+    ExportJob.objects.update(created_at=job.created_at - timedelta(minutes=8))  # so long it waited for a worker
     run_export(job_id=job.pk)
+    job.refresh_from_db()
     assert b"hx-get" not in mine.get(url, headers={"hx-request": "true"}).content
     answer = mine.get(reverse("export-file", args=[project.slug, job.pk]))
-    at = timezone.localtime(job.created_at)
+    at = timezone.localtime(job.finished_at)
     assert answer.headers["Content-Disposition"] == f'attachment; filename="signs-labels-{at:%Y-%m-%d-%H%M}.csv"'
     assert b"".join(answer.streaming_content).startswith(b"image,name,class")
     settings.EXPORTS_PER_USER = 1

@@ -306,6 +306,13 @@ def test_nothing_to_answer_says_why(client_of, annotator, project, make_images, 
     assert (body["items"], body["empty"]["why"]) == ([], why)
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "The only image has its"), (2, "All 2 images have their")])
+def test_who_is_done_is_thanked(client_of, annotator, project, make_images, count, words) -> None:
+    make_images(project, count, state=ImageState.BAD)
+    body = call(client_of(annotator), "next", {"want": 3})[1]
+    assert body["empty"]["words"] == f"{words} answers. Thank you."
+
+
 def test_nobody_is_asked_before_there_is_a_class(client_of, annotator, project, queue) -> None:
     """All that one could say is skip, unsure or bad image."""
     project.classes.update(is_archived=True)

@@ -78,6 +78,7 @@ def test_a_broker_that_is_away_is_said(at, manager, client_of, measured, monkeyp
         ("fitting round 7 of Secret cats of Ann", "working for another project"),
         ("choosing in round 7 of Secret", "working for another project"),
         ("importing images", "importing images"),
+        ("computing features of images", "computing features of images"),
     ],
 )
 def test_a_worker_tells_no_names_of_other_projects(at, manager, client_of, measured, doing, shown) -> None:
