@@ -115,7 +115,9 @@ class LearningForm(ChangeForm):
         min_value=0.1,
         max_value=64,
         label="Coldness of the sampling",
-        help_text="1 is mild, 8 the measured default; past 30 it is the same as the highest. By rank 1 is enough.",
+        help_text="1 is mild, 8 the measured default; past 30 it is nearly the highest. By rank 1 is enough. The "
+        "softmax counts in the measure’s own units: of small ones (mean standard deviation, mutual information, EPIG) "
+        "even the coldest stays close to random.",
     )
     representation = forms.ChoiceField(
         choices=REPRESENTATIONS,

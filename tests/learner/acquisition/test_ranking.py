@@ -109,3 +109,16 @@ def test_an_unknown_way_lists_the_known_ones():
 
 def test_percentiles_count_what_is_strictly_lower():
     assert percentiles(np.array([1.0, 1.0, 2.0, 3.0]), np.array([3.0, 1.0])).tolist() == [75.0, 0.0]
+
+
+def test_what_the_settings_page_says_of_coldness():
+    scores = np.linspace(0, 1, 2_000)
+    of_the_highest = {
+        (how, most): selection_probabilities(how, most * scores, 100, coldness=30.0)[-100:].mean()
+        for how in ("power", "softmax")
+        for most in (1.0, 0.05)
+    }
+    assert of_the_highest["power", 1.0] == pytest.approx(of_the_highest["power", 0.05])  # whatever the unit
+    assert of_the_highest["power", 1.0] > 0.6
+    assert of_the_highest["softmax", 1.0] > 0.6
+    assert of_the_highest["softmax", 0.05] < 3 * 100 / 2_000  # close to random
