@@ -15,11 +15,11 @@ from PIL import Image as Picture
 
 from labeler.learning.files import limit_threads
 from labeler.learning.pool import cannot_derive
-from labeler.models import Chunk, Image, PoolFeatures
+from labeler.models import Image, PoolFeatures
 from labeler.models.images import CHUNK_SIZE
 from labeler.services.derived import CannotDerive, Report
-from labeler.services.features import Compute, Write
-from labeler.storage import read_range
+from labeler.services.features import Compute, Part, VectorsLost, Write
+from labeler.storage import local_path, read_range
 
 if TYPE_CHECKING:
     from learner.backbones import Backbone
@@ -38,20 +38,35 @@ def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
         weights = Path(settings.BACKBONE_DIR) / job.weights if job.weights else None
         backbone = in_background(lambda: load_backbone(job.backbone, weights), beat)
 
-    def compute(chunk: Chunk, report: Report) -> Write:
+    def compute(part: Part, report: Report) -> Write:
         from learner.features import compute_features
 
+        before = _vectors_before(part)
         with cannot_derive():
             features = compute_features(
                 backbone,
-                _reader(chunk, backbone),
-                chunk.count,
+                _reader(part, backbone),
+                part.stop - part.start,
                 device=settings.LEARNER_DEVICE,
                 report=lambda _phase, done, total: report(done, total),
             )
-        return lambda file: np.save(file, features, allow_pickle=False)
+        vectors = features if before is None else np.concatenate([before, features])
+        return lambda file: np.save(file, vectors, allow_pickle=False)
 
     return compute
+
+
+def _vectors_before(part: Part) -> npt.NDArray[np.float16] | None:
+    if not part.before:
+        return None
+    try:
+        with local_path(part.before) as path:
+            vectors: npt.NDArray[np.float16] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise VectorsLost from error
+    if len(vectors) != part.start or not np.isfinite(vectors).all():
+        raise VectorsLost
+    return vectors
 
 
 def _keep_downloads() -> None:
@@ -60,9 +75,10 @@ def _keep_downloads() -> None:
         os.environ.setdefault(name, str(Path(settings.DATA_DIR) / "cache" / name.removesuffix("_HOME").lower()))
 
 
-def _reader(chunk: Chunk, backbone: Backbone) -> Callable[[int, int], Pixels]:
+def _reader(part: Part, backbone: Backbone) -> Callable[[int, int], Pixels]:
     """Images as people see them, at the backbone's size: what a learner is given of a photograph is far smaller."""
-    first = chunk.number * CHUNK_SIZE
+    chunk = part.chunk
+    first = chunk.number * CHUNK_SIZE + part.start
 
     def read(start: int, stop: int) -> Pixels:
         rows = Image.objects.filter(

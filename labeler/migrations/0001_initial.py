@@ -174,6 +174,7 @@ class Migration(migrations.Migration):
                 ('backbone', models.CharField(max_length=110)),
                 ('weights', models.CharField(blank=True, max_length=200)),
                 ('images', models.PositiveIntegerField(default=0)),
+                ('ready_at', models.DateTimeField(null=True)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='features', to='labeler.project')),
             ],
@@ -375,7 +376,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('backbone', models.CharField(max_length=320)),
-                ('pixels', models.CharField(max_length=200)),
                 ('count', models.PositiveIntegerField()),
                 ('file', models.CharField(max_length=200)),
                 ('chunk', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='features', to='labeler.chunk')),

@@ -31,13 +31,12 @@ class Chunk(models.Model):
 
 
 class ChunkFeatures(models.Model):
-    """What a backbone has made of a chunk: one vector an image, float16 `.npy` [count, D]. It stays until the chunk has
-    grown and the new file's vectors are there."""
+    """What a backbone has made of a chunk: one vector an image, float16 `.npy` [count, D]. A file that knows more
+    images replaces it."""
 
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="features")
     backbone = models.CharField(max_length=320)  # PoolFeatures.key
-    pixels = models.CharField(max_length=200)  # the chunk's file that they were made of
-    count = models.PositiveIntegerField()
+    count = models.PositiveIntegerField()  # of the chunk's first images: less than it has while work goes on
     file = models.CharField(max_length=200)
 
     class Meta:

@@ -136,6 +136,7 @@ class PoolFeatures(Job):
     backbone = models.CharField(max_length=110)
     weights = models.CharField(max_length=200, blank=True)  # a file in settings.BACKBONE_DIR
     images = models.PositiveIntegerField(default=0)  # that there were when it was asked for, or has seen since
+    ready_at = models.DateTimeField(null=True)  # as its worker expects
 
     class Meta:
         ordering = ["-id"]

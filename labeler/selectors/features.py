@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labeler import clock
 from labeler.choices import DEFAULT_BACKBONE
 from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, PoolGraph, Project
 from labeler.models.images import CHUNK_SIZE
@@ -59,6 +60,14 @@ class FeaturesState:
     @property
     def meanwhile(self) -> str:
         return _words(self.used.backbone, self.used.weights) if self.used else "their pixels"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """As the worker expects that has it now."""
+        made = self.made
+        if made is None or made.ready_at is None or made.state != JobState.RUNNING:
+            return None
+        return max(0.0, (made.ready_at - clock.now()).total_seconds())
 
     @property
     def percent(self) -> int:

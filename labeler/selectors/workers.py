@@ -49,6 +49,12 @@ def idle_workers(queue: str) -> list[Worker]:
     return [worker for worker in workers_alive(queue) if not worker.doing]
 
 
+def doings(queue: str) -> list[str]:
+    """What the living workers of a queue do, all of them being busy; empty if one is idle or none is alive."""
+    alive = workers_alive(queue)
+    return [worker.doing for worker in alive] if all(worker.doing for worker in alive) else []
+
+
 def worker_is_alive(name: str) -> bool:
     return Worker.objects.filter(name=name, seen_at__gt=alive_since()).exists()
 

@@ -1,28 +1,30 @@
 """The features of a project's images: a backbone's look at each, chunk by chunk, made by a worker after every import.
 
-What is done is kept: a killed worker goes on at the next chunk, and a later import costs its own chunks only.
+What is done is kept, some hundred images at a time: a killed worker goes on there, and a later import costs its own
+images only.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import Sum
 
 from labeler import clock, storage
 from labeler.models import (
     Chunk,
     ChunkFeatures,
-    ExportJob,
     ImportJob,
     JobState,
     PoolFeatures,
     PoolGraph,
     PoolMap,
     Project,
+    Replay,
     User,
 )
 from labeler.models.jobs import UNFINISHED_JOB
@@ -30,16 +32,44 @@ from labeler.selectors.features import wanted_representation
 from labeler.selectors.pool import total_images
 from labeler.services.derived import CannotDerive, Report
 from labeler.services.graphs import LEAST_IMAGES, request_graph
-from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, request_cancel, resume_stalled
+from labeler.services.jobs import (
+    Beat,
+    ClaimLost,
+    Forecast,
+    JobCancelled,
+    claim_job,
+    finish_job,
+    request_cancel,
+    resume_stalled,
+)
 from labeler.services.leftovers import mark_replaced
 from labeler.wake import wake
 
 COMPUTE = "background.compute_features"
+PART = 256  # images of a chunk at once: minutes of photographs on a slow machine, and what a killed worker loses
 TURN_SECONDS = 1800  # then the task ends and is sent again: Celery's time limit is for what hangs
 
 Write = Callable[[BinaryIO], object]
-Compute = Callable[[Chunk, Report], Write]
-"""Looks at all images of a chunk, and gives back how to write their features."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of a chunk from `start` to `stop`, counted in the chunk; `before` is the file of vectors of those before
+    them, empty if there are none."""
+
+    chunk: Chunk
+    start: int
+    stop: int
+    before: str
+
+
+class VectorsLost(Exception):
+    """The file of the images before a part is missing or damaged."""
+
+
+Compute = Callable[[Part, Report], Write]
+"""Looks at the images of a part, and gives back how to write the vectors of the chunk up to its end. Raises
+CannotDerive, VectorsLost."""
 Load = Callable[[PoolFeatures, Callable[[], None]], Compute]
 """Loads the backbone of a job, calling the beat meanwhile. Raises CannotDerive."""
 
@@ -91,10 +121,10 @@ def sweep_features() -> int:
 
 
 def run_features(*, job_id: int, load: Load) -> None:
-    """The task: 1. Claim the job. 2. Load the backbone. 3. Chunk by chunk: compute, write, note. 4. Close, and have the
+    """The task: 1. Claim the job. 2. Load the backbone. 3. Part by part: compute, write, note. 4. Close, and have the
     graph made again.
 
-    After each chunk imports, exports, maps and graphs that wait have their turn: features of a large pool take hours.
+    After each part whatever else waits in the background has its turn: features of a large pool take hours.
     """
     job = claim_job(model=PoolFeatures, job_id=job_id)
     if job is None:
@@ -103,12 +133,13 @@ def run_features(*, job_id: int, load: Load) -> None:
     try:
         beat.now(done=_seen(job), total=total_images(job.project))
         compute = load(job, beat)
-        chunk = _next_chunk(job)
-        while chunk is not None:
-            _look_at(job, chunk, compute, beat)
-            chunk = _next_chunk(job)
+        forecast = Forecast(_seen(job))
+        part = _next_part(job)
+        while part is not None:
+            _look_at(job, part, compute, beat, forecast)
+            part = _next_part(job)
             is_turn_over = _others_wait() or time.monotonic() - began > TURN_SECONDS
-            if chunk is not None and is_turn_over and _give_way(job):
+            if part is not None and is_turn_over and _give_way(job):
                 return
     except ClaimLost:
         return
@@ -140,36 +171,43 @@ def _made(job: PoolFeatures) -> dict[int, ChunkFeatures]:
 
 
 def _seen(job: PoolFeatures) -> int:
-    """Images of chunks that are done; of one that has grown, none."""
-    rows = ChunkFeatures.objects.filter(chunk__project=job.project, backbone=job.key, pixels=F("chunk__pixels"))
+    rows = ChunkFeatures.objects.filter(chunk__project=job.project, backbone=job.key)
     return rows.aggregate(n=Sum("count"))["n"] or 0
 
 
-def _next_chunk(job: PoolFeatures) -> Chunk | None:
-    """The first that is new or has grown. A chunk that grows gets another file of pixels."""
+def _next_part(job: PoolFeatures) -> Part | None:
+    """Of the first chunk that is new or has grown, the first images that were not looked at."""
     made = _made(job)
     for chunk in Chunk.objects.filter(project=job.project, count__gt=0).order_by("number"):
         row = made.get(chunk.pk)
-        if row is None or row.pixels != chunk.pixels:
-            return chunk
+        start = row.count if row is not None else 0
+        if start < chunk.count:
+            return Part(chunk, start, min(start + PART, chunk.count), row.file if row is not None else "")
     return None
 
 
-def _look_at(job: PoolFeatures, chunk: Chunk, compute: Compute, beat: Beat) -> None:
-    before, total = _seen(job), total_images(job.project)
-    write = compute(chunk, lambda done, _count: beat(done=before + done, total=total))
+def _look_at(job: PoolFeatures, part: Part, compute: Compute, beat: Beat, forecast: Forecast) -> None:
+    before, total, chunk = _seen(job), total_images(job.project), part.chunk
+
+    def report(done: int, _count: int) -> None:
+        beat(done=before + done, total=total, ready_at=forecast.at(before + done, total))
+
+    try:
+        write = compute(part, report)
+    except VectorsLost:
+        ChunkFeatures.objects.filter(chunk=chunk, file=part.before).delete()
+        return
     stem = chunk.pixels.rpartition("/")[2].removesuffix(".npy")
     name = storage.new_name(job.project, "features", "npy", prefix=f"{stem}-")
     storage.write_once(name, write)
     try:
         with transaction.atomic():
-            beat.now(done=before + chunk.count, total=total, attempts=0)  # one that gets on has its attempts back
-            old = ChunkFeatures.objects.filter(chunk=chunk, backbone=job.key).values_list("file", flat=True)
-            mark_replaced(list(old))
+            done = before + part.stop - part.start
+            beat.now(done=done, total=total, attempts=0)  # one that gets on has its attempts back
+            if part.before:
+                mark_replaced([part.before])
             ChunkFeatures.objects.update_or_create(
-                chunk=chunk,
-                backbone=job.key,
-                defaults={"pixels": chunk.pixels, "count": chunk.count, "file": name},
+                chunk=chunk, backbone=job.key, defaults={"count": part.stop, "file": name}
             )
     except BaseException:
         storage.delete(name)
@@ -177,14 +215,14 @@ def _look_at(job: PoolFeatures, chunk: Chunk, compute: Compute, beat: Beat) -> N
 
 
 def _others_wait() -> bool:
-    models = (ImportJob, ExportJob, PoolMap, PoolGraph, PoolFeatures)
+    models = (PoolMap, PoolGraph, PoolFeatures, Replay)
     return any(model._default_manager.filter(state=JobState.QUEUED).exists() for model in models)
 
 
 def _give_way(job: PoolFeatures) -> bool:
     """Put the job back behind the others. False: it is not this worker's any more, or to be stopped."""
     mine = PoolFeatures.objects.filter(pk=job.pk, claim=job.claim, state=JobState.RUNNING, is_cancel_requested=False)
-    if not mine.update(state=JobState.QUEUED, claim="", heartbeat_at=clock.now()):
+    if not mine.update(state=JobState.QUEUED, claim="", heartbeat_at=clock.now(), ready_at=None):
         return False
     wake(COMPUTE, job.pk)
     return True

@@ -7,7 +7,7 @@ Every write of a worker is conditional on its claim: one that was taken for dead
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from labeler.workers import this_worker
 AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph | Replay
 JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, Replay)
 BEAT_SECONDS = 0.5  # no more often than this
+EARLY_SECONDS = 3.0
 
 
 class JobStopped(Exception):
@@ -72,6 +73,20 @@ class Beat:
         if jobs.exists():
             raise JobCancelled
         raise ClaimLost
+
+
+class Forecast:
+    """When work will be done, as fast as this worker has been at it."""
+
+    def __init__(self, done: int) -> None:
+        self._done, self._since = done, time.monotonic()
+
+    def at(self, done: int, total: int) -> datetime | None:
+        """None where it is anybody's guess: in the first seconds, and before anything was done."""
+        seconds, fresh = time.monotonic() - self._since, done - self._done
+        if seconds < EARLY_SECONDS or fresh <= 0:
+            return None
+        return clock.now() + timedelta(seconds=seconds * max(0, total - done) / fresh)
 
 
 def keep_claim(*, job: AnyJob) -> bool:

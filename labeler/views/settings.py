@@ -20,9 +20,9 @@ from labeler.access import Access, manager_access
 from labeler.forms.classes import AddClassesForm, ClassForm
 from labeler.forms.learning import LearningForm
 from labeler.forms.projects import GeneralForm
-from labeler.models import LabelClass, Project
+from labeler.models import JobState, LabelClass, Project
 from labeler.selectors.features import features_state
-from labeler.selectors.workers import missing_workers
+from labeler.selectors.workers import doings, missing_workers
 from labeler.services import classes as service
 from labeler.services.features import follow_choice, request_features, stop_features
 from labeler.services.projects import change_learning, change_project, lock_learning, lock_project
@@ -84,7 +84,11 @@ def _learning_context(access: Access) -> dict[str, object]:
 
 def _features_context(access: Access) -> dict[str, object]:
     state = features_state(access.project)
-    return {"features": state, "missing_workers": missing_workers(["background"]) if state.made else []}
+    return {
+        "features": state,
+        "missing_workers": missing_workers(["background"]) if state.made else [],
+        "busy_workers": doings("background") if state.made and state.made.state == JobState.QUEUED else [],
+    }
 
 
 @never_cache

@@ -15,7 +15,17 @@ from torch import nn
 
 from labeler import clock, learning, storage, tasks
 from labeler.choices import BACKBONE_NAME, DEFAULT_BACKBONE, WEIGHT_SUFFIXES
-from labeler.models import ChunkFeatures, ExportJob, ImportJob, JobState, PoolFeatures, PoolGraph, RoundState, Trigger
+from labeler.models import (
+    ChunkFeatures,
+    ImportJob,
+    JobState,
+    PoolFeatures,
+    PoolGraph,
+    PoolMap,
+    RoundState,
+    Trigger,
+    Worker,
+)
 from labeler.selectors.compare import estimator_words
 from labeler.selectors.features import picked_representation, ready_features
 from labeler.selectors.rounds import settings_of
@@ -94,6 +104,11 @@ def run(project):
     round_.refresh_from_db()
     assert round_.state == RoundState.DONE, round_.error
     return round_
+
+
+def vectors_of(project) -> np.ndarray:
+    with storage.local_path(ChunkFeatures.objects.get(chunk__project=project).file) as path:
+        return np.load(path)
 
 
 def page(client, name: str = "learning-settings") -> str:
@@ -191,46 +206,75 @@ def test_an_import_costs_its_own_chunks_only(pool, bring, monkeypatch) -> None:
     PoolGraph.objects.all().delete()  # which would be given way to
     assert features.sweep_features() == 1
     job = PoolFeatures.objects.first()
-    looked_at = []
+    looked_at: list[tuple[int, int, int]] = []
+    whole = lambda part: (part.chunk.number, part.start, part.stop)  # noqa: E731
     compute = learning.open_backbone(job, lambda: None)
     features.run_features(
         job_id=job.pk,
-        load=lambda _job, _beat: lambda chunk, report: looked_at.append(chunk.number) or compute(chunk, report),
+        load=lambda _job, _beat: lambda part, report: looked_at.append(whole(part)) or compute(part, report),
     )
-    assert looked_at == [2, 3]  # the last one has grown, another is new
+    assert looked_at == [(2, 8, 16), (3, 0, 4)]  # the last one has grown, another is new
     after = dict(ChunkFeatures.objects.values_list("chunk__number", "file"))
     assert [before[number] == after[number] for number in range(3)] == [True, True, False]
     assert PoolFeatures.objects.get().images == 52
 
 
-def test_a_killed_worker_goes_on_at_the_next_chunk(pool, bring, monkeypatch) -> None:
+def test_a_killed_worker_goes_on_at_the_next_part_of_a_chunk(pool, monkeypatch) -> None:
     class Killed(BaseException):
         pass
 
-    bring(5)
-    second = pool.chunks.create(number=1, count=5, pixels="projects/x/pixels/second.npy")
+    made(pool)
+    whole = vectors_of(pool)
+    for model in (PoolFeatures, ChunkFeatures, PoolGraph):  # the graph would be given way to
+        model.objects.all().delete()
+    monkeypatch.setattr("labeler.services.features.PART", 12)
     job = features.request_features(project=pool)
-    rows = [b"first", b"second"]
+    compute, starts = learning.open_backbone(job, lambda: None), []
 
     def load(_job, _beat):
-        def compute(chunk, _report):
-            if chunk == second and len(rows) == 1:
+        def look(part, report):
+            starts.append(part.start)
+            if starts == [0, 12]:
                 raise Killed
-            return lambda file: file.write(rows.pop(0))
+            return compute(part, report)
 
-        return compute
+        return look
 
     with pytest.raises(Killed):
         features.run_features(job_id=job.pk, load=load)
     job.refresh_from_db()
-    assert (job.state, job.done) == (JobState.RUNNING, 35)
-    assert ready_features(pool) is None  # half of a pool is not taken for it
+    assert (job.state, job.done) == (JobState.RUNNING, 12)
+    assert ready_features(pool) is None  # a part of a pool is not taken for it
     PoolFeatures.objects.update(heartbeat_at=clock.now() - timedelta(hours=1))
-    rows.append(b"more")
     features.run_features(job_id=job.pk, load=load)
     job.refresh_from_db()
-    assert (job.state, job.images) == (JobState.DONE, 40)
-    assert ChunkFeatures.objects.count() == 2
+    assert (job.state, job.images) == (JobState.DONE, 30)
+    assert starts == [0, 12, 12, 24]
+    assert np.array_equal(vectors_of(pool), whole)
+
+
+def test_parts_whose_vectors_are_lost_are_looked_at_again(pool, monkeypatch) -> None:
+    made(pool)
+    whole = vectors_of(pool)
+    row = ChunkFeatures.objects.get()
+    storage.delete(row.file)
+    ChunkFeatures.objects.update(count=12)
+    PoolFeatures.objects.all().delete()
+    PoolGraph.objects.all().delete()  # which would be given way to
+    made(pool)
+    assert np.array_equal(vectors_of(pool), whole)
+
+
+def test_it_says_when_it_will_be_done(pool, manager, client_of) -> None:
+    job = features.request_features(project=pool)
+    PoolFeatures.objects.update(
+        state=JobState.RUNNING, heartbeat_at=clock.now(), done=10, total=30, ready_at=clock.now() + timedelta(minutes=4.5)
+    )
+    assert "10 of 30 images, 4 min left" in page(client_of(manager))
+    assert "33 %, 4 min left" in page(client_of(manager), "monitor")
+    Worker.objects.create(name="background@here", queues="background", doing="drawing a map")
+    PoolFeatures.objects.filter(pk=job.pk).update(state=JobState.QUEUED, done=0)
+    assert "wait for a worker, which is drawing a map just now" in page(client_of(manager))
 
 
 def test_one_that_was_taken_for_dead_changes_nothing(pool) -> None:
@@ -245,18 +289,17 @@ def test_one_that_was_taken_for_dead_changes_nothing(pool) -> None:
     assert storage.names_in(f"{storage.project_folder(pool)}/features") == []
 
 
-def test_it_makes_room_for_an_import_after_each_chunk(pool, bring, sent, django_capture_on_commit_callbacks) -> None:
-    bring(1)
-    pool.chunks.create(number=1, count=5, pixels="projects/x/pixels/second.npy")
-    ExportJob.objects.create(project=pool)
+def test_it_makes_room_for_a_map_after_each_part(pool, monkeypatch, sent, django_capture_on_commit_callbacks) -> None:
+    monkeypatch.setattr("labeler.services.features.PART", 16)
+    PoolMap.objects.create(project=pool)
     job = features.request_features(project=pool)
     load = lambda _job, _beat: lambda _chunk, _report: lambda file: file.write(b"x")  # noqa: E731
     with django_capture_on_commit_callbacks(execute=True):
         features.run_features(job_id=job.pk, load=load)
     job.refresh_from_db()
-    assert (job.state, ChunkFeatures.objects.count()) == (JobState.QUEUED, 1)
+    assert (job.state, ChunkFeatures.objects.get().count) == (JobState.QUEUED, 16)
     assert (features.COMPUTE, job.pk) in sent
-    ExportJob.objects.all().delete()
+    PoolMap.objects.all().delete()
     features.run_features(job_id=job.pk, load=load)
     job.refresh_from_db()
     assert job.state == JobState.DONE
