@@ -14,8 +14,9 @@ from django.conf import settings
 from PIL import Image as Picture
 
 from labeler.learning.files import limit_threads
+from labeler.learning.networks import open_student
 from labeler.learning.pool import cannot_derive
-from labeler.models import Chunk, Image, PoolFeatures
+from labeler.models import Chunk, Image, PoolFeatures, PoolNetwork
 from labeler.models.images import CHUNK_SIZE
 from labeler.services.derived import CannotDerive, Report
 from labeler.services.features import Compute, Write
@@ -28,7 +29,9 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
-    """The backbone of a job, ready to look at chunks. Raises CannotDerive."""
+    """The backbone of a job, or the pool's own network, ready to look at chunks. Raises CannotDerive."""
+    if job.network is not None:
+        return _open_network(job.network)
     with cannot_derive():
         from learner.backbones import load_backbone
         from learner.background import in_background
@@ -49,6 +52,18 @@ def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
                 device=settings.LEARNER_DEVICE,
                 report=lambda _phase, done, total: report(done, total),
             )
+        return lambda file: np.save(file, features, allow_pickle=False)
+
+    return compute
+
+
+def _open_network(network: PoolNetwork) -> Compute:
+    with cannot_derive():
+        look = open_student(network)
+
+    def compute(chunk: Chunk, report: Report) -> Write:
+        with cannot_derive():
+            features = look(chunk, lambda _phase, done, total: report(done, total))
         return lambda file: np.save(file, features, allow_pickle=False)
 
     return compute
