@@ -1,5 +1,9 @@
 """Whether a new representation may take over from the present one: measured on labels that neither has learned from,
-and, as those are few at first, by what can be told without labels. numpy only."""
+and, as those are few at first, by what can be told without labels. numpy only.
+
+What is told without labels rests on the graph, and where that knows little it says little. So it gives way to a proof:
+a holdout on which the new model is better, with the whole interval of the difference above 0.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,7 @@ class Verdict:
         old_right: Of these the present model is right about.
         new_right: Of these the new one is right about.
         difference: New less old accuracy, paired; None of no image.
+        is_proven: Whether images drawn at random show that the new one is better.
         agreement: With the graph, about images that it is sure of; None where none was kept back.
         forgotten: Classes with answers that it hardly predicts.
         shift: Share of images that go to other classes than the graph believes, in sum.
@@ -52,6 +57,7 @@ class Verdict:
     old_right: int
     new_right: int
     difference: Interval | None
+    is_proven: bool
     agreement: Interval | None
     forgotten: tuple[int, ...]
     shift: float
@@ -68,6 +74,7 @@ def judge(
     old_n: Integers,
     new_n: Integers,
     labels_n: Integers,
+    is_random_n: npt.NDArray[np.bool_],
     held_m: Integers,
     held_labels_m: Integers,
     sample_S: Integers,
@@ -80,6 +87,8 @@ def judge(
         old_n: What the present model predicts of the measured images; there may be none.
         new_n: What the new one predicts of them.
         labels_n: What people say of them. Neither model has learned from these answers.
+        is_random_n: bool, which of them were drawn at random. Others were asked about because the present model was
+            unsure, which speaks for the new one: they prove nothing.
         held_m: What the new one predicts of images that the graph is sure of and that were kept back from it.
         held_labels_m: What the graph says of them.
         sample_S: What the new one predicts of a random sample of the pool, or of all of it.
@@ -89,31 +98,44 @@ def judge(
     Raises:
         LabelError: If lengths differ, or the sample is empty.
     """
-    if not len(old_n) == len(new_n) == len(labels_n) or len(held_m) != len(held_labels_m) or not len(sample_S):
+    if (
+        not len(old_n) == len(new_n) == len(labels_n) == len(is_random_n)
+        or len(held_m) != len(held_labels_m)
+        or not len(sample_S)
+    ):
         raise LabelError("predictions and labels differ in number, or there are none to compare")
-    is_old_right, is_new_right = old_n == labels_n, new_n == labels_n
-    gained, lost = int((is_new_right & ~is_old_right).sum()), int((is_old_right & ~is_new_right).sum())
+    difference, gain = _difference(old_n, new_n, labels_n)
+    at_random, _ = _difference(old_n[is_random_n], new_n[is_random_n], labels_n[is_random_n])
+    is_proven = at_random is not None and at_random.low > 0
     predicted_C = np.bincount(sample_S, minlength=len(shares_C)) / len(sample_S)
     forgotten = tuple(c for c in named.tolist() if predicted_C[c] < REMEMBERED * shares_C[c])
     agreement = wilson(int((held_m == held_labels_m).sum()), len(held_m)) if len(held_m) else None
     shift = float(np.abs(predicted_C - shares_C).sum() / 2)
     found = {
-        FEWER_RIGHT: lost > gained,
-        UNTAUGHT: len(held_m) < LEAST_HELD,
-        DISAGREES: agreement is not None and agreement.value < AGREES,
+        FEWER_RIGHT: gain < 0,
+        UNTAUGHT: not is_proven and len(held_m) < LEAST_HELD,
+        DISAGREES: not is_proven and agreement is not None and agreement.value < AGREES,
         FORGETS: bool(forgotten),
-        SHIFTED: shift > MOST_SHIFT,
+        SHIFTED: not is_proven and shift > MOST_SHIFT,
     }
     return Verdict(
         len(labels_n),
-        int(is_old_right.sum()),
-        int(is_new_right.sum()),
-        paired_accuracy(gained, lost, len(labels_n)) if len(labels_n) else None,
+        int((old_n == labels_n).sum()),
+        int((new_n == labels_n).sum()),
+        difference,
+        is_proven,
         agreement,
         forgotten,
         shift,
         tuple(name for name in OBJECTIONS if found[name]),
     )
+
+
+def _difference(old_n: Integers, new_n: Integers, labels_n: Integers) -> tuple[Interval | None, int]:
+    """Of the accuracies, with its interval, and in images."""
+    is_old_right, is_new_right = old_n == labels_n, new_n == labels_n
+    gained, lost = int((is_new_right & ~is_old_right).sum()), int((is_old_right & ~is_new_right).sum())
+    return (paired_accuracy(gained, lost, len(labels_n)) if len(labels_n) else None), gained - lost
 
 
 def paired_accuracy(gained: int, lost: int, n: int) -> Interval:

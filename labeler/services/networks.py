@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from labeler import clock, storage
 from labeler.models import (
@@ -129,12 +130,11 @@ def leave_network(*, project: Project) -> bool:
 
 
 @transaction.atomic
-def take_network(*, project: Project, pk: int) -> bool:
-    """Have images seen by a network that was accepted once. False: there is none of that number."""
-    network = PoolNetwork.objects.filter(project=project, pk=pk, is_accepted=True, state=JobState.DONE).first()
-    if network is None:
+def take_network(*, network: PoolNetwork) -> bool:
+    """Have images seen by a network that was accepted once. False: it was not."""
+    if not network.is_accepted:
         return False
-    LearningConfig.objects.filter(project=project).update(network=network)
+    LearningConfig.objects.filter(project=network.project_id).update(network=network)
     return True
 
 
@@ -249,7 +249,7 @@ def _write(job: PoolNetwork, judged: Judged) -> dict[str, str]:
 
 @transaction.atomic
 def _refuse(job: PoolNetwork, judged: Judged) -> bool:
-    is_ours = finish_job(job=job, state=JobState.DONE, is_accepted=False, evidence=judged.evidence)
+    is_ours = finish_job(job=job, state=JobState.DONE, is_accepted=False, evidence=judged.evidence, done=F("total"))
     if is_ours:
         _forget_older(job)
     return is_ours
@@ -261,7 +261,7 @@ def _take_over(job: PoolNetwork, judged: Judged, names: dict[str, str]) -> bool:
     learning = LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=job.project)
     is_ours = finish_job(
         job=job, state=JobState.DONE, is_accepted=True, evidence=judged.evidence, file=names["network"],
-        former=learning.network,
+        former=learning.network, done=F("total"),
     )  # fmt: skip
     if not is_ours:
         return False

@@ -161,7 +161,7 @@ def network_leave(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def network_take(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
-    if take_network(project=access.project, pk=pk):
+    if take_network(network=get_object_or_404(access.project.networks, pk=pk)):
         messages.success(request, _FOLLOWS.format(f"by network {pk} again"))
     return redirect("learning-settings", slug)
 

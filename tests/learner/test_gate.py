@@ -19,6 +19,7 @@ def wrong_from(start: int, labels: np.ndarray = CLASSES) -> np.ndarray:
 def verdict(**changes):
     values = {
         "old_n": wrong_from(90, CLASSES[:100]), "new_n": wrong_from(96, CLASSES[:100]), "labels_n": CLASSES[:100],
+        "is_random_n": np.ones(100, np.bool_),
         "held_m": CLASSES, "held_labels_m": CLASSES, "sample_S": CLASSES, "shares_C": np.full(4, 0.25),
         "named": np.arange(4),
     }  # fmt: skip
@@ -37,16 +38,28 @@ def test_one_that_is_right_about_fewer_is_refused():
     assert verdict(new_n=wrong_from(89, CLASSES[:100])).objections == (gate.FEWER_RIGHT,)
 
 
+NOTHING = {"old_n": NONE, "new_n": NONE, "labels_n": NONE, "is_random_n": np.empty(0, np.bool_)}
+
+
+def test_a_proof_on_images_drawn_at_random_outweighs_a_graph_that_knows_little():
+    """As of photographs compared by their pixels: it is sure of too few images to say anything of a network."""
+    little = {"held_m": CLASSES[:9], "held_labels_m": CLASSES[:9], "sample_S": CLASSES[CLASSES > 0]}
+    better = {"old_n": wrong_from(60, CLASSES[:100]), "named": np.arange(1, 4)}
+    assert verdict(**little, **better).is_proven and verdict(**little, **better).is_accepted
+    assert not verdict(**little, **better, is_random_n=np.arange(100) < 4).is_accepted  # the rest was chosen
+    assert verdict(**little, **better | {"named": np.arange(4)}).objections == (gate.FORGETS,)
+
+
 def test_without_answers_to_measure_by_what_needs_none_decides():
-    found = verdict(old_n=NONE, new_n=NONE, labels_n=NONE)
-    assert found.is_accepted and found.difference is None
-    assert verdict(old_n=NONE, new_n=NONE, labels_n=NONE, held_m=wrong_from(960)).objections == (gate.DISAGREES,)
+    found = verdict(**NOTHING)
+    assert found.is_accepted and found.difference is None and not found.is_proven
+    assert verdict(**NOTHING, held_m=wrong_from(960)).objections == (gate.DISAGREES,)
 
 
 def test_a_lost_class_is_refused_even_if_nobody_has_measured_it():
     """As one of three prototypes did: a class of whose images one badly chosen one had been asked about."""
-    found = verdict(sample_S=np.where(CLASSES == 3, 0, CLASSES))
-    assert found.objections == (gate.FORGETS, gate.SHIFTED)
+    found = verdict(**NOTHING, sample_S=np.where(CLASSES == 3, 0, CLASSES))
+    assert found.objections == (gate.FORGETS, gate.SHIFTED) and not found.is_proven
     assert found.forgotten == (3,) and found.shift == pytest.approx(0.25)
 
 
@@ -56,7 +69,7 @@ def test_a_class_that_nobody_has_named_may_be_missing():
 
 
 def test_a_graph_that_is_sure_of_hardly_anything_can_tell_nothing():
-    found = verdict(held_m=CLASSES[:49], held_labels_m=CLASSES[:49])
+    found = verdict(**NOTHING, held_m=CLASSES[:49], held_labels_m=CLASSES[:49])
     assert found.objections == (gate.UNTAUGHT,)
     assert verdict(held_m=NONE, held_labels_m=NONE).agreement is None
 
