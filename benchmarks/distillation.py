@@ -182,9 +182,16 @@ def model_of(
 def verdict_of(lesson: Lesson, predicted: Integers) -> Verdict:
     nothing = np.empty(0, np.int64)
     return judge(
-        old_n=nothing, new_n=nothing, labels_n=nothing, is_random_n=nothing > 0,
-        held_m=predicted[lesson.held_positions], held_labels_m=lesson.held_labels, sample_S=predicted, shares_C=lesson.shares_C, named=lesson.named,
-    )  # fmt: skip
+        old_n=nothing,
+        new_n=nothing,
+        labels_n=nothing,
+        is_random_n=nothing > 0,
+        held_m=predicted[lesson.held_positions],
+        held_labels_m=lesson.held_labels,
+        sample_S=predicted,
+        shares_C=lesson.shares_C,
+        named=lesson.named,
+    )
 
 
 def words_of(verdict: Verdict) -> str:
