@@ -154,7 +154,13 @@ class CandidateAdmin(ShownWhole):
 
 
 @admin.register(
-    models.ImportJob, models.ExportJob, models.PoolMap, models.PoolFeatures, models.PoolGraph, models.Replay
+    models.ImportJob,
+    models.ExportJob,
+    models.PoolMap,
+    models.PoolFeatures,
+    models.PoolGraph,
+    models.PoolNetwork,
+    models.Replay,
 )
 class JobAdmin(Shown):
     list_display = ("id", "project", "state", "created_by", "done", "total", "attempts", "heartbeat_at", "finished_at")

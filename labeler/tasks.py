@@ -16,7 +16,7 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from labeler.models import Project, Round, RoundState
-from labeler.services import claims, exporting, features, graphs, importing, maps, replays, triggers
+from labeler.services import claims, exporting, features, graphs, importing, maps, networks, replays, triggers
 from labeler.services import sweep as sweeping
 from labeler.workers import busy_with, serves, this_worker
 
@@ -141,6 +141,14 @@ def make_graph(job_id: int) -> None:
 
     with busy_with("looking for images that look alike"):
         graphs.run_graph(job_id=job_id, make=learning.make_graph)
+
+
+@shared_task(name="background.train_network")  # type: ignore[untyped-decorator]
+def train_network(job_id: int) -> None:
+    from labeler import learning
+
+    with busy_with("training a network"):
+        networks.run_network(job_id=job_id, train=learning.train_network)
 
 
 @shared_task(name="background.run_replay")  # type: ignore[untyped-decorator]

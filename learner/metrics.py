@@ -31,7 +31,8 @@ class Interval:
         low: Lower end.
         high: Upper end.
         n: Images it rests on.
-        method: How the interval was found: `"wilson"`, `"normal"`, `"student"`, `"bootstrap"` or `"score"`.
+        method: How the interval was found: `"wilson"`, `"normal"`, `"student"`, `"bootstrap"`, `"score"` or
+            `"adjusted wald"`.
     """
 
     value: float

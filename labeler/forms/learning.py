@@ -17,6 +17,7 @@ from labeler.choices import (
     LAPLACE_PRIORS,
     LEARNS_FROM,
     REPRESENTATIONS,
+    TRAINS_NETWORK,
 )
 from labeler.forms.base import ChangeForm, PercentField
 from labeler.models import LearningConfig
@@ -25,7 +26,7 @@ from labeler.services.schedule import DAYS, WEEK, schedule_of
 TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds", "cooldown_seconds")
 QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
 HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
-IMAGES = ("representation", "backbone", "backbone_file")
+IMAGES = ("representation", "backbone", "backbone_file", "trains_network")
 MODEL = (
     "learns_from", "architecture", "feature_architecture", "propagation", "estimator", "posterior_samples",
     "members", "member_dropout", "temperature_scaling", "laplace_prior",
@@ -137,6 +138,14 @@ class LearningForm(ChangeForm):
         required=False,
         label="File of its weights",
         help_text="Those in the folder that the server’s operator keeps for them: .safetensors, .pth or .pt.",
+    )
+    trains_network = forms.ChoiceField(
+        choices=TRAINS_NETWORK,
+        widget=forms.RadioSelect,
+        label="Train a network on this project’s images",
+        help_text="A worker trains it on the images whose class leaves little doubt, while nothing else is to be done: "
+        "once the groups have names, then whenever the labels have grown by half. What it makes of images takes the "
+        "place of what is chosen above, if it proves to be the better model.",
     )
     learns_from = forms.ChoiceField(
         choices=LEARNS_FROM,

@@ -5,12 +5,14 @@
 | `rounds` | fit, score, choose: what a learner does with a round |
 | `pool` | the map and the graph, which need no answers |
 | `features` | what a backbone makes of the images |
+| `networks` | a network of the pool's own, and whether it is the better model |
 | `replays` | the answers once more, in another order |
 | `files` | chunk files, the heartbeat, refusals in words |
 """
 
 from labeler.learning.features import open_backbone
 from labeler.learning.files import CannotLearn, folder_of, load
+from labeler.learning.networks import train_network
 from labeler.learning.pool import draw_map, make_graph
 from labeler.learning.replays import play
 from labeler.learning.rounds import choose, fit, forget_leftovers, score
@@ -27,4 +29,5 @@ __all__ = [
     "open_backbone",
     "play",
     "score",
+    "train_network",
 ]

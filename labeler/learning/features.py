@@ -14,8 +14,9 @@ from django.conf import settings
 from PIL import Image as Picture
 
 from labeler.learning.files import limit_threads
+from labeler.learning.networks import open_student
 from labeler.learning.pool import cannot_derive
-from labeler.models import Image, PoolFeatures
+from labeler.models import Image, PoolFeatures, PoolNetwork
 from labeler.models.images import CHUNK_SIZE
 from labeler.services.derived import CannotDerive, Report
 from labeler.services.features import Compute, Part, VectorsLost, Write
@@ -28,7 +29,9 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
-    """The backbone of a job, ready to look at chunks. Raises CannotDerive."""
+    """The backbone of a job, or the pool's own network, ready to look at chunks. Raises CannotDerive."""
+    if job.network is not None:
+        return _open_network(job.network)
     with cannot_derive():
         from learner.backbones import load_backbone
         from learner.background import in_background
@@ -50,8 +53,7 @@ def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
                 device=settings.LEARNER_DEVICE,
                 report=lambda _phase, done, total: report(done, total),
             )
-        vectors = features if before is None else np.concatenate([before, features])
-        return lambda file: np.save(file, vectors, allow_pickle=False)
+        return _written(before, features)
 
     return compute
 
@@ -67,6 +69,27 @@ def _vectors_before(part: Part) -> npt.NDArray[np.float16] | None:
     if len(vectors) != part.start or not np.isfinite(vectors).all():
         raise VectorsLost
     return vectors
+
+
+def _written(before: npt.NDArray[np.float16] | None, features: npt.NDArray[np.float16]) -> Write:
+    """How to write all vectors of a chunk up to the end of a part. Raises VectorsLost, where they do not fit."""
+    if before is not None and before.shape[1] != features.shape[1]:
+        raise VectorsLost
+    vectors = features if before is None else np.concatenate([before, features])
+    return lambda file: np.save(file, vectors, allow_pickle=False)
+
+
+def _open_network(network: PoolNetwork) -> Compute:
+    with cannot_derive():
+        look = open_student(network)
+
+    def compute(part: Part, report: Report) -> Write:
+        before = _vectors_before(part)
+        with cannot_derive():
+            features = look(part, lambda _phase, done, total: report(done, total))
+        return _written(before, features)
+
+    return compute
 
 
 def _keep_downloads() -> None:

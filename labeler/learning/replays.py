@@ -44,7 +44,7 @@ def play(job: Replay, report: Callable[[int, int], None]) -> Played:
         simulate(
             material,
             strategy=_strategy(job, ORDERS[which], has_graph=material.graph is not None),
-            config=_config(job, sees, seed),
+            config=model_config(job.config, sees, n_classes=len(job.labels["classes"]), seed=job.seed + seed),
             budgets=budgets,
             report=lambda _phase, _done, _total: report(before + len(points), total),
             keep=points.append,
@@ -90,19 +90,20 @@ def _strategy(job: Replay, order: str, *, has_graph: bool) -> Strategy:
     return Strategy(order, config["acquisition"], has_graph, has_graph, random_share=config["random_share"])
 
 
-def _config(job: Replay, sees: Seen, seed: int) -> RoundConfig:
+def model_config(config: dict[str, Any], sees: Seen, *, n_classes: int, seed: int) -> RoundConfig:
+    """The project's model where it is tried out: without its queue."""
     from learner.config import RoundConfig
 
     names = (
         "estimator", "coldness", "posterior_samples", "members", "member_dropout",
         "temperature_scaling", "laplace_prior",
     )  # fmt: skip
-    values = {name: job.config[name] for name in names}
-    network = architecture_of({**job.config, "features": sees.features, "has_likeness": sees.has_likeness})
+    values = {name: config[name] for name in names}
+    network = architecture_of({**config, "features": sees.features, "has_likeness": sees.has_likeness})
     return RoundConfig(
-        n_classes=len(job.labels["classes"]),
+        n_classes=n_classes,
         architecture=network,
-        seed=job.seed + seed,
+        seed=seed,
         device=settings.LEARNER_DEVICE,
         **values,
     )

@@ -136,6 +136,9 @@ class PoolFeatures(Job):
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="features")
     backbone = models.CharField(max_length=110)
     weights = models.CharField(max_length=200, blank=True)  # a file in settings.BACKBONE_DIR
+    network = models.ForeignKey(
+        "labeler.PoolNetwork", null=True, on_delete=models.CASCADE, related_name="+"
+    )  # in place of a backbone, which is then named after it
     images = models.PositiveIntegerField(default=0)  # that there were when it was asked for, or has seen since
     ready_at = models.DateTimeField(null=True)  # as its worker expects
 
@@ -178,6 +181,42 @@ class PoolGraph(Job):
     @property
     def files(self) -> list[str]:
         return [self.file, self.vectors]
+
+
+class PoolNetwork(Job):
+    """A network trained on what the graph is sure of, and whether it may stand for the images. `done` and `total` count
+    steps of training, images and models; `labels` are the answers of the moment when it was asked for. Whichever
+    `LearningConfig.network` names is in use."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="networks")
+    seed = models.PositiveBigIntegerField()
+    labels = models.JSONField()  # {"classes": ids, "positions", "labels": numbers}, none of the holdout
+    answers = models.PositiveIntegerField()  # that it learned from
+    checkpoint = models.CharField(max_length=200)
+    file = models.CharField(max_length=200, blank=True)  # safetensors, of one that was accepted
+    is_accepted = models.BooleanField(null=True)  # by the gate; None until it has judged
+    evidence = models.JSONField(default=dict)  # what the gate went by, see services/networks.py
+    former = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")  # in use before it
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "network"
+
+    def __str__(self) -> str:
+        return f"network {self.pk} of {self.project}"
+
+    @property
+    def key(self) -> str:
+        return network_key(self.pk)
+
+    @property
+    def files(self) -> list[str]:
+        return [self.file, self.checkpoint]
+
+
+def network_key(pk: int) -> str:
+    """The name of its features, where others have a backbone's: see `PoolFeatures.key`."""
+    return f"network {pk}"
 
 
 class Replay(Job):

@@ -50,6 +50,9 @@ class LearningConfig(models.Model):
         ],
     )
     backbone_file = models.CharField(max_length=200, blank=True)  # in settings.BACKBONE_DIR
+    # A network of the pool's own, see services/networks.py: whether one is trained by itself, and which is in use.
+    trains_network = models.CharField(max_length=8, choices=choices.TRAINS_NETWORK, default="auto")
+    network = models.ForeignKey("labeler.PoolNetwork", null=True, on_delete=models.SET_NULL, related_name="+")
     estimator = models.CharField(max_length=32, choices=choices.ESTIMATORS, default="mc_dropout")
     acquisition = models.CharField(max_length=48, choices=choices.ACQUISITIONS, default="power_predictive_entropy")
     coldness = models.FloatField(default=8.0, validators=[MinValueValidator(0.1), MaxValueValidator(64)])

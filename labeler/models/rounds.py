@@ -13,6 +13,7 @@ class Trigger(models.TextChoices):
     SCHEDULE = "schedule", "schedule"
     BUTTON = "button", "button"
     QUEUE_DRY = "queue_dry", "queue ran dry"
+    NETWORK = "network", "new network"
     COMPARISON = "comparison", "comparison"  # measured and looked at; its queue is never made
 
 

@@ -1,4 +1,5 @@
-"""What images are compared by and learned from: their pixels, or the features of a backbone. Loads no torch."""
+"""What images are compared by and learned from: their pixels, or the features of a backbone or of a network of the
+pool's own. Loads no torch."""
 
 from __future__ import annotations
 
@@ -10,18 +11,20 @@ from labeler import clock
 from labeler.choices import DEFAULT_BACKBONE
 from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, PoolGraph, Project
 from labeler.models.images import CHUNK_SIZE
-from labeler.models.jobs import UNFINISHED_JOB, backbone_key
+from labeler.models.jobs import UNFINISHED_JOB, backbone_key, network_key
 
 LARGEST_SIDE_OF_PIXELS = 32  # as stored: grey images of up to about 40 pixels (labeler/imaging/pixels.py)
 
 
 @dataclass(frozen=True)
 class Representation:
-    """What a project wants. `backbone` is empty for pixels; `weights` is empty where they come with the name."""
+    """What a project wants. `backbone` is empty for pixels; `weights` is empty where they come with the name. A network
+    of the pool's own stands in place of a backbone, which is then named after it."""
 
     backbone: str
     weights: str
     reason: str
+    network: int | None = None
 
     @property
     def key(self) -> str:
@@ -75,6 +78,13 @@ class FeaturesState:
 
 
 def wanted_representation(project: Project) -> Representation:
+    """A network that has taken over; else as chosen."""
+    if (pk := project.learning.network_id) is not None:
+        return Representation(network_key(pk), "", "trained on this project’s images", pk)
+    return chosen_representation(project)
+
+
+def chosen_representation(project: Project) -> Representation:
     """As the manager chose, or picked by looking at the images alone: their colour and size."""
     learning = project.learning
     if learning.representation == "pixels":

@@ -28,6 +28,7 @@ from labeler.models import (
 from labeler.selectors.features import FeaturesState, features_state
 from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
+from labeler.selectors.networks import NetworkState, network_state
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import last_annotation_id, why_not_trainable
@@ -111,6 +112,7 @@ class Monitor:
     failures: Sequence[Round]
     groups: GraphState
     features: FeaturesState
+    network: NetworkState
     next_words: str
     why_not: str
     poll_seconds: int
@@ -174,7 +176,7 @@ def monitor_of(project: Project) -> Monitor:
         broker_lately() != "ok",
     )
     missing, groups = _missing(disk, is_broker_away=is_broker_away), graph_state(project)
-    features = features_state(project)
+    features, network = features_state(project), network_state(project)
     return Monitor(
         progress=progress,
         model=model,
@@ -190,9 +192,12 @@ def monitor_of(project: Project) -> Monitor:
         failures=_failures(rounds),
         groups=groups,
         features=features,
+        network=network,
         next_words="" if progress else next_round_words(project),
         why_not="" if progress else why_not_trainable(project),
-        poll_seconds=_poll_seconds(project, is_moving=bool(progress or missing or groups.made or features.made)),
+        poll_seconds=_poll_seconds(
+            project, is_moving=bool(progress or missing or groups.made or features.made or network.made)
+        ),
     )
 
 

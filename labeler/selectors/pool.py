@@ -113,6 +113,19 @@ def waiting_positions(project: Project, *, is_holdout: bool, without: Iterable[i
     return np.flatnonzero(waiting).astype(np.int64)
 
 
+def open_to_learning(project: Project) -> Positions:
+    """Sorted positions of all images that may be learned from, labelled or not; holdout and what is set aside are not.
+
+    Unlike what waits for an answer it hardly changes while people answer.
+    """
+    images = Image.objects.filter(project=project).order_by()
+    end = end_of_positions(project)
+    is_open = ~_mask(end, images.filter(is_holdout=True).values_list("position", flat=True).iterator(20_000))
+    aside = images.exclude(state__in=[ImageState.POOL, ImageState.LABELLED])
+    is_open &= ~_mask(end, aside.values_list("position", flat=True).iterator(20_000))
+    return np.flatnonzero(is_open).astype(np.int64)
+
+
 def _mask(end: int, positions: Iterable[int]) -> npt.NDArray[np.bool_]:
     mask = np.zeros(end, dtype=np.bool_)
     mask[np.fromiter(positions, dtype=np.int64)] = True

@@ -87,13 +87,13 @@ def derive_file(
         if is_ours:
             then(job.project)
     if is_ours:
-        _forget_older(job)
+        forget_older(job)
     else:
         for name in names.values():
             storage.delete(name)
 
 
-def _forget_older(job: PoolMap | PoolGraph) -> None:
+def forget_older(job: PoolMap | PoolGraph) -> None:
     """Their files go a day later, as all that nothing names any more."""
     older = type(job)._default_manager.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
     mark_replaced(name for row in older for name in row.files if name)

@@ -1,4 +1,5 @@
-"""The features of a project's images: a backbone's look at each, chunk by chunk, made by a worker after every import.
+"""The features of a project's images: the look of a backbone, or of the pool's own network, at each, chunk by chunk,
+made by a worker after every import.
 
 What is done is kept, some hundred images at a time: a killed worker goes on there, and a later import costs its own
 images only.
@@ -92,8 +93,9 @@ def request_features(*, project: Project, by: User | None = None) -> PoolFeature
     if is_made or not wanted.backbone:
         return None
     job = PoolFeatures.objects.create(
-        project=project, created_by=by, backbone=wanted.backbone, weights=wanted.weights, images=total_images(project)
-    )
+        project=project, created_by=by, backbone=wanted.backbone, weights=wanted.weights,
+        network_id=wanted.network, images=total_images(project),
+    )  # fmt: skip
     wake(COMPUTE, job.pk)
     return job
 
@@ -138,7 +140,7 @@ def run_features(*, job_id: int, load: Load) -> None:
         while part is not None:
             _look_at(job, part, compute, beat, forecast)
             part = _next_part(job)
-            is_turn_over = _others_wait() or time.monotonic() - began > TURN_SECONDS
+            is_turn_over = others_wait() or time.monotonic() - began > TURN_SECONDS
             if part is not None and is_turn_over and _give_way(job):
                 return
     except ClaimLost:
@@ -214,7 +216,8 @@ def _look_at(job: PoolFeatures, part: Part, compute: Compute, beat: Beat, foreca
         raise
 
 
-def _others_wait() -> bool:
+def others_wait() -> bool:
+    """Whether something else waits that is made in the background."""
     models = (PoolMap, PoolGraph, PoolFeatures, Replay)
     return any(model._default_manager.filter(state=JobState.QUEUED).exists() for model in models)
 

@@ -33,7 +33,7 @@ def forget_unnamed_files(project: Project) -> int:
     folder = storage.project_folder(project)
     if not storage.is_local(folder):
         return 0
-    groups = ("packs", "pixels", "features", "exports", "maps", "graphs")
+    groups = ("packs", "pixels", "features", "exports", "maps", "graphs", "networks")
     names = {name for group in groups for name in storage.names_in(f"{folder}/{group}", with_temporary=True)}
     old = [name for name in names - _named(project) if _is_old(name)]
     for name in old:
@@ -57,6 +57,7 @@ def _named(project: Project) -> set[str]:
         *project.exports.values_list("file", flat=True),
         *project.maps.values_list("file", flat=True),
         *(name for graph in project.graphs.all() for name in graph.files),
+        *(name for network in project.networks.all() for name in network.files),
         *ChunkFeatures.objects.filter(chunk__project=project).values_list("file", flat=True),
         *_read_by(RoundChunk.objects.filter(recent, round__project=project)),
     }

@@ -20,6 +20,7 @@ from labeler.services.rounds import newest_round, start_cold_round
 SAME_CLICK = timedelta(seconds=10)
 SLUG_ATTEMPTS = 5
 RESERVED_SLUGS = {"new"}
+LOOK = ("representation", "backbone", "backbone_file")
 
 
 @transaction.atomic
@@ -87,10 +88,13 @@ def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningC
     if unknown:
         raise ValidationError(f"Unknown settings: {', '.join(sorted(unknown))}")
     before = config.overlap
+    is_other_look = any(getattr(config, name) != values.get(name, getattr(config, name)) for name in LOOK)
     for name, value in values.items():
         setattr(config, name, value)
-    config.full_clean(exclude=["project", "schedule"])
-    config.save(update_fields=list(values))
+    if is_other_look:  # who chooses what images are seen by wants that, and not the network that took over from it
+        config.network = None
+    config.full_clean(exclude=["project", "schedule", "network"])
+    config.save(update_fields=[*values, "network"])
     if config.overlap < before:
         settle_enough(project=project, before=before, overlap=config.overlap)
     last = newest_round(project)

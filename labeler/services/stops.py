@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from labeler.models import ExportJob, ImportJob, PoolFeatures, PoolGraph, PoolMap, Replay
+from labeler.models import ExportJob, ImportJob, PoolFeatures, PoolGraph, PoolMap, PoolNetwork, Replay
 from labeler.services.claims import give_back_rounds
 from labeler.services.exporting import RUN_EXPORT
 from labeler.services.features import COMPUTE
 from labeler.services.graphs import MAKE
 from labeler.services.jobs import give_back_jobs
 from labeler.services.maps import DRAW
+from labeler.services.networks import TRAIN
 from labeler.services.replays import PLAY
 from labeler.services.uploads import RUN_IMPORT
 
@@ -22,5 +23,6 @@ def give_back_work(*, worker: str) -> int:
         + give_back_jobs(model=PoolMap, task_name=DRAW, worker=worker)
         + give_back_jobs(model=PoolFeatures, task_name=COMPUTE, worker=worker)
         + give_back_jobs(model=PoolGraph, task_name=MAKE, worker=worker)
+        + give_back_jobs(model=PoolNetwork, task_name=TRAIN, worker=worker)
         + give_back_jobs(model=Replay, task_name=PLAY, worker=worker)
     )

@@ -22,13 +22,17 @@ from labeler.forms.learning import LearningForm
 from labeler.forms.projects import GeneralForm
 from labeler.models import JobState, LabelClass, Project
 from labeler.selectors.features import features_state
+from labeler.selectors.networks import network_state
 from labeler.selectors.workers import doings, missing_workers
 from labeler.services import classes as service
 from labeler.services.features import follow_choice, request_features, stop_features
+from labeler.services.networks import leave_network, request_network, stop_network, take_network
 from labeler.services.projects import change_learning, change_project, lock_learning, lock_project
+from labeler.services.rounds import RoundRefused
 from labeler.services.schedule import schedule_words, set_schedule
 
 PAGE = ["GET", "HEAD", "POST"]
+_FOLLOWS = "Images will be seen {}, as soon as a worker has found again which of them look alike."
 
 
 @login_required
@@ -79,7 +83,8 @@ def learning(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _learning_context(access: Access) -> dict[str, object]:
-    return {"schedule": schedule_words(access.project.learning), **_features_context(access)}
+    schedule = schedule_words(access.project.learning)
+    return {"schedule": schedule, **_features_context(access), **_network_context(access)}
 
 
 def _features_context(access: Access) -> dict[str, object]:
@@ -112,6 +117,56 @@ def features_start(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def features_stop(request: HttpRequest, slug: str) -> HttpResponse:
     stop_features(project=manager_access(request, slug).project)
+    return redirect("learning-settings", slug)
+
+
+def _network_context(access: Access) -> dict[str, object]:
+    state = network_state(access.project)
+    return {"network": state, "network_workers": missing_workers(["background"]) if state.made else []}
+
+
+@never_cache
+@require_safe
+@login_required
+def network(request: HttpRequest, slug: str) -> HttpResponse:
+    """The part of the page that says how far the network is, and what came of the last."""
+    access = manager_access(request, slug)
+    return render(request, "settings/_network.html", {"access": access, **_network_context(access)})
+
+
+@login_required
+@require_POST
+def network_start(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    try:
+        request_network(project=access.project, by=access.user)
+    except RoundRefused as refused:
+        messages.error(request, str(refused))
+    return redirect("learning-settings", slug)
+
+
+@login_required
+@require_POST
+def network_stop(request: HttpRequest, slug: str) -> HttpResponse:
+    stop_network(project=manager_access(request, slug).project)
+    return redirect("learning-settings", slug)
+
+
+@login_required
+@require_POST
+def network_leave(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    if leave_network(project=access.project):
+        messages.success(request, f"{_FOLLOWS.format('as before it')} No network is trained by itself now.")
+    return redirect("learning-settings", slug)
+
+
+@login_required
+@require_POST
+def network_take(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    if take_network(network=get_object_or_404(access.project.networks, pk=pk)):
+        messages.success(request, _FOLLOWS.format(f"by network {pk} again"))
     return redirect("learning-settings", slug)
 
 
@@ -208,6 +263,11 @@ urlpatterns = [
     path("p/<slug:slug>/settings/learning/features/", features, name="features"),
     path("p/<slug:slug>/settings/learning/features/start/", features_start, name="features-start"),
     path("p/<slug:slug>/settings/learning/features/stop/", features_stop, name="features-stop"),
+    path("p/<slug:slug>/settings/learning/network/", network, name="network"),
+    path("p/<slug:slug>/settings/learning/network/start/", network_start, name="network-start"),
+    path("p/<slug:slug>/settings/learning/network/stop/", network_stop, name="network-stop"),
+    path("p/<slug:slug>/settings/learning/network/leave/", network_leave, name="network-leave"),
+    path("p/<slug:slug>/settings/learning/network/<int:pk>/take/", network_take, name="network-take"),
     path("p/<slug:slug>/settings/classes/", classes, name="classes"),
     path("p/<slug:slug>/settings/classes/keys/", class_keys, name="class-keys"),
     path("p/<slug:slug>/settings/classes/<int:pk>/", class_edit, name="class-edit"),

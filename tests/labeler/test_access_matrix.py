@@ -16,6 +16,7 @@ from labeler.models import (
     JobState,
     LearningConfig,
     Membership,
+    PoolNetwork,
     Project,
     Role,
     Round,
@@ -36,7 +37,7 @@ MANAGERS = {
     "round-cancel", "round-retry", "explore", "explore-points", "explore-states", "explore-map-points", "explore-map",
     "explore-draw", "explore-tiles", "explore-send", "explore-at", "explore-thumb", "gallery", "compare",
     "compare-start", "features", "features-start", "features-stop", "replay", "replay-state", "replay-start",
-    "replay-cancel",
+    "replay-cancel", "network", "network-start", "network-stop", "network-leave", "network-take",
 }  # fmt: skip
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
 OF_A_PROJECT = MEMBERS | MANAGERS | SENDS_ANNOTATORS_ON
@@ -65,6 +66,7 @@ class World:
             "import-retry": "import",
             "import-rejected": "import", "import-labels": "import", "export-file": "export",
             "round": "round", "round-cancel": "round", "round-retry": "round",
+            "network-take": "network",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
             "explore-at": "position", "explore-thumb": "position", "gallery": "gallery",
         }  # fmt: skip
@@ -96,6 +98,7 @@ def build(project: Project, manager, make_images) -> World:
             "export": ExportJob.objects.create(
                 project=project, created_by=manager, state=JobState.DONE, format="csv"
             ).pk,
+            "network": PoolNetwork.objects.create(project=project, seed=0, labels={}, answers=0, checkpoint="").pk,
             "round": failed.number,
             "scored": scored.number,
             "position": images[0].position,

@@ -1,0 +1,282 @@
+"""A network of the pool's own: what it is taught, what it makes of the pool, and what the gate is shown."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.conf import settings
+from django.core.files.storage import default_storage
+
+from labeler import storage
+from labeler.learning.files import CannotLearn, in_chunks, limit_threads, mending, opened
+from labeler.learning.pool import cannot_derive
+from labeler.learning.replays import model_config
+from labeler.models import Chunk, PoolNetwork
+from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by
+from labeler.selectors.graphs import current_graph
+from labeler.selectors.pool import labelled_images, open_to_learning, waiting_positions
+from labeler.services.derived import Derived
+from labeler.services.features import Part
+from labeler.services.networks import Judged, Report
+from labeler.services.rounds import config_of
+from labeler.storage import local_path
+
+if TYPE_CHECKING:
+    from learner.config import RoundRequest
+    from learner.distillation import Lesson, Student
+    from learner.gate import Verdict
+    from learner.graph.hypotheses import Answers
+    from learner.graph.pool_graph import MadeGraph
+    from learner.pool import Chunk as PixelChunk
+
+SAMPLE = 4000  # images by which it is seen how large the classes are
+TRAINING, LOOKING, LINKING, TRYING = (0, 600), (600, 700), (700, 900), (900, 1000)
+"""Of a thousand: how the progress is divided. All that counts of it is that the bar moves evenly, more or less."""
+
+
+def train_network(job: PoolNetwork, report: Report) -> Judged:
+    """Train, look at the pool, find again which images look alike, and judge. Raises CannotDerive."""
+    stored: list[str] = []
+    try:
+        with cannot_derive(), mending(job.project), ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            return _Trial.of(job, report, scratch, stack, stored).judged()
+    except BaseException:
+        for name in stored:
+            storage.delete(name)
+        raise
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What a training and its judgement have in common.
+
+    `stored` collects names of files in the storage, for whoever has to delete them; `rows` are the chunks by number, as
+    they were when it began: what has grown since is looked at later.
+    """
+
+    job: PoolNetwork
+    report: Report
+    scratch: Path
+    stack: ExitStack
+    stored: list[str]
+    rows: dict[int, Chunk]
+    pixels: tuple[PixelChunk, ...]
+    graph: Path
+    sees: Seen
+    config: dict[str, Any]
+    answers: Answers
+
+    @classmethod
+    def of(cls, job: PoolNetwork, report: Report, scratch: Path, stack: ExitStack, stored: list[str]) -> _Trial:
+        from learner.graph.hypotheses import Answers
+
+        limit_threads()
+        graph = current_graph(job.project)
+        if graph is None:
+            raise CannotLearn("Which images look alike is not known any more. Try again in a few minutes.")
+        inputs = chunk_inputs(job.project, None)
+        rows = {each.chunk.number: each.chunk for each in inputs}
+        pixels = tuple(opened(each, stack) for each in inputs)
+        config = config_of(job.project.learning)
+        positions, labels = (np.array(job.labels[name], np.int64) for name in ("positions", "labels"))
+        answers = Answers(positions, labels, len(job.labels["classes"]))
+        path = stack.enter_context(local_path(graph.file))
+        sees = seen_by(job.project, config, graph)
+        return cls(job, report, scratch, stack, stored, rows, pixels, path, sees, config, answers)
+
+    def judged(self) -> Judged:
+        """All of it."""
+        lesson, student = self._train()
+        features, chunks = self._look(student)
+        made = self._link(chunks)
+        verdict, counts = self._judge(lesson, made, chunks)
+        reason = f"features of {self.job.key}, {made.pool_graph.reason}"[:200]
+        graph = Derived(
+            made.pool_graph.save,
+            len(made.pool_graph.graph),
+            {"groups": made.pool_graph.n_groups, "reason": reason},
+            {"vectors": ("npy", made.save_vectors)},
+        )
+        return Judged(verdict.is_accepted, self._as_json(verdict, lesson, counts), student.save, features, graph)
+
+    def _train(self) -> tuple[Lesson, Student]:
+        from learner.distillation import EVERY, distil, lesson_of, student_config
+        from learner.graph.pool_graph import PoolGraph
+
+        may_learn = open_to_learning(self.job.project)
+        lesson = lesson_of(PoolGraph.load(self.graph).graph, self.answers, may_learn, seed=self.job.seed)
+        config = student_config(self.answers.n_classes, seed=self.job.seed, device=settings.LEARNER_DEVICE)
+        tell = self._part(TRAINING)
+        student = distil(
+            self.pixels,
+            lesson,
+            config,
+            checkpoint=Path(default_storage.path(self.job.checkpoint)),
+            report=lambda _phase, done, total: tell(done, total, 0 < done < total and done % EVERY == 0),
+        )
+        return lesson, student
+
+    def _look(self, student: Student) -> tuple[list[tuple[Chunk, int, str]], list[PixelChunk]]:
+        """Files of features in the storage, and the same as chunks."""
+        from learner.pool import Chunk as PixelChunk
+
+        rows, total, before, tell = self.rows, sum(self._counts().values()), 0, self._part(LOOKING)
+        features: list[tuple[Chunk, int, str]] = []
+        chunks: list[PixelChunk] = []
+        for chunk in self.pixels:
+            made, _ = student.look_at(chunk, report=lambda _phase, done, _n, b=before: tell(b + done, total))  # type: ignore[misc]
+            stem = rows[chunk.number].pixels.rpartition("/")[2].removesuffix(".npy")
+            name = storage.new_name(self.job.project, "features", "npy", prefix=f"{stem}-")
+            self.stored.append(name)
+            storage.write_once(name, lambda file, made=made: np.save(file, made, allow_pickle=False))  # type: ignore[misc]
+            features.append((rows[chunk.number], chunk.count, name))
+            chunks.append(PixelChunk(chunk.number, self.stack.enter_context(local_path(name)), chunk.count))
+            before += chunk.count
+        return features, chunks
+
+    def _link(self, chunks: list[PixelChunk]) -> MadeGraph:
+        from learner.graph.pool_graph import make_pool_graph
+
+        tell = self._part(LINKING)
+        eligible = in_chunks(waiting_positions(self.job.project, is_holdout=False), self._counts())
+        return make_pool_graph(
+            chunks, eligible, seed=self.job.project_id, report=lambda _phase, done, total: tell(done, total)
+        )
+
+    def _judge(self, lesson: Lesson, made: MadeGraph, chunks: list[PixelChunk]) -> tuple[Verdict, tuple[int, int]]:
+        """The gate's verdict, and how many answers of the holdout and from since then it rests on."""
+        from learner.gate import judge
+        from learner.trial import predict_classes
+
+        old, new = self._present(), self._new(made, chunks)
+        counts = {chunk.number: chunk.count for chunk in old.chunks}
+        holdout, since = (_within(some, counts) for some in self._measured())
+        positions = np.array([*holdout, *since], np.int64)
+        sample = np.random.default_rng(self.job.seed).permutation(len(made.pool_graph.graph))[:SAMPLE]
+        asked = np.union1d(np.union1d(positions, sample), lesson.held_positions)
+        tell = self._part(TRYING)
+        tell(0, 4)
+        of_old = predict_classes(old, positions, report=lambda *_: tell(1, 4))
+        of_new = predict_classes(new, asked, report=lambda *_: tell(3, 4))
+        at = dict(zip(asked.tolist(), of_new.tolist(), strict=True))
+        verdict = judge(
+            old_n=of_old,
+            new_n=np.array([at[position] for position in positions.tolist()], np.int64),
+            labels_n=np.array([*holdout.values(), *since.values()], np.int64),
+            is_random_n=np.arange(len(positions)) < len(holdout),
+            held_m=np.array([at[position] for position in lesson.held_positions.tolist()], np.int64),
+            held_labels_m=lesson.held_labels,
+            sample_S=np.array([at[position] for position in sample.tolist()], np.int64),
+            shares_C=lesson.shares_C,
+            named=lesson.named,
+        )
+        tell(4, 4)
+        return verdict, (len(holdout), len(since))
+
+    def _measured(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Class numbers by position that nobody has learned from: of the holdout, and answers from since then."""
+        number = {pk: index for index, pk in enumerate(self.job.labels["classes"])}
+        known = set(self.job.labels["positions"])
+        both = []
+        for is_holdout in (True, False):
+            rows = labelled_images(self.job.project, is_holdout=is_holdout).filter(label__in=number)
+            pairs = sorted(rows.values_list("position", "label_id"))
+            both.append({position: number[label] for position, label in pairs if position not in known})
+        return both[0], both[1]
+
+    def _present(self) -> RoundRequest:
+        """The present model with the answers of then."""
+        chunks = tuple(opened(each, self.stack) for each in self.sees.inputs)
+        return self._request(chunks, self.sees, self.graph, "present")
+
+    def _new(self, made: MadeGraph, chunks: list[PixelChunk]) -> RoundRequest:
+        """The same settings on what the network makes of the images."""
+        from learner.files import write_atomically
+        from learner.pool import Chunk as PixelChunk
+
+        graph = write_atomically(self.scratch / "graph.npz", made.pool_graph.save)
+        if self.sees.has_likeness:
+            vectors = write_atomically(self.scratch / "vectors.npy", made.save_vectors)
+            chunks = [PixelChunk(chunk.number, vectors, chunk.count, chunk.start) for chunk in chunks]
+        return self._request(tuple(chunks), Seen([], None, True), graph, "new")
+
+    def _request(self, chunks: tuple[PixelChunk, ...], sees: Seen, graph: Path, name: str) -> RoundRequest:
+        from learner.config import RoundRequest
+
+        counts = {chunk.number: chunk.count for chunk in chunks}
+        is_inside = np.isin(self.answers.positions_A, in_chunks(self.answers.positions_A, counts))
+        return RoundRequest(
+            chunks=chunks,
+            train_positions=self.answers.positions_A[is_inside],
+            train_labels=self.answers.labels_A[is_inside],
+            config=model_config(self.config, sees, n_classes=self.answers.n_classes, seed=self.job.seed),
+            directory=self.scratch / name,
+            graph=graph if self.config["propagation"] else None,
+            propagate_to=in_chunks(open_to_learning(self.job.project), counts),
+        )
+
+    def _counts(self) -> dict[int, int]:
+        return {chunk.number: chunk.count for chunk in self.pixels}
+
+    def _part(self, part: tuple[int, int]) -> Callable[..., None]:
+        """A report of some part of the work."""
+        begin, end = part
+
+        def tell(done: int, total: int, is_kept: bool = False) -> None:
+            self.report(begin + round((end - begin) * done / max(1, total)), TRYING[1], is_kept)
+
+        return tell
+
+    def _as_json(self, verdict: Verdict, lesson: Lesson, counts: tuple[int, int]) -> dict[str, Any]:
+        return {
+            "n": verdict.n,
+            "holdout": counts[0],
+            "since": counts[1],
+            "old_right": verdict.old_right,
+            "new_right": verdict.new_right,
+            "difference": _interval(verdict.difference),
+            "is_proven": verdict.is_proven,
+            "agreement": _interval(verdict.agreement),
+            "taught": len(np.unique(lesson.positions)),
+            "forgotten": [self.job.labels["classes"][c] for c in verdict.forgotten],
+            "shift": round(verdict.shift, 4),
+            "objections": list(verdict.objections),
+        }
+
+
+def _within(labels: dict[int, int], counts: dict[int, int]) -> dict[int, int]:
+    inside = set(in_chunks(np.array(sorted(labels), np.int64), counts).tolist())
+    return {position: label for position, label in labels.items() if position in inside}
+
+
+def _interval(interval: Any) -> dict[str, float | int] | None:
+    if interval is None:
+        return None
+    values = {name: round(getattr(interval, name), 5) for name in ("value", "low", "high")}
+    return {**values, "n": interval.n}
+
+
+def open_student(network: PoolNetwork) -> Callable[[Part, Callable[..., None]], Any]:
+    """How the project's network looks at a part of a chunk. Raises CannotLearn."""
+    from learner.distillation import Student
+
+    limit_threads()
+    with ExitStack() as stack:
+        try:
+            student = Student.load(stack.enter_context(local_path(network.file)))
+        except FileNotFoundError as error:
+            raise CannotLearn(f"The file of network {network.pk} was lost. Have another one trained.") from error
+
+    def look(part: Part, report: Callable[..., None]) -> Any:
+        with ExitStack() as opening:
+            pixels = opened(ChunkInput(part.chunk, part.chunk.count), opening)
+            return student.look_at(pixels, start=part.start, stop=part.stop, report=report)[0]
+
+    return look

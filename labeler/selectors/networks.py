@@ -1,0 +1,128 @@
+"""A network of the pool's own for pages, and when the next one is due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from labeler.intervals import Interval
+from labeler.models import LabelClass, PoolNetwork, Project
+from labeler.models.jobs import UNFINISHED_JOB
+from labeler.selectors.features import chosen_representation
+from labeler.selectors.graphs import current_graph
+from labeler.selectors.pool import learned_classes, total_images
+
+LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
+FIRST_ANSWERS = 10
+GROWTH = 1.5  # of the answers, from one network to the next
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """The network in use, the one that is being trained, the last one that ended, and what speaks for and against."""
+
+    project: Project
+    used: PoolNetwork | None
+    made: PoolNetwork | None
+    last: PoolNetwork | None
+    returnable: PoolNetwork | None  # accepted once, and left
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.made.done / self.made.total) if self.made and self.made.total else 0
+
+    @property
+    def trains_by_itself(self) -> bool:
+        return trains_by_itself(self.project)
+
+    @property
+    def next_answers(self) -> int:
+        return answers_for_next(self.project)
+
+    @property
+    def why_not(self) -> str:
+        return why_no_network(self.project)
+
+    @property
+    def before(self) -> str:
+        """What images were seen by before the network in use."""
+        if self.used is not None and self.used.former_id is not None:
+            return f"network {self.used.former_id}"
+        return chosen_representation(self.project).words
+
+    @property
+    def difference(self) -> Interval | None:
+        """New less present accuracy of the last one that was judged."""
+        found = self.last.evidence.get("difference") if self.last else None
+        return None if found is None else Interval(**found)
+
+    @property
+    def agreement(self) -> Interval | None:
+        found = self.last.evidence.get("agreement") if self.last else None
+        return None if found is None else Interval(**found)
+
+    @property
+    def objections(self) -> Sequence[str]:
+        """Why the last one was refused, as sentences."""
+        if self.last is None or self.last.is_accepted is not False:
+            return []
+        names = dict(LabelClass.objects.filter(project=self.project).values_list("pk", "name"))
+        return objections_in_words(self.last.evidence, names)
+
+
+def network_state(project: Project) -> NetworkState:
+    rows = list(PoolNetwork.objects.filter(project=project).defer("labels")[:20])
+    used = next((row for row in rows if row.pk == project.learning.network_id), None)
+    last = next((row for row in rows if row.state not in UNFINISHED_JOB), None)
+    accepted = [row for row in rows if row.is_accepted and row.file]
+    return NetworkState(
+        project=project,
+        used=used,
+        made=next((row for row in rows if row.state in UNFINISHED_JOB), None),
+        last=last,
+        returnable=next((row for row in accepted if used is None or row.pk > used.pk), None),
+    )
+
+
+def trains_by_itself(project: Project) -> bool:
+    """By the setting; where the images decide: small grey ones, which a backbone knows nothing of."""
+    wish = project.learning.trains_network
+    if wish != "auto":
+        return wish == "yes"
+    return project.pixel_side is not None and not chosen_representation(project).backbone
+
+
+def why_no_network(project: Project) -> str:
+    """Empty if one can be trained, else what is missing."""
+    if total_images(project) < LEAST_IMAGES:
+        return f"A network needs {LEAST_IMAGES} images."
+    if learned_classes(project, most=2) < 2:
+        return "A network needs labels of two classes."
+    if current_graph(project) is None:
+        return "Which images look alike is not known yet; a network learns from that."
+    return ""
+
+
+def answers_for_next(project: Project) -> int:
+    """Labels from which on the next one begins by itself: as many as there are groups, then half as many again as the
+    last one had, whatever came of it."""
+    last = PoolNetwork.objects.filter(project=project).values_list("answers", flat=True).first()
+    if last is not None:
+        return max(last + 1, round(GROWTH * last))
+    graph = current_graph(project)
+    return max(FIRST_ANSWERS, graph.groups if graph else 0)
+
+
+def objections_in_words(evidence: dict[str, Any], class_names: dict[int, str]) -> list[str]:
+    """What the gate holds against a network, as parts of a sentence."""
+    forgotten = ", ".join(class_names.get(pk, "an archived class") for pk in evidence.get("forgotten", []))
+    words = {
+        "fewer_right": f"it is right about {evidence.get('new_right')} of {evidence.get('n')} measured images, the "
+        f"present model about {evidence.get('old_right')}",
+        "untaught": "too few images hang together with answers for it to be judged by them",
+        "disagrees": "it often disagrees about images that leave little doubt",
+        "forgets": f"it hardly ever says {forgotten}",
+        "shifted": f"{evidence.get('shift', 0):.0%} of the images would change to classes of other sizes",
+    }
+    return [words[name] for name in evidence.get("objections", []) if name in words]

@@ -1,0 +1,310 @@
+"""A full network on pixels, trained from what the graph is sure of; what it makes of images can stand for them.
+
+The graph is the teacher: it has few answers and labels nearly everything. The network is the student: it sees each
+image shifted, turned, scaled and sheared (never flipped), which the graph cannot know, and ends up right about more
+than its teacher. Whether it did is `learner.gate`'s to say.
+"""
+
+# ruff: noqa: N815 (shapes in names)
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from learner.config import Recipe, Report, RoundConfig, ignore
+from learner.errors import ArtifactError, DivergedError, LabelError, LearnerError
+from learner.estimators.weights import facts_of, with_weights
+from learner.files import digest, write_bytes
+from learner.fit import Minibatches, diverged, fitted_from, optimisation, prepare
+from learner.graph.hypotheses import Answers
+from learner.graph.model import Graph, is_bearable, predict
+from learner.graph.propagation import SURE
+from learner.network import Network
+from learner.pool import Chunk, Pool, open_chunk
+from learner.seeds import derive
+
+Integers = npt.NDArray[np.int64]
+Halves = npt.NDArray[np.float16]
+
+HELD_SHARE, MOST_HELD = 0.1, 2000
+"""Of the images that the graph is sure of so many are kept back, to see whether the student agrees about them."""
+
+ANSWERS_COUNT = 5
+"""An answer is drawn as often as so many labels of the graph."""
+
+STEPS, BATCH = 1200, 128
+EVERY = 100
+"""Steps between two checkpoints."""
+
+IMAGES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the graph teaches.
+
+    Args:
+        positions: int64 `[n]`, images to learn from; those with an answer `ANSWERS_COUNT` times.
+        labels: int64 `[n]`, 0 to C - 1.
+        held_positions: int64 `[m]`, in ascending order: images that the graph is as sure of, and that are not learned
+            from.
+        held_labels: int64 `[m]`.
+        shares_C: float64, the share of each class in the pool as the graph believes; sum 1.
+        named: int64, the classes that have answers, in ascending order.
+    """
+
+    positions: Integers
+    labels: Integers
+    held_positions: Integers
+    held_labels: Integers
+    shares_C: npt.NDArray[np.float64]
+    named: Integers
+
+
+def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, seed: int,
+              report: Report = ignore) -> Lesson:  # fmt: skip
+    """Ask the graph what it is sure of.
+
+    Args:
+        graph: Of the pool.
+        answers: All that count, each image once.
+        to_positions: int64, images that may be learned from without an answer. Those that accuracy is measured on must
+            not be among them.
+        seed: Of what is kept back.
+        report: Called with the phase `"spread"`, in steps.
+
+    Raises:
+        LabelError: If fewer than two classes have answers, or there are too many classes for the graph to say
+            (`learner.graph.model.MOST_BELIEFS`).
+
+    Reference:
+        Lee, 2013, Pseudo-label, section 2.2, with the graph's labels in place of the network's own; Hinton, Vinyals,
+        Dean, 2015, Distilling the knowledge in a neural network, section 2 at temperature 0.
+    """
+    named = answers.classes_K
+    if len(named) < 2:
+        raise LabelError(f"a network needs answers of two classes at least, there are those of {len(named)}")
+    known = answers.within(len(graph))
+    if not is_bearable(graph, known):
+        raise LabelError("there are too many classes for the graph to say which images belong to which")
+    prediction = predict(graph, known, report=report)
+    best_N = prediction.best()
+    candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.positions_A)
+    candidates = candidates[candidates < len(graph)]
+    sure = candidates[prediction.probs_N_K1[candidates, :-1].max(1) >= SURE]
+    shuffled = np.random.default_rng(derive(seed, "held back")).permutation(sure)
+    n_held = min(MOST_HELD, int(HELD_SHARE * len(sure)))
+    held, learned = np.sort(shuffled[:n_held]), np.sort(shuffled[n_held:])
+    return Lesson(
+        np.concatenate([learned, np.tile(answers.positions_A, ANSWERS_COUNT)]),
+        np.concatenate([best_N[learned], np.tile(answers.labels_A, ANSWERS_COUNT)]),
+        held,
+        best_N[held],
+        prediction.class_probs().mean(0, dtype=np.float64),
+        named,
+    )
+
+
+def student_config(n_classes: int, *, seed: int, steps: int = STEPS, device: str = "auto") -> RoundConfig:
+    """How a student is trained: the small convolutional network, and larger minibatches than a round's."""
+    return RoundConfig(
+        n_classes=n_classes, architecture="cnn", seed=seed, device=device, recipe=Recipe(steps=steps, batch=BATCH)
+    )
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained network.
+
+    Args:
+        network: On the device that it was trained or loaded for.
+        config: What it was trained with.
+        facts: What it takes to build it again, and how the training went; see `learner.estimators.weights.facts_of`.
+    """
+
+    network: Network
+    config: RoundConfig
+    facts: dict[str, Any]
+
+    def save(self, file: BinaryIO) -> None:
+        """Write it as safetensors that say themselves what they are of."""
+        about = json.dumps({"config": json.loads(self.config.to_json()), "facts": self.facts})
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        file.write(save(tensors, {"student": about}))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: If the file is missing, damaged, or no student's.
+        """
+        try:
+            tensors, about = _read(path)
+            content = json.loads(about["student"])
+            config, facts = RoundConfig.from_dict(content["config"]), content["facts"]
+            network = with_weights(tensors, facts["input_mean"], facts["input_std"], tuple(facts["shape"]), config)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ArtifactError(f"the network {path} cannot be read ({error}); have it trained again") from error
+        return cls(network, config, facts)
+
+    def look_at(
+        self, chunk: Chunk, *, start: int = 0, stop: int | None = None, report: Report = ignore
+    ) -> tuple[Halves, npt.NDArray[np.float32]]:
+        """What it makes of the images of a chunk, or of n of them.
+
+        Args:
+            chunk: Pixels of the shape that it was trained on.
+            start: The first image, counted in the chunk.
+            stop: One past the last; None: to its end.
+            report: Called every `IMAGES_AT_ONCE` images with the phase `"features"`, in images from `start`.
+
+        Returns:
+            Features, float16 `[n, D]`, all finite, and class probabilities, float32 `[n, C]`. Memory grows with the
+            result only.
+
+        Raises:
+            ChunkError: If images are missing, damaged or of another shape.
+            LearnerError: If a feature is NaN, or larger than float16 holds.
+        """
+        inputs = open_chunk(chunk)[start:stop]
+        n = len(inputs)
+        parts: list[tuple[Halves, npt.NDArray[np.float32]]] = []
+        if list(inputs.shape[1:]) != list(self.facts["shape"]):
+            raise LearnerError(
+                f"chunk {chunk.number}: images of shape {list(inputs.shape[1:])}, the network knows "
+                f"{list(self.facts['shape'])}"
+            )
+        for at in range(0, n, IMAGES_AT_ONCE):
+            with torch.inference_mode():
+                features_M_D = self.network.features(self.network.tensor_of(inputs[at : at + IMAGES_AT_ONCE]))
+                probs_M_C = self.network.head(features_M_D).softmax(1)
+            parts.append((features_M_D.half().cpu().numpy(), probs_M_C.float().cpu().numpy()))
+            report("features", min(at + IMAGES_AT_ONCE, n), n)
+        features_n_D, probs_n_C = (np.concatenate(each) for each in zip(*parts, strict=True))
+        if not (is_finite := np.isfinite(features_n_D).all(1)).all():
+            raise LearnerError(
+                f"chunk {chunk.number}: the network makes NaN or infinite features of {int((~is_finite).sum())} of "
+                f"{n} images; have it trained again"
+            )
+        return features_n_D, probs_n_C
+
+
+def distil(
+    chunks: tuple[Chunk, ...],
+    lesson: Lesson,
+    config: RoundConfig,
+    *,
+    checkpoint: Path | None = None,
+    report: Report = ignore,
+) -> Student:
+    """Train a network from scratch on what the graph is sure of, with AdamW on a one-cycle schedule.
+
+    Every step draws from a stream of its own, so that a training which goes on from a checkpoint ends with the same
+    weights as one that was never interrupted (on a CPU, with the same number of threads).
+
+    Args:
+        chunks: The pool's pixels, grey or in colour, of any size. Memory is that of a minibatch, not of the pool.
+        lesson: What to learn.
+        config: See `student_config`.
+        checkpoint: A file that is written every `EVERY` steps and gone on from, if it is of the very same training; the
+            caller deletes it. None: an interruption costs all.
+        report: Called every step with the phase `"distil"`; what it raises ends the training.
+
+    Raises:
+        ConfigError: If the network does not take what is in the chunks: feature vectors have no pixels.
+        ChunkError: If images cannot be read.
+        DivergedError: If loss or weights stop being finite.
+
+    Reference:
+        Hinton, Vinyals, Dean, 2015; Lee, 2013, Pseudo-label; Smith, 2018, Super-convergence.
+    """
+    started, steps = time.perf_counter(), config.recipe.steps_for(len(lesson.labels))
+    report("distil", 0, steps)
+    pool = Pool(chunks)
+    minibatches = prepare(pool, lesson.positions, lesson.labels, config, "distil")
+    training = _Training(minibatches, config, steps, _task(pool, lesson, config), report)
+    if checkpoint is not None:
+        training.resume(checkpoint)
+    for step in range(len(training.losses), steps):
+        training.step(step)
+        if checkpoint is not None and (step + 1) % EVERY == 0 and step + 1 < steps:
+            training.keep(checkpoint)
+        report("distil", step + 1, steps)
+    network = minibatches.network
+    if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
+        raise DivergedError(diverged(steps, "the weights are"))
+    fitted = fitted_from(network, training.losses, time.perf_counter() - started)
+    return Student(network, config, facts_of(fitted, pool.shape))
+
+
+class _Training:
+    """The state of a training: weights, the optimiser's moments, the losses so far."""
+
+    MOMENTS = ("exp_avg", "exp_avg_sq")
+
+    def __init__(self, minibatches: Minibatches, config: RoundConfig, steps: int, task: str, report: Report) -> None:
+        self.minibatches, self.config, self.task = minibatches, config, task
+        self.losses: list[float] = []
+        rate = config.recipe.rate_for(minibatches.pool.shape, config.architecture)
+        self.optimizer, self.schedule = optimisation(
+            minibatches.network.parameters(), rate, config.recipe.weight_decay, steps,
+            lambda: report("distil", 0, steps),
+        )  # fmt: skip
+
+    def step(self, step: int) -> None:
+        self.minibatches.generator.manual_seed(derive(self.config.seed, f"distil {step}"))
+        loss = self.minibatches.loss(step)
+        self.losses.append(float(loss.detach()))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.schedule.step()
+
+    def keep(self, path: Path) -> None:
+        tensors = {"losses": torch.tensor(self.losses, dtype=torch.float64)}
+        for name, weights in self.minibatches.network.named_parameters():
+            tensors[name] = weights.detach()
+            tensors |= {f"{name} {moment}": self.optimizer.state[weights][moment] for moment in self.MOMENTS}
+        whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+        write_bytes(path, save(whole, {"task": self.task}))
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one, and it is of this training."""
+        try:
+            tensors, about = _read(path)
+        except (OSError, SafetensorError):
+            return
+        if about.get("task") != self.task:
+            return
+        self.losses = tensors["losses"].tolist()
+        done, state = len(self.losses), {}
+        for i, (name, weights) in enumerate(self.minibatches.network.named_parameters()):
+            weights.data.copy_(tensors[name])
+            # As the weights lie in memory: the fused optimiser goes through both in that order.
+            moments = {m: torch.empty_like(weights.data).copy_(tensors[f"{name} {m}"]) for m in self.MOMENTS}
+            state[i] = {"step": torch.tensor(float(done)), **moments}
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.schedule.load_state_dict({"last_epoch": done - 1, "_step_count": done})
+        self.schedule.step()
+
+
+def _task(pool: Pool, lesson: Lesson, config: RoundConfig) -> str:
+    """What a checkpoint is of. Pixels are taken for the same where files have the same names: files never change."""
+    names: Iterator[bytes] = (str(chunk.path).encode() for chunk in pool.chunks)
+    return digest(config.to_json().encode(), lesson.positions, lesson.labels, *names)
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

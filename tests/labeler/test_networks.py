@@ -1,0 +1,428 @@
+"""A network of the pool's own: begun when it pays, trained in turns, judged, swapped in whole or not at all."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from django.core.files.storage import default_storage
+from django.urls import reverse
+
+from labeler import clock, storage, tasks
+from labeler.models import (
+    Chunk,
+    ChunkFeatures,
+    Image,
+    ImageState,
+    JobState,
+    LabelClass,
+    LearningConfig,
+    PoolFeatures,
+    PoolGraph,
+    PoolMap,
+    PoolNetwork,
+    Project,
+    Round,
+    RoundState,
+    Trigger,
+)
+from labeler.selectors import networks as selected
+from labeler.selectors.features import ready_features, wanted_representation
+from labeler.selectors.graphs import current_graph
+from labeler.services import features, graphs, networks
+from labeler.services.jobs import request_cancel
+from labeler.services.leftovers import forget_unnamed_files
+from labeler.services.projects import change_learning
+from labeler.services.rounds import RoundRefused, start_cold_round
+from labeler.services.stops import give_back_work
+from learner import distillation, gate, trial
+from tests.labeler.queues import fresh
+from tests.labeler.rounds import paint, truth, tune
+
+pytestmark = pytest.mark.django_db
+N = 180
+
+
+@pytest.fixture(autouse=True)
+def quick(settings, monkeypatch) -> None:
+    """30 steps, of which every tenth is kept."""
+    settings.LEARNER_THREADS = 1
+    config = distillation.student_config
+    monkeypatch.setattr(distillation, "student_config", lambda n, **kw: config(n, **{**kw, "steps": 30}))
+    monkeypatch.setattr(distillation, "EVERY", 10)
+    monkeypatch.setattr(distillation, "BATCH", 32)
+    monkeypatch.setattr(gate, "LEAST_HELD", 10)
+    monkeypatch.setattr(selected, "LEAST_IMAGES", 100)
+
+
+@pytest.fixture
+def pool(project, make_images) -> Project:
+    """180 images of three kinds with 15 labels, 12 labelled ones of the holdout, a graph and a queue."""
+    make_images(project, N)
+    make_images(project, 12, is_holdout=True)
+    paint(project)
+    tune(project, learns_from="likeness", retrain_every=0)
+    label(project, [*range(15), *range(N, N + 12)])
+    graphs.request_graph(project=project)
+    tasks.make_graph(project.graphs.get().pk)
+    start_cold_round(project=project)
+    return fresh(project)
+
+
+def label(project, positions) -> None:
+    classes = list(LabelClass.objects.filter(project=project))
+    images = list(Image.objects.filter(project=project, position__in=positions))
+    for image in images:
+        image.state, image.label = ImageState.LABELLED, classes[truth(image.position)]
+    Image.objects.bulk_update(images, ["state", "label"])
+
+
+def asked(pool) -> PoolNetwork:
+    job = networks.request_network(project=pool)
+    assert job is not None
+    return job
+
+
+def trained(pool) -> PoolNetwork:
+    job = asked(pool)
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error) == (JobState.DONE, "")
+    return job
+
+
+@pytest.fixture
+def worse(monkeypatch) -> None:
+    """A network on whose features everything looks like the first class."""
+    predict = trial.predict_classes
+
+    def predict_classes(request, positions, **kwargs):
+        found = predict(request, positions, **kwargs)
+        return found * 0 if request.directory.name == "new" else found
+
+    monkeypatch.setattr(trial, "predict_classes", predict_classes)
+
+
+def files(pool, *groups: str) -> set[str]:
+    folder = storage.project_folder(pool)
+    return {name for group in groups for name in storage.names_in(f"{folder}/{group}", with_temporary=True)}
+
+
+def page(client) -> str:
+    text = client.get(reverse("learning-settings", args=["signs"])).content.decode()
+    return " ".join(text.split())
+
+
+# --- The gate -------------------------------------------------------------------------------------------------------
+
+
+def test_one_that_is_accepted_takes_over_whole(
+    pool, manager, client_of, sent, django_capture_on_commit_callbacks
+) -> None:
+    label(pool, range(40, 46))
+    before = current_graph(pool)
+    with django_capture_on_commit_callbacks(execute=True):
+        job = asked(pool)
+        label(pool, range(60, 64))  # while it is being trained
+        tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert job.is_accepted is True, job.evidence
+    assert (job.answers, job.evidence["holdout"], job.evidence["since"], job.evidence["n"]) == (21, 12, 4, 16)
+    assert job.evidence["new_right"] == 16 and job.evidence["agreement"]["value"] > 0.97
+    pool = fresh(pool)
+    assert wanted_representation(pool).network == job.pk
+    used, graph = ready_features(pool), current_graph(pool)
+    assert used.network == job and graph.features == used and graph != before
+    assert graph.reason.startswith(f"features of network {job.pk}, vectors of 128 features")
+    with storage.local_path(ChunkFeatures.objects.get().file) as path:
+        assert np.load(path, allow_pickle=False).shape == (N + 12, 128)
+    assert graphs.sweep_graphs() == features.sweep_features() == 0  # it is all there
+    round_ = Round.objects.first()
+    assert (round_.trigger, round_.reason) == (Trigger.NETWORK, "a network has taken over")
+    tasks.run_round(round_.pk)
+    round_.refresh_from_db()
+    assert (round_.state, round_.config["features"]) == (RoundState.DONE, f"network {job.pk}"), round_.error
+    text = page(client_of(manager))
+    assert f"seen by <strong>network {job.pk}</strong>, trained on 21 labels" in text
+    assert f"Network {job.pk} was accepted" in text
+    assert "(12 of the holdout, 4 answered after it began), it is right about 16, the model before about 16" in text
+    monitor = client_of(manager).get(reverse("monitor", args=["signs"])).content.decode()
+    assert f"network {job.pk} was accepted" in monitor and "images that look alike" not in monitor
+    assert not files(pool, "networks") - {job.file}
+
+
+def test_one_that_is_refused_changes_nothing_and_says_why(pool, worse, manager, client_of) -> None:
+    before, kept = current_graph(pool), files(pool, "features", "graphs", "networks")
+    job = trained(pool)
+    assert job.is_accepted is False
+    assert job.evidence["objections"] == ["fewer_right", "disagrees", "forgets", "shifted"]
+    pool = fresh(pool)
+    assert current_graph(pool) == before and pool.learning.network is None
+    assert not ChunkFeatures.objects.exists() and not PoolFeatures.objects.exists()
+    assert files(pool, "features", "graphs", "networks") == kept
+    assert Round.objects.filter(trigger=Trigger.NETWORK).count() == 0
+    text = page(client_of(manager))
+    names = list(pool.classes.values_list("name", flat=True))
+    assert f"Network {job.pk} was <strong>refused</strong>: it is right about 4 of 12 measured images" in text
+    assert f"it hardly ever says {names[1]}, {names[2]}" in text
+    assert "difference of <span" in text and "kept back from it, it gives" in text
+
+
+def test_without_any_label_to_measure_by_the_rest_decides(pool) -> None:
+    Image.objects.filter(is_holdout=True).update(state=ImageState.POOL, label=None)
+    job = trained(pool)
+    assert job.is_accepted is True
+    assert (job.evidence["n"], job.evidence["difference"]) == (0, None)
+
+
+def test_a_manager_goes_back_and_takes_it_again(pool, manager, client_of) -> None:
+    client, job = client_of(manager), trained(pool)
+    assert "Go back to pixels" in page(client)
+    client.post(reverse("network-leave", args=["signs"]))
+    pool = fresh(pool)
+    assert pool.learning.network is None and pool.learning.trains_network == "no"
+    assert graphs.sweep_graphs() == 1
+    tasks.make_graph(PoolGraph.objects.first().pk)
+    assert current_graph(pool).features is None
+    assert networks.sweep_networks() == 0
+    assert f"Use network {job.pk} again" in page(client)
+    client.post(reverse("network-take", args=["signs", job.pk]))
+    pool = fresh(pool)
+    assert graphs.sweep_graphs() == 1
+    tasks.make_graph(PoolGraph.objects.first().pk)
+    assert current_graph(pool).features.network == job
+    refused = asked(pool)
+    client.post(reverse("network-take", args=["signs", refused.pk]))
+    assert fresh(pool).learning.network == job
+
+
+def test_who_chooses_what_images_are_seen_by_leaves_the_network(pool) -> None:
+    trained(pool)
+    change_learning(project=fresh(pool), values={"budget": 9, "representation": "auto"})
+    assert fresh(pool).learning.network is not None
+    change_learning(project=fresh(pool), values={"representation": "pixels"})
+    assert fresh(pool).learning.network is None
+
+
+def test_images_that_come_later_are_seen_by_the_network_too(pool, make_images) -> None:
+    job = trained(pool)
+    make_images(pool, 8)
+    Chunk.objects.update(count=N + 20)
+    paint(pool)
+    assert features.sweep_features() == 1
+    tasks.compute_features(PoolFeatures.objects.first().pk)
+    made = PoolFeatures.objects.get()
+    assert (made.state, made.images, made.network) == (JobState.DONE, N + 20, job), made.error
+    assert ChunkFeatures.objects.get().count == N + 20
+    default_storage.delete(job.file)
+    made.delete()
+    ChunkFeatures.objects.all().delete()
+    tasks.compute_features(features.request_features(project=fresh(pool)).pk)
+    assert "was lost. Have another one trained" in PoolFeatures.objects.get().error
+
+
+def test_files_of_networks_that_are_not_used_any_more_go_a_day_later(pool) -> None:
+    first, second, third = (trained(pool) for _ in range(3))
+    assert third.former == second
+    assert set(PoolNetwork.objects.all()) == {second, third}
+    assert set(ChunkFeatures.objects.values_list("backbone", flat=True)) == {second.key, third.key}
+    assert forget_unnamed_files(pool) == 0 and default_storage.exists(first.file)
+    later = clock.now() + timedelta(days=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "now", lambda: later)
+        forget_unnamed_files(pool)
+    assert files(pool, "networks") == {second.file, third.file}
+    assert files(pool, "features") == set(ChunkFeatures.objects.values_list("file", flat=True))
+
+
+# --- The job --------------------------------------------------------------------------------------------------------
+
+
+class KilledError(BaseException):
+    pass
+
+
+def steps_of(monkeypatch, *, kill_at: int = 0) -> list[int]:
+    """The steps that are made, until one is the last."""
+    steps: list[int] = []
+    step = distillation._Training.step
+
+    def count(self, number: int) -> None:
+        if number == kill_at > 0:
+            raise KilledError
+        steps.append(number)
+        step(self, number)
+
+    monkeypatch.setattr(distillation._Training, "step", count)
+    return steps
+
+
+def test_a_killed_worker_goes_on_at_the_last_checkpoint(pool, monkeypatch) -> None:
+    job = asked(pool)
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        steps_of(patch, kill_at=25)
+        tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert job.state == JobState.RUNNING and default_storage.exists(job.checkpoint)
+    PoolNetwork.objects.update(heartbeat_at=clock.now() - timedelta(hours=1))
+    steps = steps_of(monkeypatch)
+    label(pool, [100])  # an answer meanwhile is no other training
+    assert networks.sweep_networks() == 1
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert (job.state, steps) == (JobState.DONE, list(range(20, 30)))
+    assert not default_storage.exists(job.checkpoint)
+
+
+def test_it_makes_room_for_others_where_nothing_is_lost(
+    pool, monkeypatch, sent, django_capture_on_commit_callbacks
+) -> None:
+    steps, job = steps_of(monkeypatch), asked(pool)
+    waiting = PoolMap.objects.create(project=pool)
+    with django_capture_on_commit_callbacks(execute=True):
+        tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.attempts, steps) == (JobState.QUEUED, 0, list(range(10)))
+    assert sent[-1] == (networks.TRAIN, job.pk)
+    waiting.delete()
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert (job.state, steps) == (JobState.DONE, list(range(30)))
+
+
+def test_it_stands_still_while_a_round_is_at_work(pool, monkeypatch) -> None:
+    round_ = Round.objects.first()
+    Round.objects.update(state=RoundState.FITTING, heartbeat_at=clock.now())
+    slept = []
+
+    def sleep(_seconds: float) -> None:
+        slept.append(distillation_began)
+        Round.objects.filter(pk=round_.pk).update(state=RoundState.DONE)
+
+    distillation_began = steps_of(monkeypatch)
+    monkeypatch.setattr(networks.time, "sleep", sleep)
+    job = asked(pool)
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert job.state == JobState.DONE and len(slept) == 1
+    Round.objects.exclude(pk=round_.pk).delete()
+    Round.objects.update(state=RoundState.FITTING, heartbeat_at=clock.now() - timedelta(hours=1))
+    assert not networks.is_round_at_work()  # its worker is dead
+
+
+def test_it_can_be_stopped(pool, manager, client_of, monkeypatch) -> None:
+    job, client = asked(pool), client_of(manager)
+    assert "waits for a worker" in page(client)
+    train = tasks.networks._Turn.__call__
+
+    def stop(self, done, total, is_kept=False) -> None:
+        if done > 200:
+            request_cancel(job=job)
+            self.next_at = 0.0
+        train(self, done, total, is_kept)
+
+    monkeypatch.setattr(networks._Turn, "__call__", stop)
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.is_accepted) == (JobState.CANCELLED, None)
+    assert not files(pool, "networks") and "was stopped" in page(client)
+    asked(pool)
+    client.post(reverse("network-stop", args=["signs"]))
+    assert PoolNetwork.objects.first().state == JobState.CANCELLED
+
+
+def test_one_that_was_taken_for_dead_changes_nothing(pool, monkeypatch) -> None:
+    job, before = asked(pool), current_graph(pool)
+
+    def train(_job, _report):
+        PoolNetwork.objects.update(claim="another")
+        name = storage.new_name(pool, "features", "npy")
+        storage.write_once(name, b"late")
+        graph = networks.Derived(lambda file: file.write(b"late"), N, {"groups": 1, "reason": ""})
+        chunk = Chunk.objects.get()
+        return networks.Judged(True, {}, lambda file: file.write(b"late"), [(chunk, N, name)], graph)
+
+    networks.run_network(job_id=job.pk, train=train)
+    job.refresh_from_db()
+    assert (job.state, job.is_accepted) == (JobState.RUNNING, None)
+    assert current_graph(pool) == before and not files(pool, "networks", "features")
+
+
+def test_a_worker_that_is_told_to_stop_hands_it_back(pool, monkeypatch) -> None:
+    job = asked(pool)
+    monkeypatch.setattr("labeler.services.jobs.this_worker", lambda: "here")
+
+    def train(_job, _report):
+        assert give_back_work(worker="here") == 1
+        raise networks.ClaimLost
+
+    networks.run_network(job_id=job.pk, train=train)
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+
+
+def test_what_cannot_be_trained_on_is_said_in_words(pool, monkeypatch, manager, client_of) -> None:
+    job = asked(pool)
+    PoolGraph.objects.all().delete()
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error) == (
+        JobState.FAILED,
+        "Which images look alike is not known any more. Try again in a few minutes.",
+    )
+    text = page(client_of(manager))
+    assert "could not be trained" in text and "Images are seen as before" in text
+
+
+# --- When -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_sweep_begins_one_where_it_pays(pool, django_capture_on_commit_callbacks, sent) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        assert networks.sweep_networks() == 1
+    job = PoolNetwork.objects.get()
+    assert sent == [(networks.TRAIN, job.pk)] and job.created_by is None
+    assert networks.sweep_networks() == 0  # one at a time
+    PoolNetwork.objects.update(state=JobState.DONE, is_accepted=False)
+    label(pool, range(20, 26))
+    assert networks.sweep_networks() == 0  # 21 labels after 15
+    label(pool, [26])
+    assert networks.sweep_networks() == 1
+
+
+@pytest.mark.parametrize("why", ["no", "few", "round", "graph", "photographs", "small"])
+def test_the_sweep_begins_none_where(pool, why, monkeypatch) -> None:
+    if why == "no":
+        LearningConfig.objects.update(trains_network="no")
+    elif why == "few":
+        Image.objects.filter(position__gte=9).update(state=ImageState.POOL, label=None)
+    elif why == "round":
+        Round.objects.update(state=RoundState.QUEUED)
+    elif why == "graph":
+        graphs.request_graph(project=pool)  # which is being made
+    elif why == "photographs":
+        Project.objects.update(pixel_channels=3)
+    else:
+        monkeypatch.setattr(selected, "LEAST_IMAGES", 1000)
+    assert networks.sweep_networks() == 0
+    if why == "photographs":
+        LearningConfig.objects.update(trains_network="yes")
+        assert networks.sweep_networks() == 1
+
+
+def test_the_button_says_what_is_missing(pool, manager, client_of) -> None:
+    client = client_of(manager)
+    assert "The next one begins by itself at 10 labels" in page(client)
+    client.post(reverse("network-start", args=["signs"]))
+    assert PoolNetwork.objects.get().created_by == manager
+    client.post(reverse("network-start", args=["signs"]))
+    assert PoolNetwork.objects.count() == 1
+    PoolNetwork.objects.all().delete()
+    PoolGraph.objects.all().delete()
+    assert "Which images look alike is not known yet" in page(client)
+    client.post(reverse("network-start", args=["signs"]))
+    assert not PoolNetwork.objects.exists()
+    Image.objects.update(state=ImageState.POOL, label=None)
+    with pytest.raises(RoundRefused, match="labels of two classes"):
+        networks.request_network(project=pool)

@@ -1,0 +1,148 @@
+"""A network that the graph teaches: what it is taught, that it is the same every time, that it can be interrupted."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from learner import distillation
+from learner.distillation import ANSWERS_COUNT, Lesson, Student, distil, lesson_of, student_config
+from learner.errors import ArtifactError, ChunkError, ConfigError, LabelError, LearnerError
+from learner.graph.hypotheses import Answers
+from learner.graph.pool_graph import make_pool_graph
+
+QUICK = student_config(10, seed=3, steps=30, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def digits_graph(digits, tmp_path_factory):
+    from learner.folder import write_chunks
+
+    chunks = write_chunks(digits[0], tmp_path_factory.mktemp("pool"))
+    return chunks, make_pool_graph(chunks, (), seed=0).pool_graph.graph
+
+
+@pytest.fixture(scope="session")
+def answers(digits) -> Answers:
+    positions = np.concatenate([np.flatnonzero(digits[1] == label)[:3] for label in range(10)])
+    return Answers(positions, digits[1][positions], 10)
+
+
+@pytest.fixture(scope="session")
+def lesson(digits_graph, answers) -> Lesson:
+    return lesson_of(digits_graph[1], answers, np.arange(0, 1797, 2), seed=0)
+
+
+def weights_of(student: Student) -> torch.Tensor:
+    return torch.cat([tensor.flatten() for tensor in student.network.state_dict().values()])
+
+
+def test_the_graph_teaches_what_it_is_sure_of(lesson, answers, digits):
+    taught = np.setdiff1d(lesson.positions, answers.positions_A)
+    assert set(taught.tolist()) <= set(range(0, 1797, 2))  # only images that may be learned from
+    assert not set(lesson.held_positions.tolist()) & set(lesson.positions.tolist())
+    assert (digits[1][lesson.positions] == lesson.labels).mean() > 0.95
+    assert (digits[1][lesson.held_positions] == lesson.held_labels).mean() > 0.9
+    assert 0.05 < len(lesson.held_positions) / len(taught) < 0.15
+    for position in answers.positions_A:
+        assert (lesson.positions == position).sum() == ANSWERS_COUNT
+    assert lesson.shares_C.sum() == pytest.approx(1) and lesson.named.tolist() == list(range(10))
+
+
+def test_answers_about_images_that_came_after_the_graph_are_taught_too(digits_graph):
+    answers = Answers(np.array([5, 1797]), np.array([0, 1]), 2)
+    found = lesson_of(digits_graph[1], answers, np.arange(3000), seed=0)
+    assert (found.positions == 1797).sum() == ANSWERS_COUNT and found.positions.max() == 1797
+
+
+def test_one_class_is_no_lesson(digits_graph):
+    with pytest.raises(LabelError, match="answers of two classes at least, there are those of 1"):
+        lesson_of(digits_graph[1], Answers(np.array([1, 2]), np.array([4, 4]), 10), np.arange(9), seed=0)
+
+
+def test_the_student_sees_what_it_was_not_taught(digits_graph, lesson, digits):
+    student = distil(digits_graph[0], lesson, replace(QUICK, recipe=replace(QUICK.recipe, steps=250)))
+    features, probs = student.look_at(digits_graph[0][0])
+    others = np.setdiff1d(np.arange(1797), lesson.positions)
+    assert (probs.argmax(1) == digits[1])[others].mean() > 0.9
+    assert features.shape == (1797, 128) and features.dtype == np.float16
+    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_network_and_a_file_gives_it_back(digits_graph, lesson, tmp_path):
+    one, again = (distil(digits_graph[0], lesson, QUICK) for _ in range(2))
+    assert torch.equal(weights_of(one), weights_of(again))
+    assert not torch.equal(weights_of(one), weights_of(distil(digits_graph[0], lesson, replace(QUICK, seed=4))))
+    file = io.BytesIO()
+    one.save(file)
+    (tmp_path / "student").write_bytes(file.getvalue())
+    read = Student.load(tmp_path / "student")
+    assert (read.config, read.facts) == (one.config, one.facts)
+    for mine, its in zip(one.look_at(digits_graph[0][0]), read.look_at(digits_graph[0][0]), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_it_goes_on_where_it_was_killed_and_ends_as_if_it_had_not_been(
+    digits_graph, lesson, tmp_path, monkeypatch, abort_at
+):
+    monkeypatch.setattr(distillation, "EVERY", 10)
+    path, stop = tmp_path / "checkpoint", abort_at("distil", 25)
+    with pytest.raises(stop.error):
+        distil(digits_graph[0], lesson, QUICK, checkpoint=path, report=stop)
+    steps: list[int] = []
+    resumed = distil(
+        digits_graph[0], lesson, QUICK, checkpoint=path, report=lambda _phase, done, _total: steps.append(done)
+    )
+    assert [step for step in steps if step] == list(range(21, 31))
+    assert torch.equal(weights_of(resumed), weights_of(distil(digits_graph[0], lesson, QUICK)))
+
+
+@pytest.mark.parametrize("content", [b"", b"half a file", None])
+def test_a_checkpoint_that_is_damaged_or_of_another_training_costs_a_new_start(
+    digits_graph, lesson, tmp_path, monkeypatch, content
+):
+    monkeypatch.setattr(distillation, "EVERY", 10)
+    path, steps = tmp_path / "checkpoint", []
+    if content is None:
+        distil(digits_graph[0], lesson, replace(QUICK, seed=9), checkpoint=path)
+    else:
+        path.write_bytes(content)
+    distil(digits_graph[0], lesson, QUICK, checkpoint=path, report=lambda _phase, done, _total: steps.append(done))
+    assert steps.count(1) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 5), (3, 40, 24)])
+def test_any_size_grey_or_in_colour(make_chunks, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, *shape), dtype=np.uint8)
+    chunks, nothing = make_chunks(pixels), np.empty(0, np.int64)
+    lesson = Lesson(np.arange(300), np.arange(300) % 3, nothing, nothing, np.ones(3) / 3, np.arange(3))
+    student = distil(chunks, lesson, replace(student_config(3, seed=0, steps=3, device="cpu")))
+    features, probs = student.look_at(chunks[0])
+    assert features.shape == (300, 128) and probs.shape == (300, 3)
+
+
+def test_what_cannot_be_is_said_in_words(digits_graph, lesson, make_chunks, tmp_path):
+    vectors = make_chunks(np.zeros((1797, 7), np.float32))
+    with pytest.raises(ConfigError, match="does not take vectors of 7 features"):
+        distil(vectors, lesson, QUICK)
+    student = distil(digits_graph[0], lesson, replace(QUICK, recipe=replace(QUICK.recipe, steps=1)))
+    with pytest.raises(LearnerError, match=r"shape \[3, 4, 4\], the network knows \[1, 8, 8\]"):
+        student.look_at(make_chunks(np.zeros((5, 3, 4, 4), np.uint8))[0])
+    with pytest.raises(ChunkError, match="missing"):
+        student.look_at(replace(digits_graph[0][0], path=tmp_path / "gone.npy"))
+    with torch.no_grad():
+        student.network.trunk[-2].bias[0] = torch.nan
+    with pytest.raises(LearnerError, match=r"NaN or infinite features of 1797 of 1797 images; have it trained again"):
+        student.look_at(digits_graph[0][0])
+    (tmp_path / "none").write_bytes(b"no network")
+    for name in ("none", "missing"):
+        with pytest.raises(ArtifactError, match="have it trained again"):
+            Student.load(tmp_path / name)
+
+
+def test_it_can_be_cancelled_at_every_step(digits_graph, lesson, abort_at):
+    stop = abort_at("distil", 2)
+    with pytest.raises(stop.error, match="distil 2"):
+        distil(digits_graph[0], lesson, QUICK, report=stop)

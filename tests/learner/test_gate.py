@@ -1,0 +1,92 @@
+"""A gate that lets through what is at least as good, and says why it does not."""
+
+import numpy as np
+import pytest
+
+from learner import gate
+from learner.errors import LabelError
+from learner.gate import judge, paired_accuracy
+
+CLASSES = np.arange(1000) % 4
+NONE = np.empty(0, np.int64)
+
+
+def wrong_from(start: int, labels: np.ndarray = CLASSES) -> np.ndarray:
+    """Right up to an image, then the next class."""
+    return np.where(np.arange(len(labels)) < start, labels, (labels + 1) % 4)
+
+
+def verdict(**changes):
+    values = {
+        "old_n": wrong_from(90, CLASSES[:100]), "new_n": wrong_from(96, CLASSES[:100]), "labels_n": CLASSES[:100],
+        "is_random_n": np.ones(100, np.bool_),
+        "held_m": CLASSES, "held_labels_m": CLASSES, "sample_S": CLASSES, "shares_C": np.full(4, 0.25),
+        "named": np.arange(4),
+    }  # fmt: skip
+    return judge(**values | changes)
+
+
+def test_one_that_is_right_about_more_is_accepted_with_its_interval():
+    found = verdict()
+    assert found.is_accepted
+    assert (found.n, found.old_right, found.new_right) == (100, 90, 96)
+    assert found.difference.value == pytest.approx(0.06) and found.difference.low > 0
+    assert found.agreement.value == 1 and found.shift == 0
+
+
+def test_one_that_is_right_about_fewer_is_refused():
+    assert verdict(new_n=wrong_from(89, CLASSES[:100])).objections == (gate.FEWER_RIGHT,)
+
+
+NOTHING = {"old_n": NONE, "new_n": NONE, "labels_n": NONE, "is_random_n": np.empty(0, np.bool_)}
+
+
+def test_a_proof_on_images_drawn_at_random_outweighs_a_graph_that_knows_little():
+    """As of photographs compared by their pixels: it is sure of too few images to say anything of a network."""
+    little = {"held_m": CLASSES[:9], "held_labels_m": CLASSES[:9], "sample_S": CLASSES[CLASSES > 0]}
+    better = {"old_n": wrong_from(60, CLASSES[:100]), "named": np.arange(1, 4)}
+    assert verdict(**little, **better).is_proven and verdict(**little, **better).is_accepted
+    assert not verdict(**little, **better, is_random_n=np.arange(100) < 4).is_accepted  # the rest was chosen
+    assert verdict(**little, **better | {"named": np.arange(4)}).objections == (gate.FORGETS,)
+
+
+def test_without_answers_to_measure_by_what_needs_none_decides():
+    found = verdict(**NOTHING)
+    assert found.is_accepted and found.difference is None and not found.is_proven
+    assert verdict(**NOTHING, held_m=wrong_from(960)).objections == (gate.DISAGREES,)
+
+
+def test_a_lost_class_is_refused_even_if_nobody_has_measured_it():
+    """As one of three prototypes did: a class of whose images one badly chosen one had been asked about."""
+    found = verdict(**NOTHING, sample_S=np.where(CLASSES == 3, 0, CLASSES))
+    assert found.objections == (gate.FORGETS, gate.SHIFTED) and not found.is_proven
+    assert found.forgotten == (3,) and found.shift == pytest.approx(0.25)
+
+
+def test_a_class_that_nobody_has_named_may_be_missing():
+    shares = np.array([0.33, 0.33, 0.33, 0.01])
+    assert verdict(sample_S=CLASSES[CLASSES < 3], shares_C=shares, named=np.arange(3)).is_accepted
+
+
+def test_a_graph_that_is_sure_of_hardly_anything_can_tell_nothing():
+    found = verdict(**NOTHING, held_m=CLASSES[:49], held_labels_m=CLASSES[:49])
+    assert found.objections == (gate.UNTAUGHT,)
+    assert verdict(held_m=NONE, held_labels_m=NONE).agreement is None
+
+
+def test_what_does_not_fit_together_is_an_error():
+    with pytest.raises(LabelError):
+        verdict(old_n=NONE)
+    with pytest.raises(LabelError):
+        verdict(sample_S=NONE)
+
+
+def test_the_interval_is_of_pairs_and_covers_what_it_should():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        gained, lost, _ = rng.multinomial(60, [0.12, 0.05, 0.83])
+        interval = paired_accuracy(int(gained), int(lost), 60)
+        covered += interval.low <= 0.07 <= interval.high
+    assert covered / 400 > 0.92
+    assert paired_accuracy(0, 0, 3).low < -0.3  # three images say next to nothing
