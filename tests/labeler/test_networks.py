@@ -169,6 +169,20 @@ def test_one_that_is_refused_changes_nothing_and_says_why(pool, worse, manager, 
     assert "difference of <span" in text and "kept back from it, it gives" in text
 
 
+def test_every_objection_has_words() -> None:
+    evidence = {
+        "objections": list(gate.OBJECTIONS),
+        "n": 9,
+        "old_right": 8,
+        "new_right": 7,
+        "forgotten": [3],
+        "shift": 0.2,
+    }
+    words = selected.objections_in_words(evidence, {3: "owl"})
+    assert len(words) == len(gate.OBJECTIONS)
+    assert "right about 7 of 9 measured images, the present model about 8" in words[0] and "owl" in " ".join(words)
+
+
 def test_without_any_label_to_measure_by_the_rest_decides(pool) -> None:
     Image.objects.filter(is_holdout=True).update(state=ImageState.POOL, label=None)
     job = trained(pool)
