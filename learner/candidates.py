@@ -17,7 +17,7 @@ from learner.acquisition import badge, batchbald, k_centre, percentiles, rank, s
 from learner.acquisition import typicality as typical
 from learner.config import BATCH_ACQUISITIONS, Report, RoundConfig, split_acquisition
 from learner.embedding import shrink
-from learner.errors import ArtifactError, ConfigError
+from learner.errors import ArtifactError, ConfigError, naming
 from learner.pool import Chunk, Pool
 from learner.scores import read_scores, scores_at
 from learner.seeds import derive
@@ -175,7 +175,8 @@ def _as_a_whole(
     among = preselect(how, scores_n, count, config, seed)
     positions, posterior = eligible[among], Posterior(directory, pool, report)
     if how == "batchbald":
-        return among[batchbald(posterior.log_probs(positions), count, seed=seed, report=report)[0]]
+        with naming(config.model):
+            return among[batchbald(posterior.log_probs(positions), count, seed=seed, report=report)[0]]
     if how == "badge":
         mean_probs = scores_at(directory, positions, "mean_probs_N_C").astype(np.float32)
         return among[badge(mean_probs, posterior.features(positions), count, seed=seed, report=report)]

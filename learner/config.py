@@ -240,6 +240,15 @@ class RoundConfig:
         has_epig = self.epig or split_acquisition(self.acquisition)[1] == "epig"
         return MEASURES if has_epig else OWN_MEASURES
 
+    @property
+    def model(self) -> str:
+        """Estimator and network, as messages name them.
+
+        >>> RoundConfig(n_classes=2, estimator="laplace", architecture="mlp").model
+        'laplace of mlp'
+        """
+        return f"{self.estimator} of {self.architecture}"
+
     def to_json(self) -> str:
         """This config as JSON text.
 
@@ -311,7 +320,10 @@ class RoundRequest:
         seen = np.unique(self.train_labels)
         if len(seen) == 1:
             n = len(self.train_labels)
-            raise LabelError(f"all {n} labels to learn from are of one class: a model needs at least two")
+            raise LabelError(
+                f"all {n} labels to learn from are of one class: a model needs at least two; answer images of another "
+                f"class ({self.config.model})"
+            )
 
 
 def check_labels(

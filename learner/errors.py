@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 
 class LearnerError(ValueError):
@@ -54,3 +55,26 @@ def check_known(kind: str, name: str, known: Collection[str]) -> None:
     """
     if name not in known:
         raise UnknownNameError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+
+
+@contextmanager
+def naming(whose: str) -> Iterator[None]:
+    """Put behind the message of an error whose work it stopped: what an estimator refuses, it may not name itself.
+
+    Args:
+        whose: Such as `"laplace of mlp"`.
+
+    Raises:
+        LearnerError: That of the block, of the same kind. That of a chunk is about the images and passes as it is.
+
+    >>> with naming("laplace of mlp"):
+    ...     raise LabelError("all of one class")
+    Traceback (most recent call last):
+    learner.errors.LabelError: all of one class (laplace of mlp)
+    """
+    try:
+        yield
+    except ChunkError:
+        raise
+    except LearnerError as error:
+        raise type(error)(f"{error} ({whose})") from error

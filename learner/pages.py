@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,19 @@ SHOWN = 8
 
 MOST_DOTS = 1500
 """Of the right predictions in a scatter; the wrong ones are all drawn."""
+
+NAME_IN_BARS, NAME_IN_GALLERIES = 24, 12
+"""Characters of a class's name; what is longer is cut there, and whole where the pointer rests on it."""
+
+HIGH = 0.9
+WIDE = (
+    "<p>Not even the surest image gets a high probability. As in the essay the approximation is over all weights, and "
+    "the width of their prior is the one under which the answers are likeliest (marginal likelihood). After so short a "
+    "training that is a wide one: most weights are hardly held in place by the answers and are drawn from a Gaussian "
+    "far wider than they began with, so that the draws contradict each other. The order of the images still tells (the "
+    "last table). Rounds take a prior as wide as the initial weights instead.</p>"
+)
+"""Said of Laplace where it is so."""
 
 INK, SOFT, ACCENT, BAD, PAPER = "#1d1d1f", "#6e6e73", "#0b5a8f", "#b3261e", "#ffffff"
 FONT = "system-ui, sans-serif"
@@ -75,14 +89,15 @@ def galleries(run: EssayRun, asked: Asked) -> dict[str, npt.NDArray[np.int64]]:
 
 def bars(names: Sequence[str], means: Sequence[float], stds: Sequence[float], picture: str, title: str) -> str:
     """The image, and a bar for each class with a whisker of one standard deviation either way, cut at 0 and 1."""
-    row, left, width = 22, 190, 260
+    row, width = 22, 260
+    left = max(190, 116 + math.ceil(7.5 * min(NAME_IN_BARS, max(map(len, names)))))  # beside the image
     height = max(130, 34 + row * len(names))
     parts = [_text(0, 18, title, weight=600), f'<g transform="translate(0 34)">{picture}</g>']
     for at, (name, mean, std) in enumerate(zip(names, means, stds, strict=True)):
         y = 34 + at * row
         low, high = (left + width * min(1.0, max(0.0, mean + sign * std)) for sign in (-1, 1))
         parts += [
-            _text(left - 10, y + 15, name, anchor="end"),
+            _text(left - 10, y + 15, *_cut(name, NAME_IN_BARS), anchor="end"),
             f'<rect x="{left}" y="{y + 4}" width="{width}" height="14" fill="#eef1f4"/>',
             f'<rect x="{left}" y="{y + 4}" width="{width * mean:.1f}" height="14" fill="#7fb0d2"/>',
             f'<path d="M{low:.1f} {y + 11}H{high:.1f}M{low:.1f} {y + 7}v8M{high:.1f} {y + 7}v8" stroke="{INK}"/>',
@@ -93,17 +108,25 @@ def bars(names: Sequence[str], means: Sequence[float], stds: Sequence[float], pi
 
 def gallery(run: EssayRun, asked: Asked, rows: npt.NDArray[np.int64]) -> str:
     """Images side by side, each with what is said of it, and what it is where that is something else."""
-    cell = 104
+    cell = max(104, math.ceil(6.2 * (min(NAME_IN_GALLERIES, max(map(len, run.class_names))) + 13)))
     parts = []
     for at, row in enumerate(rows.tolist()):
         mean, std = asked.mean_probs_T_C[row], asked.std_probs_T_C[row]
         best = int(mean.argmax())
         truth = run.class_names[run.labels_T[row]]
+        said, whole = _cut(run.class_names[best], NAME_IN_GALLERIES)
         x = at * cell
         parts += [
             f'<g transform="translate({x} 0)">{_picture(run.pixels_T_C_H_W[row], 96)}</g>',
-            _text(x, 114, f"{run.class_names[best]}: {mean[best]:.2f} ± {std[best]:.2f}", size=11),
-            _text(x, 130, f"is {truth}", size=11, fill=SOFT if truth == run.class_names[best] else BAD),
+            _text(x, 114, f"{said}: {mean[best]:.2f} ± {std[best]:.2f}", whole, size=11),
+            _text(
+                x,
+                130,
+                f"is {_cut(truth, NAME_IN_GALLERIES)[0]}",
+                _cut(truth, NAME_IN_GALLERIES)[1],
+                size=11,
+                fill=SOFT if truth == run.class_names[best] else BAD,
+            ),
         ]
     if not len(rows):
         parts.append(_text(0, 60, "There is none.", fill=SOFT))
@@ -205,6 +228,7 @@ deviation over the posterior samples, or has its 95 % interval.</p>
 
 def _section(asked: Asked, pictures: dict[str, str]) -> str:
     key, found = slug(asked.name), asked.metrics
+    is_wide = asked.name == "Laplace" and asked.mean_probs_T_C.max() < HIGH
     rows = [
         ("Right", f"{found.accuracy} ({found.accuracy.low:.3f} to {found.accuracy.high:.3f})"),
         ("Negative log-likelihood", f"{found.nll} nats"),
@@ -217,7 +241,7 @@ def _section(asked: Asked, pictures: dict[str, str]) -> str:
     ]
     return "".join(
         [
-            f"<h2>{html.escape(asked.name)}</h2>", _table(rows),
+            f"<h2>{html.escape(asked.name)}</h2>", WIDE if is_wide else "", _table(rows),
             "<h3>A sure and an unsure image</h3>", pictures[f"{key}-sure"], pictures[f"{key}-unsure"],
             "<h3>Most confident</h3>", pictures[f"{key}-most-confident"],
             "<h3>Least confident</h3>", pictures[f"{key}-least-confident"],
@@ -247,12 +271,23 @@ def _picture(pixels_C_H_W: npt.NDArray[np.uint8], side: int) -> str:
     )
 
 
+def _cut(name: str, most: int) -> tuple[str, str]:
+    """A name of at most so many characters, and the whole one where that is another.
+
+    >>> _cut("hot air balloon", 8), _cut("owl", 8)
+    (('hot air…', 'hot air balloon'), ('owl', ''))
+    """
+    return (name, "") if len(name) <= most else (f"{name[: most - 1].rstrip()}…", name)
+
+
 def _text(
-    x: float, y: float, words: str, *, anchor: str = "start", size: int = 13, weight: int = 400, fill: str = INK
-) -> str:
+    x: float, y: float, words: str, whole: str = "", *,
+    anchor: str = "start", size: int = 13, weight: int = 400, fill: str = INK,
+) -> str:  # fmt: skip
+    title = f"<title>{html.escape(whole)}</title>" if whole else ""
     return (
         f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" fill="{fill}">'
-        f"{html.escape(words)}</text>"
+        f"{title}{html.escape(words)}</text>"
     )
 
 

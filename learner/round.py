@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from learner.candidates import Acquired, acquire
 from learner.config import Report, RoundConfig, RoundRequest, check_labels, ignore
-from learner.errors import ArtifactError, DivergedError
+from learner.errors import ArtifactError, naming
 from learner.files import digest
 from learner.metrics import Metrics, metrics
 from learner.pool import CHUNK_SIZE, Chunk, Pool
@@ -101,7 +101,9 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         What there is to know; the same request and seed write the same weights on a CPU.
 
     Raises:
-        DivergedError: If the loss stops being finite; the message names the estimator. No model is written.
+        DivergedError: If the loss stops being finite. No model is written.
+        LearnerError: If the estimator refuses these labels or settings, or its matrices are of no use. As of all that
+            stops a fit but missing images, the message names the estimator and the network.
         ChunkError: If images are missing, damaged or of different shapes.
     """
     from learner.estimators import estimator_class
@@ -111,16 +113,14 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
     started = time.perf_counter()
     pool, config = Pool(request.chunks), request.config
     learned, notes = _with_propagated(request, report)
-    try:
+    files: tuple[str, ...] = ()
+    with naming(config.model):
         estimator = estimator_class(config.estimator).fit(
             pool, learned.train_positions, learned.train_labels, learned.config, report
         )
-    except DivergedError as error:
-        raise DivergedError(f"{error} ({config.estimator} of {config.architecture})") from error
-    trained_on = training_digest(pool, learned)
-    files: tuple[str, ...] = ()
-    if "epig" in config.measures:  # before the model, whose file says that all is there
-        files = (write_targets(estimator, pool, request, trained_on, report).name,)
+        trained_on = training_digest(pool, learned)
+        if "epig" in config.measures:  # before the model, whose file says that all is there
+            files = (write_targets(estimator, pool, request, trained_on, report).name,)
     model = save_model(request.directory, estimator, config, trained_on)
     return FitResult(
         seconds=time.perf_counter() - started,

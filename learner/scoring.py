@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from learner.config import MEASURES, OWN_MEASURES, Report
-from learner.errors import LearnerError
+from learner.errors import naming
 from learner.estimators import Estimator
 from learner.fit import choose_device
 from learner.model import load_model
@@ -60,10 +60,8 @@ class Scorer:
             return path
         inputs = open_chunk(chunk)
         self.model.check_shape(chunk, inputs.shape[1:])
-        try:
+        with naming(f"{self.model.config.model}, chunk {chunk.number}"):
             columns = score_inputs(self.estimator, inputs, self.model.config.n_classes, report, self.targets)
-        except LearnerError as error:
-            raise type(error)(f"{error} ({self.model.config.estimator}, chunk {chunk.number})") from error
         return write_scores(self.directory, chunk.number, self.model.digest, columns)
 
     def score_some(self, chunk: Chunk, positions: npt.NDArray[np.int64], report: Report) -> Path:
@@ -80,7 +78,8 @@ class Scorer:
         """
         inputs, offsets = open_chunk(chunk), positions - chunk.start
         self.model.check_shape(chunk, inputs.shape[1:])
-        columns = score_inputs(self.estimator, inputs[offsets], self.model.config.n_classes, report, self.targets)
+        with naming(f"{self.model.config.model}, chunk {chunk.number}"):
+            columns = score_inputs(self.estimator, inputs[offsets], self.model.config.n_classes, report, self.targets)
         whole = {name: np.full((chunk.count, *some.shape[1:]), np.nan, some.dtype) for name, some in columns.items()}
         for name, some in columns.items():
             whole[name][offsets] = some

@@ -40,8 +40,13 @@ class Region:
     name: str
     words: str
     corner: tuple[float, float, float, float]  # probability from, to; spread from, to
+    empty: str = ""  # said where no image is in it
 
 
+NONE_TORN = (
+    f"No image has a probability below {LOW:.2f} and a standard deviation of at most {CALM:.2f}. Posteriors that "
+    "spread widely, such as MC dropout, leave few images there or none: look under Lost and Least confident."
+)
 REGIONS = [
     Region("sure", "Sure", "One class, and the samples agree on it.", (HIGH, 1.0, 0.0, CALM)),
     Region(
@@ -49,6 +54,7 @@ REGIONS = [
         "Torn",
         "Between classes, and the samples agree on that: to this model the image is ambiguous.",
         (0.0, LOW, 0.0, CALM),
+        NONE_TORN,
     ),
     Region("lost", "Lost", "The samples contradict each other: here a label teaches most.", (0.0, 1.0, WILD, 0.5)),
     Region("wrong", "Confident but wrong", "Sure of a class, and people say another.", (HIGH, 1.0, 0.0, CALM)),
@@ -60,7 +66,11 @@ GALLERIES = {
         "Most confident but wrong",
         "The model is sure and people say otherwise: a slip of theirs or of the model.",
     ),
-    "torn": ("Torn but sure", "In between classes, and all samples agree on that."),
+    "torn": (
+        "Torn but sure",
+        f"In between classes (a probability below {LOW:.2f}), and the samples agree on that (a standard deviation of "
+        f"at most {CALM:.2f}).",
+    ),
     "lost": ("Lost", "The samples contradict each other most."),
     "disagreement": (
         "Disagreement",

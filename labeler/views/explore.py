@@ -21,6 +21,7 @@ from labeler.selectors.columns import dots, map_points, round_points, states
 from labeler.selectors.explore import (
     DUPLICATES,
     GALLERIES,
+    NONE_TORN,
     PAGE,
     REGIONS,
     gallery_pages,
@@ -204,7 +205,7 @@ def gallery(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     context |= _paged(page, pages, len(positions))
     context["query"] = _query(request)
     shown = tiles_of(round_, scores, positions[(page - 1) * PAGE : page * PAGE].tolist())
-    context |= {"tiles": shown, "can_send": any(tile.can_be_sent for tile in shown)}
+    context |= {"tiles": shown, "can_send": any(tile.can_be_sent for tile in shown), "none_torn": NONE_TORN}
     return render(request, "explore/gallery.html", context)
 
 

@@ -112,7 +112,10 @@ def check_head(head: Head, n_samples: int) -> None:
         LearnerError: If the head has layers with statistics of their own, or K samples of its weights are too many.
     """
     if any(isinstance(module, nn.modules.batchnorm._NormBase) for module in head.modules()):
-        raise LearnerError("SWAG: the head has normalisation layers, whose statistics each sample would need anew")
+        raise LearnerError(
+            "SWAG: the head has normalisation layers, whose statistics each sample would need anew; "
+            "take another network or another posterior in the settings"
+        )
     floats = sum(weights.numel() for weights in head.parameters()) * n_samples
     if floats > MOST_SAMPLED_FLOATS:
         most = MOST_SAMPLED_FLOATS * n_samples // floats

@@ -30,6 +30,13 @@ def test_every_posterior_says_what_it_costs() -> None:
     assert set(choices.ESTIMATOR_COSTS) == set(learner.ESTIMATORS)
 
 
+def test_swag_takes_nearly_two_fits_with_few_answers_as_its_cost_says() -> None:
+    from learner.estimators.swag import LEAST_STEPS
+
+    assert "two fits with few answers" in choices.ESTIMATOR_COSTS["swag"]
+    assert 0.75 <= LEAST_STEPS / learner.Recipe().steps_for(100) <= 1
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("estimator", learner.ESTIMATORS)
 def test_a_round_with_each_posterior(project, make_images, annotator, manager, client_of, settings, estimator) -> None:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from labeler.models import Image, ImageState, OfferedLabel, Round, RoundState, Trigger
 from labeler.selectors import columns
 from labeler.storage import round_folder
-from tests.labeler.scored import five
+from tests.labeler.scored import five, scored_round
 
 pytestmark = pytest.mark.django_db
 
@@ -131,6 +131,18 @@ def test_an_empty_gallery_says_only_what_is_true(scored, pool, manager, client_o
     assert "None: nowhere is the model sure of a class and people say another." in words("wrong")
     label(pool, 0, "owl")
     assert "None that waits for an answer." in words("wrong", waiting="yes")
+
+
+def test_where_nothing_is_torn_the_pages_say_by_which_thresholds(pool, manager, client_of) -> None:
+    client, said = client_of(manager), "a probability below 0.60 and a standard deviation of at most 0.10"
+    addresses = [reverse("explore", args=["signs"]), reverse("gallery", args=["signs", "torn"])]
+    five(pool)
+    assert not any(said in client.get(address).content.decode() for address in addresses)
+    wide = [0.3, 0.3, 0.0]  # as dropout has it: between classes, and far from sure of that
+    scored_round(pool, [[0.5, 0.5, 0.0]] * 5, [wide] * 5)
+    for address in addresses:
+        page = client.get(address).content.decode()
+        assert said in page and "look under Lost" in page
 
 
 def test_a_tile_says_class_mean_and_deviation_and_what_people_said(scored, pool, manager, client_of) -> None:

@@ -96,6 +96,31 @@ def test_the_page_has_every_number_with_its_uncertainty_and_needs_nothing_else(r
     assert all(picture.read_text().startswith("<svg") for picture in pictures)
 
 
+def test_long_names_of_classes_stand_beside_the_pictures(run, tmp_path):
+    long = replace(run, class_names=("a very long name of a class, such as people give", *run.class_names[1:]))
+    write_page(long, tmp_path)
+    bars, gallery = ((tmp_path / f"mc-dropout-{kind}.svg").read_text() for kind in ("sure", "most-confident"))
+    ends = re.findall(r'<text x="(\d+)" y="\d+" text-anchor="end"[^>]*>(?:<title>[^<]*</title>)?([^<]+)<', bars)
+    assert len(ends) == 10 and ends[0][1] == "a very long name of a c…"
+    assert all(int(x) - 7 * len(name) > 96 for x, name in ends)  # the image is 96 wide
+    assert f"<title>{long.class_names[0]}</title>" in bars
+    at = [int(x) for x in re.findall(r"translate\((\d+) 0\)", gallery)]
+    captions = re.findall(r'<text x="(\d+)" y="1(?:14|30)"[^>]*>(?:<title>[^<]*</title>)?([^<]+)<', gallery)
+    assert len(captions) == 16
+    assert all(int(x) in at and 6 * len(words) < at[1] - at[0] for x, words in captions)
+    with_short = (tmp_path / "short").mkdir() or write_page(
+        replace(run, class_names=tuple("0123456789")), tmp_path / "short"
+    )
+    assert 'x="180"' in next(path for path in with_short if path.name == "mc-dropout-sure.svg").read_text()
+
+
+@pytest.mark.parametrize(("highest", "is_said"), [(0.7, 1), (0.99, 0)])
+def test_the_page_says_why_laplace_is_sure_of_nothing_only_where_it_is_so(run, tmp_path, highest, is_said):
+    unsure, laplace = (replace(asked, mean_probs_T_C=np.full((200, 10), highest, np.float32)) for asked in run.asked)
+    text = write_page(replace(run, asked=(unsure, laplace)), tmp_path)[0].read_text()
+    assert text.count("Not even the surest image") == is_said
+
+
 def test_the_command_writes_the_page_and_prints_class_mean_and_deviation(tmp_path, capsys):
     assert main(f"essay digits --out {tmp_path / 'out'} --posterior-samples 5".split()) == 0
     text = capsys.readouterr().out

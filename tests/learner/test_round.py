@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from learner.config import OWN_MEASURES, Recipe, RoundConfig, RoundRequest, ignore
-from learner.errors import ArtifactError, ChunkError, LabelError
+from learner.errors import ArtifactError, ChunkError, LabelError, LearnerError
 from learner.pool import CHUNK_SIZE, Chunk, write_array
 from learner.round import Scorer, acquire, evaluate, fit, read_scores, run_round, score_chunk
 from learner.scores import columns_of, score_path
@@ -197,6 +198,37 @@ def test_one_sample_two_classes_and_a_thousand(request_, chunks, tmp_path):
         score_chunk(directory, chunks[1], ignore)
         assert read_scores(directory, [1], "mean_probs_N_C").shape == (797, n_classes)
         assert np.isfinite(read_scores(directory, [1], "predictive_entropy")).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"estimator": "ensemble", "temperature_scaling": True}, r"no class has two answers.*\(ensemble of cnn\)$"),
+        ({"estimator": "bootstrap", "temperature_scaling": True}, r"take more answers.*\(bootstrap of cnn\)$"),
+        (
+            {"estimator": "gaussian_process", "n_classes": 1000, "posterior_samples": 1000},
+            r"take \d+ or fewer.*\(gaussian_process of cnn\)$",
+        ),
+    ],
+)
+def test_what_an_estimator_refuses_names_it_and_the_way_out(request_, changes, message):
+    config = replace(request_.config, members=2, recipe=Recipe(steps=2), **changes)
+    request = replace(request_, train_positions=np.arange(2), train_labels=np.array([0, 1]), config=config)
+    with pytest.raises(LearnerError, match=message):
+        fit(request, ignore)
+
+
+def test_samples_that_are_not_finite_name_the_estimator_and_the_chunk(request_, chunks, monkeypatch):
+    fit(request_, ignore)
+    scorer = Scorer(request_.directory)
+    monkeypatch.setattr(
+        type(scorer.estimator), "sample_log_probs", lambda _self, inputs: torch.full((len(inputs), 2, 10), float("nan"))
+    )
+    named = r"fit it again \(mc_dropout of cnn, chunk 0\)$"
+    with pytest.raises(LearnerError, match=named):
+        scorer.score(chunks[0], ignore)
+    with pytest.raises(LearnerError, match=named):
+        scorer.score_some(chunks[0], np.arange(3), ignore)
 
 
 def test_notes_say_which_classes_lack_labels(request_):

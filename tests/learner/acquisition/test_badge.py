@@ -59,7 +59,8 @@ def test_it_takes_as_many_as_there_are_and_its_seed_gives_them_again():
 
 def test_it_draws_by_the_distances_of_the_published_implementation():
     """Its `query` would keep the squared norms of the first draw, as if zero were a centre; the paper does not."""
-    published = pytest.importorskip("skactiveml.pool._badge")
+    from skactiveml.pool import _badge as published
+
     probs, features = make(n=8)
     points, everywhere = gradients(probs, features), np.full(8, np.inf)
     runs = np.array([badge(probs, features, 3, seed=seed) for seed in range(4000)])

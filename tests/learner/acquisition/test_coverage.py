@@ -48,7 +48,8 @@ def test_k_centre_leaves_duplicates_for_last():
 
 
 def test_k_centre_equals_the_published_implementation():
-    core_set = pytest.importorskip("skactiveml.pool._core_set")
+    from skactiveml.pool import _core_set as core_set
+
     x = np.random.default_rng(0).normal(size=(300, 5))
     y = np.where(np.arange(300) < 7, 0.0, np.nan)
     theirs, _ = core_set.k_greedy_center(x, y, batch_size=15, random_state=0)
@@ -88,13 +89,14 @@ def test_the_same_seed_gives_the_same_typical_images():
 
 
 def test_typicality_equals_the_published_implementation():
-    skactiveml_pool = pytest.importorskip("skactiveml.pool")
+    from skactiveml.pool import TypiClust
+
     features = blobs([50, 90, 70, 60], d=4)
     y = np.full(len(features), np.nan)
     y[[0, 1]] = 0  # in the first cluster
     labelled = features[[0]]  # one label here: as many clusters as there will be labels
     y[1] = np.nan
-    theirs = skactiveml_pool.TypiClust(random_state=0, k=20).query(features, y, batch_size=3)
+    theirs = TypiClust(random_state=0, k=20).query(features, y, batch_size=3)
     assert (typicality(features[1:], labelled, 3, seed=0) + 1).tolist() == theirs.tolist()
 
 
