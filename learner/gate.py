@@ -98,11 +98,8 @@ def judge(
     Raises:
         LabelError: If lengths differ, or the sample is empty.
     """
-    if (
-        not len(old_n) == len(new_n) == len(labels_n) == len(is_random_n)
-        or len(held_m) != len(held_labels_m)
-        or not len(sample_S)
-    ):
+    is_whole = len(old_n) == len(new_n) == len(labels_n) == len(is_random_n) and len(held_m) == len(held_labels_m)
+    if not is_whole or not len(sample_S):
         raise LabelError("predictions and labels differ in number, or there are none to compare")
     difference, gain = _difference(old_n, new_n, labels_n)
     at_random, _ = _difference(old_n[is_random_n], new_n[is_random_n], labels_n[is_random_n])
@@ -118,17 +115,9 @@ def judge(
         FORGETS: bool(forgotten),
         SHIFTED: not is_proven and shift > MOST_SHIFT,
     }
-    return Verdict(
-        len(labels_n),
-        int((old_n == labels_n).sum()),
-        int((new_n == labels_n).sum()),
-        difference,
-        is_proven,
-        agreement,
-        forgotten,
-        shift,
-        tuple(name for name in OBJECTIONS if found[name]),
-    )
+    objections = tuple(name for name in OBJECTIONS if found[name])
+    n, old_right, new_right = len(labels_n), int((old_n == labels_n).sum()), int((new_n == labels_n).sum())
+    return Verdict(n, old_right, new_right, difference, is_proven, agreement, forgotten, shift, objections)
 
 
 def _difference(old_n: Integers, new_n: Integers, labels_n: Integers) -> tuple[Interval | None, int]:
