@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from labeler import clock, storage
 from labeler.models import (
@@ -145,11 +145,12 @@ def sweep_networks() -> int:
 
 def _idle_projects() -> list[Project]:
     """Projects with a queue in which nothing else is being done."""
-    busy = set(Round.objects.filter(state__in=UNFINISHED).values_list("project", flat=True))
+    is_busy = Q(pk__in=Round.objects.filter(state__in=UNFINISHED).values("project"))
     for model in (ImportJob, ExportJob, PoolMap, PoolGraph, PoolFeatures, PoolNetwork):
-        busy |= set(model._default_manager.filter(state__in=UNFINISHED_JOB).values_list("project", flat=True))
-    projects = Project.objects.select_related("learning").exclude(pk__in=busy)
-    return list(projects.filter(queue_round__isnull=False, graphs__state=JobState.DONE).distinct())
+        is_busy |= Q(pk__in=model._default_manager.filter(state__in=UNFINISHED_JOB).values("project"))
+    projects = Project.objects.select_related("learning").exclude(is_busy)
+    has_graph = Q(pk__in=PoolGraph.objects.filter(state=JobState.DONE).values("project"))
+    return list(projects.filter(has_graph, queue_round__isnull=False))
 
 
 def _began(project: Project) -> bool:
