@@ -189,6 +189,7 @@ class RoundConfig:
     apart: float = 0.05  # least squared distance of two candidates of a batch, in those of random pairs; 0: any
     epig: bool = False  # compute EPIG though the acquisition function does not go by it
     epig_targets: int = 100  # T, images drawn at random that EPIG wants to know more about
+    ignored: int = 0  # so many of the first numbers of a vector are not looked at; a round sets it, see `learner.round`
     posterior_samples: int = 100  # K
     members: int = 5  # S, networks of a bootstrap or an ensemble
     member_dropout: bool = False  # K dropout masks spread over the members; without, each member is one sample
@@ -209,6 +210,7 @@ class RoundConfig:
         _check(2 <= self.n_classes <= 100_000, "n_classes", self.n_classes, "2 to 100,000")
         _check(0 <= self.coldness < float("inf"), "coldness", self.coldness, "0 or more and finite")
         _check(0 <= self.apart < 1, "apart", self.apart, "from 0 to below 1")
+        _check(self.ignored >= 0, "ignored", self.ignored, "0 or more")
         _check(1 <= self.epig_targets <= 10_000, "epig_targets", self.epig_targets, "1 to 10,000")
         _check(1 <= self.posterior_samples <= 10_000, "posterior_samples", self.posterior_samples, "1 to 10,000")
         _check(2 <= self.members <= 100, "members", self.members, "2 to 100")

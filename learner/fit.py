@@ -24,6 +24,7 @@ from learner.pool import Pool
 from learner.seeds import derive
 
 LEAST_STD = {4: 1e-3, 2: 0.0}  # of pixels and of features, by the dimensions of a minibatch
+NOTHING_LEFT = 1e9  # a deviation by which all of a feature is divided away
 HELD_BYTES = 16 * 2**20  # training images up to this are held in memory
 
 
@@ -107,7 +108,7 @@ def prepare(
     pool: Pool, positions: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], config: RoundConfig, stream: str
 ) -> Minibatches:
     """A network at its initial weights, on its device, with the minibatches that it will learn from."""
-    mean, std = input_statistics(pool, positions, config.seed)
+    mean, std = input_statistics(pool, positions, config.seed, ignored=config.ignored)
     generator = torch.Generator().manual_seed(derive(config.seed, stream))
     network = build(
         config.architecture, pool.shape, config.n_classes, input_mean=mean, input_std=std, generator=generator
@@ -122,21 +123,24 @@ def fitted_from(network: Network, losses: Sequence[float], seconds: float) -> Fi
 
 
 def input_statistics(
-    pool: Pool, positions: npt.NDArray[np.int64], seed: int, *, most: int = 2048
+    pool: Pool, positions: npt.NDArray[np.int64], seed: int, *, most: int = 2048, ignored: int = 0
 ) -> tuple[list[float], list[float]]:
     """Mean and standard deviation over at most `most` of the images: of each channel, 0 to 255, or of each feature.
 
     A channel without any contrast gets the deviation 1, so that black images are an input like any other. All features
     get one deviation, the root of their mean variance (1, should that be 0): features come with a scale, by which they
-    count, and of one that hardly varies over ten training images nobody knows how far it goes (docs/log.md).
+    count, and of one that hardly varies over ten training images nobody knows how far it goes (docs/log.md). The first
+    `ignored` features get a deviation so large that nothing is left of them.
     """
     chosen = np.random.default_rng(derive(seed, "input statistics")).permutation(len(positions))[:most]
     inputs = pool.inputs(positions[np.sort(chosen)])
     axes = (0, *range(2, inputs.ndim))
     mean, std = inputs.mean(axis=axes, dtype=np.float64), inputs.std(axis=axes, dtype=np.float64)
     if inputs.ndim == 2:
-        std = np.full_like(std, np.sqrt(np.square(std).mean()))
-    return mean.tolist(), np.where(std > LEAST_STD[inputs.ndim], std, 1.0).tolist()
+        std = np.full_like(std, np.sqrt(np.square(std[ignored:]).mean()))
+    std = np.where(std > LEAST_STD[inputs.ndim], std, 1.0)
+    std[:ignored] = NOTHING_LEFT
+    return mean.tolist(), std.tolist()
 
 
 def draw_weights(labels: npt.NDArray[np.int64], balance: float) -> npt.NDArray[np.float64]:

@@ -10,7 +10,7 @@ Importing this module does not load torch; `fit`, `Scorer`, `score_chunk` and so
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from learner.files import digest
 from learner.metrics import Metrics, metrics
 from learner.pool import CHUNK_SIZE, Chunk, Pool
 from learner.scores import read_scores, scores_at
+from learner.training_set import training_set
 
 if TYPE_CHECKING:
     from learner.scoring import Scorer
@@ -68,6 +69,8 @@ class FitResult:
         files: Names of all files of the model, in the round's directory.
         notes: What a person should know about it, each a sentence.
         temperature: That the logits of all members are divided by; None where none was measured.
+        doubts_graph: Whether it learned from answers alone since the graph tells too little of them; then questions
+            are better not chosen by the graph either. See `learner.graph.doubt`.
     """
 
     seconds: float
@@ -78,6 +81,7 @@ class FitResult:
     files: tuple[str, ...]
     notes: tuple[str, ...]
     temperature: float | None
+    doubts_graph: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
 
     started = time.perf_counter()
     pool, config = Pool(request.chunks), request.config
-    learned, notes = _with_propagated(request, report)
+    learned, notes, doubts_graph = training_set(request, pool, report)
     files: tuple[str, ...] = ()
     with naming(config.model):
         estimator = estimator_class(config.estimator).fit(
@@ -131,38 +135,8 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         files=(MODEL_FILE, *model.saved["files"], *files),
         notes=(*_notes(request), *notes, *model.saved.get("notes", ())),
         temperature=model.saved.get("temperature") if config.temperature_scaling else None,
+        doubts_graph=doubts_graph,
     )
-
-
-def _with_propagated(request: RoundRequest, report: Report) -> tuple[RoundRequest, tuple[str, ...]]:
-    """The request with the labels that the graph passes on, and a note on them. Steps are those of the answers alone:
-    the others are easy, and many."""
-    if request.graph is None:
-        return request, ()
-    from learner.graph.hypotheses import Answers
-    from learner.graph.pool_graph import PoolGraph
-    from learner.graph.propagation import propagate
-
-    config, positions, labels = request.config, request.train_positions, request.train_labels
-    report("fit", 0, 0)
-    found = propagate(
-        PoolGraph.load(request.graph).graph,
-        Answers(positions, labels, config.n_classes),
-        request.propagate_to,
-        seed=config.seed,
-        report=report,
-    )
-    if not len(found.positions):
-        why = "images that look alike say too little about each other, or there are too many classes"
-        return request, (f"it learned from answers alone: {why}",)
-    learned = replace(
-        request,
-        train_positions=np.concatenate([positions, found.positions]),
-        train_labels=np.concatenate([labels, found.labels]),
-        config=replace(config, recipe=replace(config.recipe, steps=config.recipe.steps_for(len(labels)))),
-    )
-    note = f"it learned from {len(found.positions):,} images besides, that look like those with an answer"
-    return learned, (note,)
 
 
 def training_digest(pool: Pool, request: RoundRequest) -> str:

@@ -104,6 +104,7 @@ def fit(*, round_: Round) -> None:
         "notes": list(result.notes),
         "temperature": result.temperature,
         "model_digest": result.model_digest,
+        "doubts_graph": result.doubts_graph,
     }
     claims.start_scoring(round_=round_, metrics={"fit": fitted})
 
@@ -230,8 +231,10 @@ def acquire(round_: Round, draw: Draw, held: set[int], beat: Beat) -> list[Place
 def _ask_about_parts(
     round_: Round, answered: TrainingSet, eligible: Integers, count: int, stack: ExitStack, beat: Beat
 ) -> list[Place]:
-    """Places for images that stand for a part of the pool whose class is not known well enough, if that is wanted."""
-    path = None if round_.config["acquisition"] == "random" else _graph(round_, stack)
+    """Places for images that stand for a part of the pool whose class is not known well enough, if that is wanted, and
+    answers do not speak against the graph."""
+    is_wanted = round_.config["acquisition"] != "random" and not round_.metrics["fit"].get("doubts_graph")
+    path = _graph(round_, stack) if is_wanted else None
     if path is None:
         return []
     from learner.graph.hypotheses import Answers

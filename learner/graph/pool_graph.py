@@ -27,7 +27,7 @@ from learner.seeds import derive
 Integers = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.float16]
 
-VERSION = 1
+VERSION = 2
 GROUPS_AT = 0.5
 """The resolution at which groups are counted for people: MNIST has 11 or 12."""
 
@@ -48,12 +48,14 @@ class PoolGraph:
         first: What to ask before anything is known, in order.
         n_groups: Communities at the resolution `GROUPS_AT`.
         reason: By what images were compared and why, in words for people.
+        n_coordinates: How many numbers of each vector say where an image stands in the graph; see `MadeGraph`.
     """
 
     graph: Graph
     first: tuple[Question, ...]
     n_groups: int
     reason: str
+    n_coordinates: int = 0
 
     def save(self, file: BinaryIO) -> None:
         """Write it as `.npz`, without pickle: about 130 bytes an image."""
@@ -75,6 +77,7 @@ class PoolGraph:
             first_probabilities=np.array([each.probability for each in self.first]),
             n_groups=np.array(self.n_groups),
             reason=np.array(self.reason),
+            n_coordinates=np.array(self.n_coordinates),
         )
 
     @classmethod
@@ -101,7 +104,9 @@ class PoolGraph:
             Question(position, gain, "unnamed", size, probability)
             for position, gain, size, probability in zip(*columns, strict=True)
         )
-        return cls(Graph(weights, tree), first, int(arrays["n_groups"]), str(arrays["reason"]))
+        return cls(
+            Graph(weights, tree), first, int(arrays["n_groups"]), str(arrays["reason"]), int(arrays["n_coordinates"])
+        )
 
 
 @dataclass(frozen=True)
@@ -201,7 +206,8 @@ def make_pool_graph(
                         report=lambda _phase, done, _n: report("graph", 2 * n + done, total))  # fmt: skip
     coordinates_N_m = diffusion_map(graph, report=lambda _phase, _done, _n: report("graph", total - 1, total))
     report("graph", total, total)
-    pool_graph = PoolGraph(graph, tuple(questions), int(groups_N.max()) + 1, representation.reason)
+    n_groups, m = int(groups_N.max()) + 1, coordinates_N_m.shape[1]
+    pool_graph = PoolGraph(graph, tuple(questions), n_groups, representation.reason, m)
     return MadeGraph(pool_graph, _side_by_side(coordinates_N_m, vectors_N_D), representation, searcher)
 
 

@@ -212,12 +212,13 @@ class _Run:
         self.coins = np.random.default_rng(derive(config.seed, "random share"))
         self.asked = np.empty(0, np.int64)
         self.directory: Path | None = None
+        self.doubts_graph = False
 
     def ask(self, count: int) -> None:
         """Answers to so many more images."""
         until = len(self.asked) + count
         self._take(self._at_random(int((self.coins.random(count) < self.strategy.random_share).sum())))
-        if self.strategy.asks_groups:
+        if self.strategy.asks_groups and not self.doubts_graph:
             self._take(self._about_parts(until - len(self.asked)))
         self._take(self._by_model(until - len(self.asked)))
 
@@ -273,7 +274,7 @@ class _Run:
             graph=self.material.graph if self.strategy.propagates else None,
             propagate_to=np.setdiff1d(self.material.propagate_to, self.asked),
         )  # fmt: skip
-        fit(request, self.report)
+        self.doubts_graph = fit(request, self.report).doubts_graph
 
     def score(self, *, is_last: bool) -> None:
         """Score what is measured, and what may be asked about next if that goes by scores."""
