@@ -242,10 +242,10 @@ def test_the_demo_from_nothing_to_a_page_and_again(start: Callable[..., Running]
     children = Path(f"/proc/{first.process.pid}/task/{first.process.pid}/children")
     if children.exists():
         pids = children.read_text().split()
-        assert len(pids) == 4
+        assert len(pids) == 5
         for pid in pids:
             os.kill(int(pid), signal.SIGKILL)
-        first.wait_for(lambda: first.output().count("was killed by SIGKILL; starting it again") == 4)
+        first.wait_for(lambda: first.output().count("was killed by SIGKILL; starting it again") == 5)
         first.wait_for(lambda: _is_up(address))
 
     assert first.stop() == 0

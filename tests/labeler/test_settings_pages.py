@@ -167,7 +167,7 @@ def sane(project) -> dict[str, object]:
 
 
 def test_every_setting_of_the_model_is_on_the_page_with_its_help() -> None:
-    own = {field.name for field in LearningConfig._meta.concrete_fields} - {"id", "project", "schedule"}
+    own = {field.name for field in LearningConfig._meta.concrete_fields} - {"id", "project", "schedule", "network"}
     assert set(LearningForm.base_fields) == own | set(LearningForm.SCHEDULE)
     shown = [name for _, group in LearningForm.SECTIONS for name in group]
     assert sorted(shown) == sorted(LearningForm.base_fields)
