@@ -50,6 +50,16 @@ def test_it_is_doubted_where_it_misleads_and_only_there(made) -> None:
     assert put_to_the_test(pool_graph.graph, few, vectors[chosen[: LEAST - 1]], seed=0) is None
 
 
+@pytest.mark.parametrize("made", [False], indirect=True, ids=["tells"])
+def test_once_the_graph_is_ahead_the_rest_is_not_tried(made) -> None:
+    """Of a large pool every fold delays the round."""
+    _, _, labels, pool_graph, _ = made
+    chosen = np.random.default_rng(1).permutation(N)[:80]
+    noise = np.random.default_rng(2).normal(size=(80, 9)).astype(np.float32)
+    trial = put_to_the_test(pool_graph.graph, Answers(chosen, labels[chosen], CLASSES), noise, seed=0)
+    assert trial is not None and trial.n == 20 and not trial.is_doubted
+
+
 def test_a_round_learns_from_answers_alone_where_the_graph_misleads(made, tmp_path) -> None:
     misleads, _, labels, pool_graph, (graph, vectors) = made
     chosen = np.random.default_rng(1).permutation(N)[:80]
