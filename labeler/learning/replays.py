@@ -57,7 +57,8 @@ def play(job: Replay, report: Callable[[int, int], None]) -> Played:
         }
         curves = [*job.curves, curve]
         is_last = len(curves) == len(ORDERS) * SEEDS
-        return Played(curve, _result(curves, len(material.measured)) if is_last else None)
+        result = _result(curves, len(material.measured)) if is_last else None
+        return Played(curve, result, before + len(points), total)
 
 
 def _material(job: Replay, sees: Seen, graph: PoolGraph | None, stack: ExitStack) -> Material:

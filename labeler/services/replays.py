@@ -22,10 +22,12 @@ MOST_LABELS, MOST_HOLDOUT = 1000, 2000  # images that are asked about and measur
 
 @dataclass(frozen=True)
 class Played:
-    """What a worker made of one order and seed; the result comes with the last."""
+    """What a worker made of one order and seed; the result comes with the last. `done` of `total` models are fitted."""
 
     curve: dict[str, Any]
     result: dict[str, Any] | None
+    done: int
+    total: int
 
 
 def request_replay(*, project: Project, by: User) -> Replay | None:
@@ -79,7 +81,7 @@ def run_replay(*, job_id: int, play: Callable[[Replay, Callable[[int, int], None
         return
     curves = [*job.curves, played.curve]
     if played.result is None:
-        if hand_back(job=job, curves=curves):
+        if hand_back(job=job, curves=curves, done=played.done, total=played.total):
             wake(PLAY, job.pk)
     elif finish_job(job=job, state=JobState.DONE, curves=curves, result=played.result):
         Replay.objects.filter(project=job.project, pk__lt=job.pk, state=JobState.DONE).delete()
