@@ -1,12 +1,15 @@
-"""What a network that the graph teaches is worth after so many answers, and whether the gate knows.
+r"""What a network of the pool's own is worth after so many answers, and whether the gate knows.
 
     python -m benchmarks.distillation ../shared/data/mnist.npz --answers 15 25 100 --seeds 3
     python -m benchmarks.distillation digits --answers 15 --seeds 10
-    python -m benchmarks.distillation ../shared/data/sign-digits.zip --side 48 --answers 50 --seeds 3
+    python -m benchmarks.distillation ../shared/data/sign-digits.zip --side 64 --features efficientnet_lite0 \
+        --answers 40 60 100 --seeds 3
 
-Answers are asked for by the graph's gain, from nothing. Of an .npz with a test part the pool is the training part and
-accuracy is that of the test part; of others a quarter is kept apart, drawn by the seed. `--fold` keeps a sixth of the
-training part instead and never reads the test part: for tuning. A seed is a graph, questions and a network of its own.
+Answers are asked for by the graph's gain, from nothing. With `--features`, for photographs, images are compared by what
+a backbone makes of them, the network teaches itself, and the answers are about random images. Of an .npz with a test
+part the pool is the training part and accuracy is that of the test part; of others a quarter is kept apart, drawn by
+the seed. `--fold` keeps a sixth of the training part instead and never reads the test part: for tuning. A seed is a
+graph, questions and a network of its own.
 
 Three models of the same answers: the present one (a head on likeness, as rounds fit it), the network itself, and the
 head on likeness found anew by the network's features, which is what the product takes over. The gate is shown no label
@@ -26,9 +29,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.labels import features_of
 from benchmarks.servers import machine_line
 from learner.config import RoundConfig, RoundRequest, ignore
-from learner.distillation import STEPS, Lesson, Student, distil, lesson_of, student_config
+from learner.distillation import (
+    BY_GRAPH,
+    BY_ITSELF,
+    STEPS,
+    Lesson,
+    Student,
+    distil,
+    keep_back,
+    lesson_of,
+    lesson_of_answers,
+    student_config,
+)  # fmt: skip
 from learner.files import write_array, write_atomically
 from learner.folder import UNKNOWN, Collection, read_collection, write_chunks
 from learner.gate import Verdict, judge
@@ -67,6 +82,8 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--side", type=int)
+    parser.add_argument("--features", help="name of a backbone: photographs")
+    parser.add_argument("--cache", type=Path, default=Path("data/benchmarks"), help="folder where features are kept")
     parser.add_argument("--fold", type=int, choices=range(FOLDS))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -113,24 +130,35 @@ def divided(collection: Collection, fold: int | None, seed: int, folder: Path) -
 
 def run(data: Data, options: argparse.Namespace, seed: int, folder: Path) -> list[tuple[int, Sequence[float]]]:
     """Accuracies of `MODELS` at each number of answers."""
-    made = make_pool_graph(data.chunks, (), seed=derive(seed, "graph"))
-    graph, asked, out = made.pool_graph.graph, np.empty(0, np.int64), []
+    seen, seen_apart = (seen_by_backbone(chunks, options) for chunks in (data.chunks, data.apart))
+    made = make_pool_graph(seen, (), seed=derive(seed, "graph"))
+    graph, asked, out, pool = made.pool_graph.graph, np.empty(0, np.int64), [], np.arange(len(data.labels))
     for count in sorted(options.answers):
-        asked = until(graph, data, asked, count, seed)
+        asked = until(graph, data, asked, count, seed, at_random=bool(options.features))
         answers, began = Answers(asked, data.labels[asked], data.n_classes), time.perf_counter()
-        lesson = lesson_of(graph, answers, np.arange(len(data.labels)), seed=seed)
-        config = student_config(data.n_classes, seed=derive(seed, f"{count} answers"), steps=options.steps)
+        learned, kept = keep_back(answers, seed=seed) if options.features else (answers, answers.within(0))
+        lesson = (
+            lesson_of_answers(learned, np.setdiff1d(pool, kept.positions_A))
+            if options.features
+            else lesson_of(graph, answers, pool, seed=seed)
+        )
+        recipe = BY_ITSELF if options.features else BY_GRAPH
+        config = student_config(
+            data.n_classes, seed=derive(seed, f"{count} answers"), recipe=recipe, steps=options.steps
+        )
         student, seconds = distil(data.chunks, lesson, config), time.perf_counter() - began
         features, apart = (looked_at(student, chunks, folder) for chunks in (data.chunks, data.apart))
         again = make_pool_graph(features, (), seed=derive(seed, "graph"))
-        old = model_of(data, made, data.apart, answers, folder / f"old {count}", seed)
-        new = model_of(data, again, apart, answers, folder / f"new {count}", seed)
+        old = model_of(data, made, seen_apart, learned, kept, folder / f"old {count}", seed)
+        new = model_of(data, again, apart, learned, kept, folder / f"new {count}", seed)
         where = np.concatenate([chunk.positions for chunk in data.apart])
         network = np.concatenate([student.look_at(chunk)[1].argmax(1) for chunk in data.apart])
-        of_new = predict_classes(new, np.concatenate([np.arange(len(data.labels)), where]))
-        in_pool, outside = of_new[: len(data.labels)], of_new[len(data.labels) :]
-        accuracies = [float((each == data.truth).mean()) for each in (predict_classes(old, where), network, outside)]
-        verdict = verdict_of(lesson, in_pool)
+        of_old = predict_classes(old, np.concatenate([np.sort(kept.positions_A), where]))
+        of_new = predict_classes(new, np.concatenate([pool, where]))
+        in_pool, outside = of_new[: len(pool)], of_new[len(pool) :]
+        n_kept = len(kept.positions_A)
+        accuracies = [float((each == data.truth).mean()) for each in (of_old[n_kept:], network, outside)]
+        verdict = verdict_of(lesson, in_pool, np.sort(kept.positions_A), of_old[:n_kept], data.labels)
         out.append((count, accuracies))
         told = lesson.positions
         print(f"seed {seed}, {count} answers: taught {len(np.unique(told)) / len(data.labels):.2f} of the pool, "
@@ -140,8 +168,17 @@ def run(data: Data, options: argparse.Namespace, seed: int, folder: Path) -> lis
     return out
 
 
-def until(graph: Graph, data: Data, asked: Integers, count: int, seed: int) -> Integers:
-    """Ask by gain until there are so many answers."""
+def seen_by_backbone(chunks: Sequence[Chunk], options: argparse.Namespace) -> tuple[Chunk, ...]:
+    """The same images as a backbone sees them, if there is one."""
+    if not options.features:
+        return tuple(chunks)
+    return tuple(features_of(chunk, options.features, options.cache) for chunk in chunks)
+
+
+def until(graph: Graph, data: Data, asked: Integers, count: int, seed: int, *, at_random: bool) -> Integers:
+    """Ask by gain, or at random, until there are so many answers."""
+    if at_random:
+        return np.random.default_rng(derive(seed, "random answers")).permutation(len(data.labels))[:count]
     while len(asked) < count:
         prediction = predict(graph, Answers(asked, data.labels[asked], data.n_classes))
         is_open = np.ones(len(data.labels), np.bool_)
@@ -161,9 +198,9 @@ def looked_at(student: Student, chunks: Sequence[Chunk], folder: Path) -> tuple[
 
 
 def model_of(
-    data: Data, made: MadeGraph, apart: Sequence[Chunk], answers: Answers, folder: Path, seed: int
+    data: Data, made: MadeGraph, apart: Sequence[Chunk], answers: Answers, kept: Answers, folder: Path, seed: int
 ) -> RoundRequest:
-    """The head that a round would fit on likeness, with the images apart beside the pool."""
+    """The head that a round would fit on likeness, with the images apart beside the pool; none of `kept` is learned."""
     vectors = write_atomically(folder / "vectors.npy", made.save_vectors)
     others = [replace(each, path=write_array(folder / f"{each.number}.npy", made.vectors_of(open_chunk(each))))
               for each in apart]  # fmt: skip
@@ -175,22 +212,24 @@ def model_of(
         config=RoundConfig(n_classes=data.n_classes, architecture="head", seed=derive(seed, "head")),
         directory=folder,
         graph=write_atomically(folder / "graph.npz", made.pool_graph.save),
-        propagate_to=np.setdiff1d(np.arange(len(data.labels)), answers.positions_A),
+        propagate_to=np.setdiff1d(np.arange(len(data.labels)), [*answers.positions_A, *kept.positions_A]),
     )
 
 
-def verdict_of(lesson: Lesson, predicted: Integers) -> Verdict:
-    nothing = np.empty(0, np.int64)
+def verdict_of(lesson: Lesson, predicted: Integers, kept: Integers, old: Integers, labels: Integers) -> Verdict:
+    """Kept-back answers alone are shown to the gate, and what the graph is sure of."""
     return judge(
-        old_n=nothing,
-        new_n=nothing,
-        labels_n=nothing,
-        is_random_n=nothing > 0,
+        old_n=old,
+        new_n=predicted[kept],
+        labels_n=labels[kept],
+        is_random_n=np.zeros(len(kept), np.bool_),
+        is_kept_n=np.ones(len(kept), np.bool_),
         held_m=predicted[lesson.held_positions],
         held_labels_m=lesson.held_labels,
         sample_S=predicted,
         shares_C=lesson.shares_C,
         named=lesson.named,
+        needs_proof=bool(len(lesson.unlabelled)),
     )
 
 

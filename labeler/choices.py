@@ -19,11 +19,6 @@ REPRESENTATIONS = [
     ("default", "Features of the backbone that comes with PlusMinus"),
     ("other", "Features of another backbone"),
 ]
-TRAINS_NETWORK = [
-    ("auto", "Where images are small and grey"),
-    ("yes", "Yes"),
-    ("no", "No, only by the button"),
-]
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BACKBONE_NAME = r"(timm/)?[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}"
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -127,15 +127,18 @@ class Recipe:
     scale: float = 0.2  # relative, either way
     shear: float = 0.3  # tangent, either way
     shift: float = 0.12  # share of the side, either way
+    light: float = 0.0  # contrast and each channel's brightness, in deviations of the images, either way
+    cutout: float = 0.0  # side of a square that is covered, as a share of the image's
+    unlabelled: int = 0  # images without a label a step, see learner.consistency
 
     def __post_init__(self) -> None:
         _check(self.steps is None or 1 <= self.steps <= 1_000_000, "steps", self.steps, "1 to 1,000,000 or nothing")
         _check(1 <= self.batch <= 65_536, "batch", self.batch, "1 to 65,536")
         rate = self.learning_rate
         _check(rate is None or rate > 0, "learning_rate", rate, "above 0 or nothing")
-        for name in ("weight_decay", "rotation", "shear"):
+        for name in ("weight_decay", "rotation", "shear", "light", "unlabelled"):
             _check(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        for name in ("label_smoothing", "scale", "shift"):
+        for name in ("label_smoothing", "scale", "shift", "cutout"):
             _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "from 0 to below 1")
         _check(0 <= self.balance <= 1, "balance", self.balance, "from 0 to 1")
 

@@ -1,8 +1,10 @@
-"""A full network on pixels, trained from what the graph is sure of; what it makes of images can stand for them.
+"""A full network on pixels, taught by the graph or by itself; what it makes of images can stand for them.
 
-The graph is the teacher: it has few answers and labels nearly everything. The network is the student: it sees each
+Of small grey images the graph is the teacher: it has few answers and labels nearly everything. The network sees each
 image shifted, turned, scaled and sheared (never flipped), which the graph cannot know, and ends up right about more
-than its teacher. Whether it did is `learner.gate`'s to say.
+than its teacher. Of photographs, whose neighbours may share a light or a person and not a class, the network learns
+from answers, and from what it is sure of itself (`learner.consistency`). Whether it is worth anything is
+`learner.gate`'s to say.
 """
 
 # ruff: noqa: N815 (shapes in names)
@@ -11,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -22,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from learner.config import Recipe, Report, RoundConfig, ignore
+from learner.consistency import Consistency
 from learner.errors import ArtifactError, DivergedError, LabelError, LearnerError
 from learner.estimators.weights import facts_of, with_weights
 from learner.files import digest, write_bytes
@@ -42,7 +45,17 @@ HELD_SHARE, MOST_HELD = 0.1, 2000
 ANSWERS_COUNT = 5
 """An answer is drawn as often as so many labels of the graph."""
 
-STEPS, BATCH = 1200, 128
+STEPS = 1200
+BY_GRAPH = Recipe(steps=STEPS, batch=128)
+BY_ITSELF = Recipe(
+    steps=STEPS, batch=32, unlabelled=96, learning_rate=4e-3, label_smoothing=0.0, light=0.4, cutout=1 / 3
+)
+"""How a network learns from the graph, and without it."""
+
+KEPT_SHARE, LEAST_KEPT_OF = 0.2, 3
+"""Of the answers that a network would learn from by itself so many are kept back to measure it by, of classes that
+have `LEAST_KEPT_OF` at least."""
+
 EVERY = 100
 """Steps between two checkpoints."""
 
@@ -51,16 +64,18 @@ IMAGES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the graph teaches.
+    """What a network is taught.
 
     Args:
-        positions: int64 `[n]`, images to learn from; those with an answer `ANSWERS_COUNT` times.
+        positions: int64 `[n]`, images to learn from; where the graph teaches, those with an answer `ANSWERS_COUNT`
+            times.
         labels: int64 `[n]`, 0 to C - 1.
         held_positions: int64 `[m]`, in ascending order: images that the graph is as sure of, and that are not learned
             from.
         held_labels: int64 `[m]`.
-        shares_C: float64, the share of each class in the pool as the graph believes; sum 1.
+        shares_C: float64, the share of each class in the pool as the graph believes, or among the answers; sum 1.
         named: int64, the classes that have answers, in ascending order.
+        unlabelled: int64 `[u]`, images that the network teaches itself with; none where the graph does.
     """
 
     positions: Integers
@@ -69,6 +84,7 @@ class Lesson:
     held_labels: Integers
     shares_C: npt.NDArray[np.float64]
     named: Integers
+    unlabelled: Integers = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, seed: int,
@@ -91,9 +107,7 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, se
         Lee, 2013, Pseudo-label, section 2.2, with the graph's labels in place of the network's own; Hinton, Vinyals,
         Dean, 2015, Distilling the knowledge in a neural network, section 2 at temperature 0.
     """
-    named = answers.classes_K
-    if len(named) < 2:
-        raise LabelError(f"a network needs answers of two classes at least, there are those of {len(named)}")
+    named = _named(answers)
     known = answers.within(len(graph))
     if not is_bearable(graph, known):
         raise LabelError("there are too many classes for the graph to say which images belong to which")
@@ -115,11 +129,55 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, se
     )
 
 
-def student_config(n_classes: int, *, seed: int, steps: int = STEPS, device: str = "auto") -> RoundConfig:
-    """How a student is trained: the small convolutional network, and larger minibatches than a round's."""
-    return RoundConfig(
-        n_classes=n_classes, architecture="cnn", seed=seed, device=device, recipe=Recipe(steps=steps, batch=BATCH)
+def lesson_of_answers(answers: Answers, to_positions: npt.ArrayLike) -> Lesson:
+    """The answers alone, and images to learn from by itself.
+
+    Args:
+        answers: All that count, each image once.
+        to_positions: int64, images that may be learned from without an answer, as of `lesson_of`.
+
+    Raises:
+        LabelError: If fewer than two classes have answers.
+    """
+    named, nothing = _named(answers), np.empty(0, np.int64)
+    shares_C = np.bincount(answers.labels_A, minlength=answers.n_classes) / len(answers.labels_A)
+    unlabelled = np.union1d(np.asarray(to_positions, np.int64), answers.positions_A)
+    return Lesson(answers.positions_A, answers.labels_A, nothing, nothing, shares_C, named, unlabelled)
+
+
+def keep_back(answers: Answers, *, seed: int) -> tuple[Answers, Answers]:
+    """Divide answers in those to learn from and `KEPT_SHARE` of them to measure by.
+
+    A class keeps its answers where it has fewer than `LEAST_KEPT_OF`.
+    """
+    counts_C = np.bincount(answers.labels_A, minlength=answers.n_classes)
+    order = np.random.default_rng(derive(seed, "kept back")).permutation(len(answers.labels_A))
+    kept: list[int] = []
+    for index in order[counts_C[answers.labels_A[order]] >= LEAST_KEPT_OF].tolist():
+        label = answers.labels_A[index]
+        if len(kept) < round(KEPT_SHARE * len(order)) and counts_C[label] >= LEAST_KEPT_OF:
+            kept.append(index)
+            counts_C[label] -= 1
+    is_kept = np.isin(np.arange(len(order)), kept)
+    learned, measured = (
+        Answers(answers.positions_A[part], answers.labels_A[part], answers.n_classes) for part in (~is_kept, is_kept)
     )
+    return learned, measured
+
+
+def _named(answers: Answers) -> Integers:
+    named = answers.classes_K
+    if len(named) < 2:
+        raise LabelError(f"a network needs answers of two classes at least, there are those of {len(named)}")
+    return named
+
+
+def student_config(
+    n_classes: int, *, seed: int, recipe: Recipe = BY_GRAPH, steps: int | None = None, device: str = "auto"
+) -> RoundConfig:
+    """How a student is trained: the small convolutional network, by `BY_GRAPH` or `BY_ITSELF`."""
+    recipe = replace(recipe, steps=recipe.steps if steps is None else steps)
+    return RoundConfig(n_classes=n_classes, architecture="cnn", seed=seed, device=device, recipe=recipe)
 
 
 @dataclass(frozen=True)
@@ -208,7 +266,9 @@ def distil(
     checkpoint: Path | None = None,
     report: Report = ignore,
 ) -> Student:
-    """Train a network from scratch on what the graph is sure of, with AdamW on a one-cycle schedule.
+    """Train a network from scratch on a lesson, with AdamW on a one-cycle schedule.
+
+    One that teaches itself is the average over its last steps in the end.
 
     Every step draws from a stream of its own, so that a training which goes on from a checkpoint ends with the same
     weights as one that was never interrupted (on a CPU, with the same number of threads).
@@ -233,7 +293,11 @@ def distil(
     report("distil", 0, steps)
     pool = Pool(chunks)
     minibatches = prepare(pool, lesson.positions, lesson.labels, config, "distil")
-    training = _Training(minibatches, config, steps, _task(pool, lesson, config), report)
+    consistency = None
+    if config.recipe.unlabelled and len(lesson.unlabelled):
+        parts = (minibatches.network, pool, lesson.unlabelled, config.recipe, minibatches.generator)
+        consistency = Consistency(*parts)
+    training = _Training(minibatches, consistency, config, steps, _task(pool, lesson, config), report)
     if checkpoint is not None:
         training.resume(checkpoint)
     for step in range(len(training.losses), steps):
@@ -241,7 +305,7 @@ def distil(
         if checkpoint is not None and (step + 1) % EVERY == 0 and step + 1 < steps:
             training.keep(checkpoint)
         report("distil", step + 1, steps)
-    network = minibatches.network
+    network = training.result
     if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
         raise DivergedError(diverged(steps, "the weights are"))
     fitted = fitted_from(network, training.losses, time.perf_counter() - started)
@@ -252,9 +316,13 @@ class _Training:
     """The state of a training: weights, the optimiser's moments, the losses so far."""
 
     MOMENTS = ("exp_avg", "exp_avg_sq")
+    TEACHER = "of the teacher"
 
-    def __init__(self, minibatches: Minibatches, config: RoundConfig, steps: int, task: str, report: Report) -> None:
-        self.minibatches, self.config, self.task = minibatches, config, task
+    def __init__(
+        self, minibatches: Minibatches, consistency: Consistency | None, config: RoundConfig, steps: int, task: str,
+        report: Report,
+    ) -> None:  # fmt: skip
+        self.minibatches, self.consistency, self.config, self.task = minibatches, consistency, config, task
         self.losses: list[float] = []
         rate = config.recipe.rate_for(minibatches.pool.shape, config.architecture)
         self.optimizer, self.schedule = optimisation(
@@ -262,17 +330,28 @@ class _Training:
             lambda: report("distil", 0, steps),
         )  # fmt: skip
 
+    @property
+    def result(self) -> Network:
+        """The network, or its average where there is one."""
+        return self.minibatches.network if self.consistency is None else self.consistency.teacher
+
     def step(self, step: int) -> None:
         self.minibatches.generator.manual_seed(derive(self.config.seed, f"distil {step}"))
         loss = self.minibatches.loss(step)
         self.losses.append(float(loss.detach()))
+        if self.consistency is not None:
+            loss = loss + self.consistency.loss(step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.schedule.step()
+        if self.consistency is not None:
+            self.consistency.follow(step)
 
     def keep(self, path: Path) -> None:
         tensors = {"losses": torch.tensor(self.losses, dtype=torch.float64)}
+        if self.consistency is not None:
+            tensors |= {f"{name} {self.TEACHER}": each for name, each in self.consistency.teacher.state_dict().items()}
         for name, weights in self.minibatches.network.named_parameters():
             tensors[name] = weights.detach()
             tensors |= {f"{name} {moment}": self.optimizer.state[weights][moment] for moment in self.MOMENTS}
@@ -294,6 +373,9 @@ class _Training:
             # As the weights lie in memory: the fused optimiser goes through both in that order.
             moments = {m: torch.empty_like(weights.data).copy_(tensors[f"{name} {m}"]) for m in self.MOMENTS}
             state[i] = {"step": torch.tensor(float(done)), **moments}
+        if self.consistency is not None:
+            for name, weights in self.consistency.teacher.named_parameters():
+                weights.data.copy_(tensors[f"{name} {self.TEACHER}"])
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.schedule.load_state_dict({"last_epoch": done - 1, "_step_count": done})
         self.schedule.step()
@@ -302,7 +384,7 @@ class _Training:
 def _task(pool: Pool, lesson: Lesson, config: RoundConfig) -> str:
     """What a checkpoint is of. Pixels are taken for the same where files have the same names: files never change."""
     names: Iterator[bytes] = (str(chunk.path).encode() for chunk in pool.chunks)
-    return digest(config.to_json().encode(), lesson.positions, lesson.labels, *names)
+    return digest(config.to_json().encode(), lesson.positions, lesson.labels, lesson.unlabelled, *names)
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from learner.augmentation import random_affine
+from learner.augmentation import random_view
 from learner.background import in_background
 from learner.config import Recipe, Report, RoundConfig
 from learner.errors import ConfigError, DivergedError
@@ -194,7 +194,7 @@ class Minibatches:
         masks = [mask.to(device) for mask in self.network.head.draw_masks(batch, self.generator)]
         views_M_X = self.network.normalise(torch.from_numpy(inputs).to(device))
         if views_M_X.ndim == 4:
-            views_M_X = random_affine(views_M_X, self.recipe, self.generator)
+            views_M_X = random_view(views_M_X, self.recipe, self.generator)
         return views_M_X, masks, torch.from_numpy(self.labels[drawn]).to(device)
 
     @cached_property

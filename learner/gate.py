@@ -2,7 +2,8 @@
 and, as those are few at first, by what can be told without labels. numpy only.
 
 What is told without labels rests on the graph, and where that knows little it says little. So it gives way to a proof:
-a holdout on which the new model is better, with the whole interval of the difference above 0.
+a holdout on which the new model is better, with the whole interval of the difference above 0, or answers that were kept
+back from both and of which it is right about more than chance explains. One that taught itself needs such a proof.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from learner.errors import LabelError
-from learner.metrics import Z_95, Interval, wilson
+from learner.metrics import Z_95, Interval, sign_test, wilson
 
 Integers = npt.NDArray[np.int64]
 
-FEWER_RIGHT, UNTAUGHT, DISAGREES, FORGETS, SHIFTED = "fewer_right", "untaught", "disagrees", "forgets", "shifted"
-OBJECTIONS = (FEWER_RIGHT, UNTAUGHT, DISAGREES, FORGETS, SHIFTED)
-"""Why it is refused: it is right about fewer measured images; the graph is sure of too few images to tell; it disagrees
-with the graph where that is sure; it hardly predicts a class that has answers; its classes are of other sizes."""
+FEWER_RIGHT, UNPROVEN, UNTAUGHT, DISAGREES, FORGETS, SHIFTED = (
+    "fewer_right", "unproven", "untaught", "disagrees", "forgets", "shifted",
+)  # fmt: skip
+OBJECTIONS = (FEWER_RIGHT, UNPROVEN, UNTAUGHT, DISAGREES, FORGETS, SHIFTED)
+"""Why it is refused: it is right about fewer measured images; there is no proof and it needs one; the graph is sure of
+too few images to tell; it disagrees with the graph where that is sure; it hardly predicts a class that has answers; its
+classes are of other sizes."""
+
+CHANCE = 0.05
+"""One-sided, of the sign test on answers that were kept back."""
 
 LEAST_HELD = 50
 """Images that the graph is sure of and that were kept back; with fewer nothing can be told."""
@@ -46,7 +53,7 @@ class Verdict:
         old_right: Of these the present model is right about.
         new_right: Of these the new one is right about.
         difference: New less old accuracy, paired; None of no image.
-        is_proven: Whether images drawn at random show that the new one is better.
+        is_proven: Whether images drawn at random, or answers that were kept back, show that the new one is better.
         agreement: With the graph, about images that it is sure of; None where none was kept back.
         forgotten: Classes with answers that it hardly predicts.
         shift: Share of images that go to other classes than the graph believes, in sum.
@@ -75,11 +82,13 @@ def judge(
     new_n: Integers,
     labels_n: Integers,
     is_random_n: npt.NDArray[np.bool_],
+    is_kept_n: npt.NDArray[np.bool_] | None = None,
     held_m: Integers,
     held_labels_m: Integers,
     sample_S: Integers,
     shares_C: npt.NDArray[np.float64],
     named: Integers,
+    needs_proof: bool = False,
 ) -> Verdict:
     """Weigh a new model against the present one. All predictions are class numbers, int64.
 
@@ -89,11 +98,15 @@ def judge(
         labels_n: What people say of them. Neither model has learned from these answers.
         is_random_n: bool, which of them were drawn at random. Others were asked about because the present model was
             unsure, which speaks for the new one: they prove nothing.
+        is_kept_n: bool, which of them had been answered before and were kept back from both. Earlier models chose some
+            of them: they prove something only together with those at random, of which it may not be right about fewer.
+            None: none.
         held_m: What the new one predicts of images that the graph is sure of and that were kept back from it.
         held_labels_m: What the graph says of them.
         sample_S: What the new one predicts of a random sample of the pool, or of all of it.
         shares_C: Of each class, as the graph believes.
         named: Classes that have answers.
+        needs_proof: Whether nothing but a proof speaks for it: the graph has not taught it.
 
     Raises:
         LabelError: If lengths differ, or the sample is empty.
@@ -102,18 +115,23 @@ def judge(
     if not is_whole or not len(sample_S):
         raise LabelError("predictions and labels differ in number, or there are none to compare")
     difference, gain = _difference(old_n, new_n, labels_n)
-    at_random, _ = _difference(old_n[is_random_n], new_n[is_random_n], labels_n[is_random_n])
-    is_proven = at_random is not None and at_random.low > 0
+    at_random, gain_at_random = _difference(old_n[is_random_n], new_n[is_random_n], labels_n[is_random_n])
+    kept_n = is_random_n if is_kept_n is None else is_random_n | is_kept_n
+    is_beyond_chance = sign_test(*_only(old_n[kept_n], new_n[kept_n], labels_n[kept_n])) < CHANCE
+    is_shown = is_kept_n is not None and is_beyond_chance and gain_at_random >= 0
+    is_proven = is_shown or (at_random is not None and at_random.low > 0)
+    rests_on_graph = not is_proven and not needs_proof
     predicted_C = np.bincount(sample_S, minlength=len(shares_C)) / len(sample_S)
     forgotten = tuple(c for c in named.tolist() if predicted_C[c] < REMEMBERED * shares_C[c])
     agreement = wilson(int((held_m == held_labels_m).sum()), len(held_m)) if len(held_m) else None
     shift = float(np.abs(predicted_C - shares_C).sum() / 2)
     found = {
         FEWER_RIGHT: gain < 0,
-        UNTAUGHT: not is_proven and len(held_m) < LEAST_HELD,
-        DISAGREES: not is_proven and agreement is not None and agreement.value < AGREES,
+        UNPROVEN: needs_proof and not is_proven,
+        UNTAUGHT: rests_on_graph and len(held_m) < LEAST_HELD,
+        DISAGREES: rests_on_graph and agreement is not None and agreement.value < AGREES,
         FORGETS: bool(forgotten),
-        SHIFTED: not is_proven and shift > MOST_SHIFT,
+        SHIFTED: rests_on_graph and shift > MOST_SHIFT,
     }
     objections = tuple(name for name in OBJECTIONS if found[name])
     n, old_right, new_right = len(labels_n), int((old_n == labels_n).sum()), int((new_n == labels_n).sum())
@@ -122,9 +140,14 @@ def judge(
 
 def _difference(old_n: Integers, new_n: Integers, labels_n: Integers) -> tuple[Interval | None, int]:
     """Of the accuracies, with its interval, and in images."""
-    is_old_right, is_new_right = old_n == labels_n, new_n == labels_n
-    gained, lost = int((is_new_right & ~is_old_right).sum()), int((is_old_right & ~is_new_right).sum())
+    gained, lost = _only(old_n, new_n, labels_n)
     return (paired_accuracy(gained, lost, len(labels_n)) if len(labels_n) else None), gained - lost
+
+
+def _only(old_n: Integers, new_n: Integers, labels_n: Integers) -> tuple[int, int]:
+    """Images that only the new model is right about, and that only the old one is."""
+    is_old_right, is_new_right = old_n == labels_n, new_n == labels_n
+    return int((is_new_right & ~is_old_right).sum()), int((is_old_right & ~is_new_right).sum())
 
 
 def paired_accuracy(gained: int, lost: int, n: int) -> Interval:

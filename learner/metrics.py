@@ -163,6 +163,26 @@ def wilson(successes: int, n: int) -> Interval:
     return Interval(share, low, high, n, "wilson")
 
 
+def sign_test(gained: int, lost: int) -> float:
+    """How likely so many gains, or more, are by chance alone.
+
+    Args:
+        gained: Images that only the new model is right about.
+        lost: Images that only the old one is right about.
+
+    Returns:
+        The one-sided p-value of the exact test, 0 to 1; 1 where the two never differ.
+
+    Reference:
+        Dixon, Mood, 1946, The statistical sign test.
+
+    >>> sign_test(5, 0), sign_test(1, 1), sign_test(0, 0)
+    (0.03125, 0.75, 1.0)
+    """
+    n = gained + lost
+    return sum(math.comb(n, k) for k in range(gained, n + 1)) / 2**n
+
+
 def normal_mean(values: npt.NDArray[np.float64], least: float = -math.inf) -> Interval:
     """A mean with its 95 % normal interval; of a single value the interval is infinitely wide.
 

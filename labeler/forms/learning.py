@@ -17,7 +17,6 @@ from labeler.choices import (
     LAPLACE_PRIORS,
     LEARNS_FROM,
     REPRESENTATIONS,
-    TRAINS_NETWORK,
 )
 from labeler.forms.base import ChangeForm, PercentField
 from labeler.models import LearningConfig
@@ -140,13 +139,13 @@ class LearningForm(ChangeForm):
         label="File of its weights",
         help_text="Those in the folder that the server’s operator keeps for them: .safetensors, .pth or .pt.",
     )
-    trains_network = forms.ChoiceField(
-        choices=TRAINS_NETWORK,
-        widget=forms.RadioSelect,
+    trains_network = forms.BooleanField(
+        required=False,
         label="Train a network on this project’s images",
-        help_text="A worker trains it on the images whose class leaves little doubt, while nothing else is to be done: "
-        "once the groups have names, then whenever the labels have grown by half. What it makes of images takes the "
-        "place of what is chosen above, if it proves to be the better model.",
+        help_text="A worker trains it while nothing else is to be done, for some minutes: on the labels and on images "
+        "whose class leaves little doubt, once groups have names, or at 40 labels of photographs, then whenever the "
+        "labels have grown by half. What it makes of images takes the place of what is chosen above, if it proves "
+        "to be the better model.",
     )
     learns_from = forms.ChoiceField(
         choices=LEARNS_FROM,

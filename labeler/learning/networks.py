@@ -20,6 +20,7 @@ from labeler.learning.replays import model_config
 from labeler.models import Chunk, PoolNetwork
 from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by
 from labeler.selectors.graphs import current_graph
+from labeler.selectors.networks import teaches_itself
 from labeler.selectors.pool import labelled_images, open_to_learning, waiting_positions
 from labeler.services.derived import Derived
 from labeler.services.features import Part
@@ -58,7 +59,8 @@ class _Trial:
     """What a training and its judgement have in common.
 
     `stored` collects names of files in the storage, for whoever has to delete them; `rows` are the chunks by number, as
-    they were when it began: what has grown since is looked at later.
+    they were when it began: what has grown since is looked at later. `answers` are learned from, by both models;
+    `kept` are those of the job that are not: they measure a network that teaches itself.
     """
 
     job: PoolNetwork
@@ -72,9 +74,12 @@ class _Trial:
     sees: Seen
     config: dict[str, Any]
     answers: Answers
+    kept: Answers
+    teaches_itself: bool
 
     @classmethod
     def of(cls, job: PoolNetwork, report: Report, scratch: Path, stack: ExitStack, stored: list[str]) -> _Trial:
+        from learner.distillation import keep_back
         from learner.graph.hypotheses import Answers
 
         limit_threads()
@@ -87,9 +92,12 @@ class _Trial:
         config = config_of(job.project.learning)
         positions, labels = (np.array(job.labels[name], np.int64) for name in ("positions", "labels"))
         answers = Answers(positions, labels, len(job.labels["classes"]))
+        by_itself, kept = teaches_itself(job.project), answers.within(0)
+        if by_itself:
+            answers, kept = keep_back(answers, seed=job.seed)
         path = stack.enter_context(local_path(graph.file))
         sees = seen_by(job.project, config, graph)
-        return cls(job, report, scratch, stack, stored, rows, pixels, path, sees, config, answers)
+        return cls(job, report, scratch, stack, stored, rows, pixels, path, sees, config, answers, kept, by_itself)
 
     def judged(self) -> Judged:
         """All of it."""
@@ -107,12 +115,12 @@ class _Trial:
         return Judged(verdict.is_accepted, self._as_json(verdict, lesson, counts), student.save, features, graph)
 
     def _train(self) -> tuple[Lesson, Student]:
-        from learner.distillation import EVERY, distil, lesson_of, student_config
-        from learner.graph.pool_graph import PoolGraph
+        from learner.distillation import BY_GRAPH, BY_ITSELF, EVERY, distil, student_config
 
-        may_learn = open_to_learning(self.job.project)
-        lesson = lesson_of(PoolGraph.load(self.graph).graph, self.answers, may_learn, seed=self.job.seed)
-        config = student_config(self.answers.n_classes, seed=self.job.seed, device=settings.LEARNER_DEVICE)
+        lesson, recipe = self._lesson(), BY_ITSELF if self.teaches_itself else BY_GRAPH
+        config = student_config(
+            self.answers.n_classes, seed=self.job.seed, recipe=recipe, device=settings.LEARNER_DEVICE
+        )
         tell = self._part(TRAINING)
         student = distil(
             self.pixels,
@@ -122,6 +130,16 @@ class _Trial:
             report=lambda _phase, done, total: tell(done, total, 0 < done < total and done % EVERY == 0),
         )
         return lesson, student
+
+    def _lesson(self) -> Lesson:
+        from learner.distillation import lesson_of, lesson_of_answers
+        from learner.graph.pool_graph import PoolGraph
+
+        may_learn = open_to_learning(self.job.project)
+        if self.teaches_itself:
+            unmeasured = np.setdiff1d(in_chunks(may_learn, self._counts()), self.kept.positions_A)
+            return lesson_of_answers(self.answers, unmeasured)
+        return lesson_of(PoolGraph.load(self.graph).graph, self.answers, may_learn, seed=self.job.seed)
 
     def _look(self, student: Student) -> tuple[list[tuple[Chunk, int, str]], list[PixelChunk]]:
         """Files of features in the storage, and the same as chunks."""
@@ -150,15 +168,17 @@ class _Trial:
             chunks, eligible, seed=self.job.project_id, report=lambda _phase, done, total: tell(done, total)
         )
 
-    def _judge(self, lesson: Lesson, made: MadeGraph, chunks: list[PixelChunk]) -> tuple[Verdict, tuple[int, int]]:
-        """The gate's verdict, and how many answers of the holdout and from since then it rests on."""
+    def _judge(self, lesson: Lesson, made: MadeGraph, chunks: list[PixelChunk]) -> tuple[Verdict, tuple[int, int, int]]:
+        """The gate's verdict, and how many answers it rests on: of the holdout, kept back, and from since then."""
         from learner.gate import judge
         from learner.trial import predict_classes
 
         old, new = self._present(), self._new(made, chunks)
         counts = {chunk.number: chunk.count for chunk in old.chunks}
-        holdout, since = (_within(some, counts) for some in self._measured())
-        positions = np.array([*holdout, *since], np.int64)
+        groups = [_within(some, counts) for some in self._measured()]
+        holdout, kept, since = groups
+        positions = np.array([*holdout, *kept, *since], np.int64)
+        of_group = np.repeat(np.arange(len(groups)), [len(each) for each in groups])
         sample = np.random.default_rng(self.job.seed).permutation(len(made.pool_graph.graph))[:SAMPLE]
         asked = np.union1d(np.union1d(positions, sample), lesson.held_positions)
         tell = self._part(TRYING)
@@ -169,19 +189,22 @@ class _Trial:
         verdict = judge(
             old_n=of_old,
             new_n=np.array([at[position] for position in positions.tolist()], np.int64),
-            labels_n=np.array([*holdout.values(), *since.values()], np.int64),
-            is_random_n=np.arange(len(positions)) < len(holdout),
+            labels_n=np.array([*holdout.values(), *kept.values(), *since.values()], np.int64),
+            is_random_n=of_group == 0,
+            is_kept_n=of_group == 1,
             held_m=np.array([at[position] for position in lesson.held_positions.tolist()], np.int64),
             held_labels_m=lesson.held_labels,
             sample_S=np.array([at[position] for position in sample.tolist()], np.int64),
             shares_C=lesson.shares_C,
             named=lesson.named,
+            needs_proof=self.teaches_itself,
         )
         tell(4, 4)
-        return verdict, (len(holdout), len(since))
+        return verdict, (len(holdout), len(kept), len(since))
 
-    def _measured(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Class numbers by position that nobody has learned from: of the holdout, and answers from since then."""
+    def _measured(self) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
+        """Class numbers by position that nobody has learned from: of the holdout, those kept back, and answers from
+        since then."""
         number = {pk: index for index, pk in enumerate(self.job.labels["classes"])}
         known = set(self.job.labels["positions"])
         both = []
@@ -189,7 +212,8 @@ class _Trial:
             rows = labelled_images(self.job.project, is_holdout=is_holdout).filter(label__in=number)
             pairs = sorted(rows.values_list("position", "label_id"))
             both.append({position: number[label] for position, label in pairs if position not in known})
-        return both[0], both[1]
+        kept = zip(self.kept.positions_A.tolist(), self.kept.labels_A.tolist(), strict=True)
+        return both[0], dict(kept), both[1]
 
     def _present(self) -> RoundRequest:
         """The present model with the answers of then."""
@@ -219,7 +243,7 @@ class _Trial:
             config=model_config(self.config, sees, n_classes=self.answers.n_classes, seed=self.job.seed),
             directory=self.scratch / name,
             graph=graph if self.config["propagation"] else None,
-            propagate_to=in_chunks(open_to_learning(self.job.project), counts),
+            propagate_to=np.setdiff1d(in_chunks(open_to_learning(self.job.project), counts), self.kept.positions_A),
         )
 
     def _counts(self) -> dict[int, int]:
@@ -234,11 +258,13 @@ class _Trial:
 
         return tell
 
-    def _as_json(self, verdict: Verdict, lesson: Lesson, counts: tuple[int, int]) -> dict[str, Any]:
+    def _as_json(self, verdict: Verdict, lesson: Lesson, counts: tuple[int, int, int]) -> dict[str, Any]:
         return {
             "n": verdict.n,
             "holdout": counts[0],
-            "since": counts[1],
+            "kept": counts[1],
+            "since": counts[2],
+            "teaches_itself": self.teaches_itself,
             "old_right": verdict.old_right,
             "new_right": verdict.new_right,
             "difference": _interval(verdict.difference),

@@ -51,7 +51,7 @@ class LearningConfig(models.Model):
     )
     backbone_file = models.CharField(max_length=200, blank=True)  # in settings.BACKBONE_DIR
     # A network of the pool's own, see services/networks.py: whether one is trained by itself, and which is in use.
-    trains_network = models.CharField(max_length=8, choices=choices.TRAINS_NETWORK, default="auto")
+    trains_network = models.BooleanField(default=True)
     network = models.ForeignKey("labeler.PoolNetwork", null=True, on_delete=models.SET_NULL, related_name="+")
     estimator = models.CharField(max_length=32, choices=choices.ESTIMATORS, default="mc_dropout")
     acquisition = models.CharField(max_length=48, choices=choices.ACQUISITIONS, default="power_predictive_entropy")

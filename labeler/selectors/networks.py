@@ -9,12 +9,12 @@ from typing import Any
 from labeler.intervals import Interval
 from labeler.models import LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
-from labeler.selectors.features import chosen_representation
+from labeler.selectors.features import chosen_representation, picked_representation
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import learned_classes, total_images
 
 LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
-FIRST_ANSWERS = 10
+FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 40  # where the graph teaches, and where answers alone do
 GROWTH = 1.5  # of the answers, from one network to the next
 
 
@@ -33,8 +33,9 @@ class NetworkState:
         return round(100 * self.made.done / self.made.total) if self.made and self.made.total else 0
 
     @property
-    def trains_by_itself(self) -> bool:
-        return trains_by_itself(self.project)
+    def taught_by(self) -> str:
+        """What a network learns from beside the answers, to go on a sentence."""
+        return "what it is sure of itself" if teaches_itself(self.project) else "what hangs together with them"
 
     @property
     def next_answers(self) -> int:
@@ -85,12 +86,10 @@ def network_state(project: Project) -> NetworkState:
     )
 
 
-def trains_by_itself(project: Project) -> bool:
-    """By the setting; where the images decide: small grey ones, which a backbone knows nothing of."""
-    wish = project.learning.trains_network
-    if wish != "auto":
-        return wish == "yes"
-    return project.pixel_side is not None and not chosen_representation(project).backbone
+def teaches_itself(project: Project) -> bool:
+    """Whether a network learns from answers and from what it is sure of itself. Small grey images hang together by
+    their pixels: there the graph teaches it."""
+    return bool(picked_representation(project.pixel_side, project.pixel_channels).backbone)
 
 
 def why_no_network(project: Project) -> str:
@@ -105,11 +104,13 @@ def why_no_network(project: Project) -> str:
 
 
 def answers_for_next(project: Project) -> int:
-    """Labels from which on the next one begins by itself: as many as there are groups, then half as many again as the
-    last one had, whatever came of it."""
+    """Labels from which on the next one begins by itself: as many as there are groups, or `FIRST_BY_ITSELF`; then half
+    as many again as the last one had, whatever came of it."""
     last = PoolNetwork.objects.filter(project=project).values_list("answers", flat=True).first()
     if last is not None:
         return max(last + 1, round(GROWTH * last))
+    if teaches_itself(project):
+        return FIRST_BY_ITSELF
     graph = current_graph(project)
     return max(FIRST_ANSWERS, graph.groups if graph else 0)
 
@@ -120,6 +121,7 @@ def objections_in_words(evidence: dict[str, Any], class_names: dict[int, str]) -
     words = {
         "fewer_right": f"it is right about {evidence.get('new_right')} of {evidence.get('n')} measured images, the "
         f"present model about {evidence.get('old_right')}",
+        "unproven": "answers that neither had learned from do not show yet that it is better",
         "untaught": "too few images hang together with answers for it to be judged by them",
         "disagrees": "it often disagrees about images that leave little doubt",
         "forgets": f"it hardly ever says {forgotten}",

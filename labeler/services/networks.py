@@ -37,7 +37,7 @@ from labeler.models import (
 )
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import UNFINISHED
-from labeler.selectors.networks import answers_for_next, trains_by_itself, why_no_network
+from labeler.selectors.networks import answers_for_next, why_no_network
 from labeler.selectors.pool import labelled_images
 from labeler.services.derived import CannotDerive, Derived, forget_older
 from labeler.services.features import others_wait
@@ -124,7 +124,7 @@ def leave_network(*, project: Project) -> bool:
     used = learning.network
     if used is None:
         return False
-    learning.network, learning.trains_network = used.former, "no"
+    learning.network, learning.trains_network = used.former, False
     learning.save(update_fields=["network", "trains_network"])
     return True
 
@@ -155,7 +155,7 @@ def _idle_projects() -> list[Project]:
 
 def _began(project: Project) -> bool:
     """Begin one where it pays: the groups have names, and the answers have grown by half since the last."""
-    if not trains_by_itself(project) or why_no_network(project):
+    if not project.learning.trains_network or why_no_network(project):
         return False
     if labelled_images(project, is_holdout=False).count() < answers_for_next(project):
         return False

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from learner.config import Report, ignore
 from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, predict
+from learner.metrics import sign_test
 from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
@@ -58,10 +59,7 @@ class Trial:
     @property
     def is_doubted(self) -> bool:
         """Whether the vectors by themselves are right about more, and not by chance."""
-        from scipy.stats import binomtest
-
-        differ = self.only_graph + self.only_vectors
-        return bool(differ and binomtest(self.only_vectors, differ, 0.5, alternative="greater").pvalue < CHANCE)
+        return sign_test(self.only_vectors, self.only_graph) < CHANCE
 
 
 def put_to_the_test(

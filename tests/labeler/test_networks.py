@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -51,7 +52,8 @@ def quick(settings, monkeypatch) -> None:
     config = distillation.student_config
     monkeypatch.setattr(distillation, "student_config", lambda n, **kw: config(n, **{**kw, "steps": 30}))
     monkeypatch.setattr(distillation, "EVERY", 10)
-    monkeypatch.setattr(distillation, "BATCH", 32)
+    for name, change in (("BY_GRAPH", {"batch": 32}), ("BY_ITSELF", {"batch": 16, "unlabelled": 16})):
+        monkeypatch.setattr(distillation, name, replace(getattr(distillation, name), **change))
     monkeypatch.setattr(gate, "LEAST_HELD", 10)
     monkeypatch.setattr(selected, "LEAST_IMAGES", 100)
 
@@ -169,6 +171,37 @@ def test_one_that_is_refused_changes_nothing_and_says_why(pool, worse, manager, 
     assert "difference of <span" in text and "kept back from it, it gives" in text
 
 
+def test_photographs_are_learned_without_a_graph_and_judged_by_answers_that_were_kept_back(
+    pool, manager, client_of, monkeypatch
+) -> None:
+    """Of the images that were answered, the present model is made to be wrong about all."""
+    predict = trial.predict_classes
+
+    def predict_classes(request, positions, **kwargs):
+        found = predict(request, positions, **kwargs)
+        return (found + 1) % 3 if request.directory.name == "present" else found
+
+    monkeypatch.setattr(trial, "predict_classes", predict_classes)
+    monkeypatch.setattr(selected, "teaches_itself", lambda _project: True)
+    monkeypatch.setattr("labeler.learning.networks.teaches_itself", lambda _project: True)
+    recipe = replace(distillation.BY_ITSELF, batch=16, unlabelled=16, learning_rate=None)
+    monkeypatch.setattr(distillation, "BY_ITSELF", recipe)
+    Image.objects.filter(is_holdout=True).update(state=ImageState.POOL, label=None)
+    label(pool, range(40))
+    job = trained(pool)
+    assert (job.evidence["kept"], job.evidence["holdout"], job.evidence["n"]) == (8, 0, 8)
+    assert job.evidence["teaches_itself"] and job.evidence["agreement"] is None
+    assert job.is_accepted and job.evidence["is_proven"], job.evidence
+    text = page(client_of(manager))
+    assert "(0 of the holdout, 8 kept back, 0 answered after it began)" in text
+    assert "and what it is sure of itself" in text and "leave little doubt and were kept back" not in text
+    monkeypatch.setattr(trial, "predict_classes", predict)
+    label(pool, range(40, 60))
+    again = trained(fresh(pool))
+    assert again.is_accepted is False and "unproven" in again.evidence["objections"]
+    assert "answers that neither had learned from do not show yet that it is better" in page(client_of(manager))
+
+
 def test_every_objection_has_words() -> None:
     evidence = {
         "objections": list(gate.OBJECTIONS),
@@ -195,7 +228,7 @@ def test_a_manager_goes_back_and_takes_it_again(pool, manager, client_of) -> Non
     assert "Go back to pixels" in page(client)
     client.post(reverse("network-leave", args=["signs"]))
     pool = fresh(pool)
-    assert pool.learning.network is None and pool.learning.trains_network == "no"
+    assert pool.learning.network is None and not pool.learning.trains_network
     assert graphs.sweep_graphs() == 1
     tasks.make_graph(PoolGraph.objects.first().pk)
     assert current_graph(pool).features is None
@@ -408,20 +441,20 @@ def test_the_sweep_begins_one_where_it_pays(pool, django_capture_on_commit_callb
 @pytest.mark.parametrize("why", ["no", "few", "round", "graph", "photographs", "small"])
 def test_the_sweep_begins_none_where(pool, why, monkeypatch) -> None:
     if why == "no":
-        LearningConfig.objects.update(trains_network="no")
+        LearningConfig.objects.update(trains_network=False)
     elif why == "few":
         Image.objects.filter(position__gte=9).update(state=ImageState.POOL, label=None)
     elif why == "round":
         Round.objects.update(state=RoundState.QUEUED)
     elif why == "graph":
         graphs.request_graph(project=pool)  # which is being made
-    elif why == "photographs":
+    elif why == "photographs":  # taught by answers alone, which takes more of them
         Project.objects.update(pixel_channels=3)
     else:
         monkeypatch.setattr(selected, "LEAST_IMAGES", 1000)
     assert networks.sweep_networks() == 0
     if why == "photographs":
-        LearningConfig.objects.update(trains_network="yes")
+        label(pool, range(40))
         assert networks.sweep_networks() == 1
 
 

@@ -8,12 +8,25 @@ import pytest
 import torch
 
 from learner import distillation
-from learner.distillation import ANSWERS_COUNT, Lesson, Student, distil, lesson_of, student_config
+from learner.distillation import (
+    ANSWERS_COUNT,
+    BY_ITSELF,
+    Lesson,
+    Student,
+    distil,
+    keep_back,
+    lesson_of,
+    lesson_of_answers,
+    student_config,
+)
 from learner.errors import ArtifactError, ChunkError, ConfigError, LabelError, LearnerError
 from learner.graph.hypotheses import Answers
 from learner.graph.pool_graph import make_pool_graph
 
 QUICK = student_config(10, seed=3, steps=30, device="cpu")
+ITSELF = student_config(
+    10, seed=3, recipe=replace(BY_ITSELF, batch=16, unlabelled=32, learning_rate=None), steps=30, device="cpu"
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +46,11 @@ def answers(digits) -> Answers:
 @pytest.fixture(scope="session")
 def lesson(digits_graph, answers) -> Lesson:
     return lesson_of(digits_graph[1], answers, np.arange(0, 1797, 2), seed=0)
+
+
+@pytest.fixture(scope="session")
+def own_lesson(answers) -> Lesson:
+    return lesson_of_answers(answers, np.arange(0, 1797, 2))
 
 
 def weights_of(student: Student) -> torch.Tensor:
@@ -84,19 +102,22 @@ def test_the_same_seed_gives_the_same_network_and_a_file_gives_it_back(digits_gr
         np.testing.assert_array_equal(mine, its)
 
 
+@pytest.mark.parametrize("way", ["by the graph", "by itself"])
 def test_it_goes_on_where_it_was_killed_and_ends_as_if_it_had_not_been(
-    digits_graph, lesson, tmp_path, monkeypatch, abort_at
+    way, digits_graph, lesson, own_lesson, tmp_path, monkeypatch, abort_at
 ):
+    config = QUICK if way == "by the graph" else ITSELF
+    lesson = lesson if way == "by the graph" else own_lesson
     monkeypatch.setattr(distillation, "EVERY", 10)
     path, stop = tmp_path / "checkpoint", abort_at("distil", 25)
     with pytest.raises(stop.error):
-        distil(digits_graph[0], lesson, QUICK, checkpoint=path, report=stop)
+        distil(digits_graph[0], lesson, config, checkpoint=path, report=stop)
     steps: list[int] = []
     resumed = distil(
-        digits_graph[0], lesson, QUICK, checkpoint=path, report=lambda _phase, done, _total: steps.append(done)
+        digits_graph[0], lesson, config, checkpoint=path, report=lambda _phase, done, _total: steps.append(done)
     )
     assert [step for step in steps if step] == list(range(21, 31))
-    assert torch.equal(weights_of(resumed), weights_of(distil(digits_graph[0], lesson, QUICK)))
+    assert torch.equal(weights_of(resumed), weights_of(distil(digits_graph[0], lesson, config)))
 
 
 @pytest.mark.parametrize("content", [b"", b"half a file", None])
@@ -146,3 +167,36 @@ def test_it_can_be_cancelled_at_every_step(digits_graph, lesson, abort_at):
     stop = abort_at("distil", 2)
     with pytest.raises(stop.error, match="distil 2"):
         distil(digits_graph[0], lesson, QUICK, report=stop)
+
+
+def test_of_few_answers_images_without_one_teach_it_much(digits_graph, digits, own_lesson):
+    """Thirty answers; what it has seen without a label is no answer."""
+    config = replace(ITSELF, recipe=replace(ITSELF.recipe, steps=400))
+    others = np.setdiff1d(np.arange(1797), own_lesson.unlabelled)
+    right = {}
+    for name, lesson in (("both", own_lesson), ("answers", replace(own_lesson, unlabelled=np.empty(0, np.int64)))):
+        probs = distil(digits_graph[0], lesson, config).look_at(digits_graph[0][0])[1]
+        right[name] = (probs.argmax(1) == digits[1])[others].mean()
+    assert right["both"] > right["answers"] + 0.03 and right["both"] > 0.85
+
+
+def test_a_fifth_of_the_answers_is_kept_back_and_no_class_loses_its_last(answers):
+    few = Answers(np.append(answers.positions_A, 1796), np.append(answers.labels_A, 10), 11)
+    learned, kept = keep_back(few, seed=1)
+    assert len(kept.positions_A) == 6 and len(learned.positions_A) == 25
+    both = {*zip(learned.positions_A.tolist(), learned.labels_A.tolist(), strict=True)} | {
+        *zip(kept.positions_A.tolist(), kept.labels_A.tolist(), strict=True)
+    }
+    assert both == {*zip(few.positions_A.tolist(), few.labels_A.tolist(), strict=True)}
+    assert np.bincount(learned.labels_A).min() >= 1 and np.bincount(learned.labels_A)[:10].min() >= 2
+    again = keep_back(few, seed=1)[1]
+    assert again.positions_A.tolist() == kept.positions_A.tolist()
+    assert keep_back(few, seed=2)[1].positions_A.tolist() != kept.positions_A.tolist()
+
+
+def test_answers_alone_are_a_lesson_without_a_teacher(own_lesson, answers):
+    assert own_lesson.positions.tolist() == answers.positions_A.tolist() and not len(own_lesson.held_positions)
+    assert set(answers.positions_A.tolist()) <= set(own_lesson.unlabelled.tolist())
+    assert own_lesson.shares_C.tolist() == [0.1] * 10
+    with pytest.raises(LabelError, match="answers of two classes at least"):
+        lesson_of_answers(Answers(np.array([1, 2]), np.array([4, 4]), 10), np.arange(9))

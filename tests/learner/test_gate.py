@@ -90,3 +90,32 @@ def test_the_interval_is_of_pairs_and_covers_what_it_should():
         covered += interval.low <= 0.07 <= interval.high
     assert covered / 400 > 0.92
     assert paired_accuracy(0, 0, 3).low < -0.3  # three images say next to nothing
+
+
+ITSELF = {"held_m": NONE, "held_labels_m": NONE, "needs_proof": True}
+
+
+def kept(random: int, of: int = 20) -> dict:
+    is_random = np.arange(of) < random
+    return {"labels_n": CLASSES[:of], "is_random_n": is_random, "is_kept_n": ~is_random}
+
+
+def test_one_that_taught_itself_needs_a_proof():
+    five = {"old_n": wrong_from(10, CLASSES[:20]), "new_n": wrong_from(15, CLASSES[:20])}
+    assert verdict(**ITSELF, **kept(0), **five).is_proven and verdict(**ITSELF, **kept(0), **five).is_accepted
+    four = five | {"new_n": wrong_from(14, CLASSES[:20])}  # one in sixteen by chance
+    assert verdict(**ITSELF, **kept(0), **four).objections == (gate.UNPROVEN,)
+    assert verdict(**NOTHING, **ITSELF).objections == (gate.UNPROVEN,)
+
+
+def test_answers_that_earlier_models_chose_prove_nothing_against_images_drawn_at_random():
+    right = np.arange(20) >= 2
+    new = np.where(right, CLASSES[:20], (CLASSES[:20] + 1) % 4)  # wrong about the first two, which are random
+    old = np.where(np.arange(20) < 9, CLASSES[:20], (CLASSES[:20] + 1) % 4)
+    assert verdict(**ITSELF, **kept(0), old_n=old, new_n=new).is_proven
+    assert verdict(**ITSELF, **kept(2), old_n=old, new_n=new).objections == (gate.UNPROVEN,)
+
+
+def test_answers_given_since_prove_nothing():
+    since = kept(0) | {"is_kept_n": np.zeros(20, np.bool_)}
+    assert not verdict(**ITSELF, **since, old_n=wrong_from(2, CLASSES[:20]), new_n=CLASSES[:20]).is_proven

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from learner.errors import LabelError, LearnerError
-from learner.metrics import calibration_error, calibration_interval, metrics, normal_mean, wilson
+from learner.metrics import calibration_error, calibration_interval, metrics, normal_mean, sign_test, wilson
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -111,3 +112,10 @@ def test_what_the_web_process_may_import_does_not_load_torch():
         "sys.exit('torch' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (5, 0), (0, 5), (7, 2), (30, 21)])
+def test_the_sign_test_is_the_binomial_one(gained, lost):
+    n = gained + lost
+    expected = binomtest(gained, n, 0.5, alternative="greater").pvalue if n else 1.0
+    assert sign_test(gained, lost) == pytest.approx(expected)
