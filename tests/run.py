@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.browser import find_browser
 from benchmarks.servers import ServerMissing, postgres, postgres_binaries, redis_binary
 
 ROOT = Path(__file__).resolve().parent.parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WORKERS = os.environ.get("TEST_WORKERS", "2")
 SERVERS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")
 
@@ -43,7 +42,7 @@ def missing_parts() -> dict[str, str]:
     parts = {
         "all tests again on PostgreSQL, and those of real servers": (postgres_binaries(), "postgresql"),
         "tests with Redis as the broker": (redis_binary(), "redis-server"),
-        "tests in a browser": (any(shutil.which(name) for name in BROWSERS), "chromium"),
+        "tests in a browser": (find_browser(), "chromium"),
     }
     return {part: f"apt-get install {package}" for part, (found, package) in parts.items() if not found}
 

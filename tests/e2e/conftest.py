@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,15 +13,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from benchmarks.browser import ARGUMENTS, find_browser
 from benchmarks.servers import Server, web_server
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # the browser's driver keeps an event loop in this thread
 expect.set_options(timeout=20_000)  # of a busy machine; what is there at once is not waited for
 ROOT = Path(__file__).resolve().parent.parent.parent
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 EXPECTED_NOISE = (
     "net::ERR_",
     "status of 400",
@@ -35,8 +31,7 @@ EXPECTED_NOISE = (
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    system = next((path for name in names if (path := shutil.which(name))), None)
+    system = find_browser()
     return {**browser_type_launch_args, "args": ARGUMENTS, **({"executable_path": system} if system else {})}
 
 
