@@ -90,7 +90,20 @@ SHOWN_MEASURES = {
 
 def measure_words(name: str) -> str:
     """What the number is that pages show of a measure. All of them are larger the less sure the model is."""
-    return {"margin": "1 − margin", "least_confidence": "1 − confidence"}.get(name, name.replace("_", " "))
+    return {"margin": "1 − margin", "least_confidence": "1 − confidence", "epig": "EPIG"}.get(
+        name, name.replace("_", " ")
+    )
+
+
+def measure_of(acquisition: str) -> str:
+    """`predictive_entropy` of `power_predictive_entropy`: what the score of a candidate is."""
+    way = next((way for way, _, _ in ACQUISITION_WAYS if acquisition.startswith(f"{way}_")), "")
+    return SHOWN_MEASURES.get(acquisition, acquisition.removeprefix(f"{way}_"))
+
+
+def measure_unit(name: str) -> str:
+    """Empty for shares and distances of probabilities."""
+    return "nats" if name.endswith(("entropy", "information", "epig")) else ""
 
 
 # Keys of the Label page that no class may have, with what they do.

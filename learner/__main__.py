@@ -239,6 +239,8 @@ def _run_essay(options: argparse.Namespace, scratch: Path) -> None:
     for asked in run.asked:
         order = np.argsort(asked.measures["predictive_entropy"], kind="stable")
         print(f"\n{asked.name}: accuracy {asked.metrics.accuracy}, negative log-likelihood {asked.metrics.nll} nats")
+        for note in asked.notes:
+            print(f"  note: {note}")
         for words, row in (("sure", order[0]), ("unsure", order[-1])):
             means, stds = asked.mean_probs_T_C[row], asked.std_probs_T_C[row]
             print(f"  {words} (it is {run.class_names[run.labels_T[row]]})")

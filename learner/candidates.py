@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from learner.acquisition import badge, batchbald, k_centre, percentiles, rank, selection_probabilities, spread
 from learner.acquisition import typicality as typical
-from learner.config import BATCH_ACQUISITIONS, Report, RoundConfig, split_acquisition
+from learner.config import BATCH_ACQUISITIONS, Report, RoundConfig, ignore, split_acquisition
 from learner.embedding import shrink
 from learner.errors import ArtifactError, ConfigError, naming
 from learner.pool import Chunk, Pool
@@ -74,7 +74,8 @@ def acquire(
 
     Memory is a few numbers for each eligible image, whatever the number of classes and samples, and for functions that
     choose a batch as a whole what `PRESELECTED` images need. An order by scores passes over what looks like something
-    already taken (`RoundConfig.apart`); the others keep images apart by themselves.
+    already taken (`RoundConfig.apart`), and BatchBALD chooses among images that are apart: past some thirty it goes by
+    an order, too. The others keep images apart by themselves.
 
     Args:
         directory: The round's.
@@ -100,7 +101,8 @@ def acquire(
         chosen, probabilities = np.empty(0, np.int64), np.empty(0)
     elif how in BATCH_ACQUISITIONS:
         labelled = np.asarray(labelled_positions, dtype=np.int64)
-        chosen = _as_a_whole(directory, Pool(chunks), eligible, labelled, scores, count, config, seed, report)
+        among = preselect(how, scores, count, config, seed, Pool(chunks), eligible, report)
+        chosen = _as_a_whole(directory, Pool(chunks), eligible, labelled, among, count, config, seed, report)
         probabilities = np.full(count, np.nan)
     else:
         order = rank(how, scores, coldness=config.coldness, seed=seed)
@@ -137,8 +139,19 @@ def eligible_scores(
     return scores
 
 
-def preselect(how: str, scores_n: npt.NDArray[np.float32], count: int, config: RoundConfig, seed: int) -> Integers:
+def preselect(
+    how: str,
+    scores_n: npt.NDArray[np.float32],
+    count: int,
+    config: RoundConfig,
+    seed: int,
+    pool: Pool,
+    eligible: Integers,
+    report: Report = ignore,
+) -> Integers:
     """Indices of the images that a batch is chosen among, rising; see `PRESELECTED`.
+
+    Of near-duplicates BatchBALD gets one, unless there are fewer others than the batch wants.
 
     Raises:
         ConfigError: If the samples of a batch for BatchBALD are more than `JOINT_FLOATS`.
@@ -154,7 +167,10 @@ def preselect(how: str, scores_n: npt.NDArray[np.float32], count: int, config: R
             f"batch of {count}: take fewer samples, or at most {most} candidates"
         )
     order = rank("top", scores_n, coldness=0.0, seed=seed)
-    return np.sort(order[: min(max(PRESELECTED[how], count), most)])
+    size = min(max(PRESELECTED[how], count), most, len(order))
+    if not config.apart or count < 2:
+        return np.sort(order[:size])
+    return np.sort(spread(order, size, *_looks(pool, eligible, config), fill=count, report=report))
 
 
 def _as_a_whole(
@@ -162,17 +178,16 @@ def _as_a_whole(
     pool: Pool,
     eligible: Integers,
     labelled: Integers,
-    scores_n: npt.NDArray[np.float32],
+    among: Integers,
     count: int,
     config: RoundConfig,
     seed: int,
     report: Report,
 ) -> Integers:
-    """Indices into the eligible images of a batch, in the order taken."""
+    """Indices into the eligible images of a batch, in the order taken; it is chosen among some."""
     from learner.posterior import Posterior
 
     how, _ = split_acquisition(config.acquisition)
-    among = preselect(how, scores_n, count, config, seed)
     positions, posterior = eligible[among], Posterior(directory, pool, report)
     if how == "batchbald":
         with naming(config.model):

@@ -325,9 +325,9 @@ class RoundRequest:
         seen = np.unique(self.train_labels)
         if len(seen) == 1:
             n = len(self.train_labels)
+            what = "there is one label to learn from" if n == 1 else f"all {n} labels to learn from are of one class"
             raise LabelError(
-                f"all {n} labels to learn from are of one class: a model needs at least two; answer images of another "
-                f"class ({self.config.model})"
+                f"{what}: a model needs at least two classes; answer images of another class ({self.config.model})"
             )
 
 

@@ -2,24 +2,25 @@
 
 A network is trained on all labelled images (784-256-64-10 on MNIST, Adam at 0.001, 5 epochs, minibatches of 512). Then
 the same weights are asked twice: with 100 dropout masks, and with 100 samples of a Laplace approximation over all
-weights. What comes out is a page of pictures (`learner.pages`), and numbers about images that were kept for testing.
+weights (of the last layer alone where there are too many; the page says so). What comes out is a page of pictures
+(`learner.pages`), and numbers about images that were kept for testing.
 """
 
 # ruff: noqa: N815 (shapes in names)
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from learner.config import Report, RoundConfig
-from learner.errors import DivergedError
+from learner.errors import ConfigError, DivergedError
 from learner.folder import Collection
 from learner.metrics import Interval, Metrics, metrics, separation_interval
-from learner.pool import Pool
+from learner.pool import Pool, describe
 from learner.seeds import derive
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Asked:
         metrics: Against the known labels.
         separations: By measure, how well it tells wrong predictions from right ones (AUROC); None: none is wrong.
         seconds: To take the approximation, and to predict the T images.
+        notes: What people should know of it: where it is not what its name says.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Asked:
     metrics: Metrics
     separations: dict[str, Interval | None]
     seconds: tuple[float, float]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,15 @@ def run_essay(
         report: Called with the phases `"train"`, `"curvature"` and `"ask"`.
 
     Raises:
+        ConfigError: If these are feature vectors: there would be nothing to look at.
         DivergedError: If the loss stops being finite.
     """
     from learner.estimators.laplace import Laplace
     from learner.estimators.mc_dropout import MCDropout
 
     pool, labels = Pool(collection.chunks), collection.labels
+    if len(pool.shape) == 1:
+        raise ConfigError(f"the essay shows images, and these are {describe(pool.shape)}; give it images")
     config = RoundConfig(
         n_classes=len(collection.class_names),
         architecture="mlp",
@@ -113,7 +119,8 @@ def run_essay(
     started = time.perf_counter()
     laplace = Laplace.around(fitted, pool, train, labels[train], config, report)
     taken = time.perf_counter() - started
-    asked.append(_ask("Laplace", laplace, pixels, labels[test], taken, report))
+    said = _ask("Laplace", laplace, pixels, labels[test], taken, report)
+    asked.append(replace(said, notes=tuple(laplace.saved["notes"])))
     return EssayRun(pixels, labels[test], collection.class_names, len(train), trained, tuple(asked))
 
 

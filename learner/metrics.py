@@ -244,8 +244,11 @@ def metrics(probs_n_C: npt.NDArray[np.floating], labels_n: npt.NDArray[np.int64]
 
     Raises:
         LabelError: If there are no labels, or they do not fit.
+        LearnerError: If a probability is NaN or infinite.
     """
     probs = probs_n_C.astype(np.float64)
+    if not np.isfinite(probs).all():
+        raise LearnerError("the predictions to measure are NaN or infinite: the model is broken; fit it again")
     n, n_classes = len(labels_n), probs.shape[-1]
     check_labels(np.arange(len(probs), dtype=np.int64), labels_n, n_classes, "holdout")
     predicted, of_label = probs.argmax(1), probs[np.arange(n), labels_n]

@@ -229,6 +229,7 @@ deviation over the posterior samples, or has its 95 % interval.</p>
 def _section(asked: Asked, pictures: dict[str, str]) -> str:
     key, found = slug(asked.name), asked.metrics
     is_wide = asked.name == "Laplace" and asked.mean_probs_T_C.max() < HIGH
+    notes = [f"<p>{html.escape(note[:1].upper() + note[1:])}.</p>" for note in asked.notes]
     rows = [
         ("Right", f"{found.accuracy} ({found.accuracy.low:.3f} to {found.accuracy.high:.3f})"),
         ("Negative log-likelihood", f"{found.nll} nats"),
@@ -241,7 +242,7 @@ def _section(asked: Asked, pictures: dict[str, str]) -> str:
     ]
     return "".join(
         [
-            f"<h2>{html.escape(asked.name)}</h2>", WIDE if is_wide else "", _table(rows),
+            f"<h2>{html.escape(asked.name)}</h2>", WIDE if is_wide else "", *notes, _table(rows),
             "<h3>A sure and an unsure image</h3>", pictures[f"{key}-sure"], pictures[f"{key}-unsure"],
             "<h3>Most confident</h3>", pictures[f"{key}-most-confident"],
             "<h3>Least confident</h3>", pictures[f"{key}-least-confident"],

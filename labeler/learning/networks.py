@@ -20,7 +20,7 @@ from labeler.learning.replays import model_config
 from labeler.models import Chunk, PoolNetwork
 from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by
 from labeler.selectors.graphs import current_graph
-from labeler.selectors.networks import teaches_itself
+from labeler.selectors.networks import newer_classes, teaches_itself
 from labeler.selectors.pool import labelled_images, open_to_learning, waiting_positions
 from labeler.services.derived import Derived
 from labeler.services.features import Part
@@ -105,6 +105,7 @@ class _Trial:
         features, chunks = self._look(student)
         made = self._link(chunks)
         verdict, counts = self._judge(lesson, made, chunks)
+        newer = newer_classes(self.job)
         reason = f"features of {self.job.key}, {made.pool_graph.reason}"[:200]
         graph = Derived(
             made.pool_graph.save,
@@ -112,7 +113,10 @@ class _Trial:
             {"groups": made.pool_graph.n_groups, "reason": reason},
             {"vectors": ("npy", made.save_vectors)},
         )
-        return Judged(verdict.is_accepted, self._as_json(verdict, lesson, counts), student.save, features, graph)
+        evidence = self._as_json(verdict, lesson, counts)
+        if newer:
+            evidence |= {"newer": newer, "objections": [*evidence["objections"], "outdated"]}
+        return Judged(verdict.is_accepted and not newer, evidence, student.save, features, graph)
 
     def _train(self) -> tuple[Lesson, Student]:
         from learner.distillation import BY_GRAPH, BY_ITSELF, EVERY, distil, student_config

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-from labeler import clock
+from labeler import choices, clock
 
 
 class Trigger(models.TextChoices):
@@ -84,6 +84,12 @@ class Round(models.Model):
     @property
     def is_unfinished(self) -> bool:
         return self.state in UNFINISHED
+
+    @property
+    def posterior(self) -> str:
+        """In words."""
+        name = self.config.get("estimator", "")
+        return dict(choices.ESTIMATORS).get(name, name)
 
 
 class RoundChunk(models.Model):
@@ -186,3 +192,12 @@ class Candidate(models.Model):
     @property
     def reason_words(self) -> str:
         return reason_words(self.reason, self.details.get("group"))
+
+    @property
+    def measured(self) -> float | None:
+        """The score, where it is of a measure: a group's is what the question was expected to bring."""
+        return None if self.reason == Reason.GROUP else self.score
+
+    @property
+    def unit(self) -> str:
+        return choices.measure_unit(choices.measure_of(self.round.config.get("acquisition", "")))

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from labeler import choices
 from labeler.models import LabelClass, Project, Round
 from labeler.selectors.explore import PAGE, Tile, tiles_of
-from labeler.selectors.features import architecture_of
+from labeler.selectors.features import architecture_of, seen_by
+from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, says_something
 from labeler.selectors.rounds import posterior_samples
 from labeler.selectors.scores import metrics_on, predicted_classes, probability, summary_of
@@ -128,6 +129,13 @@ def estimator_words(config: dict[str, Any]) -> str:
     words = str(dict(choices.ESTIMATORS).get(estimator, estimator))
     extras = [text for names, key, value, text in OPTIONS if estimator in names and config.get(key) == value]
     return ", ".join([f"{words} on {_network_words(config)}", f"K = {posterior_samples(config) or '?'}", *extras])
+
+
+def planned_words(project: Project, config: dict[str, Any]) -> str:
+    """The same of a round that is still to be made: what it would learn from now."""
+    sees = seen_by(project, config, current_graph(project))
+    features = sees.features.key if sees.features is not None else None
+    return estimator_words({**config, "features": features, "has_likeness": sees.has_likeness})
 
 
 def _network_words(config: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from labeler import clock, storage
-from labeler.choices import ACQUISITION_WAYS, SHOWN_MEASURES, measure_words
+from labeler.choices import measure_of, measure_unit, measure_words
 from labeler.models import (
     Annotation,
     Candidate,
@@ -37,7 +37,6 @@ PACE_OF = 50  # the last answers, for the seconds an answer
 RETRY_SECONDS = 3
 SMALL = 100  # pixels; a picture this small is drawn with sharp edges
 INLINE_BYTES = 8 * 1024
-IN_NATS = ("entropy", "information", "epig")
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "score": None if reason == Reason.GROUP else place.score,
         "group": place.details.get("group"),
         "measure": measure_words(measure),
-        "unit": "nats" if measure.endswith(IN_NATS) else "",
+        "unit": measure_unit(measure),
         "percentile": place.percentile,
         "torn": [names[each["class"]] for each in likely if each["class"] in names],
         "likely": [f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}" for each in likely
@@ -143,12 +142,6 @@ def inlined(image: Image) -> dict[str, str]:
     except FileNotFoundError:
         return {}  # the page asks for it, and shows that it is missing
     return {"src": f"data:{image.media_type};base64,{b64encode(data).decode()}"}
-
-
-def measure_of(acquisition: str) -> str:
-    """`predictive_entropy` of `power_predictive_entropy`: what the score of a candidate is."""
-    way = next((way for way, _, _ in ACQUISITION_WAYS if acquisition.startswith(f"{way}_")), "")
-    return SHOWN_MEASURES.get(acquisition, acquisition.removeprefix(f"{way}_"))
 
 
 def recent_answers(project: Project, annotator: User) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from labeler.models import LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.features import chosen_representation, picked_representation
 from labeler.selectors.graphs import current_graph
-from labeler.selectors.pool import learned_classes, total_images
+from labeler.selectors.pool import labelled_images, learned_classes, total_images
 
 LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
 FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 40  # where the graph teaches, and where answers alone do
@@ -103,12 +103,20 @@ def why_no_network(project: Project) -> str:
     return ""
 
 
+def newer_classes(network: PoolNetwork) -> list[int]:
+    """Ids of classes that have got their first label since it was asked for: it took their images for others."""
+    labelled = labelled_images(network.project, is_holdout=False)
+    others = labelled.exclude(label__in=network.labels["classes"])
+    return sorted(others.order_by().values_list("label", flat=True).distinct())
+
+
 def answers_for_next(project: Project) -> int:
     """Labels from which on the next one begins by itself: as many as there are groups, or `FIRST_BY_ITSELF`; then half
-    as many again as the last one had, whatever came of it."""
-    last = PoolNetwork.objects.filter(project=project).values_list("answers", flat=True).first()
+    as many again as the last one had, whatever came of it, or the next label if there is a class that it does not
+    know."""
+    last = PoolNetwork.objects.filter(project=project).first()
     if last is not None:
-        return max(last + 1, round(GROWTH * last))
+        return last.answers + 1 if newer_classes(last) else max(last.answers + 1, round(GROWTH * last.answers))
     if teaches_itself(project):
         return FIRST_BY_ITSELF
     graph = current_graph(project)
@@ -117,7 +125,10 @@ def answers_for_next(project: Project) -> int:
 
 def objections_in_words(evidence: dict[str, Any], class_names: dict[int, str]) -> list[str]:
     """What the gate holds against a network, as parts of a sentence."""
-    forgotten = ", ".join(class_names.get(pk, "an archived class") for pk in evidence.get("forgotten", []))
+    forgotten, newer = (
+        ", ".join(class_names.get(pk, "an archived class") for pk in evidence.get(name, []))
+        for name in ("forgotten", "newer")
+    )
     words = {
         "fewer_right": f"it is right about {evidence.get('new_right')} of {evidence.get('n')} measured images, the "
         f"present model about {evidence.get('old_right')}",
@@ -125,6 +136,7 @@ def objections_in_words(evidence: dict[str, Any], class_names: dict[int, str]) -
         "untaught": "too few images hang together with answers for it to be judged by them",
         "disagrees": "it often disagrees about images that leave little doubt",
         "forgets": f"it hardly ever says {forgotten}",
+        "outdated": f"since it began, people have found {newer}, which it does not know",
         "shifted": f"{evidence.get('shift', 0):.0%} of the images would change to classes of other sizes",
     }
     return [words[name] for name in evidence.get("objections", []) if name in words]

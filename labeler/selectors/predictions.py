@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from labeler.choices import measure_words
+from labeler.choices import measure_unit, measure_words
 from labeler.models import Image, LabelClass, Project, Round
 from labeler.selectors.scores import NoScores, prediction_of, probabilities_at, scored_rounds
 
 MOST_BARS = 12
 MOST_ROUNDS = 20
 MOST_LINES = 4
-IN_NATS = ("entropy", "information", "epig")
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 480, 180, 36, 8, 24
 
 
@@ -115,7 +114,7 @@ def image_prediction(project: Project, image: Image, number: str = "") -> ImageP
         bars=top,
         left_out=len(bars) - len(top),
         measures=[
-            Measure(measure_words(name), value, "nats" if name.endswith(IN_NATS) else "", percentile)
+            Measure(measure_words(name), value, measure_unit(name), percentile)
             for name, value, percentile in prediction.measures
         ],
         history=_history(kept, image.position, list(wanted), classes) if len(kept) > 1 else None,

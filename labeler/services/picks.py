@@ -35,7 +35,9 @@ class Picked:
 
     @property
     def words(self) -> str:
-        said = [f"{_count(self.sent, 'image')} will be asked next." if self.sent else "Nothing was sent."]
+        said = ["Nothing was sent."]
+        if self.sent:
+            said = [f"{_count(self.sent, 'image')} will be asked next. Random and holdout images come after that."]
         left = {
             "labelled already": self.labelled,
             "holdout, which measures accuracy and must stay random": self.holdout,

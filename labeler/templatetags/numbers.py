@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import TypeGuard
 
@@ -58,6 +59,14 @@ def interval(
         f" {unit}" if unit else "",
         spread,
     )
+
+
+@register.filter
+def measured(value: float) -> str:
+    """A measure of uncertainty: `0.930`, and of small ones three digits that say something, `0.00269`."""
+    if abs(value) >= 0.1 or abs(value) < NOISE:
+        return f"{value:.3f}"
+    return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
 
 
 @register.filter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.cache import never_cache
@@ -13,10 +13,10 @@ from django.views.decorators.http import require_POST, require_safe
 from labeler.access import Access, manager_access
 from labeler.forms.comparison import ComparisonForm
 from labeler.models import Round
-from labeler.selectors.compare import compare, estimator_words
+from labeler.selectors.compare import compare, estimator_words, planned_words
 from labeler.selectors.explore import gallery_pages
 from labeler.selectors.monitor import progress_of
-from labeler.selectors.scores import NoScores, scored_rounds
+from labeler.selectors.scores import NoScores, scored_round, scored_rounds
 from labeler.services.comparisons import start_comparison
 from labeler.services.rounds import RoundRefused, config_of, newest_round
 
@@ -27,6 +27,8 @@ from labeler.services.rounds import RoundRefused, config_of, newest_round
 def compare_page(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     rounds = scored_rounds(access.project)
+    if any(request.GET.get(side) and scored_round(access.project, request.GET[side]) is None for side in ("a", "b")):
+        raise Http404("No such round with scores")
     one, other = _chosen(request, rounds)
     page = _number(request.GET.get("page", "")) or 1
     context = {
@@ -59,7 +61,7 @@ def compare_start(request: HttpRequest, slug: str) -> HttpResponse:
         context = {**_base(access, rounds), "form": form, "one": None, "other": None}
         return render(request, "explore/compare.html", context, status=400)
     values = form.cleaned_data
-    words = estimator_words({**config_of(access.project.learning), **values})
+    words = planned_words(access.project, {**config_of(access.project.learning), **values})
     reason = f"{access.user.get_username()} compares {words}"
     try:
         round_ = start_comparison(project=access.project, values=values, reason=reason, by=access.user)

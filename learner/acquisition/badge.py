@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from learner.acquisition.coverage import check_finite
 from learner.config import Report, ignore
 
 Array = npt.NDArray[np.floating[Any]]
@@ -36,7 +37,12 @@ def badge(mean_probs_N_C: Array, features_N_D: Array, count: int, *, seed: int, 
 
     Returns:
         int64 `[b]`, indices in the order taken. Time and memory grow with N (C + D).
+
+    Raises:
+        LearnerError: If a feature or probability is NaN or infinite.
     """
+    check_finite(features_N_D, "badge")
+    check_finite(mean_probs_N_C, "badge")
     rng, n = np.random.default_rng(seed), len(mean_probs_N_C)
     count = min(count, n)
     errors_N_C = np.array(mean_probs_N_C)

@@ -41,6 +41,9 @@ BLOCK_FLOATS = 8 * 2**20
 LEAST_GAIN = 1e-4
 """Nats, less than the sampled combinations can tell from 0."""
 
+SUM = 1e-2
+"""How far from 1 the probabilities of a sample may add up."""
+
 LOOK = 32
 """Images that are looked at together."""
 
@@ -120,12 +123,16 @@ def batchbald(
         int64 `[b]`, indices in the order taken, and `[b]`, what each added to the information, in nats.
 
     Raises:
-        LearnerError: If a sample is not finite.
+        LearnerError: If the probabilities of a sample are not finite, or do not add up to 1.
     """
     report("acquire", 0, count)
     probs_N_K_C = np.exp(log_probs_N_K_C)
-    if not np.isfinite(probs_N_K_C).all() or np.isposinf(log_probs_N_K_C).any():
-        raise LearnerError("batchbald: posterior samples are not finite log-probabilities: fit the round again")
+    sums_N_K = probs_N_K_C.sum(2)
+    if not np.isfinite(sums_N_K).all() or np.abs(sums_N_K - 1).max(initial=0) > SUM:
+        raise LearnerError(
+            "batchbald: posterior samples are no log-probabilities (NaN, infinite, or of another sum than 1): fit the "
+            "round again"
+        )
     rng, n = np.random.default_rng(seed), len(probs_N_K_C)
     count = min(count, n)
     state = Configurations.before_any_answer(probs_N_K_C.shape[1], probs_N_K_C.dtype)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from learner.background import in_background
 from learner.config import Report, ignore
+from learner.errors import LearnerError
 
 Array = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int64]
@@ -20,6 +21,24 @@ MOST_CLUSTERS = 500
 LEAST_CLUSTER = 6  # smaller ones are outliers
 NEIGHBOURS = 20
 LEAST_DISTANCE = 1e-9
+
+
+def check_finite(features_N_D: Array, name: str) -> None:
+    """That distances can be told.
+
+    Args:
+        features_N_D: Of the images to choose from.
+        name: Of the acquisition function, for the message.
+
+    Raises:
+        LearnerError: If a feature is NaN or infinite.
+    """
+    if not (is_finite_N := np.isfinite(features_N_D).all(1)).all():
+        n = int((~is_finite_N).sum())
+        raise LearnerError(
+            f"{name}: {n} of {len(features_N_D)} images have NaN or infinite features, the first is number "
+            f"{int(is_finite_N.argmin())}: fit the round again"
+        )
 
 
 def k_centre(features_N_D: Array, labelled_L_D: Array, count: int, *, seed: int, report: Report = ignore) -> Integers:
@@ -37,9 +56,13 @@ def k_centre(features_N_D: Array, labelled_L_D: Array, count: int, *, seed: int,
     Returns:
         int64 `[b]`, indices in the order taken.
 
+    Raises:
+        LearnerError: If a feature is NaN or infinite.
+
     Reference:
         Sener and Savarese, 2018, Active learning for convolutional neural networks: a core-set approach, algorithm 1.
     """
+    check_finite(features_N_D, "k_centre")
     n = len(features_N_D)
     count = min(count, n)
     norms_N = np.square(features_N_D).sum(1)
@@ -78,10 +101,14 @@ def typicality(features_N_D: Array, labelled_L_D: Array, count: int, *, seed: in
         int64 `[b]`, indices in the order taken. A cluster without images left is passed over; clusters of fewer than 6
         images come after all others.
 
+    Raises:
+        LearnerError: If a feature is NaN or infinite.
+
     Reference:
         Hacohen, Dekel, Weinshall, 2022, Active learning on a budget: opposite strategies suit high and low budgets,
         section 3.2 and algorithm 1 (TypiClust).
     """
+    check_finite(features_N_D, "typicality")
     n, n_labelled = len(features_N_D), len(labelled_L_D)
     count = min(count, n)
     if not count:

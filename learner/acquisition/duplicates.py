@@ -22,7 +22,13 @@ MOST_A_CANDIDATE, MOST_AT_LEAST = 20, 1000
 
 
 def spread(
-    order: Integers, count: int, vectors_of: Callable[[Integers], Floats], least: float, *, report: Report = ignore
+    order: Integers,
+    count: int,
+    vectors_of: Callable[[Integers], Floats],
+    least: float,
+    *,
+    fill: int | None = None,
+    report: Report = ignore,
 ) -> Integers:
     """Walk a ranking and put off whatever is near something already taken.
 
@@ -31,11 +37,13 @@ def spread(
         count: How many to take, at most n.
         vectors_of: What some of `order` look like, `[m, D]`.
         least: Images at a squared distance below this are near.
+        fill: At least so many, near or not, at most `count`; None: `count`.
         report: Called as images are taken with the phase `"acquire"`.
 
     Returns:
-        int64 `[count]` of `order`, as the walk took them. If `MOST_A_CANDIDATE` images a candidate and `MOST_AT_LEAST`
-        more have come up and too few are apart, those put off fill up in the order of their rank.
+        int64 `[count]` of `order`, or at least `[fill]`, as the walk took them. If `MOST_A_CANDIDATE` images a
+        candidate and `MOST_AT_LEAST` more have come up and too few are apart, those put off fill up in the order of
+        their rank.
     """
     taken: list[int] = []
     put_off: list[int] = []
@@ -60,4 +68,5 @@ def spread(
             taken.append(position)
             is_near |= among_m_m[i]
         report("acquire", len(taken), count)
-    return np.array((taken + put_off)[:count], dtype=np.int64)
+    wanted = count if fill is None else max(fill, len(taken))
+    return np.array((taken + put_off)[:wanted], dtype=np.int64)

@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from labeler import choices, learning, tasks
 from labeler.forms.learning import MODEL, LearningForm
-from labeler.models import Annotation, Candidate, ImageState, Round, RoundState, Trigger
+from labeler.models import Annotation, Candidate, ImageState, PoolGraph, Round, RoundState, Trigger
 from labeler.selectors.compare import estimator_words
 from labeler.selectors.curve import measured_rounds
 from labeler.selectors.monitor import monitor_of
@@ -129,6 +129,25 @@ def test_the_page_starts_one_and_refuses_nonsense(pool, manager, client_of, sent
     assert round_.config["posterior_samples"] == 12 and "mia compares" in round_.reason
     assert f"Round {round_.number} scores the pool." in reply and "is running" in reply
     assert sent == [(claims.RUN, round_.pk)]
+
+
+def test_the_reason_names_what_it_learns_from_and_not_what_the_settings_say_of_pixels(pool, manager, client_of) -> None:
+    PoolGraph.objects.create(project=pool, state="done", done=6, total=6, images=6, file="graphs/1", vectors="graphs/2")
+    values = {"architecture": "cnn", "feature_architecture": "head", "learns_from": "likeness", "estimator": "laplace"}
+    values |= {"posterior_samples": 12, "members": 5, "laplace_prior": "initial_weights"}
+    client_of(manager).post(reverse("compare-start", args=["signs"]), values)
+    reason = Round.objects.get(trigger=Trigger.COMPARISON).reason
+    assert reason.endswith("on head of likeness by pixels, K = 12") and "Laplace" in reason
+
+
+def test_a_round_that_is_not_there_is_not_found(project, make_images, manager, client_of) -> None:
+    make_images(project, 5)
+    two(project)
+    url = reverse("compare", args=["signs"])
+    newest = project.rounds.first().number
+    assert client_of(manager).get(f"{url}?a={newest}").status_code == 200
+    for wrong in ("99", "x"):
+        assert client_of(manager).get(f"{url}?b={wrong}").status_code == 404
 
 
 def two(project) -> None:

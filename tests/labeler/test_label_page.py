@@ -245,7 +245,7 @@ def test_nobody_holds_more_than_a_few_images(client_of, annotator, project, queu
         ("power_margin", "1 − margin", ""),
         ("top_least_confidence", "1 − confidence", ""),
         ("soft_rank_mean_std", "mean std", ""),
-        ("softmax_epig", "epig", "nats"),
+        ("softmax_epig", "EPIG", "nats"),
         ("batchbald", "mutual information", "nats"),
         ("random", "predictive entropy", "nats"),
     ],

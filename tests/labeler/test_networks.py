@@ -202,9 +202,23 @@ def test_photographs_are_learned_without_a_graph_and_judged_by_answers_that_were
     assert "answers that neither had learned from do not show yet that it is better" in page(client_of(manager))
 
 
+def test_one_that_does_not_know_a_class_which_people_found_meanwhile_is_refused(pool, manager, client_of) -> None:
+    """It took the images of that class for others, and its features with them."""
+    third = LabelClass.objects.filter(project=pool)[2]
+    Image.objects.filter(label=third).update(state=ImageState.POOL, label=None)
+    job = asked(pool)
+    Image.objects.filter(position=2).update(state=ImageState.LABELLED, label=third)
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert job.is_accepted is False and job.evidence["newer"] == [third.pk]
+    assert f"people have found {third.name}, which it does not know" in page(client_of(manager))
+    assert selected.answers_for_next(fresh(pool)) == job.answers + 1  # the next one does not wait
+
+
 def test_every_objection_has_words() -> None:
     evidence = {
-        "objections": list(gate.OBJECTIONS),
+        "objections": [*gate.OBJECTIONS, "outdated"],
+        "newer": [1],
         "n": 9,
         "old_right": 8,
         "new_right": 7,
@@ -212,7 +226,7 @@ def test_every_objection_has_words() -> None:
         "shift": 0.2,
     }
     words = selected.objections_in_words(evidence, {3: "owl"})
-    assert len(words) == len(gate.OBJECTIONS)
+    assert len(words) == len(gate.OBJECTIONS) + 1
     assert "right about 7 of 9 measured images, the present model about 8" in words[0] and "owl" in " ".join(words)
 
 

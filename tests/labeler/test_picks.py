@@ -49,7 +49,7 @@ def asked(project, person, count: int) -> list[int]:
 
 def test_picked_images_are_asked_next_in_the_order_given(pool, manager, annotator) -> None:
     picked = send_to_queue(project=pool, positions=[7, 2, 9], by=manager)
-    assert picked.words == "3 images will be asked next."
+    assert picked.words == "3 images will be asked next. Random and holdout images come after that."
     assert asked(pool, annotator, 6) == [7, 2, 9, 0, 1, 3]
     place = Candidate.objects.get(image__position=7)
     assert (place.reason, place.selection_probability) == (Reason.PICKED, None)

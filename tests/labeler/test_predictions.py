@@ -7,7 +7,7 @@ import shutil
 import pytest
 from django.urls import reverse
 
-from labeler.models import ImageState, Round, Trigger
+from labeler.models import Candidate, ImageState, Round, Trigger
 from labeler.storage import round_folder
 from tests.labeler.scored import five, scored_round
 
@@ -47,6 +47,29 @@ def test_each_measure_has_its_unit_and_its_percentile_among_all_images(pool, man
     assert entropy.unit == "nats" and entropy.value == pytest.approx(0.943, abs=1e-3)
     assert entropy.percentile == pytest.approx(80)  # the most unsure of five
     assert measures["1 − margin"].unit == ""
+
+
+@pytest.mark.parametrize(
+    ("acquisition", "reason", "score", "shown"),
+    [
+        ("power_margin", "acquired", 0.93, "0.930 "),
+        ("top_predictive_entropy", "acquired", 1.4234, "1.423 nats"),
+        ("top_epig", "acquired", 0.00269, "0.00269 nats"),
+        ("top_epig", "random", None, ""),
+        ("power_margin", "group", 12.5, ""),  # what the question was expected to bring is no measure
+    ],
+)
+def test_why_it_was_asked_has_its_unit_and_digits_that_say_something(
+    pool, manager, client_of, acquisition, reason, score, shown
+) -> None:
+    five(pool)
+    round_ = pool.rounds.first()
+    round_.config["acquisition"] = acquisition
+    round_.save(update_fields=["config"])
+    image = pool.images.get(position=3)
+    Candidate.objects.create(project=pool, round=round_, image=image, rank=900, reason=reason, score=score)
+    text = page_of(client_of(manager), pool, 3).content.decode()
+    assert f'<td class="numeric">{shown}</td>' in text
 
 
 def test_annotators_see_nothing_of_it(pool, annotator, client_of) -> None:

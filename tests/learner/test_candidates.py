@@ -134,16 +134,31 @@ def test_a_pool_of_features_is_covered_by_them(tmp_path, digits):
 
 def test_what_is_preselected(request_):
     scores = np.random.default_rng(0).random(50_000).astype(np.float32)
-    best = preselect("batchbald", scores, 10, request_.config, 0)
-    assert best.tolist() == np.sort(np.argsort(-scores)[:2000]).tolist()
-    assert len(preselect("batchbald", scores, 3000, request_.config, 0)) == 3000
-    some = preselect("badge", scores, 10, request_.config, 0)
+    pool, alike = Pool(request_.chunks), replace(request_.config, apart=0.0)
+
+    def chosen(how: str, count: int, config=alike):
+        return preselect(how, scores, count, config, 0, pool, np.arange(50_000))
+
+    assert chosen("batchbald", 10).tolist() == np.sort(np.argsort(-scores)[:2000]).tolist()
+    assert len(chosen("batchbald", 3000)) == 3000
+    some = chosen("badge", 10)
     assert len(some) == 20_000
     assert scores[some].mean() == pytest.approx(0.5, abs=0.02)
-    many_classes = replace(request_.config, n_classes=1000, posterior_samples=1000, epig=False, acquisition="batchbald")
-    assert len(preselect("batchbald", scores, 10, many_classes, 0)) == 67
+    many_classes = replace(alike, n_classes=1000, posterior_samples=1000, epig=False, acquisition="batchbald")
+    assert len(chosen("batchbald", 10, many_classes)) == 67
     with pytest.raises(ConfigError, match="batchbald cannot hold 1000 posterior samples of 1000 classes of a batch of"):
-        preselect("batchbald", scores, 100, many_classes, 0)
+        chosen("batchbald", 100, many_classes)
+
+
+def test_a_batch_of_a_pool_that_is_repeated_holds_no_image_twice(tmp_path, digits):
+    """Past some thirty images none of them adds any information, and what is left goes by its own."""
+    chunks = write_chunks(np.tile(digits[0][:150], (4, 1, 1, 1)), tmp_path / "pool")
+    request = scored_round(tmp_path, chunks, digits[1][:60], architecture="mlp")
+    eligible = np.flatnonzero(np.arange(600) % 150 >= 60)
+    for count in (10, 40, 85):
+        batch = ask(request, count, eligible, acquisition="batchbald").positions
+        assert len(set((batch % 150).tolist())) == count
+    assert len(set(ask(request, 100, eligible, acquisition="batchbald").positions.tolist())) == 100  # of 90
 
 
 def test_a_report_that_raises_stops_each(request_):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from learner.__main__ import main
 from learner.config import ignore
-from learner.errors import DivergedError
+from learner.errors import ConfigError, DivergedError
 from learner.essay import EssayRun, logits_of, run_essay, train_as_the_essay
 from learner.folder import Collection, write_chunks
 from learner.metrics import separation, separation_interval
@@ -166,3 +166,21 @@ def test_the_cross_entropy_is_that_of_the_network(make_chunks, digits, quick):
             fitted.network(torch.from_numpy(digits[0][:600])), torch.from_numpy(digits[1][:600])
         )
     assert float(plain) < fitted.loss
+
+
+def test_vectors_are_refused_before_anything_is_trained(make_chunks):
+    chunks = make_chunks(np.zeros((30, 7), np.float32))
+    names = tuple(str(i) for i in range(30))
+    collection = Collection(chunks, names, np.arange(30) % 2, ("a", "b"), np.zeros(30, np.bool_), ())
+    with pytest.raises(ConfigError, match="the essay shows images, and these are vectors of 7 features"):
+        run_essay(collection, np.arange(20), np.arange(20, 30), posterior_samples=2, seed=0, report=ignore)
+
+
+def test_a_network_of_too_many_weights_says_that_only_its_last_layer_is_asked(run, tmp_path, make_chunks):
+    assert [asked.notes for asked in run.asked] == [(), ()]
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 3, 24, 24), dtype=np.uint8)
+    names = tuple(str(i) for i in range(40))
+    collection = Collection(make_chunks(pixels), names, np.arange(40) % 2, ("a", "b"), np.zeros(40, np.bool_), ())
+    large = run_essay(collection, np.arange(30), np.arange(30, 40), posterior_samples=2, seed=0, report=ignore)
+    assert "only the last layer has a distribution" in large.asked[1].notes[0]
+    assert "Only the last layer has a distribution" in write_page(large, tmp_path)[0].read_text()

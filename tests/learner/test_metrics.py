@@ -119,3 +119,10 @@ def test_the_sign_test_is_the_binomial_one(gained, lost):
     n = gained + lost
     expected = binomtest(gained, n, 0.5, alternative="greater").pvalue if n else 1.0
     assert sign_test(gained, lost) == pytest.approx(expected)
+
+
+def test_predictions_that_are_not_finite_are_refused():
+    probs = np.full((3, 2), 0.5)
+    probs[1] = np.nan
+    with pytest.raises(LearnerError, match="the model is broken; fit it again"):
+        metrics(probs, np.zeros(3, np.int64))

@@ -123,6 +123,9 @@ def test_what_does_not_sum_to_one_is_refused():
     for bad in (of_all, of_one_sample, above, good - 3):
         with pytest.raises(LearnerError, match="not finite log-probabilities"):
             summarise(bad)
+    for bad in (of_all, of_one_sample, above):
+        with pytest.raises(LearnerError, match=r"epig: .* not finite log-probabilities"):
+            Targets.of(bad)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 0, 4), (3, 4, 0)])

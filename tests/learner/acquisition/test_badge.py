@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from learner.acquisition import badge
+from learner.errors import LearnerError
 
 
 def make(n=12, c=3, d=4, seed=0):
@@ -71,3 +72,11 @@ def test_it_draws_by_the_distances_of_the_published_implementation():
     third = runs[runs[:, 1] == second, 2]
     squares = published._d_2(points, [second], squares)
     assert np.bincount(third, minlength=8) / len(third) == pytest.approx(squares / squares.sum(), abs=0.06)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_what_is_not_finite_is_refused(broken):
+    both = make()
+    both[broken][3, 0] = np.inf
+    with pytest.raises(LearnerError, match="badge: 1 of 12 images"):
+        badge(*both, 2, seed=0)

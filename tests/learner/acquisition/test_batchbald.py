@@ -119,11 +119,11 @@ def test_certain_classes_are_no_trouble():
     assert gains == pytest.approx([np.log(2), 0])
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_samples_that_are_not_finite_are_refused(bad):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 2.0])
+def test_samples_that_are_no_probabilities_are_refused(bad):
     log_probs = samples(3, 2, 2)
-    log_probs[1, 0, 1] = bad
-    with pytest.raises(LearnerError, match=r"batchbald: .* not finite"):
+    log_probs[1, 0] = bad
+    with pytest.raises(LearnerError, match=r"batchbald: .* no log-probabilities"):
         batchbald(log_probs, 2, seed=0)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from learner.acquisition import coverage, k_centre, typicality
+from learner.errors import LearnerError
 
 NOTHING = np.empty((0, 0))
 
@@ -114,3 +115,11 @@ def test_typicality_can_be_cancelled_while_clusters_are_made(monkeypatch):
             typicality(np.ones((8, 2)), NOTHING, 3, seed=0, report=report)
     finally:
         end.set()
+
+
+@pytest.mark.parametrize("choose", [k_centre, typicality])
+def test_features_that_are_not_finite_are_refused(choose):
+    features = np.ones((9, 2))
+    features[4, 1] = np.nan
+    with pytest.raises(LearnerError, match="1 of 9 images have NaN or infinite features, the first is number 4"):
+        choose(features, np.empty((0, 2)), 3, seed=0)

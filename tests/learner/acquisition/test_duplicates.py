@@ -17,6 +17,13 @@ def test_neighbours_are_put_off_and_fill_up():
     assert walk(points, 3, 2.0, order=[4, 3, 1, 0, 2]) == [4, 1, 3]
 
 
+def test_without_enough_that_are_apart_it_fills_up_no_more_than_is_asked():
+    points = [10, 11, 12, 30, 31]
+    vectors = np.asarray(points, np.float32)[:, None]
+    found = [spread(np.arange(5), 5, lambda at: vectors[at], 2.0, fill=fill).tolist() for fill in (1, 4, 5)]
+    assert found == [[0, 2, 3], [0, 2, 3, 1], [0, 2, 3, 1, 4]]
+
+
 def test_nothing_is_put_off_where_all_are_apart():
     assert walk([1, 5, 9], 2, 4.0) == [0, 1]
     assert walk([3, 3, 3], 2, 0.0) == [0, 1]
