@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from django.core.exceptions import PermissionDenied
 from django.db import connection
@@ -10,16 +11,27 @@ from django.http import Http404, HttpRequest
 
 from labeler.models import LearningConfig, Project, Role, User
 from labeler.rows import Reader
+from labeler.selectors.classes import waiting_proposals
 
 # Written out because every request runs it: to build it by the ORM takes several times as long as to run it.
 PROJECTS, LEARNING = Reader(Project), Reader(LearningConfig)
 MEMBER = """
-SELECT m.role, {project}, {learning}
+SELECT m.role, m.deactivated_at IS NOT NULL, {project}, {learning}
 FROM labeler_membership m
 JOIN labeler_project p ON p.id = m.project_id
 LEFT JOIN labeler_learningconfig l ON l.project_id = p.id
 WHERE m.user_id = %s AND p.slug = %s
 """.format(project=PROJECTS.columns("p"), learning=LEARNING.columns("l"))
+
+
+DEACTIVATED = (
+    "A manager has paused your access to “{}”. The answers that you gave are kept. Ask a manager of the project to "
+    "bring you back."
+)
+
+
+class Deactivated(PermissionDenied):
+    """A member whom a manager has deactivated; the message says so for people."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +44,16 @@ class Access:
     def is_manager(self) -> bool:
         return self.role == Role.MANAGER
 
+    @cached_property
+    def proposals(self) -> int:
+        """Proposed classes that wait for a manager: asked for by every page of a project that takes proposals."""
+        return waiting_proposals(self.project) if self.project.takes_proposals and self.is_manager else 0
+
 
 def member_access(request: HttpRequest, slug: str) -> Access:
-    """The project for its members (and site admins, as managers). The learning config comes along."""
+    """The project for its members (and site admins, as managers). The learning config comes along.
+
+    Raises Http404 for strangers, and Deactivated."""
     user = request.user
     if not isinstance(user, User):
         raise PermissionDenied  # views are behind login_required; this is the second lock
@@ -43,7 +62,10 @@ def member_access(request: HttpRequest, slug: str) -> Access:
         row = cursor.fetchone()
     if row is not None:
         values = iter(row)
-        role, project, learning = next(values), PROJECTS.take(values), LEARNING.take(values)
+        role, is_deactivated = next(values), next(values)
+        project, learning = PROJECTS.take(values), LEARNING.take(values)
+        if is_deactivated:
+            raise Deactivated(DEACTIVATED.format(project.name))
         if learning.pk is not None:
             project.learning = learning
         return Access(user, project, role)

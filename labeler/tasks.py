@@ -16,7 +16,18 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from labeler.models import Project, Round, RoundState
-from labeler.services import claims, exporting, features, graphs, importing, maps, networks, replays, triggers
+from labeler.services import (
+    claims,
+    class_changes,
+    exporting,
+    features,
+    graphs,
+    importing,
+    maps,
+    networks,
+    replays,
+    triggers,
+)
 from labeler.services import sweep as sweeping
 from labeler.workers import busy_with, serves, this_worker
 
@@ -117,6 +128,12 @@ def run_import(job_id: int) -> None:
 def run_export(job_id: int) -> None:
     with busy_with("writing an export"):
         exporting.run_export(job_id=job_id)
+
+
+@shared_task(name="labeler.run_class_change")  # type: ignore[untyped-decorator]
+def run_class_change(change_id: int) -> None:
+    with busy_with("going over the images of changed classes"):
+        class_changes.run_class_change(change_id=change_id)
 
 
 @shared_task(name="background.draw_map")  # type: ignore[untyped-decorator]

@@ -6,7 +6,9 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("labeler.views.health")),
+    path("", include("labeler.views.classes")),
     path("", include("labeler.views.settings")),
+    path("", include("labeler.views.audit")),
     path("", include("labeler.views.people")),
     path("", include("labeler.views.home")),
     path("", include("labeler.views.accounts")),

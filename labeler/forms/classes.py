@@ -7,6 +7,7 @@ from django import forms
 from labeler.choices import RESERVED_KEYS
 from labeler.forms.base import NameField, PlainForm
 from labeler.models import LabelClass
+from labeler.selectors.classes import targets_of
 from labeler.services.classes import MAX_NAME, class_names_in
 
 
@@ -14,7 +15,7 @@ class AddClassesForm(PlainForm):
     names = forms.CharField(
         label="Add classes",
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="One a line. Each gets the next free key and a colour.",
+        help_text="One a line; paste as many as you have. Each gets the next free key and a colour.",
     )
 
     def clean_names(self) -> list[str]:
@@ -46,3 +47,29 @@ class ClassForm(PlainForm):
     def clean_shortcut(self) -> str:
         key: str = self.cleaned_data["shortcut"]
         return key.lower()
+
+
+class MergeForm(PlainForm):
+    into = forms.ModelChoiceField(
+        LabelClass.objects.none(),
+        label="Merge into",
+        empty_label="Choose a class",
+        error_messages={"invalid_choice": "Choose a class that is offered."},
+        help_text="Both become one. Answers keep the name that was given, and mean the other class.",
+    )
+
+    def __init__(self, *args: Any, label_class: LabelClass, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["into"].queryset = targets_of(label_class)  # type: ignore[attr-defined]
+
+
+class SplitForm(PlainForm):
+    names = forms.CharField(
+        label="Split into",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="Two names or more, one a line; classes that are there already may be among them. All images of this "
+        "class are asked again, first of all, also of people who have answered them.",
+    )
+
+    def clean_names(self) -> list[str]:
+        return class_names_in(self.cleaned_data["names"])

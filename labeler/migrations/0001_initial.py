@@ -11,6 +11,25 @@ from django.conf import settings
 from django.db import migrations, models
 
 
+def refuse_changes_of_audit_entries(apps, schema_editor):
+    """What was recorded stays as it was: the database itself refuses an UPDATE."""
+    if schema_editor.connection.vendor == 'postgresql':
+        schema_editor.execute("""
+            CREATE FUNCTION labeler_audit_stays() RETURNS trigger AS $$
+            BEGIN RAISE EXCEPTION 'audit entries are never changed' USING ERRCODE = 'restrict_violation'; END
+            $$ LANGUAGE plpgsql
+        """)
+        schema_editor.execute("""
+            CREATE TRIGGER labeler_audit_stays BEFORE UPDATE ON labeler_auditentry
+            FOR EACH ROW EXECUTE FUNCTION labeler_audit_stays()
+        """)
+    else:
+        schema_editor.execute("""
+            CREATE TRIGGER labeler_audit_stays BEFORE UPDATE ON labeler_auditentry
+            BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END
+        """)
+
+
 class Migration(migrations.Migration):
 
     initial = True
@@ -427,7 +446,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('rank', models.IntegerField()),
                 ('slot', models.PositiveSmallIntegerField(default=0)),
-                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('relabel', 'asked again'), ('picked', 'picked by a manager')], max_length=12)),
+                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone')], max_length=12)),
                 ('score', models.FloatField(null=True)),
                 ('percentile', models.FloatField(null=True)),
                 ('selection_probability', models.FloatField(null=True)),
@@ -672,4 +691,134 @@ class Migration(migrations.Migration):
             model_name='roundchunk',
             constraint=models.UniqueConstraint(fields=('round', 'chunk'), name='a_chunk_once_a_round'),
         ),
+        migrations.CreateModel(
+            name='AuditEntry',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('settings', 'settings'), ('classes', 'classes'), ('people', 'people'), ('invitations', 'invitations'), ('imports', 'imports'), ('exports', 'exports'), ('rounds', 'rounds and models'), ('queue', 'images sent to the queue'), ('gold', 'gold images'), ('review', 'decisions on images')], max_length=12)),
+                ('words', models.CharField(max_length=1000)),
+                ('details', models.JSONField(default=dict)),
+                ('at', models.DateTimeField(default=labeler.clock.now)),
+            ],
+            options={
+                'verbose_name_plural': 'audit entries',
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ClassChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('uploading', 'uploading'), ('queued', 'waiting for a worker'), ('running', 'running'), ('done', 'done'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='queued', max_length=12)),
+                ('claim', models.CharField(blank=True, max_length=100)),
+                ('heartbeat_at', models.DateTimeField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('is_cancel_requested', models.BooleanField(default=False)),
+                ('done', models.PositiveBigIntegerField(default=0)),
+                ('total', models.PositiveBigIntegerField(default=0)),
+                ('error', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('kind', models.CharField(choices=[('merge', 'merged'), ('split', 'split'), ('archive', 'archived'), ('accept', 'proposal accepted'), ('refuse', 'proposal refused'), ('undo', 'taken back')], max_length=10)),
+                ('words', models.CharField(max_length=400)),
+                ('did', models.JSONField(default=dict)),
+                ('changes_labels', models.BooleanField(default=False)),
+                ('last_image_id', models.BigIntegerField(default=0)),
+            ],
+            options={
+                'verbose_name': 'change of classes',
+                'verbose_name_plural': 'changes of classes',
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ClassProposal',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('decision', models.CharField(blank=True, max_length=400)),
+                ('read_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.AddField(
+            model_name='labelclass',
+            name='fate',
+            field=models.CharField(blank=True, choices=[('merged', 'merged'), ('split', 'split'), ('proposed', 'proposed'), ('refused', 'refused')], default='', max_length=10),
+        ),
+        migrations.AddField(
+            model_name='labelclass',
+            name='merged_into',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged', to='labeler.labelclass'),
+        ),
+        migrations.AddField(
+            model_name='membership',
+            name='deactivated_at',
+            field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='takes_proposals',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddConstraint(
+            model_name='labelclass',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('fate', 'merged'), ('merged_into__isnull', False)), models.Q(models.Q(('fate', 'merged'), _negated=True), ('merged_into__isnull', True)), _connector='OR'), name='merged_means_into_another'),
+        ),
+        migrations.AddConstraint(
+            model_name='labelclass',
+            constraint=models.CheckConstraint(condition=models.Q(('fate', ''), ('is_archived', True), _connector='OR'), name='a_fate_is_not_offered'),
+        ),
+        migrations.AddField(
+            model_name='auditentry',
+            name='by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='auditentry',
+            name='project',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='audit', to='labeler.project'),
+        ),
+        migrations.AddField(
+            model_name='classchange',
+            name='created_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='classchange',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='class_changes', to='labeler.project'),
+        ),
+        migrations.AddField(
+            model_name='classchange',
+            name='undoes',
+            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='undone_by', to='labeler.classchange'),
+        ),
+        migrations.AddField(
+            model_name='annotation',
+            name='voided_by',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='voided', to='labeler.classchange'),
+        ),
+        migrations.AddField(
+            model_name='classproposal',
+            name='by',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='classproposal',
+            name='label_class',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='proposals', to='labeler.labelclass'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['project', 'id'], name='audit_project'),
+        ),
+        migrations.AddConstraint(
+            model_name='classproposal',
+            constraint=models.UniqueConstraint(fields=('label_class', 'by'), name='one_proposal_a_person'),
+        ),
+        migrations.RunPython(refuse_changes_of_audit_entries, migrations.RunPython.noop),
     ]

@@ -1,6 +1,8 @@
 """The rows. One module per noun; read `docs/architecture.md` for how they hang together."""
 
 from labeler.models.annotations import Annotation, Outcome
+from labeler.models.audit import AuditEntry, AuditKind
+from labeler.models.classes import ClassChange, ClassProposal
 from labeler.models.images import Chunk, ChunkFeatures, Image, ImageState, OfferedLabel, Pack
 from labeler.models.jobs import (
     ExportJob,
@@ -16,16 +18,21 @@ from labeler.models.jobs import (
     Worker,
 )
 from labeler.models.people import Invitation, Membership, Role, User
-from labeler.models.projects import LabelClass, LearningConfig, Project
+from labeler.models.projects import Fate, LabelClass, LearningConfig, Project
 from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
 
 __all__ = [
     "Annotation",
+    "AuditEntry",
+    "AuditKind",
     "Candidate",
     "CandidateState",
     "Chunk",
     "ChunkFeatures",
+    "ClassChange",
+    "ClassProposal",
     "ExportJob",
+    "Fate",
     "Image",
     "ImageState",
     "ImportFile",

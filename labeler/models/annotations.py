@@ -17,7 +17,9 @@ class Outcome(models.TextChoices):
 class Annotation(models.Model):
     """One answer. Rows are only ever added: a correction or an undo is a new row that `retracts` the old one.
 
-    `retracted_at` is the one column that is written later, with the row that retracts this one and in its transaction.
+    `retracted_at` is the one column that is written later, with the row that retracts this one and in its transaction;
+    where that is no answer but a change of the classes, `voided_by` names it: the class was split or refused, so that
+    nobody knows what the answer says now.
     It lets the database itself hold that a person has at most one live answer on an image. `key` is made by the client:
     a repeated send finds the row that the first one made.
     """
@@ -40,6 +42,9 @@ class Annotation(models.Model):
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="retracted_by"
     )
     retracted_at = models.DateTimeField(null=True, blank=True)
+    voided_by = models.ForeignKey(
+        "labeler.ClassChange", null=True, blank=True, on_delete=models.SET_NULL, related_name="voided"
+    )
     answered_at = models.DateTimeField(null=True, blank=True)  # by the client's clock, which may be wrong
     created_at = models.DateTimeField(default=clock.now)
 

@@ -25,6 +25,7 @@ class Membership(models.Model):
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role)
     created_at = models.DateTimeField(default=clock.now)
+    deactivated_at = models.DateTimeField(null=True, blank=True)  # until a manager brings the person back
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "project"], name="one_membership")]

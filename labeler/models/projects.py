@@ -23,6 +23,7 @@ class Project(models.Model):
     # What the learner sees; decided by the first import, see services/importing.py.
     pixel_side = models.PositiveSmallIntegerField(null=True)
     pixel_channels = models.PositiveSmallIntegerField(null=True)
+    takes_proposals = models.BooleanField(default=False)  # annotators may propose a class
 
     class Meta:
         ordering = ["name"]
@@ -84,8 +85,22 @@ class LearningConfig(models.Model):
         return f"learning of {self.project}"
 
 
+class Fate(models.TextChoices):
+    """Why a class is not offered, where that is more than being archived."""
+
+    MERGED = "merged", "merged"
+    SPLIT = "split", "split"
+    PROPOSED = "proposed", "proposed"
+    REFUSED = "refused", "refused"
+
+
 class LabelClass(models.Model):
-    """What an image can be. Renaming is safe: answers point here."""
+    """What an image can be. Renaming is safe: answers point here.
+
+    An answer goes on naming the class that its person chose, whatever becomes of that class; what it means now is
+    `meaning`. `merged_into` always names a class that is not merged itself. Answers that name a class which was split
+    or refused count for nothing: their images are asked again.
+    """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="classes")
     name = models.CharField(max_length=100)
@@ -95,6 +110,8 @@ class LabelClass(models.Model):
     colour = models.CharField(max_length=7, validators=[RegexValidator(r"^#[0-9a-f]{6}$", "A colour such as #0072b2.")])
     order = models.PositiveIntegerField(default=0)
     is_archived = models.BooleanField(default=False)
+    fate = models.CharField(max_length=10, choices=Fate, blank=True, default="")
+    merged_into = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="merged")
 
     class Meta:
         ordering = ["order", "id"]
@@ -106,7 +123,26 @@ class LabelClass(models.Model):
                 condition=models.Q(is_archived=False) & ~models.Q(shortcut=""),
                 name="one_class_of_a_shortcut",
             ),
+            models.CheckConstraint(
+                condition=models.Q(fate=Fate.MERGED, merged_into__isnull=False)
+                | (~models.Q(fate=Fate.MERGED) & models.Q(merged_into__isnull=True)),
+                name="merged_means_into_another",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(fate="") | models.Q(is_archived=True), name="a_fate_is_not_offered"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def meaning(self) -> LabelClass:
+        """What an answer that names this class means now."""
+        return self.merged_into or self
+
+    @property
+    def answer_words(self) -> str:
+        """How an answer that names it reads: `cat`, or `proposed: lynx`."""
+        name = self.meaning.name
+        return f"proposed: {name}" if self.meaning.fate == Fate.PROPOSED else name

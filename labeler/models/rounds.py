@@ -123,6 +123,7 @@ class Reason(models.TextChoices):
     GROUP = "group", "typical of images that look alike"
     RELABEL = "relabel", "asked again"
     PICKED = "picked", "picked by a manager"
+    CLASS_GONE = "class_gone", "asked again: its class is gone"
 
 
 UNLIKE_OTHERS = "unlike all other images: no other answer tells about it"

@@ -17,7 +17,7 @@ from labeler.selectors.features import architecture_of, seen_by
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, says_something
 from labeler.selectors.rounds import posterior_samples
-from labeler.selectors.scores import metrics_on, predicted_classes, probability, summary_of
+from labeler.selectors.scores import meanings_of, metrics_on, predicted_classes, probability, summary_of
 
 MOST_PAIRS = 12
 METRICS = (
@@ -97,7 +97,11 @@ def compare(project: Project, one: Round, other: Round, page: int) -> Comparison
     tiles = [{tile.image.pk: tile for tile in tiles_of(round_, scores, shown)}
              for round_, scores in zip((one, other), summaries, strict=True)]  # fmt: skip
     labels = dict(labelled_images(project, is_holdout=True).values_list("position", "label_id"))
-    same = {position: pk for position, pk in labels.items() if position < n and pk in {*one.classes} & {*other.classes}}
+    same = {
+        position: pk
+        for position, pk in labels.items()
+        if position < n and pk in {*meanings_of(one)} & {*meanings_of(other)}
+    }
     sides = [_side(round_, metrics_on(round_, same)) for round_ in (one, other)]
     return Comparison(
         sides=sides,

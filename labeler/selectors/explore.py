@@ -15,7 +15,7 @@ import numpy.typing as npt
 from django.db.models import QuerySet
 
 from labeler.models import Image, ImageState, LabelClass, Project, Round
-from labeler.selectors.scores import predicted_classes, probability, spread
+from labeler.selectors.scores import meanings_of, predicted_classes, probability, spread
 
 if TYPE_CHECKING:
     from learner.summary import ScoreSummary
@@ -201,7 +201,7 @@ def tiles_of(round_: Round, scores: ScoreSummary, positions: Sequence[int]) -> l
     """The images at those positions, in their order; those that there are not are left out."""
     wanted = [position for position in positions if 0 <= position < len(scores)]
     found = {image.position: image for image in _images(round_.project_id, wanted)}
-    classes = LabelClass.objects.in_bulk(round_.classes)
+    classes = LabelClass.objects.in_bulk({*round_.classes, *meanings_of(round_)})
     means, stds, predicted = probability(scores, wanted), spread(scores, wanted), predicted_classes(round_, scores)
     return [
         Tile(

@@ -21,7 +21,8 @@ JOIN labeler_project p ON p.id = i.project_id
 JOIN labeler_pack k ON k.id = i.pack_id
 WHERE i.id = %(image)s AND p.slug = %(slug)s
   AND (%(is_admin)s OR EXISTS (
-      SELECT 1 FROM labeler_membership m WHERE m.project_id = p.id AND m.user_id = %(person)s))
+      SELECT 1 FROM labeler_membership m
+      WHERE m.project_id = p.id AND m.user_id = %(person)s AND m.deactivated_at IS NULL))
 """
 
 PAGE = 60
@@ -117,7 +118,9 @@ def _rare_page(images: QuerySet[Image], start: int, before: int | None) -> Image
 
 def image_with_history(project: Project, image_id: int, *, answers_of: User | None = None) -> Image | None:
     """The image with its answers (all, or one person's: what others said would sway who answers next)."""
-    answers = Annotation.objects.select_related("annotator", "label_class", "candidate__round").order_by("-pk")
+    answers = Annotation.objects.select_related("annotator", "label_class__merged_into", "candidate__round").order_by(
+        "-pk"
+    )
     if answers_of is not None:
         answers = answers.filter(annotator=answers_of)
     candidates = Candidate.objects.select_related("round", "leased_to").order_by("-round__number", "slot")

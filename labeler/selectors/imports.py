@@ -83,7 +83,8 @@ def offer_of(project: Project, user: User) -> Offer | None:
     )
     if not names:
         return None
-    classes = {name.casefold(): is_archived for name, is_archived in project.classes.values_list("name", "is_archived")}
+    rows = project.classes.select_related("merged_into")
+    classes = {row.name.casefold(): row.meaning.is_archived for row in rows}
     usable = [name for name, _ in names if classes.get(name.casefold()) is False]
     answered = Annotation.objects.filter(image=OuterRef("image"), annotator=user, retracted_at__isnull=True).exclude(
         outcome=Outcome.UNDO

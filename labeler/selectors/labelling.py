@@ -20,6 +20,7 @@ from labeler.models import (
     Annotation,
     Candidate,
     CandidateState,
+    Fate,
     Image,
     ImageState,
     LabelClass,
@@ -103,6 +104,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "unit": measure_unit(measure),
         "percentile": place.percentile,
         "torn": [names[each["class"]] for each in likely if each["class"] in names],
+        "question": place.details.get("question", ""),
         "likely": [f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}" for each in likely
                    if each["class"] in names],
     }  # fmt: skip
@@ -146,7 +148,8 @@ def inlined(image: Image) -> dict[str, str]:
 
 def recent_answers(project: Project, annotator: User) -> list[dict[str, Any]]:
     """The person's last live answers, newest first, for the strip."""
-    rows = _live(project).filter(annotator=annotator).select_related("image", "label_class").order_by("-id")[:RECENT]
+    rows = _live(project).filter(annotator=annotator).select_related("image", "label_class__merged_into")
+    rows = rows.order_by("-id")[:RECENT]
     midnight = _midnight()
     return [
         {
@@ -154,8 +157,9 @@ def recent_answers(project: Project, annotator: User) -> list[dict[str, Any]]:
             "key": str(row.key),
             "candidate": row.candidate_id,
             "outcome": row.outcome,
-            "label_class": row.label_class_id,
-            "words": row.label_class.name if row.label_class else row.get_outcome_display(),
+            "label_class": row.label_class.meaning.pk if row.label_class else None,
+            "words": row.label_class.answer_words if row.label_class else row.get_outcome_display(),
+            "proposed": row.label_class is not None and row.label_class.meaning.fate == Fate.PROPOSED,
             "is_today": row.created_at >= midnight,
         }
         for row in rows

@@ -70,12 +70,16 @@ class Counts:
 
 def can_create_projects(user: User) -> bool:
     """Staff, and whoever manages a project already. Who was invited to answer questions does not fill the disk."""
-    return user.is_staff or user.is_superuser or user.memberships.filter(role=Role.MANAGER).exists()
+    return (
+        user.is_staff
+        or user.is_superuser
+        or user.memberships.filter(role=Role.MANAGER, deactivated_at__isnull=True).exists()
+    )
 
 
 def home_rows(user: User) -> list[ProjectRow]:
     """The person's projects; for a site admin also those of others."""
-    roles = dict(Membership.objects.filter(user=user).values_list("project_id", "role"))
+    roles = dict(Membership.objects.filter(user=user, deactivated_at__isnull=True).values_list("project_id", "role"))
     projects = Project.objects.all() if user.is_superuser else Project.objects.filter(pk__in=list(roles))
     newest = Round.objects.filter(project=OuterRef("pk")).order_by("-number")
     measured = newest.filter(state=RoundState.DONE, metrics__has_key="accuracy").exclude(trigger=Trigger.COMPARISON)
@@ -132,7 +136,7 @@ def _counts(project_ids: list[int]) -> dict[int, Counts]:
     free = Q(leased_until__isnull=True) | Q(leased_until__lte=clock.now())
     waiting = _by_project(Candidate.objects.filter(here, free, state=CandidateState.OPEN))
     classes = _by_project(LabelClass.objects.filter(here, is_archived=False))
-    members = _by_project(Membership.objects.filter(here))
+    members = _by_project(Membership.objects.filter(here, deactivated_at__isnull=True))
     chunks = Chunk.objects.filter(here).order_by().values_list("project").annotate(n=Sum("count"))
     images = dict(chunks)
     return {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from labeler.models import Project, Round, RoundChunk, RoundState
+from labeler.models import LabelClass, Project, Round, RoundChunk, RoundState
 from labeler.storage import round_folder
 
 if TYPE_CHECKING:
@@ -100,30 +100,50 @@ def metrics_on(round_: Round, labels: dict[int, int]) -> dict[str, Any]:
 
     Images and classes that the round did not know are left out; empty without any. Raises NoScores.
     """
-    number = {pk: index for index, pk in enumerate(round_.classes)}
+    meanings = meanings_of(round_)
+    number = {pk: index for index, pk in enumerate(dict.fromkeys(meanings))}
     known = {position: number[pk] for position, pk in labels.items() if pk in number}
     positions = np.array(sorted(position for position in known if position < len(summary_of(round_))), np.int64)
     if not len(positions):
         return {}
     with _in_words(round_):
-        return _metrics(round_folder(round_), tuple(positions.tolist()), tuple(known[at] for at in positions.tolist()))
+        labels_n = tuple(known[at] for at in positions.tolist())
+        return _metrics(round_folder(round_), tuple(positions.tolist()), labels_n, tuple(number[pk] for pk in meanings))
 
 
 @lru_cache(maxsize=32)
-def _metrics(folder: Path, positions: tuple[int, ...], labels: tuple[int, ...]) -> dict[str, Any]:
-    """Kept for the next page of a gallery: the bootstrap takes a tenth of a second."""
+def _metrics(
+    folder: Path, positions: tuple[int, ...], labels: tuple[int, ...], numbers: tuple[int, ...]
+) -> dict[str, Any]:
+    """Kept for the next page of a gallery: the bootstrap takes a tenth of a second. Outputs of the model with the same
+    number mean one class now: their probabilities are added."""
     from learner.metrics import metrics
     from learner.scores import scores_at
 
     probs_n_C = scores_at(folder, np.array(positions, np.int64), "mean_probs_N_C")
+    if len(set(numbers)) < len(numbers):
+        merged_n_C = np.zeros((len(positions), max(numbers) + 1), np.float64)
+        np.add.at(merged_n_C.T, np.array(numbers), probs_n_C.T)
+        probs_n_C = merged_n_C
     measured = metrics(probs_n_C, np.array(labels, np.int64))
     return {"n": measured.n, **{name: asdict(getattr(measured, name)) for name in ("accuracy", "nll", "brier", "ece")}}
 
 
 def predicted_classes(round_: Round, scores: ScoreSummary) -> Integers:
-    """The id of the predicted class of each image."""
-    ids: Integers = np.array(round_.classes, np.int64)[scores.predicted_N]
+    """The id of the class that is predicted of each image; where it was merged since, of what it means now."""
+    ids: Integers = np.array(meanings_of(round_), np.int64)[scores.predicted_N]
     return ids
+
+
+def meanings_of(round_: Round) -> list[int]:
+    """What each output of the round's model means now, as an id. One query an instance of the round."""
+    meanings: list[int] | None = getattr(round_, "_meanings", None)
+    if meanings is None:
+        merged = LabelClass.objects.filter(project=round_.project_id, merged_into__isnull=False)
+        into = dict(merged.values_list("pk", "merged_into"))
+        meanings = [into.get(pk, pk) for pk in round_.classes]
+        setattr(round_, "_meanings", meanings)  # noqa: B010  (a Round has no such field)
+    return meanings
 
 
 def probability(scores: ScoreSummary, positions: Integers | Sequence[int]) -> npt.NDArray[np.float64]:

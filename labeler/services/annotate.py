@@ -17,10 +17,11 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from labeler import clock
-from labeler.models import Annotation, Candidate, CandidateState, Image, LabelClass, Outcome, Project, User
+from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, User
 from labeler.rows import Writer
 from labeler.services.consensus import settle, settle_first_answer
 from labeler.services.lease import claim_places
+from labeler.services.named_classes import hold_class, with_class_held
 from labeler.services.races import again_if_raced, lock_person, lock_queue
 from labeler.services.triggers import note_answer
 
@@ -46,7 +47,8 @@ def record_answer(
     Somebody who has answered the image already (in another tab) corrects that answer: nothing is lost, one is live.
 
     Raises:
-        ValidationError: naming the field, for an image or class that is not of this project, or an archived class.
+        ValidationError: naming the field, for an image or class that is not of this project. A class that was archived,
+            merged or split since is no reason to refuse an answer.
     """
     check_outcome(outcome, label_class_id)
 
@@ -139,16 +141,6 @@ def check_outcome(outcome: str, label_class_id: int | None) -> None:
         raise ValidationError({"label_class": "A label names a class, and nothing else does."})
 
 
-def check_class(project: Project, label_class_id: int | None) -> None:
-    if label_class_id is None:
-        return
-    label_class = LabelClass.objects.filter(pk=label_class_id, project=project).first()
-    if label_class is None:
-        raise ValidationError({"label_class": "There is no such class in this project."})
-    if label_class.is_archived:
-        raise ValidationError({"label_class": f"The class “{label_class}” is archived. Choose another one."})
-
-
 # --- The usual answer: four statements ------------------------------------------------------------------------------
 
 
@@ -182,7 +174,7 @@ WHERE id = %(place)s AND project_id = %(project)s AND image_id = %(image)s AND l
         AND a.retracted_at IS NULL AND NOT (a.outcome = 'undo'))
   AND (%(class)s IS NULL OR EXISTS (
       SELECT 1 FROM labeler_labelclass k
-      WHERE k.id = %(class)s AND k.project_id = %(project)s AND NOT k.is_archived))
+      WHERE k.id = %(class)s AND k.project_id = %(project)s AND NOT k.is_archived {lock}))
 """
 
 
@@ -201,7 +193,7 @@ def _take_place(answer: Annotation, candidate_id: int) -> bool:
         "class": answer.label_class_id,
     }
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, parameters)
+        cursor.execute(with_class_held(TAKE), parameters)
         return bool(cursor.rowcount == 1)
 
 
@@ -223,11 +215,11 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
     own = Annotation.objects.filter(annotator=answer.annotator)
     if sent_before := own.filter(key=answer.key).first():
         return sent_before  # without a lock: others would pass over its place while it is held
+    counts = hold_class(answer)
     asked, mine = _locked_places(answer)
     image = _locked_image(project, answer.image_id)
     if sent_before := own.filter(key=answer.key).first():
         return sent_before
-    check_class(project, answer.label_class_id)
     former = _live(own).filter(image=image).first()
     answer.candidate = asked or mine or (former.candidate if former else None)
     if former is not None:
@@ -236,7 +228,7 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
     answer.save(force_insert=True)
     place = mine or asked
     if place is not None and _may_move(place, answer):
-        Candidate.objects.filter(pk=place.pk).update(**_place_after(answer.outcome))
+        Candidate.objects.filter(pk=place.pk).update(**_place_after(answer.outcome if counts else Outcome.SKIP))
     settle(image, project.learning.overlap)
     return answer
 
@@ -258,7 +250,8 @@ def _may_move(place: Candidate, answer: Annotation) -> bool:
     """An open place unless somebody else holds it; one that was answered, to give it back, unless by somebody else."""
     if place.state == CandidateState.OPEN:
         return place.leased_to_id == answer.annotator_id or not _is_live(place)
-    is_given_back = place.state == CandidateState.ANSWERED and answer.outcome == Outcome.SKIP
+    is_no_answer = answer.outcome == Outcome.SKIP or answer.retracted_at is not None
+    is_given_back = place.state == CandidateState.ANSWERED and is_no_answer
     return is_given_back and not _is_used_by_others(place, answer.annotator)
 
 

@@ -10,8 +10,9 @@ from django.db import transaction
 from django.db.models import Max
 
 from labeler.choices import PALETTE, RESERVED_KEYS
-from labeler.models import LabelClass, Project
+from labeler.models import AuditKind, LabelClass, Project, User
 from labeler.naming import DIGIT_WORDS, clean_name
+from labeler.services import audit
 
 MAX_CLASSES = 2000
 MAX_NAME = 100
@@ -53,7 +54,7 @@ def class_names_in(text: str) -> list[str]:
 
 
 @transaction.atomic
-def add_classes(*, project: Project, names: Sequence[str]) -> list[LabelClass]:
+def add_classes(*, project: Project, names: Sequence[str], by: User | None = None) -> list[LabelClass]:
     """Add those that are not there yet, each with a free key and a colour; a repeated call adds nothing."""
     lock_classes(project)
     existing = list(project.classes.all())
@@ -74,17 +75,30 @@ def add_classes(*, project: Project, names: Sequence[str]) -> list[LabelClass]:
         )
         for at, name in enumerate(new_names)
     ]
+    if rows:
+        names_added = [row.name for row in rows]
+        _record(project, by, f"added {_list(names_added)}", added=names_added)
     return LabelClass.objects.bulk_create(rows)
 
 
 @transaction.atomic
-def change_class(*, label_class: LabelClass, name: str, shortcut: str, colour: str) -> None:
+def change_class(*, label_class: LabelClass, name: str, shortcut: str, colour: str, by: User | None = None) -> None:
     lock_classes(label_class.project)
+    saved = LabelClass.objects.get(pk=label_class.pk)
+    before = {"name": saved.name, "key": saved.shortcut, "colour": saved.colour}
     label_class.name, label_class.shortcut, label_class.colour = name, shortcut, colour
     check_name(label_class)
     check_key(label_class)
     label_class.full_clean()
     label_class.save(update_fields=["name", "shortcut", "colour"])
+    audit.record_changes(
+        project=label_class.project,
+        by=by,
+        kind=AuditKind.CLASSES,
+        what=f"the class “{saved.name}”",
+        before=before,
+        after={"name": name, "key": shortcut, "colour": colour},
+    )
 
 
 def check_name(label_class: LabelClass) -> None:
@@ -109,40 +123,44 @@ def check_key(label_class: LabelClass) -> None:
 
 
 @transaction.atomic
-def archive_class(*, label_class: LabelClass) -> None:
-    """It is offered no more. Its answers stay, and its key is free for others."""
-    LabelClass.objects.filter(pk=label_class.pk).update(is_archived=True, shortcut="")
-
-
-@transaction.atomic
-def restore_class(*, label_class: LabelClass) -> None:
-    """Offer it again, at the end and with the next free key."""
+def restore_class(*, label_class: LabelClass, by: User | None = None) -> bool:
+    """Offer it again, at the end and with the next free key. False: it is offered, or was merged, split or refused,
+    which is taken back elsewhere."""
     lock_classes(label_class.project)
     live = LabelClass.objects.filter(project_id=label_class.project_id, is_archived=False)
     taken = set(live.values_list("shortcut", flat=True))
     last = LabelClass.objects.filter(project_id=label_class.project_id).aggregate(last=Max("order"))["last"] or 0
-    LabelClass.objects.filter(pk=label_class.pk, is_archived=True).update(
+    is_back = LabelClass.objects.filter(pk=label_class.pk, is_archived=True, fate="").update(
         is_archived=False, shortcut=next((key for key in KEYS if key not in taken), ""), order=last + 1
     )
+    if is_back:
+        _record(label_class.project, by, f"offered “{label_class}” again")
+    return is_back == 1
 
 
 @transaction.atomic
-def move_class(*, label_class: LabelClass, steps: int) -> None:
-    """Up (negative) or down among those that are offered; at an end it stays."""
+def move_class(*, label_class: LabelClass, steps: int = 0, to: int | None = None, by: User | None = None) -> None:
+    """Up (negative) or down among those that are offered, or to a place from 0; at an end it stays."""
     lock_classes(label_class.project)
     live = list(LabelClass.objects.filter(project_id=label_class.project_id, is_archived=False))
     place = next((at for at, row in enumerate(live) if row.pk == label_class.pk), None)
     if place is None:
         return
     row = live.pop(place)
-    live.insert(min(len(live), max(0, place + steps)), row)
-    for order, row in enumerate(live):
-        row.order = order
-    LabelClass.objects.bulk_update(live, ["order"])
+    new_place = min(len(live), max(0, place + steps if to is None else to))
+    live.insert(new_place, row)
+    changed = []
+    for order, each in enumerate(live):
+        if each.order != order:
+            each.order = order
+            changed.append(each)
+    LabelClass.objects.bulk_update(changed, ["order"], batch_size=500)
+    if new_place != place:
+        _record(label_class.project, by, f"moved “{row}” from place {place + 1} to {new_place + 1}")
 
 
 @transaction.atomic
-def renew_keys(*, project: Project) -> None:
+def renew_keys(*, project: Project, by: User | None = None) -> None:
     """Keys in the order of the list: 1 to 9, 0, then letters."""
     lock_classes(project)
     live = list(project.classes.filter(is_archived=False))
@@ -150,8 +168,26 @@ def renew_keys(*, project: Project) -> None:
     for row, key in zip(live, KEYS, strict=False):
         row.shortcut = key
     LabelClass.objects.bulk_update(live[: len(KEYS)], ["shortcut"])
+    _record(project, by, "gave keys in the order of the list")
+
+
+@transaction.atomic
+def allow_proposals(*, project: Project, is_allowed: bool, by: User | None = None) -> None:
+    """Whether annotators may answer with a class that there is not, see services/proposals.py."""
+    if Project.objects.filter(pk=project.pk).exclude(takes_proposals=is_allowed).update(takes_proposals=is_allowed):
+        words = "allowed annotators to propose classes" if is_allowed else "let annotators propose no more classes"
+        _record(project, by, words)
 
 
 def lock_classes(project: Project) -> None:
     """Two managers who change the list at once come one after the other."""
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
+
+
+def _record(project: Project, by: User | None, words: str, **details: object) -> None:
+    audit.record(project=project, by=by, kind=AuditKind.CLASSES, words=words, **details)
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(f"“{name}”" for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5:,} more classes"

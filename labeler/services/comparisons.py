@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db import transaction
 
-from labeler.models import Project, Round, RoundState, Trigger, User
+from labeler.models import AuditKind, Project, Round, RoundState, Trigger, User
+from labeler.services import audit
 from labeler.services.claims import RUN
 from labeler.services.rounds import RoundRefused, add_round, config_of, newest_round, why_not_trainable
 from labeler.wake import wake
@@ -33,6 +34,8 @@ def start_comparison(*, project: Project, values: dict[str, Any], reason: str, b
         last_annotation_id=last.last_annotation_id if last else 0,
     )
     if round_ is not None:
+        words = f"started round {round_.number} to compare it: {reason}"
+        audit.record(project=project, by=by, kind=AuditKind.ROUNDS, words=words, round=round_.number)
         wake(RUN, round_.pk)
     return round_
 

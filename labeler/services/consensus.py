@@ -11,7 +11,21 @@ from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 
 from labeler import clock
-from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome, Project
+from labeler.models import (
+    Annotation,
+    AuditKind,
+    Candidate,
+    CandidateState,
+    Fate,
+    Image,
+    ImageState,
+    Membership,
+    Outcome,
+    Project,
+    User,
+)
+from labeler.selectors.classes import MEANING
+from labeler.services import audit
 from labeler.services.races import not_in_work
 
 SKIPS_TO_SET_ASIDE = 2
@@ -56,9 +70,12 @@ def decide(answers: Sequence[tuple[str, int | None]], *, overlap: int, people: i
 
 def settle(image: Image, overlap: int) -> Verdict:
     """Bring an image in line with its live answers, in the caller's transaction, which has locked the image."""
-    answers = list(live_answers(image).values_list("outcome", "label_class_id"))
-    people = Membership.objects.filter(project_id=image.project_id).count() if has_skip(answers) else 1
+    rows = list(live_answers(image).values_list("outcome", MEANING, "label_class__fate"))
+    answers = [(outcome, label) for outcome, label, _ in rows]
+    people = _people(image.project_id) if has_skip(answers) else 1
     verdict = decide(answers, overlap=overlap, people=people)
+    if verdict.label_id in {label for _, label, fate in rows if fate == Fate.PROPOSED}:
+        verdict = Verdict(ImageState.SET_ASIDE)  # until a manager has decided on the class
     if (image.state, image.label_id) != (verdict.state, verdict.label_id):
         store(image.pk, verdict)
     if verdict.state != ImageState.POOL:
@@ -115,10 +132,20 @@ def settle_enough(*, project: Project, before: int, overlap: int) -> int:
     return len(image_ids)
 
 
-def put_back(image_id: int) -> bool:
+@transaction.atomic
+def put_back(image_id: int, *, by: User | None = None) -> bool:
     """A manager's word: an image that was set aside, disputed or bad is asked about again. Its answers stay."""
     left = Image.objects.filter(pk=image_id, state__in=[ImageState.SET_ASIDE, ImageState.BAD, ImageState.DISPUTED])
-    return left.update(state=ImageState.POOL) == 1
+    if left.update(state=ImageState.POOL) != 1:
+        return False
+    image = Image.objects.select_related("project").get(pk=image_id)
+    words = f"put the image {image.name} back into the pool"
+    audit.record(project=image.project, by=by, kind=AuditKind.REVIEW, words=words, image=image_id)
+    return True
+
+
+def _people(project_id: int) -> int:
+    return Membership.objects.filter(project=project_id, deactivated_at__isnull=True).count()
 
 
 def live_answers(image: Image) -> QuerySet[Annotation]:

@@ -14,7 +14,20 @@ from django.db import transaction
 from django.utils import timezone
 
 from labeler import storage
-from labeler.models import Annotation, Candidate, ExportJob, Image, ImageState, JobState, Outcome, Project, Reason, User
+from labeler.models import (
+    Annotation,
+    AuditKind,
+    Candidate,
+    ExportJob,
+    Image,
+    ImageState,
+    JobState,
+    Outcome,
+    Project,
+    Reason,
+    User,
+)
+from labeler.services import audit
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled, unfinished_count
 from labeler.wake import wake
 
@@ -53,6 +66,9 @@ def create_export(*, project: Project, by: User, file_format: str, includes_unla
     job = ExportJob.objects.create(
         project=project, created_by=by, format=file_format, includes_unlabelled=includes_unlabelled
     )
+    which = "all images" if includes_unlabelled else "all labels"
+    words = f"exported {which} as {job.get_format_display()}"
+    audit.record(project=project, by=by, kind=AuditKind.EXPORTS, words=words, export=job.pk)
     wake(RUN_EXPORT, job.pk)
     return job
 
@@ -129,7 +145,9 @@ def _records(job: ExportJob, last: int, beat: Beat) -> Iterator[dict[str, Any]]:
 def _answers(images: Sequence[Image]) -> dict[int, list[Annotation]]:
     rows: dict[int, list[Annotation]] = defaultdict(list)
     live = Annotation.objects.filter(image__in=images, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
-    for row in live.select_related("annotator", "candidate", "candidate__round").order_by("pk"):
+    for row in live.select_related("annotator", "label_class__merged_into", "candidate", "candidate__round").order_by(
+        "pk"
+    ):
         rows[row.image_id].append(row)
     return rows
 
@@ -142,7 +160,7 @@ def _reason(asked: Candidate) -> str:
 def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
     asked = next((row.candidate for row in answers if row.candidate is not None), None)
     counted = [row for row in answers if row.outcome != Outcome.SKIP]
-    agreeing = sum(row.label_class_id == image.label_id for row in counted)
+    agreeing = sum(row.label_class is not None and row.label_class.meaning.pk == image.label_id for row in counted)
     return {
         "image": image.pk,
         "name": image.name,

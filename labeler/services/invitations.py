@@ -9,7 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from labeler import clock
-from labeler.models import Invitation, Membership, Project, Role, User
+from labeler.models import AuditKind, Invitation, Membership, Project, Role, User
+from labeler.services import audit
 
 MAX_OPEN = 200  # of a project
 
@@ -45,13 +46,18 @@ def invite(*, project: Project, role: str, note: str, by: User) -> NewInvitation
     )
     invitation.full_clean(exclude=["project", "created_by", "used_by", "used_at", "revoked_at"])
     invitation.save()
+    _record(invitation, by, f"made an invitation as {role}" + (f" ({note})" if note else ""))
     return NewInvitation(invitation, token)
 
 
-def revoke_invitation(*, invitation: Invitation) -> bool:
+@transaction.atomic
+def revoke_invitation(*, invitation: Invitation, by: User | None = None) -> bool:
     """False if it was used or revoked before."""
     is_open = Invitation.objects.filter(pk=invitation.pk, used_at=None, revoked_at=None)
-    return is_open.update(revoked_at=clock.now()) == 1
+    if is_open.update(revoked_at=clock.now()) != 1:
+        return False
+    _record(invitation, by, f"revoked an invitation as {invitation.role}")
+    return True
 
 
 @transaction.atomic
@@ -67,8 +73,8 @@ def join_as_new(*, invitation: Invitation, save_user: Callable[[], User]) -> Use
 def join(*, invitation: Invitation, user: User) -> Membership:
     """Somebody with an account joins. Who is in already keeps the link unspent, unless it raises their role."""
     membership = Membership.objects.filter(project=invitation.project, user=user).first()
-    if membership is not None and not raises_role(membership, invitation):
-        return membership
+    if membership is not None and (membership.deactivated_at or not raises_role(membership, invitation)):
+        return membership  # nobody comes back by a link, but by a manager's word
     _spend(invitation, user)
     membership, _ = Membership.objects.update_or_create(
         project=invitation.project, user=user, defaults={"role": invitation.role}
@@ -86,3 +92,9 @@ def _spend(invitation: Invitation, user: User) -> None:
     is_open = Invitation.objects.filter(pk=invitation.pk, used_at=None, revoked_at=None, expires_at__gt=now)
     if is_open.update(used_by=user, used_at=now) != 1:
         raise InvitationGoneError
+    maker = invitation.created_by.get_username()
+    _record(invitation, user, f"joined as {invitation.role}, invited by {maker}")
+
+
+def _record(invitation: Invitation, by: User | None, words: str) -> None:
+    audit.record(project=invitation.project, by=by, kind=AuditKind.INVITATIONS, words=words, invitation=invitation.pk)

@@ -65,6 +65,9 @@ WHERE id = (
           SELECT COUNT(*) FROM labeler_candidate h
           WHERE h.leased_to_id = %(me)s AND h.project_id = %(project)s AND h.state = 'open'
             AND h.leased_until > %(now)s) < %(most)s
+      AND NOT EXISTS (
+          SELECT 1 FROM labeler_membership m
+          WHERE m.user_id = %(me)s AND m.project_id = %(project)s AND m.deactivated_at IS NOT NULL)
     ORDER BY c.rank, c.slot
     LIMIT 1
     {lock}

@@ -19,6 +19,7 @@ from django.db.models import F, Q
 
 from labeler import clock, storage
 from labeler.models import (
+    AuditKind,
     Chunk,
     ChunkFeatures,
     ExportJob,
@@ -39,6 +40,7 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.networks import answers_for_next, why_no_network
 from labeler.selectors.pool import labelled_images
+from labeler.services import audit
 from labeler.services.derived import CannotDerive, Derived, forget_older
 from labeler.services.features import others_wait
 from labeler.services.jobs import (
@@ -105,17 +107,21 @@ def request_network(*, project: Project, by: User | None = None) -> PoolNetwork 
         project=project, created_by=by, seed=new_seed(), labels=labels, answers=len(pairs),
         checkpoint=storage.new_name(project, "networks", "checkpoint"),
     )  # fmt: skip
+    if by is not None:
+        _record(project, by, f"started the training of network {job.pk} on {len(pairs):,} labels")
     wake(TRAIN, job.pk)
     return job
 
 
-def stop_network(*, project: Project) -> None:
+@transaction.atomic
+def stop_network(*, project: Project, by: User | None = None) -> None:
     for job in PoolNetwork.objects.filter(project=project, state__in=UNFINISHED_JOB):
         request_cancel(job=job)
+        _record(project, by, f"stopped the training of network {job.pk}")
 
 
 @transaction.atomic
-def leave_network(*, project: Project) -> bool:
+def leave_network(*, project: Project, by: User | None = None) -> bool:
     """Go back to what images were seen by before, and train no network by itself until somebody says otherwise.
 
     False: none is in use. The graph is made again by the sweep; rounds follow it.
@@ -126,16 +132,22 @@ def leave_network(*, project: Project) -> bool:
         return False
     learning.network, learning.trains_network = used.former, False
     learning.save(update_fields=["network", "trains_network"])
+    _record(project, by, f"left network {used.pk}: images are seen as before it")
     return True
 
 
 @transaction.atomic
-def take_network(*, network: PoolNetwork) -> bool:
+def take_network(*, network: PoolNetwork, by: User | None = None) -> bool:
     """Have images seen by a network that was accepted once. False: it was not."""
     if not network.is_accepted:
         return False
     LearningConfig.objects.filter(project=network.project_id).update(network=network)
+    _record(network.project, by, f"took network {network.pk} again")
     return True
+
+
+def _record(project: Project, by: User | None, words: str) -> None:
+    audit.record(project=project, by=by, kind=AuditKind.ROUNDS, words=words)
 
 
 def sweep_networks() -> int:

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from labeler.models import Annotation, Image, ImageState, LabelClass, OfferedLabel, Outcome, Project, User
+from labeler.models import Annotation, AuditKind, Image, ImageState, LabelClass, OfferedLabel, Outcome, Project, User
+from labeler.services import audit
 from labeler.services.classes import add_classes, class_names_in
 from labeler.services.consensus import settle, settle_first_labels
 
 BATCH = 1000
 
 
-def make_offered_classes(*, project: Project, names: Sequence[str]) -> int:
+def make_offered_classes(*, project: Project, names: Sequence[str], by: User | None = None) -> int:
     """Add the offered names that are no class yet; returns how many. Raises ValidationError."""
-    return len(add_classes(project=project, names=class_names_in("\n".join(names))))
+    return len(add_classes(project=project, names=class_names_in("\n".join(names)), by=by))
 
 
 def take_offered_labels(*, project: Project, by: User) -> int:
@@ -28,13 +29,17 @@ def take_offered_labels(*, project: Project, by: User) -> int:
     """
     from labeler.services.triggers import note_answer
 
-    classes = {row.name.casefold(): row for row in project.classes.filter(is_archived=False)}
+    rows_of_classes = project.classes.select_related("merged_into")
+    classes = {row.name.casefold(): row.meaning for row in rows_of_classes if not row.meaning.is_archived}
     taken = 0
     after = 0
     while rows := _next_rows(project, by, after):
         after = rows[-1][0]
         taken += _take(project, by, rows, classes)
     with transaction.atomic():
+        if taken:
+            words = f"took {taken:,} labels that came with images"
+            audit.record(project=project, by=by, kind=AuditKind.IMPORTS, words=words)
         note_answer(project=project)
     return taken
 

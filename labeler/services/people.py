@@ -1,4 +1,4 @@
-"""Members of a project: their roles, and their leaving. There is always a manager. And members who are no people."""
+"""Members of a project: roles, leaving, pauses. There is always a manager. And members who are no people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import secrets
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from labeler.models import Membership, Project, Role, User
+from labeler import clock
+from labeler.models import AuditKind, Membership, Project, Role, User
+from labeler.services import audit
 from labeler.services.lease import release_leases
 
 LAST_MANAGER = "This is the last manager. Make somebody else a manager first."
@@ -17,23 +19,61 @@ SIMULATED = "simulated@annotator.invalid"
 
 
 @transaction.atomic
-def change_role(*, membership: Membership, role: str) -> None:
+def change_role(*, membership: Membership, role: str, by: User | None = None) -> None:
     """Raises ValidationError for an unknown role, and if no manager would be left."""
     if role not in Role.values:
         raise ValidationError(f"A role is one of: {', '.join(Role.values)}.", code="role")
-    _lock(membership)
+    before = _locked(membership).role
     if role != Role.MANAGER:
         _keep_a_manager(membership)
-    Membership.objects.filter(pk=membership.pk).update(role=role)
+    if Membership.objects.filter(pk=membership.pk).exclude(role=role).update(role=role):
+        _record(membership, by, f"made {membership.user} {_a(role)} ({before} before)")
 
 
 @transaction.atomic
-def remove_member(*, membership: Membership) -> None:
+def remove_member(*, membership: Membership, by: User | None = None) -> None:
     """Their leases return to the queue, their answers stay. Raises ValidationError if no manager would be left."""
-    _lock(membership)
+    _locked(membership)
     _keep_a_manager(membership)
     release_leases(project=membership.project, annotator=membership.user)
-    Membership.objects.filter(pk=membership.pk).delete()
+    if Membership.objects.filter(pk=membership.pk).delete()[0]:
+        has_left = by is not None and by.pk == membership.user_id
+        _record(membership, by, "left the project" if has_left else f"removed {membership.user}")
+
+
+@transaction.atomic
+def deactivate_member(*, membership: Membership, by: User) -> int:
+    """The person sees the project no more until somebody brings them back. Answers stay; what they have on the screen
+    goes to others at once. Returns how many images that are.
+
+    An answer that is under way is kept; one that comes later is refused in words, and stays in their browser. Raises
+    ValidationError if no manager would be left, and for oneself.
+    """
+    _locked(membership)
+    if by.pk == membership.user_id:
+        raise ValidationError("You cannot deactivate yourself. You can leave the project.", code="oneself")
+    _keep_a_manager(membership)
+    is_active = Membership.objects.filter(pk=membership.pk, deactivated_at__isnull=True)
+    if is_active.update(deactivated_at=clock.now()):
+        _record(membership, by, f"deactivated {membership.user}")
+    return release_leases(project=membership.project, annotator=membership.user)
+
+
+@transaction.atomic
+def bring_back_member(*, membership: Membership, by: User) -> None:
+    """As they were; what waits in their browser is sent by itself."""
+    _locked(membership)
+    if Membership.objects.filter(pk=membership.pk, deactivated_at__isnull=False).update(deactivated_at=None):
+        _record(membership, by, f"brought {membership.user} back")
+
+
+@transaction.atomic
+def hand_back_leases(*, membership: Membership, by: User) -> int:
+    """What the person has on the screen, or had before they went away, is asked of everybody again. How many images."""
+    count = release_leases(project=membership.project, annotator=membership.user)
+    if count:
+        _record(membership, by, f"handed back {count} image{'s' * (count != 1)} that {membership.user} had")
+    return count
 
 
 @transaction.atomic
@@ -59,12 +99,23 @@ def make_simulated(*, project: Project, count: int) -> list[tuple[str, str]]:
     return people
 
 
-def _lock(membership: Membership) -> None:
-    """Two managers who lower each other at the same moment come one after the other."""
+def _locked(membership: Membership) -> Membership:
+    """As it is now. Two managers who lower each other at the same moment come one after the other."""
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=membership.project_id)
+    return Membership.objects.filter(pk=membership.pk).first() or membership
 
 
 def _keep_a_manager(membership: Membership) -> None:
-    managers = Membership.objects.filter(project_id=membership.project_id, role=Role.MANAGER)
+    managers = Membership.objects.filter(
+        project_id=membership.project_id, role=Role.MANAGER, deactivated_at__isnull=True
+    )
     if set(managers.values_list("pk", flat=True)) == {membership.pk}:
         raise ValidationError(LAST_MANAGER, code="last_manager")
+
+
+def _record(membership: Membership, by: User | None, words: str) -> None:
+    audit.record(project=membership.project, by=by, kind=AuditKind.PEOPLE, words=words, person=membership.user_id)
+
+
+def _a(role: str) -> str:
+    return f"an {role}" if role == Role.ANNOTATOR else f"a {role}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from django.db.models import Count, Min, Q
 
 from labeler import clock
-from labeler.models import Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
+from labeler.models import AuditKind, Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
+from labeler.services import audit
 from labeler.services.draw import LOOKUP
 from labeler.services.races import again_if_raced, lock_queue, not_in_work
 
@@ -79,6 +80,14 @@ def _send(project: Project, wanted: Sequence[int], by: User) -> Picked:
     chosen = [image for image in waiting if image.pk not in held]
     _put_first(locked, locked.queue_round_id, chosen, places, by)
     left = Counter(_kind(image) for image in images if image.state != ImageState.POOL or image.is_holdout)
+    if chosen:
+        audit.record(
+            project=project,
+            by=by,
+            kind=AuditKind.QUEUE,
+            words=f"sent {_count(len(chosen), 'image')} to the front of the queue",
+            images=[image.pk for image in chosen],
+        )
     logger.info("%s sent %s images of project %s to the queue", by.get_username(), len(chosen), project.pk)
     return Picked(
         sent=len(chosen),

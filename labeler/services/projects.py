@@ -11,7 +11,8 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from labeler import clock
-from labeler.models import LearningConfig, Membership, Project, Role, Trigger, User
+from labeler.models import AuditKind, LearningConfig, Membership, Project, Role, Trigger, User
+from labeler.services import audit
 from labeler.services.classes import add_classes
 from labeler.services.consensus import settle_enough
 from labeler.services.rounds import newest_round, start_cold_round
@@ -33,7 +34,8 @@ def create_project(*, name: str, guidelines: str, class_names: Sequence[str], by
     project = _insert_project(name, guidelines, by)
     LearningConfig.objects.create(project=project)
     Membership.objects.create(project=project, user=by, role=Role.MANAGER)
-    add_classes(project=project, names=class_names)
+    audit.record(project=project, by=by, kind=AuditKind.SETTINGS, words=f"made the project “{name}”")
+    add_classes(project=project, names=class_names, by=by)
     return project
 
 
@@ -69,15 +71,21 @@ def lock_learning(*, project: Project) -> LearningConfig:
 
 
 @transaction.atomic
-def change_project(*, project: Project, name: str, guidelines: str) -> None:
+def change_project(*, project: Project, name: str, guidelines: str, by: User | None = None) -> None:
     """The address stays, so that links that people kept go on working."""
+    saved = Project.objects.get(pk=project.pk)
+    before = {"name": saved.name, "guidelines": saved.guidelines}
     project.name, project.guidelines = name, guidelines
     project.clean_fields(exclude={field.name for field in project._meta.fields} - {"name", "guidelines"})
     project.save(update_fields=["name", "guidelines"])
+    after = {"name": name, "guidelines": guidelines}
+    audit.record_changes(
+        project=project, by=by, kind=AuditKind.SETTINGS, what="the project", before=before, after=after
+    )
 
 
 @transaction.atomic
-def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningConfig:
+def change_learning(*, project: Project, values: Mapping[str, Any], by: User | None = None) -> LearningConfig:
     """`values` by field of LearningConfig. Raises ValidationError; a round that runs keeps what it began with.
 
     An overlap that goes down settles at once the images that have enough answers for it. One that goes up before the
@@ -87,7 +95,7 @@ def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningC
     unknown = set(values) - {field.name for field in LearningConfig._meta.concrete_fields}
     if unknown:
         raise ValidationError(f"Unknown settings: {', '.join(sorted(unknown))}")
-    before = config.overlap
+    before, former = config.overlap, {name: getattr(config, name) for name in values}
     is_other_look = any(getattr(config, name) != values.get(name, getattr(config, name)) for name in LOOK)
     for name, value in values.items():
         setattr(config, name, value)
@@ -95,6 +103,9 @@ def change_learning(*, project: Project, values: Mapping[str, Any]) -> LearningC
         config.network = None
     config.full_clean(exclude=["project", "schedule", "network"])
     config.save(update_fields=[*values, "network"])
+    audit.record_changes(
+        project=project, by=by, kind=AuditKind.SETTINGS, what="how the project learns", before=former, after=values
+    )
     if config.overlap < before:
         settle_enough(project=project, before=before, overlap=config.overlap)
     last = newest_round(project)

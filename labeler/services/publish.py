@@ -165,11 +165,13 @@ def _carried_over(project: Project, overlap: int) -> list[Found]:
 
 
 def _carried_picks(project: Project, overlap: int) -> list[Found]:
-    """What a manager picked and nobody has answered or holds, in its order: a new round does not undo it."""
-    open_ = Candidate.objects.filter(round=project.queue_round_id, reason=Reason.PICKED, state=CandidateState.OPEN)
+    """What a manager picked or had asked again, and nobody has answered or holds, in its order: a new round does not
+    undo it."""
+    kinds = [Reason.PICKED, Reason.CLASS_GONE]
+    open_ = Candidate.objects.filter(round=project.queue_round_id, reason__in=kinds, state=CandidateState.OPEN)
     found: dict[int, Found] = {}
     for candidate in open_.filter(image__state=ImageState.POOL).select_related("image").order_by("rank", "slot"):
-        place = Place(candidate.image.position, Reason.PICKED, details=candidate.details)
+        place = Place(candidate.image.position, candidate.reason, details=candidate.details)
         slots = found[candidate.image_id].slots + 1 if candidate.image_id in found else 1
         found[candidate.image_id] = Found(place, candidate.image_id, min(slots, overlap))
     return list(found.values())

@@ -12,6 +12,7 @@ from django.db.models import Q
 from labeler import clock
 from labeler.models import (
     Annotation,
+    AuditKind,
     LearningConfig,
     Project,
     Reason,
@@ -23,6 +24,7 @@ from labeler.models import (
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import CannotRead, current_graph
 from labeler.selectors.pool import learned_classes
+from labeler.services import audit
 from labeler.services.claims import RUN, end_round
 from labeler.services.draw import Place, draw_groups, draw_places, draw_queue
 from labeler.services.publish import count_answers, held_positions, publish_cold
@@ -87,6 +89,9 @@ def request_round(*, project: Project, trigger: str, reason: str, requested_by: 
     round_ = add_round(
         project=project, trigger=trigger, reason=reason[:200], requested_by=requested_by, not_before=not_before
     )
+    if round_ is not None and requested_by is not None:
+        words = f"started round {round_.number}"
+        audit.record(project=project, by=requested_by, kind=AuditKind.ROUNDS, words=words, round=round_.number)
     countdown = (not_before - now).total_seconds()
     if round_ is not None and countdown <= MAX_COUNTDOWN:
         wake(RUN, round_.pk, countdown=countdown)
@@ -118,9 +123,13 @@ def cancel_round(*, round_: Round, by: User) -> bool:
     seen = round_.last_annotation_id
     if round_.trigger != Trigger.COMPARISON:
         seen = last_annotation_id(round_.project)  # the same answers do not start the next one
-    return end_round(
+    is_over = end_round(
         Q(pk=round_.pk), RoundState.CANCELLED, f"Cancelled by {by.get_username()}.", last_annotation_id=seen
     )
+    if is_over:
+        words = f"cancelled round {round_.number}"
+        audit.record(project=round_.project, by=by, kind=AuditKind.ROUNDS, words=words, round=round_.number)
+    return is_over
 
 
 def retry_round(*, round_: Round, by: User) -> Round | None:

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.db import transaction
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
-from labeler.models import LearningConfig, Project
+from labeler.models import AuditKind, LearningConfig, Project, User
+from labeler.services import audit
 
 TASK = "labeler.scheduled_round"
 DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]  # cron's 0 to 6
@@ -50,9 +51,24 @@ def schedule_words(config: LearningConfig) -> str:
 
 
 @transaction.atomic
-def set_schedule(*, project: Project, at: time | None, days: Sequence[int]) -> None:
+def set_schedule(*, project: Project, at: time | None, days: Sequence[int], by: User | None = None) -> None:
     """A round on `days` (cron's numbers) at that time of the site's time zone; without a time, none. Repeatable."""
     config = LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=project)
+    before = schedule_words(config)
+    _set(config, at, days)
+    config = LearningConfig.objects.select_related("schedule__crontab").get(project=project)
+    audit.record_changes(
+        project=project,
+        by=by,
+        kind=AuditKind.SETTINGS,
+        what="when a round starts",
+        before={"schedule": before},
+        after={"schedule": schedule_words(config)},
+    )
+
+
+def _set(config: LearningConfig, at: time | None, days: Sequence[int]) -> None:
+    project = config.project
     task = config.schedule
     if at is None:
         if task is not None and task.crontab is not None:

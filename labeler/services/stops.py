@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from labeler.models import ExportJob, ImportJob, PoolFeatures, PoolGraph, PoolMap, PoolNetwork, Replay
+from labeler.models import ClassChange, ExportJob, ImportJob, PoolFeatures, PoolGraph, PoolMap, PoolNetwork, Replay
+from labeler.services import class_changes
 from labeler.services.claims import give_back_rounds
 from labeler.services.exporting import RUN_EXPORT
 from labeler.services.features import COMPUTE
@@ -25,4 +26,5 @@ def give_back_work(*, worker: str) -> int:
         + give_back_jobs(model=PoolGraph, task_name=MAKE, worker=worker)
         + give_back_jobs(model=PoolNetwork, task_name=TRAIN, worker=worker)
         + give_back_jobs(model=Replay, task_name=PLAY, worker=worker)
+        + give_back_jobs(model=ClassChange, task_name=class_changes.RUN, worker=worker)
     )

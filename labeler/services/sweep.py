@@ -15,7 +15,19 @@ from django.db.models import Q
 from labeler import clock
 from labeler.models import Round, RoundState, Worker
 from labeler.selectors.workers import idle_workers
-from labeler.services import claims, exporting, features, graphs, lease, maps, networks, replays, triggers, uploads
+from labeler.services import (
+    claims,
+    class_changes,
+    exporting,
+    features,
+    graphs,
+    lease,
+    maps,
+    networks,
+    replays,
+    triggers,
+    uploads,
+)
 from labeler.wake import wake
 
 logger = logging.getLogger(__name__)
@@ -29,6 +41,7 @@ def sweep() -> dict[str, int]:
         wake_learners,
         uploads.sweep_imports,
         exporting.sweep_exports,
+        class_changes.sweep_class_changes,
         maps.sweep_maps,
         graphs.sweep_graphs,
         features.sweep_features,

@@ -13,7 +13,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
@@ -22,6 +23,7 @@ from labeler.models import (
     Annotation,
     Candidate,
     CandidateState,
+    ClassChange,
     LearningConfig,
     Outcome,
     Project,
@@ -136,6 +138,8 @@ def round_due(project: Project) -> Due | None:
         return Due(Trigger.ANSWERS, _count(every, "new answer"))
     if every and (edits := settled_edits(project, since)):
         return Due(Trigger.EDITS, f"{_count(edits, 'answer')} that the model learned from changed")
+    if every and (words := settled_class_change(project, last)):
+        return Due(Trigger.EDITS, f"the classes changed: {words}")
     return _dry(project, last, new) if every else None
 
 
@@ -175,9 +179,12 @@ def _projects_to_look_at() -> Iterable[Project]:
     last = Round.objects.filter(project=OuterRef("project")).order_by("-number").values("last_annotation_id")[:1]
     new = Annotation.objects.filter(project=OuterRef("pk"), id__gt=Subquery(last))
     open_ = Candidate.objects.filter(round=OuterRef("queue_round_id"), state=CandidateState.OPEN)
+    began = Round.objects.filter(project=OuterRef("project")).order_by("-number")
+    began = began.values(at=Coalesce("started_at", "created_at"))[:1]
+    changed = ClassChange.objects.filter(changes_since(Subquery(began)), project=OuterRef("pk"))
     return (
         Project.objects.select_related("learning")
-        .filter(~Exists(unfinished), Exists(new) | ~Exists(open_), chunks__count__gt=0)
+        .filter(~Exists(unfinished), Exists(new) | ~Exists(open_) | Exists(changed), chunks__count__gt=0)
         .distinct()
         .iterator()
     )
@@ -288,6 +295,19 @@ def settled_edits(project: Project, annotation_id: int) -> int:
     if newest is None or newest > clock.now() - timedelta(seconds=EDIT_QUIET_SECONDS):
         return 0
     return bounded_count(edits, 1000)
+
+
+def settled_class_change(project: Project, last: Round) -> str:
+    """What was done to the classes since the round took its labels, if nobody has changed them again just now."""
+    change = ClassChange.objects.filter(changes_since(last.started_at or last.created_at), project=project).first()
+    if change is None or change.finished_at is None:
+        return ""
+    is_settled = change.finished_at <= clock.now() - timedelta(seconds=EDIT_QUIET_SECONDS)
+    return change.words if is_settled else ""
+
+
+def changes_since(moment: Any) -> Q:
+    return Q(changes_labels=True, finished_at__gt=moment)
 
 
 def last_seen(project: Project) -> int:

@@ -11,7 +11,9 @@ from django.db.models import F, Q, QuerySet, Sum
 
 from labeler import clock, storage
 from labeler.imaging.names import NAME_LENGTH, normal, printable
-from labeler.models import ImportFile, ImportJob, JobState, Project, User
+from labeler.models import AuditKind, ImportFile, ImportJob, JobState, Project, User
+from labeler.models.jobs import UNFINISHED_JOB
+from labeler.services import audit
 from labeler.services.jobs import request_cancel, resume_stalled, unfinished_count
 from labeler.wake import wake
 
@@ -116,12 +118,16 @@ def finish_upload(*, job: ImportJob) -> bool:
             state=JobState.QUEUED, heartbeat_at=clock.now()
         )
         if queued:
+            _record(job, job.created_by, f"started import {job.pk} of {job.files.count():,} files")
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
 
 
-def cancel_import(*, job: ImportJob) -> None:
-    request_cancel(job=job)
+def cancel_import(*, job: ImportJob, by: User | None = None) -> None:
+    with transaction.atomic():
+        if by is not None and job.state in UNFINISHED_JOB:
+            _record(job, by, f"cancelled import {job.pk}")
+        request_cancel(job=job)
     job.refresh_from_db()
     if job.state == JobState.CANCELLED:
         delete_staged(job)
@@ -132,7 +138,7 @@ def can_retry(job: ImportJob) -> bool:
     return job.state == JobState.FAILED and _still_staged(job).exists()
 
 
-def retry_import(*, job: ImportJob) -> bool:
+def retry_import(*, job: ImportJob, by: User | None = None) -> bool:
     """Queue it again. False if there is nothing to try, or somebody was faster."""
     if not can_retry(job):
         return False
@@ -145,8 +151,13 @@ def retry_import(*, job: ImportJob) -> bool:
             started_at=started, heartbeat_at=now, is_cancel_requested=False,
         )  # fmt: skip
         if queued:
+            _record(job, by, f"tried import {job.pk} again")
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
+
+
+def _record(job: ImportJob, by: User | None, words: str) -> None:
+    audit.record(project=job.project, by=by, kind=AuditKind.IMPORTS, words=words, job=job.pk)
 
 
 def delete_staged(job: ImportJob) -> None:

@@ -45,7 +45,8 @@ def _join_as(request: HttpRequest, found: Invitation, user: User) -> HttpRespons
     """Who is in already (also by this very link, sent twice) is led on, and an open link stays open for others."""
     membership = Membership.objects.filter(project=found.project, user=user).first()
     if membership is not None and not (found.is_open and raises_role(membership, found)):
-        messages.info(request, f"You are in “{found.project}” already.")
+        if membership.deactivated_at is None:
+            messages.info(request, f"You are in “{found.project}” already.")
         return _lead_on(found.project, membership.role)
     if not found.is_open:
         return _gone(request, found)

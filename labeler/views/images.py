@@ -72,7 +72,7 @@ def image_return(request: HttpRequest, slug: str, image_id: int) -> HttpResponse
     found = access.project.images.filter(pk=image_id).first()
     if found is None:
         raise Http404("No such image")
-    if put_back(found.pk):
+    if put_back(found.pk, by=access.user):
         messages.success(request, "The image is back in the pool. The answers it has still count.")
     else:
         messages.info(request, "The image was not set aside, disputed or bad: nothing changed.")

@@ -120,16 +120,18 @@ def import_finish(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
 @require_POST
 @login_required
 def import_cancel(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
-    job = _job(manager_access(request, slug), job_id)
-    cancel_import(job=job)
+    access = manager_access(request, slug)
+    job = _job(access, job_id)
+    cancel_import(job=job, by=access.user)
     return redirect("import", slug, job.pk)
 
 
 @require_POST
 @login_required
 def import_retry(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
-    job = _job(manager_access(request, slug), job_id)
-    if not retry_import(job=job):
+    access = manager_access(request, slug)
+    job = _job(access, job_id)
+    if not retry_import(job=job, by=access.user):
         messages.info(request, "There is nothing to try again: it is on its way, or its upload is no longer there.")
     return redirect("import", slug, job.pk)
 
@@ -182,7 +184,7 @@ def import_labels(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
         messages.error(request, "No labels came with the images of this project.")
     elif request.POST.get("do") == "classes":
         try:
-            made = make_offered_classes(project=access.project, names=offer.new_names)
+            made = make_offered_classes(project=access.project, names=offer.new_names, by=access.user)
             messages.success(request, f"{made} classes were made. Their keys and colours are in Settings.")
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))

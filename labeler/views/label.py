@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -22,9 +23,10 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from labeler.access import Access, member_access
+from labeler.access import Access, Deactivated, member_access
 from labeler.kept_answers import FIELD, KeptAnswer, address_with_answer, kept_answer
 from labeler.models import Annotation, Candidate, Outcome
+from labeler.selectors.classes import decisions_for, recent_use
 from labeler.selectors.labelling import (
     answered_since,
     as_json,
@@ -38,6 +40,7 @@ from labeler.selectors.labelling import (
 )
 from labeler.services.annotate import answer_and_lease, correct_answer, record_answer, retract_answer
 from labeler.services.lease import release_leases, renew_leases
+from labeler.services.proposals import note_read, record_proposal
 from labeler.services.refill import lease_or_refill
 
 WANT = 3
@@ -65,6 +68,7 @@ class Answer:
     seconds: float | None
     answered_at: datetime | None
     corrects: UUID | None
+    proposed: str = ""  # the name of a class that there may not be
 
 
 def for_script(view: Callable[[HttpRequest, Access], JsonResponse]) -> Callable[..., JsonResponse]:
@@ -79,7 +83,10 @@ def for_script(view: Callable[[HttpRequest, Access], JsonResponse]) -> Callable[
         if request.headers.get(MADE_FOR, str(request.user.pk)) != str(request.user.pk):
             words = f"In this browser {request.user.get_username()} is signed in now: nothing is sent from this page."
             return JsonResponse({"error": words}, status=401)
-        access = member_access(request, slug)
+        try:
+            access = member_access(request, slug)
+        except Deactivated as refusal:  # as for a stranger: the page keeps its answers until it is let in again
+            return JsonResponse({"error": str(refusal)}, status=404)
         try:
             return view(request, access)
         except BadRequest as error:
@@ -128,6 +135,8 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
         "empty": None if items else why_empty(access.project, access.user, is_manager=access.is_manager),
         "progress": progress_of(access.project, access.user),
         "recent": recent_answers(access.project, access.user),
+        "used": list(recent_use(access.project, access.user).items()) if len(classes) >= FILTER_FROM else [],
+        "decisions": decisions_for(access.project, access.user),
         "kept": kept,
         "key": kept.key if kept else uuid.uuid4(),
         "undo_key": uuid.uuid4(),
@@ -176,14 +185,28 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
                 key=_uuid(form, "undo_key"),
             )
         else:
-            if "label_class" in form:
+            if "label_class" in form or "propose" in form:
                 form["outcome"] = Outcome.LABEL
+            if "propose" not in form:
+                form.pop("proposed", None)
             _save(access, read_answer(form))
     except BadRequest as error:
         messages.error(request, error.words)
     except ValidationError as error:
         messages.error(request, first_error(error)[1])
     return redirect("label", access.project.slug)
+
+
+@require_POST
+@login_required
+def label_read(request: HttpRequest, slug: str) -> HttpResponse:
+    """What became of one's proposals has been read."""
+    access = member_access(request, slug)
+    ids = [
+        int(text) for text in request.POST.getlist("decision") if text.isascii() and text.isdecimal() and len(text) < 16
+    ]
+    note_read(project=access.project, person=access.user, ids=ids)
+    return redirect("label", slug)
 
 
 # --- What the script calls ------------------------------------------------------------------------------------------
@@ -248,6 +271,18 @@ def _items(access: Access, places: list[Candidate], *, is_idle: bool) -> dict[st
 
 
 def _save(access: Access, answer: Answer) -> Annotation:
+    if not answer.proposed:
+        return _record(access, answer)
+    return record_proposal(
+        project=access.project,
+        annotator=access.user,
+        name=answer.proposed,
+        key=answer.key,
+        save=lambda pk: _record(access, replace(answer, label_class_id=pk)),
+    )
+
+
+def _record(access: Access, answer: Answer) -> Annotation:
     values: dict[str, Any] = {
         "project": access.project,
         "annotator": access.user,
@@ -290,7 +325,18 @@ def read_answer(body: dict[str, Any]) -> Answer:
         seconds=_seconds(body),
         answered_at=_moment(body),
         corrects=_uuid(body, "corrects") if body.get("corrects") else None,
+        proposed=_proposed(body),
     )
+
+
+def _proposed(body: dict[str, Any]) -> str:
+    """An empty box is a wish to propose, too: the service says what is missing."""
+    value = body.get("proposed")
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadRequest("label_class", "A proposed class is a name.")
+    return value or " "
 
 
 def _uuid(body: dict[str, Any], field: str) -> UUID:
@@ -346,5 +392,6 @@ urlpatterns = [
     path("p/<slug:slug>/label/next/", label_next, name="label-next"),
     path("p/<slug:slug>/label/answer/", label_answer, name="label-answer"),
     path("p/<slug:slug>/label/undo/", label_undo, name="label-undo"),
+    path("p/<slug:slug>/label/read/", label_read, name="label-read"),
     path("p/<slug:slug>/label/leases/", label_leases, name="label-leases"),
 ]

@@ -16,7 +16,13 @@ from labeler.forms.people import InvitationForm
 from labeler.models import Role
 from labeler.selectors.people import open_invitations, people_rows
 from labeler.services.invitations import invite, revoke_invitation
-from labeler.services.people import change_role, remove_member
+from labeler.services.people import (
+    bring_back_member,
+    change_role,
+    deactivate_member,
+    hand_back_leases,
+    remove_member,
+)
 
 
 @never_cache
@@ -37,6 +43,7 @@ def people(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "access": access,
         "tab": "people",
+        "page": "people",
         "rows": people_rows(access.project),
         "invitations": open_invitations(access.project),
         "roles": Role.choices,
@@ -50,7 +57,7 @@ def people(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
-    if revoke_invitation(invitation=get_object_or_404(access.project.invitations, pk=pk)):
+    if revoke_invitation(invitation=get_object_or_404(access.project.invitations, pk=pk), by=access.user):
         messages.success(request, "The invitation is revoked: its link opens nothing any more.")
     else:
         messages.warning(request, "That invitation was used or revoked before. See who is in the list.")
@@ -64,11 +71,11 @@ def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     membership = get_object_or_404(access.project.memberships.select_related("user"), pk=pk)
     role = request.POST.get("role", "")
     try:
-        change_role(membership=membership, role=role)
+        change_role(membership=membership, role=role, by=access.user)
     except ValidationError as error:
         messages.error(request, error.messages[0])
         return redirect("people", slug)
-    messages.success(request, f"{membership.user} is {role} now.")
+    messages.success(request, f"{membership.user} is {'an' if role == Role.ANNOTATOR else 'a'} {role} now.")
     gave_up = membership.user_id == access.user.pk and role != Role.MANAGER
     return redirect("home") if gave_up else redirect("people", slug)
 
@@ -79,7 +86,7 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     membership = get_object_or_404(access.project.memberships.select_related("user", "project"), pk=pk)
     try:
-        remove_member(membership=membership)
+        remove_member(membership=membership, by=access.user)
         messages.success(request, f"{membership.user} has left the project. Their answers stay.")
     except ValidationError as error:
         messages.error(request, error.messages[0])
@@ -87,9 +94,58 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return redirect("people", slug) if membership.user_id != access.user.pk else redirect("home")
 
 
+@login_required
+@require_POST
+def member_deactivate(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    membership = get_object_or_404(access.project.memberships.select_related("user", "project"), pk=pk)
+    try:
+        given_back = deactivate_member(membership=membership, by=access.user)
+    except ValidationError as error:
+        messages.error(request, error.messages[0])
+        return redirect("people", slug)
+    leases = f" What was on their screen ({_images(given_back)}) goes to others." if given_back else ""
+    messages.success(
+        request,
+        f"{membership.user} sees this project no more, until you bring them back. Their answers stay.{leases}",
+    )
+    return redirect("people", slug)
+
+
+@login_required
+@require_POST
+def member_return(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    membership = get_object_or_404(access.project.memberships.select_related("user", "project"), pk=pk)
+    bring_back_member(membership=membership, by=access.user)
+    messages.success(
+        request, f"{membership.user} is back. Answers that waited in their browser are sent by themselves."
+    )
+    return redirect("people", slug)
+
+
+@login_required
+@require_POST
+def member_release(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Reassign: the images that one person has on the screen go to whoever is next."""
+    access = manager_access(request, slug)
+    membership = get_object_or_404(access.project.memberships.select_related("user", "project"), pk=pk)
+    given_back = hand_back_leases(membership=membership, by=access.user)
+    words = f"{_images(given_back).capitalize()} of {membership.user} can be asked of others again."
+    messages.success(request, words if given_back else f"{membership.user} had no image any more.")
+    return redirect("people", slug)
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
+
+
 urlpatterns = [
     path("p/<slug:slug>/people/", people, name="people"),
     path("p/<slug:slug>/people/invitations/<int:pk>/revoke/", invitation_revoke, name="invitation-revoke"),
     path("p/<slug:slug>/people/<int:pk>/role/", member_role, name="member-role"),
     path("p/<slug:slug>/people/<int:pk>/remove/", member_remove, name="member-remove"),
+    path("p/<slug:slug>/people/<int:pk>/deactivate/", member_deactivate, name="member-deactivate"),
+    path("p/<slug:slug>/people/<int:pk>/return/", member_return, name="member-return"),
+    path("p/<slug:slug>/people/<int:pk>/release/", member_release, name="member-release"),
 ]

@@ -7,15 +7,21 @@ const MOST_SHOWN = 60;
 /**
  * @param {HTMLInputElement | null} input
  * @param {HTMLButtonElement[]} buttons
+ * @param {[number, number][]} used classes that the person has chosen lately, the latest first
  * @returns {(used?: HTMLButtonElement) => void} to be called after each answer
  */
-export function filterClasses(input, buttons) {
+export function filterClasses(input, buttons, used) {
   if (!input) return () => {};
-  let all = buttons.map((button) => ({ button, name: button.dataset.name.toLocaleLowerCase() }));
   const list = buttons[0].parentElement;
   const note = document.querySelector("[data-filter-note]");
+  let all = buttons.map((button) => ({ button, name: button.dataset.name.toLocaleLowerCase() }));
   let shown = all;
   let marked = null;
+
+  function comeFirst(button) {
+    if (list.firstElementChild !== button) list.prepend(button);
+    all = [all.find((each) => each.button === button), ...all.filter((each) => each.button !== button)];
+  }
 
   function mark(button) {
     marked?.removeAttribute("data-marked");
@@ -62,14 +68,15 @@ export function filterClasses(input, buttons) {
     event.preventDefault();
   });
   document.querySelector("[data-focus-filter]").addEventListener("click", () => input.focus());
+  const byClass = new Map(buttons.map((button) => [Number(button.value), button]));
+  const recent = used.slice(0, MOST_SHOWN).map(([id]) => byClass.get(id)).filter(Boolean);
+  for (const button of recent.reverse()) comeFirst(button);
   show();
   if (matchMedia("(pointer: fine)").matches) input.focus();
 
-  return (used) => {
-    if (used?.dataset.outcome === "label" && list.firstElementChild !== used) {
-      list.prepend(used);
-      all = [all.find(({ button }) => button === used), ...all.filter(({ button }) => button !== used)];
-    }
+  return (chosen) => {
+    if (chosen?.dataset.outcome === "label") comeFirst(chosen);
+    if (!input.value && list.firstElementChild === shown[0]?.button) return; // nothing to draw anew
     input.value = "";
     show();
   };

@@ -2,8 +2,10 @@
 import { openDrawers } from "./drawers.js";
 import { filterClasses } from "./filter.js";
 import { pressByKey } from "./hotkeys.js";
+import { moveKeys } from "./keys.js";
 import { keepLeases } from "./leases.js";
 import { Outbox } from "./outbox.js";
+import { proposeClass } from "./propose.js";
 import { decoded, Queue } from "./queue.js";
 import { FULL, Saved } from "./saved.js";
 import { Stage } from "./stage.js";
@@ -39,7 +41,10 @@ const outbox = new Outbox({
 });
 const saved = new Saved({ dot: part("saved"), line: part("kept"), loginUrl: root.dataset.loginUrl, say });
 const strip = new Strip(part("strip"), withUnsent(data("label-recent")));
-const tidyFilter = filterClasses(part("filter"), buttons.filter((button) => button.dataset.outcome === "label"));
+const classButtons = buttons.filter((button) => button.dataset.outcome === "label");
+const used = data("label-used");
+const tidyFilter = filterClasses(part("filter"), classButtons, used);
+const countUse = moveKeys(part("keys"), classButtons, used, `plusminus.keys.${user}.${project}`);
 
 /** What this browser has not sent yet is newer than what the server knows. */
 function withUnsent(recent) {
@@ -59,40 +64,49 @@ function showNext() {
   const item = queue.items[0] ?? null;
   if (item !== stage.item) stage.show(item);
   showButtons(Boolean(item));
+  ask(item?.question);
   if (!item) return part("why").replaceChildren();
   mark(null);
   explain(part("why"), item);
 }
 
 function answer(button) {
-  const item = stage.item;
-  if (!item) return;
   const { outcome } = button.dataset;
-  if (outcome === "label" && !stage.isSeen) {
+  const label_class = outcome === "label" ? Number(button.value) : null;
+  if (!give({ outcome, label_class }, wordsOf(button))) return;
+  flash(button);
+  tidyFilter(button);
+  if (outcome === "label") countUse(button);
+}
+
+/** Keep an answer to the image in view and show the next one; false if there is nothing to answer. */
+function give(content, words) {
+  const item = stage.item;
+  if (!item) return false;
+  if (content.outcome === "label" && !stage.isSeen) {
     say("The picture is on its way.");
-    return;
+    return false;
   }
   const body = {
     key: newKey(),
     image: item.image,
     candidate: item.candidate ?? null,
-    outcome,
-    label_class: outcome === "label" ? Number(button.value) : null,
+    ...content,
     seconds: stage.seconds,
     answered_at: new Date().toISOString(),
   };
   if (correcting) body.corrects = correcting.key;
-  const { element, ...shown } = { ...item, words: wordsOf(button) };
+  const { element, ...shown } = { ...item, words };
+  delete shown.proposed; // of the answer that is corrected
   outbox.put("answer", body, shown);
   root.querySelector("[data-confirm]")?.remove();
   const done = { ...shown, ...body, is_today: true };
   enter({ ...done, element });
   queue.leave(item.image);
   tabs.tellAnswered(done);
-  flash(button);
-  tidyFilter(button);
-  say(shown.words);
+  say(words);
   goOn();
+  return true;
 }
 
 /** An answer takes its place in the strip and in the counts, whichever tab gave it. */
@@ -127,7 +141,7 @@ function undo() {
   if (!last) return;
   outbox.put("undo", { key: newKey(), target: last.key });
   strike(last.key);
-  const { key, outcome, label_class, words, corrects, is_today, ...item } = last;
+  const { key, outcome, label_class, proposed, words, corrects, is_today, ...item } = last;
   queue.comeBack(item);
   tabs.tellUndone(key);
   showNext();
@@ -141,6 +155,7 @@ function correct(former) {
   correcting = former;
   stage.show(former);
   showButtons(true);
+  ask();
   part("correcting").hidden = false;
   part("former").textContent = former.words;
   explain(part("why"), former);
@@ -151,6 +166,7 @@ function correct(former) {
 
 function showButtons(isItem) {
   part("answers").hidden = part("outcomes").hidden = part("view-tools").hidden = !isItem;
+  if (part("propose")) part("propose").hidden = !isItem;
   root.toggleAttribute("data-idle", !isItem);
   part("undo-form").hidden = !isItem && !strip.answers.length;
   part("empty").hidden = isItem;
@@ -158,7 +174,7 @@ function showButtons(isItem) {
 
 function mark(former) {
   for (const button of buttons) {
-    const isClass = !former?.label_class || Number(button.value) === former.label_class;
+    const isClass = button.dataset.outcome !== "label" || Number(button.value) === former?.label_class;
     const isFormer = former && button.dataset.outcome === former.outcome && isClass;
     if (isFormer) button.setAttribute("aria-pressed", "true");
     else button.removeAttribute("aria-pressed");
@@ -189,7 +205,8 @@ function countMine(answer, former) {
 
 function countLabelled(answer, former) {
   if (root.dataset.overlap !== "1") return; // one answer does not make a label
-  count(part("labelled"), Number(answer?.outcome === "label") - Number(former?.outcome === "label"));
+  const isLabel = (each) => Number(each?.outcome === "label" && !each.proposed); // what is proposed waits
+  count(part("labelled"), isLabel(answer) - isLabel(former));
 }
 
 function count(element, change) {
@@ -198,6 +215,12 @@ function count(element, change) {
 
 function wordsOf(button) {
   return button.dataset.name ?? button.querySelector("span").textContent;
+}
+
+/** What is to be told apart, where that is not all that there is. */
+function ask(question = "") {
+  part("question").textContent = question;
+  part("question").hidden = !question;
 }
 
 function say(words) {
@@ -294,6 +317,11 @@ keepLeases({
 lookCloser(part("table"), stage, part("view-tools"));
 pressBySwipe(part("table"), part("undo"));
 openDrawers(root);
+proposeClass(part("propose"), part("filter"), (proposed) => {
+  const isGiven = give({ outcome: "label", label_class: null, proposed }, `proposed: ${proposed}`);
+  if (isGiven) tidyFilter();
+  return isGiven;
+});
 pressByKey(root);
 
 const answered = new Set(outbox.waiting.map(({ body }) => body.image));

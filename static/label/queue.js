@@ -78,7 +78,7 @@ export class Queue extends EventTarget {
       for (const news of ["progress", "classes"]) this.dispatchEvent(new CustomEvent(news, { detail: reply.body[news] }));
       this.add(reply.body.items.filter((item) => !(this.#answeredAt.get(item.image) > askedAt)), reply.body.empty);
     } else if (reply?.status === 404) {
-      this.#rest({ words: "This project is no longer open to you.", retry_seconds: null });
+      this.#rest({ words: reply.body.error ?? "This project is no longer open to you.", retry_seconds: null });
     } else {
       this.dispatchEvent(new CustomEvent(REFUSALS[reply?.status] ?? "offline", { detail: { words: reply?.body.error ?? "" } }));
       this.#later(2);

@@ -40,7 +40,7 @@ export class Saved {
     this.#dot.lastElementChild.textContent = SHORT[state](count);
     if (state === "signed-out") this.#tell("state", `${words || "You are signed out."} ${kept(count)}`, this.#signIn());
     else if (state === "stale") this.#tell("state", `The server takes nothing from this page any more: its cookies are gone. ${kept(count)}`, reload());
-    else if (state === "shut-out") this.#tell("state", `This project is not open to you. ${kept(count)}`);
+    else if (state === "shut-out") this.#tell("state", `${words || "This project is not open to you."} ${kept(count)}`);
     else if (state === "full") this.#tell("state", FULL);
     else if (this.#line.dataset.about === "state") this.#line.hidden = true;
     if (isNew && state !== "saved" && state !== "sending") this.#say(this.#dot.lastElementChild.textContent);

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from labeler import clock
+
+
+class AuditKind(models.TextChoices):
+    SETTINGS = "settings", "settings"
+    CLASSES = "classes", "classes"
+    PEOPLE = "people", "people"
+    INVITATIONS = "invitations", "invitations"
+    IMPORTS = "imports", "imports"
+    EXPORTS = "exports", "exports"
+    ROUNDS = "rounds", "rounds and models"
+    QUEUE = "queue", "images sent to the queue"
+    GOLD = "gold", "gold images"
+    REVIEW = "review", "decisions on images"
+
+
+class AuditEntry(models.Model):
+    """Who did what when. Written by services/audit.py in the transaction of the act; the database refuses changes."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="audit", db_index=False)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=12, choices=AuditKind)
+    words = models.CharField(max_length=1000)
+    details = models.JSONField(default=dict)
+    at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "audit entries"
+        indexes = [models.Index(fields=["project", "id"], name="audit_project")]
+
+    def __str__(self) -> str:
+        return self.words

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from labeler import clock
+from labeler.models.jobs import Job
+
+
+class ClassChange(Job):
+    """What was done to the classes of a project, and by whom: enough to take it back.
+
+    `did` is JSON: `classes` (ids of all that it touched) and what they were before. A small one is done in the
+    transaction that makes it; of a large one the classes change at once, and a worker goes over the images
+    (`last_image_id` is how far). Taking back is a row of its own, that `undoes` the first.
+    """
+
+    class Kind(models.TextChoices):
+        MERGE = "merge", "merged"
+        SPLIT = "split", "split"
+        ARCHIVE = "archive", "archived"
+        ACCEPT = "accept", "proposal accepted"
+        REFUSE = "refuse", "proposal refused"
+        UNDO = "undo", "taken back"
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="class_changes")
+    kind = models.CharField(max_length=10, choices=Kind)
+    words = models.CharField(max_length=400)  # what was done, for people
+    did = models.JSONField(default=dict)
+    changes_labels = models.BooleanField(default=False)  # then a round follows, as after edits
+    last_image_id = models.BigIntegerField(default=0)
+    undoes = models.OneToOneField("self", null=True, on_delete=models.CASCADE, related_name="undone_by")
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "change of classes"
+        verbose_name_plural = "changes of classes"
+
+    def __str__(self) -> str:
+        return self.words
+
+    @property
+    def is_undone(self) -> bool:
+        return hasattr(self, "undone_by")
+
+
+class ClassProposal(models.Model):
+    """Somebody has answered with a class that there is not. The class is a row that is not offered until a manager
+    accepts it; each person who named it has a row here, and is told what became of it."""
+
+    label_class = models.ForeignKey("labeler.LabelClass", on_delete=models.CASCADE, related_name="proposals")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=clock.now)
+    decision = models.CharField(max_length=400, blank=True)  # in words; empty while it waits
+    read_at = models.DateTimeField(null=True)  # when the person had read the decision
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["label_class", "by"], name="one_proposal_a_person")]
+
+    def __str__(self) -> str:
+        return f"{self.label_class} by {self.by}"

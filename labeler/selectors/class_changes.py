@@ -1,0 +1,145 @@
+"""What a change of the classes would do, in numbers, before it is done; and what has been done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from labeler.models import Annotation, ClassChange, Image, ImageState, LabelClass, Outcome, Project, Round
+from labeler.selectors.classes import MEANING, group_of, label_counts, labelled_count
+
+MANY = 10_000  # answers from which a worker does it, see services/class_changes.py
+SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One line of a preview: `312 answers that name it will mean “felid”`."""
+
+    number: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    effects: list[Effect]
+    is_large: bool  # a worker does it
+
+
+def merge_preview(source: LabelClass, target: LabelClass) -> Preview:
+    group = group_of(source)
+    answers = _live(group)
+    both = [*group, *group_of(target)]
+    disputed = _disputes(both)
+    effects = [
+        Effect(answers.count(), f"answers named “{source}” stay as they were given, and mean “{target}”"),
+        *_labels(group, f"become “{target}”, which is the label of {_many(_labelled(target))} now"),
+        Effect(disputed, "disputed images, whose answers differ in these two, get a label"),
+        Effect(len(group) - 1, "classes that were merged into it before mean the new one, too"),
+    ]
+    return _preview([*effects, *_rounds(source, group)], answers)
+
+
+def split_preview(source: LabelClass, overlap: int) -> Preview:
+    group = group_of(source)
+    answers = _live(group)
+    images = answers.order_by().values("image").distinct().count()
+    effects = [
+        Effect(answers.count(), f"answers named “{source}” stay as they were given, and count no more"),
+        *_labels(group, "lose their label until they have been asked again"),
+        Effect(images * overlap, "places come before all else in the queue; the same people may answer them again"),
+    ]
+    return _preview([*effects, *_rounds(source, group)], answers)
+
+
+def archive_preview(source: LabelClass) -> Preview:
+    answers = _live([source.pk])
+    effects = [
+        Effect(answers.count(), f"answers named “{source}” go on counting"),
+        *_labels([source.pk], "keep it as their label, and models go on learning it"),
+    ]
+    return _preview(effects, answers, is_quick=True)
+
+
+def undo_preview(change: ClassChange) -> Preview:
+    source = LabelClass.objects.get(pk=change.did["class"])
+    if change.kind == ClassChange.Kind.SPLIT:
+        voided = Annotation.objects.filter(voided_by=change)
+        since = _answered_since(change, voided)
+        back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
+        effects = [
+            Effect(back, f"images have the label “{source}” again, and are asked no more"),
+            Effect(len(since), "images that were answered since keep their new answers"),
+            Effect(len(change.did["made"]), "classes that the split made are archived"),
+        ]
+        return _preview(effects, voided)
+    group = change.did["group"]
+    answers = _live(group)
+    if change.kind == ClassChange.Kind.ARCHIVE:
+        return _preview([Effect(1, f"class is offered again: “{source}”")], answers, is_quick=True)
+    target = LabelClass.objects.get(pk=change.did["into"])
+    later = _live([target.pk]).filter(pk__gt=change.did["last_annotation_id"]).count()
+    effects = [
+        Effect(answers.count(), f"answers named “{source}”, late ones too, mean “{source}” again"),
+        Effect(later, f"answers given since as “{target}” stay “{target}”: nobody knows which of the two they meant"),
+    ]
+    return _preview(effects, answers)
+
+
+def changes_of(project: Project) -> list[ClassChange]:
+    """The newest first."""
+    rows = ClassChange.objects.filter(project=project).select_related("created_by", "undone_by", "undoes")
+    return list(rows.order_by("-pk")[:SHOWN])
+
+
+def unfinished_changes(project: Project) -> bool:
+    return ClassChange.objects.filter(project=project, state__in=["queued", "running"]).exists()
+
+
+def _preview(effects: Sequence[Effect], answers: QuerySet[Annotation], *, is_quick: bool = False) -> Preview:
+    shown = [effect for effect in effects if effect.number]
+    return Preview(shown, not is_quick and answers.count() > MANY)
+
+
+def _live(class_ids: Sequence[int]) -> QuerySet[Annotation]:
+    return Annotation.objects.filter(label_class__in=class_ids, outcome=Outcome.LABEL, retracted_at__isnull=True)
+
+
+def _labels(class_ids: Sequence[int], words: str) -> list[Effect]:
+    learned, holdout = (labelled_count(class_ids, is_holdout=which) for which in (False, True))
+    return [
+        Effect(learned, f"labelled images {words}"),
+        Effect(holdout, "labelled images of the holdout do so, too: accuracy is measured anew with the next round"),
+    ]
+
+
+def _labelled(label_class: LabelClass) -> int:
+    return label_counts([label_class.pk]).get(label_class.pk, 0)
+
+
+def _disputes(class_ids: Sequence[int]) -> int:
+    """Disputed images all of whose labels are of these classes: with one meaning they agree."""
+    touched = _live(class_ids).filter(image__state=ImageState.DISPUTED).order_by().values("image")
+    others = Annotation.objects.filter(image__in=touched, outcome=Outcome.LABEL, retracted_at__isnull=True)
+    others = others.annotate(meaning=MEANING).exclude(meaning__in=class_ids).order_by()
+    return Image.objects.filter(pk__in=touched).exclude(pk__in=others.values("image")).count()
+
+
+def _rounds(source: LabelClass, class_ids: Sequence[int]) -> list[Effect]:
+    ids = set(class_ids)
+    known = Round.objects.filter(project=source.project_id).exclude(folder="").order_by()
+    number = sum(bool(ids & set(classes)) for classes in known.values_list("classes", flat=True))
+    return [Effect(number, "rounds have learned it: they stay readable under its name, and a new round follows")]
+
+
+def _answered_since(change: ClassChange, voided: QuerySet[Annotation]) -> set[int]:
+    live = Annotation.objects.filter(
+        image__in=voided.order_by().values("image"), retracted_at__isnull=True, pk__gt=change.did["last_annotation_id"]
+    ).exclude(outcome=Outcome.UNDO)
+    return set(live.order_by().values_list("image_id", flat=True))
+
+
+def _many(number: int) -> str:
+    return f"{number:,} image{'s' * (number != 1)}"

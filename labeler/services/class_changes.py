@@ -1,0 +1,350 @@
+"""Surgery on classes: merged, split, and taken back. Answers stay as they were given; what they mean changes.
+
+1. The classes change in one short transaction, which waits for answers that name them and are just being given.
+2. The images whose answers name them are gone over, 500 at a time: of a merge they are settled anew, of a split their
+   answers count no more and they are asked again. Few are done in the same transaction, many by a worker.
+3. It is kept as a row (`ClassChange`), by which it can be taken back, and after which a round follows (triggers.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+
+from labeler import clock
+from labeler.models import Annotation, AuditKind, ClassChange, Fate, JobState, LabelClass, Outcome, Project, User
+from labeler.selectors.classes import group_of
+from labeler.services import audit
+from labeler.services.classes import KEYS, add_classes, lock_classes
+from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled
+from labeler.services.questions import ask_again, close_questions
+from labeler.services.races import again_if_raced
+from labeler.services.rounds import last_annotation_id
+from labeler.services.settling import lock_images, settle_images
+from labeler.wake import wake
+
+RUN = "labeler.run_class_change"
+IN_REQUEST = 10_000  # answers; more are a worker's
+BATCH = 500  # images
+Kind = ClassChange.Kind
+NOT_TAKEN_BACK = {
+    Kind.UNDO: "This took back another change. Do that one again instead.",
+    Kind.ACCEPT: "An accepted class is archived or merged like any other.",
+    Kind.REFUSE: "A refusal stays: its images have been asked again. Add the class if it is wanted after all.",
+}
+
+
+def merge_class(*, label_class: LabelClass, into: LabelClass, by: User | None) -> ClassChange:
+    """From now on answers that name `label_class` mean `into`, those that come late too. Raises ValidationError."""
+
+    def work() -> ClassChange:
+        project = _locked_project(label_class.project_id)
+        source, group = _locked_group(label_class.pk)
+        if source.merged_into_id == into.pk:  # a double click
+            return _newest(project, Kind.MERGE, source)
+        target = _target(project, source, into.pk)
+        _free(source)
+        before = _before(source)
+        LabelClass.objects.filter(pk__in=group).update(
+            fate=Fate.MERGED, merged_into=target, is_archived=True, shortcut=""
+        )
+        return _begin(
+            project, Kind.MERGE, by, f"merged “{source}” into “{target}”", "settle", group,
+            {"class": source.pk, "into": target.pk, "before": before, "classes": [*group, target.pk]},
+        )  # fmt: skip
+
+    return again_if_raced(work)
+
+
+def split_class(*, label_class: LabelClass, names: Sequence[str], by: User | None) -> ClassChange:
+    """The class is offered no more; its images are asked again, of the same people too, and first of all.
+
+    `names` are the new classes; those that are there already are taken as they are. Raises ValidationError.
+    """
+
+    def work() -> ClassChange:
+        project = _locked_project(label_class.project_id)
+        source, group = _locked_group(label_class.pk)
+        if source.fate == Fate.SPLIT:
+            return _newest(project, Kind.SPLIT, source)
+        _free(source)
+        made, parts = _parts(project, source, names)
+        before = _before(source)
+        LabelClass.objects.filter(pk=source.pk).update(fate=Fate.SPLIT, is_archived=True, shortcut="")
+        shown = ", ".join(f"“{part}”" for part in parts)
+        question = f"It was “{source}”, which has been split: is it {_or([part.name for part in parts])}?"
+        return _begin(
+            project, Kind.SPLIT, by, f"split “{source}” into {shown}", "void", group,
+            {
+                "class": source.pk, "before": before, "made": made, "question": question,
+                "classes": [*group, *(part.pk for part in parts)],
+            },
+        )  # fmt: skip
+
+    return again_if_raced(work)
+
+
+def archive_class(*, label_class: LabelClass, by: User | None = None) -> ClassChange | None:
+    """It is offered no more. Its answers stay, and so do its labels; its key is free for others. None: it was."""
+
+    def work() -> ClassChange | None:
+        project = _locked_project(label_class.project_id)
+        source = LabelClass.objects.get(pk=label_class.pk)
+        if source.is_archived:
+            return None
+        before = _before(source)
+        LabelClass.objects.filter(pk=source.pk).update(is_archived=True, shortcut="")
+        did = {"class": source.pk, "before": before, "classes": [source.pk]}
+        return _begin(project, Kind.ARCHIVE, by, f"archived “{source}”", "", [], did)
+
+    return again_if_raced(work)
+
+
+def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
+    """The classes are as before, and so is what answers mean. Raises ValidationError, in words, where they cannot be.
+
+    Of a split, images that have been answered since keep their new answers; the classes that it made are archived.
+    """
+
+    def work() -> ClassChange:
+        project = _locked_project(change.project_id)
+        done = ClassChange.objects.select_related("undone_by").get(pk=change.pk)
+        if done.is_undone:  # a double click
+            return done.undone_by
+        if words := why_not_undone(done):
+            raise ValidationError(words, code="not_undone")
+        group = _undo_classes(project, done)
+        step = {Kind.MERGE: "settle", Kind.SPLIT: "restore", Kind.ARCHIVE: ""}[Kind(done.kind)]
+        did = {"class": done.did["class"], "classes": done.did["classes"], "voided_by": done.pk}
+        return _begin(project, Kind.UNDO, by, f"took back: {done.words}", step, group, did, undoes=done)
+
+    return again_if_raced(work)
+
+
+def why_not_undone(change: ClassChange) -> str:
+    """Empty if it can be taken back."""
+    if (words := NOT_TAKEN_BACK.get(Kind(change.kind))) is not None:
+        return words
+    if change.state in (JobState.QUEUED, JobState.RUNNING):
+        return "A worker is still going over its images. Take it back when that is done."
+    if change.kind == Kind.ARCHIVE and not LabelClass.objects.get(pk=change.did["class"]).is_archived:
+        return "It is offered again already."
+    later = ClassChange.objects.filter(project=change.project_id, pk__gt=change.pk, undone_by__isnull=True)
+    touched = set(change.did["classes"])
+    for other in later.exclude(kind=Kind.UNDO).order_by("-pk"):
+        if touched & set(other.did["classes"]):
+            return f"Something was done to the same classes later: {other.words}. Take that back first."
+    return ""
+
+
+# --- What the changes are made of -----------------------------------------------------------------------------------
+
+
+def begin_decision(
+    project: Project, kind: Kind, by: User | None, words: str, step: str, source: LabelClass, question: str = ""
+) -> ClassChange:
+    """A manager's decision on a proposed class, whose row is locked and changed already: see proposals.py."""
+    did = {"class": source.pk, "classes": [source.pk], "question": question}
+    return _begin(project, kind, by, words, step, [source.pk], did)
+
+
+def _begin(
+    project: Project,
+    kind: Kind,
+    by: User | None,
+    words: str,
+    step: str,
+    group: Sequence[int],
+    did: dict[str, object],
+    undoes: ClassChange | None = None,
+) -> ClassChange:
+    """Keep the change, and go over its images: at once if there are few, by a worker if there are many."""
+    change = ClassChange(
+        project=project, kind=kind, created_by=by, words=audit.shortened(words, 400), undoes=undoes,
+        did={**did, "step": step, "group": list(group), "last_annotation_id": last_annotation_id(project)},
+    )  # fmt: skip
+    change.total = _answers(change).count()
+    change.changes_labels = change.total > 0
+    is_small = change.total <= IN_REQUEST
+    if is_small:
+        change.state, change.done, change.finished_at = JobState.DONE, change.total, clock.now()
+    change.save()
+    audit.record(
+        project=project, by=by, kind=AuditKind.CLASSES, words=words, change=change.pk, answers=change.total, **did
+    )
+    if not is_small:
+        wake(RUN, change.pk)
+        return change
+    while _go_over(change, BATCH):
+        pass
+    return change
+
+
+def _answers(change: ClassChange) -> QuerySet[Annotation]:
+    """The answers that the change is about, on images that it has not gone over yet."""
+    answers = Annotation.objects.filter(project=change.project, image_id__gt=change.last_image_id)
+    if change.did["step"] == "restore":
+        return answers.filter(voided_by=change.did["voided_by"])
+    return answers.filter(label_class__in=change.did["group"], outcome=Outcome.LABEL, retracted_at__isnull=True)
+
+
+def _go_over(change: ClassChange, most: int) -> int:
+    """The next images, in the caller's transaction; how many answers they have. Twice is harmless. 0: none are left."""
+    if not change.did["step"]:
+        return 0
+    rows = _answers(change).order_by("image_id").values_list("image_id", flat=True).distinct()[:most]
+    image_ids = list(rows)
+    if not image_ids:
+        return 0
+    answers = _answers(change).filter(image__in=image_ids).count()
+    steps: dict[str, Callable[[ClassChange, list[int]], object]] = {
+        "settle": _settle,
+        "void": _void,
+        "restore": _restore,
+    }
+    steps[change.did["step"]](change, image_ids)
+    change.last_image_id = image_ids[-1]
+    return answers
+
+
+def _settle(change: ClassChange, image_ids: list[int]) -> None:
+    settle_images(project=change.project, image_ids=image_ids)
+
+
+def _void(change: ClassChange, image_ids: list[int]) -> None:
+    lock_images(project=change.project, image_ids=image_ids)
+    answers = _answers(change).filter(image__in=image_ids)
+    answers.update(retracted_at=clock.now(), voided_by=change)
+    settle_images(project=change.project, image_ids=image_ids)
+    details = {"question": change.did["question"]} if change.did["question"] else {}
+    ask_again(project=change.project, image_ids=image_ids, details=details)
+
+
+def _restore(change: ClassChange, image_ids: list[int]) -> None:
+    """Answers that a split took out of force count again, but on images that have been answered since."""
+    lock_images(project=change.project, image_ids=image_ids)
+    live = Annotation.objects.filter(image__in=image_ids, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
+    since = ClassChange.objects.get(pk=change.did["voided_by"]).did["last_annotation_id"]
+    answered = set(live.filter(pk__gt=since).values_list("image_id", flat=True))
+    voided = _answers(change).filter(image__in=image_ids).exclude(image__in=answered).order_by("pk")
+    last = {(image, person): pk for pk, image, person in voided.values_list("pk", "image_id", "annotator_id")}
+    Annotation.objects.filter(pk__in=list(last.values())).update(retracted_at=None, voided_by=None)
+    settle_images(project=change.project, image_ids=image_ids)
+    close_questions(image_ids=[pk for pk in image_ids if pk not in answered])
+
+
+def _undo_classes(project: Project, change: ClassChange) -> list[int]:
+    """Bring the rows of the classes back as they were. Returns the group whose answers mean something else now."""
+    source = LabelClass.objects.select_for_update().get(pk=change.did["class"])
+    group = change.did["group"]
+    list(LabelClass.objects.select_for_update().filter(pk__in=group).order_by("pk"))
+    before = change.did["before"]
+    taken = set(project.classes.filter(is_archived=False).values_list("shortcut", flat=True))
+    shortcut = before["shortcut"] if before["shortcut"] not in taken else next((k for k in KEYS if k not in taken), "")
+    LabelClass.objects.filter(pk=source.pk).update(
+        fate=before["fate"], merged_into=None, is_archived=before["is_archived"],
+        shortcut="" if before["is_archived"] else shortcut,
+    )  # fmt: skip
+    if before["fate"] == Fate.PROPOSED:
+        source.proposals.update(decision="", read_at=None)
+    if change.kind == Kind.MERGE:
+        merged = [pk for pk in group if pk != source.pk]
+        LabelClass.objects.filter(pk__in=merged).update(merged_into=source)
+    LabelClass.objects.filter(pk__in=change.did.get("made", []), fate="").update(is_archived=True, shortcut="")
+    return list(group)
+
+
+def _parts(project: Project, source: LabelClass, names: Sequence[str]) -> tuple[list[int], list[LabelClass]]:
+    """The classes of a split, and the ids of those that it made."""
+    wanted = {name.casefold() for name in names}
+    if source.name.casefold() in wanted:
+        raise ValidationError(f"“{source}” is what is split. Give what is left of it another name.", code="itself")
+    if len(wanted) < 2:
+        raise ValidationError("A class is split into two or more. Name each on a line of its own.", code="too_few")
+    known = {row.name.casefold(): row for row in project.classes.all()}
+    for row in (known[name] for name in wanted if name in known):
+        if row.fate:
+            raise ValidationError(f"“{row}” was {row.get_fate_display()}. Choose another name.", code="fate")
+        if row.is_archived:
+            raise ValidationError(
+                f"“{row}” is archived. Offer it again first, or choose another name.", code="archived"
+            )
+    made = add_classes(project=project, names=[name for name in names if name.casefold() not in known], by=None)
+    by_name = known | {row.name.casefold(): row for row in made}
+    return [row.pk for row in made], [by_name[name.casefold()] for name in names]
+
+
+def _target(project: Project, source: LabelClass, into: int) -> LabelClass:
+    target = LabelClass.objects.filter(project=project, pk=into).first()
+    if target is None or target.is_archived:
+        raise ValidationError("The class to merge into is offered no more. Choose another one.", code="target")
+    if target.pk == source.pk:
+        raise ValidationError("A class cannot be merged into itself.", code="itself")
+    return target
+
+
+def _free(source: LabelClass) -> None:
+    """A class that was merged, split or refused is changed by taking that back first."""
+    if source.fate in (Fate.MERGED, Fate.SPLIT, Fate.REFUSED):
+        raise ValidationError(f"“{source}” was {source.get_fate_display()} already.", code="fate")
+
+
+def _before(source: LabelClass) -> dict[str, object]:
+    return {"fate": source.fate, "is_archived": source.is_archived, "shortcut": source.shortcut}
+
+
+def _locked_project(project_id: int) -> Project:
+    project = Project.objects.select_related("learning").get(pk=project_id)
+    lock_classes(project)
+    return project
+
+
+def _locked_group(class_id: int) -> tuple[LabelClass, list[int]]:
+    """The class and what is merged into it, once no answer that names one of them is under way."""
+    group = group_of(LabelClass.objects.get(pk=class_id))
+    rows = {row.pk: row for row in LabelClass.objects.select_for_update().filter(pk__in=group).order_by("pk")}
+    return rows[class_id], group
+
+
+def _newest(project: Project, kind: Kind, source: LabelClass) -> ClassChange:
+    changes = ClassChange.objects.filter(project=project, kind=kind).order_by("-pk")
+    return next(change for change in changes if change.did["class"] == source.pk)
+
+
+def _or(names: Sequence[str]) -> str:
+    shown = [*names[:6], "another"] if len(names) > 6 else list(names)
+    return f"{', '.join(shown[:-1])} or {shown[-1]}"
+
+
+# --- The worker's part ----------------------------------------------------------------------------------------------
+
+
+def run_class_change(*, change_id: int) -> None:
+    """The task: claim the change, go over its images, some at a time. Killed in the middle, another goes on there."""
+    change = claim_job(model=ClassChange, job_id=change_id)
+    if change is None:
+        return
+    beat = Beat(change)
+    try:
+        while again_if_raced(partial(_turn, change, beat, change.last_image_id)):
+            pass
+    except (ClaimLost, JobCancelled):
+        return
+    finish_job(job=change, state=JobState.DONE, done=change.total)
+
+
+def _turn(change: ClassChange, beat: Beat, after: int) -> bool:
+    """Some images, and how far that is, in one transaction, which may be tried again."""
+    change.last_image_id = after
+    answers = _go_over(change, BATCH)
+    done = min(change.total, change.done + answers)
+    beat.now(last_image_id=change.last_image_id, done=done)
+    change.done = done
+    return answers > 0
+
+
+def sweep_class_changes() -> int:
+    return resume_stalled(model=ClassChange, task_name=RUN)

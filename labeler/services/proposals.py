@@ -1,0 +1,162 @@
+"""Classes grow: an answer may name a class that there is not, if the project takes proposals, and a manager decides.
+
+The class is a row that is not offered. An answer that names it is kept like any other and waits: its image is set
+aside, nobody is asked about it and nothing learns from it. Accepted, its answers are labels; merged, they mean the
+other class; refused, they count for nothing and their images are asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import Max
+
+from labeler import clock
+from labeler.models import Annotation, ClassChange, ClassProposal, Fate, LabelClass, Project, User
+from labeler.naming import clean_name
+from labeler.services.class_changes import begin_decision, merge_class
+from labeler.services.classes import KEYS, MAX_CLASSES, MAX_NAME, check_name, colour_of, lock_classes
+from labeler.services.races import again_if_raced
+
+MOST_WAITING = 100  # of a project: a manager has to decide on some first
+NOT_ANY_MORE = "Somebody else has decided on it."
+
+
+def record_proposal(
+    *, project: Project, annotator: User, name: str, key: UUID, save: Callable[[int], Annotation]
+) -> Annotation:
+    """Find or make the class of that name, and `save` the answer that names it, in one transaction.
+
+    The same key again returns the row of the first time, whatever has been decided since. A name that is a class
+    already is that class, however it is written. Raises ValidationError.
+    """
+
+    def work() -> Annotation:
+        sent_before = Annotation.objects.filter(annotator=annotator, key=key).first()
+        if sent_before is not None:
+            return sent_before
+        return save(_named(project, annotator, name).pk)
+
+    return again_if_raced(work)
+
+
+def accept_proposal(*, label_class: LabelClass, name: str, by: User) -> None:
+    """It is a class from now on, under this name. Raises ValidationError."""
+
+    def work() -> None:
+        project, source = _locked(label_class)
+        source.name, source.fate, source.is_archived = clean_name(name), "", False
+        check_name(source)
+        live = LabelClass.objects.filter(project=project, is_archived=False)
+        taken = set(live.values_list("shortcut", flat=True))
+        source.shortcut = next((key for key in KEYS if key not in taken), "")
+        source.order = (live.aggregate(last=Max("order"))["last"] or 0) + 1
+        source.full_clean()
+        source.save(update_fields=["name", "fate", "is_archived", "shortcut", "order"])
+        words = f"accepted the proposed class “{label_class.name}”"
+        if source.name != label_class.name:
+            words += f" as “{source.name}”"
+        begin_decision(project, ClassChange.Kind.ACCEPT, by, words, "settle", source)
+        _tell(
+            source, f"“{label_class.name}” is a class now" + f": “{source.name}”." * (source.name != label_class.name)
+        )
+
+    again_if_raced(work)
+
+
+def merge_proposal(*, label_class: LabelClass, into: LabelClass, by: User) -> None:
+    """It is another name of a class that there is. Raises ValidationError."""
+
+    def work() -> None:
+        _, source = _locked(label_class)
+        merge_class(label_class=source, into=into, by=by)
+        _tell(source, f"“{source.name}” is called “{into.name}” here. Your answers mean that now.")
+
+    again_if_raced(work)
+
+
+def refuse_proposal(*, label_class: LabelClass, why: str, by: User) -> None:
+    """It is no class. Its images are asked again; who proposed it is told, with `why`. Raises ValidationError."""
+
+    def work() -> None:
+        project, source = _locked(label_class)
+        LabelClass.objects.filter(pk=source.pk).update(fate=Fate.REFUSED)
+        words = f"refused the proposed class “{source.name}”" + (f": {why}" if why else "")
+        question = f"“{source.name}” was proposed for it, which is no class here. Choose another one."
+        begin_decision(project, ClassChange.Kind.REFUSE, by, words, "void", source, question)
+        reason = f" {why}" if why else ""
+        _tell(source, f"“{source.name}” was not taken as a class.{reason} Its images are asked again.")
+
+    again_if_raced(work)
+
+
+def note_read(*, project: Project, person: User, ids: list[int]) -> None:
+    """The person has read what became of these proposals."""
+    own = ClassProposal.objects.filter(label_class__project=project, by=person, pk__in=ids)
+    own.exclude(decision="").filter(read_at__isnull=True).update(read_at=clock.now())
+
+
+def _named(project: Project, by: User, text: str) -> LabelClass:
+    if not project.takes_proposals:
+        raise _refusal("This project takes no new classes. Choose one that there is.")
+    try:
+        name = clean_name(text)
+    except ValidationError as error:
+        raise _refusal(error.messages[0]) from error
+    if len(name) > MAX_NAME:
+        raise _refusal(f"The name is too long: {MAX_NAME} characters at most.")
+    label_class = _find(project, name)
+    if label_class is None:
+        lock_classes(project)  # of two who propose the same at once, the second finds what the first made
+        label_class = _find(project, name) or _make(project, name)
+    if label_class.meaning.fate == Fate.PROPOSED:
+        ClassProposal.objects.get_or_create(label_class=label_class.meaning, by=by)
+    return label_class
+
+
+def _find(project: Project, name: str) -> LabelClass | None:
+    wanted = name.casefold()
+    rows = LabelClass.objects.filter(project=project).select_related("merged_into")
+    found = next((row for row in rows if row.name.casefold() == wanted), None)
+    if found is None:
+        return None
+    meant = found.meaning
+    if meant.fate in (Fate.SPLIT, Fate.REFUSED):
+        raise _refusal(f"“{found.name}” was {meant.get_fate_display()} by a manager. Choose another class.")
+    if meant.is_archived and not meant.fate:
+        raise _refusal(f"“{found.name}” is a class that a manager has archived. Choose another one.")
+    return found
+
+
+def _make(project: Project, name: str) -> LabelClass:
+    classes = LabelClass.objects.filter(project=project)
+    if classes.filter(fate=Fate.PROPOSED).count() >= MOST_WAITING or classes.count() >= MAX_CLASSES:
+        raise _refusal("Too many proposed classes wait for a manager. Choose one that there is, or skip the image.")
+    last = classes.aggregate(last=Max("order"))["last"] or 0
+    return LabelClass.objects.create(
+        project=project,
+        name=name,
+        colour=colour_of(classes.count()),
+        order=last + 1,
+        is_archived=True,
+        fate=Fate.PROPOSED,
+    )
+
+
+def _refusal(words: str) -> ValidationError:
+    return ValidationError({"label_class": words})
+
+
+def _locked(label_class: LabelClass) -> tuple[Project, LabelClass]:
+    project = Project.objects.select_related("learning").get(pk=label_class.project_id)
+    lock_classes(project)
+    source = LabelClass.objects.select_for_update().get(pk=label_class.pk)
+    if source.fate != Fate.PROPOSED:
+        raise ValidationError(NOT_ANY_MORE, code="decided")
+    return project, source
+
+
+def _tell(source: LabelClass, words: str) -> None:
+    ClassProposal.objects.filter(label_class=source).update(decision=words[:400], read_at=None)

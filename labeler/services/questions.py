@@ -1,0 +1,59 @@
+"""Images that are asked again because nobody knows any more what their answers say: before all that the queue holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from django.db.models import Count, Max, Min, Q
+
+from labeler.models import Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason
+from labeler.services.races import lock_queue, not_in_work
+
+
+def ask_again(*, project: Project, image_ids: Sequence[int], details: Mapping[str, object]) -> int:
+    """Give the queue the places that those images lack, in the caller's transaction, which has locked the images.
+
+    Only those of the pool; all of them, the holdout too, for its draw was random when they were asked first. Without a
+    queue nothing is to be done: the first one has them. Publishing carries over what is not answered.
+    """
+    lock_queue(project.pk)
+    queue = Project.objects.values_list("queue_round_id", flat=True).get(pk=project.pk)
+    if queue is None:
+        return 0
+    missing = _missing(project, image_ids, queue)
+    lowest = Candidate.objects.filter(round=queue).aggregate(rank=Min("rank"))["rank"]
+    first = min(1, 1 if lowest is None else lowest) - len(missing)
+    Candidate.objects.bulk_create(
+        Candidate(
+            project=project, round_id=queue, image_id=image_id, rank=rank, slot=slot, reason=Reason.CLASS_GONE,
+            details=dict(details),
+        )
+        for rank, (image_id, slots) in enumerate(missing.items(), start=first)
+        for slot in slots
+    )  # fmt: skip
+    return len(missing)
+
+
+def _missing(project: Project, image_ids: Sequence[int], queue: int) -> dict[int, range]:
+    """For each image the slots of the places that it still needs, in the order of positions."""
+    counted = Q(annotations__retracted_at__isnull=True)
+    counted &= Q(annotations__outcome__in=[Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE])
+    images = Image.objects.filter(pk__in=image_ids, state=ImageState.POOL).order_by("position")
+    answers = dict(images.annotate(n=Count("annotations", filter=counted)).values_list("pk", "n"))
+    places = Candidate.objects.filter(project=project, image__in=list(answers)).order_by()
+    is_open = Q(state=CandidateState.OPEN)
+    open_ = dict(places.values_list("image").annotate(n=Count("pk", filter=is_open)))
+    last = dict(places.filter(round=queue).values_list("image").annotate(last=Max("slot")))
+    found = {}
+    for pk, answered in answers.items():
+        lacking = max(1, project.learning.overlap - answered) - open_.get(pk, 0)
+        if lacking > 0:
+            start = last.get(pk, -1) + 1
+            found[pk] = range(start, start + lacking)
+    return found
+
+
+def close_questions(*, image_ids: Sequence[int]) -> int:
+    """Nobody is asked any more about what was to be asked again, but who has it on the screen."""
+    places = Candidate.objects.filter(image__in=image_ids, reason=Reason.CLASS_GONE, state=CandidateState.OPEN)
+    return not_in_work(places.filter(leased_to__isnull=True)).update(state=CandidateState.SUPERSEDED)

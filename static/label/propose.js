@@ -1,0 +1,31 @@
+/** A class that there is not: a small form that its key opens. What was typed to find a class is taken along. */
+
+/**
+ * @param {HTMLDetailsElement | null} box
+ * @param {HTMLInputElement | null} filter
+ * @param {(name: string) => boolean} give answers with a class of that name; false if it could not
+ */
+export function proposeClass(box, filter, give) {
+  if (!box) return;
+  const form = box.querySelector("form");
+  const input = form.elements.proposed;
+  box.addEventListener("toggle", () => {
+    if (!box.open) return;
+    if (filter?.value && !input.value) input.value = filter.value;
+    input.focus();
+    input.select();
+  });
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    box.open = false;
+    box.querySelector("summary").focus();
+    event.stopPropagation();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const name = input.value.trim();
+    if (!name || !give(name)) return;
+    box.open = false;
+    input.value = "";
+  });
+}
