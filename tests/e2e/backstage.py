@@ -19,7 +19,8 @@ from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from labeler.models import Annotation, Candidate, Image, ImageState, Membership, Outcome, Project, Role, User  # noqa: E402
-from labeler.services.classes import add_classes, archive_class  # noqa: E402
+from labeler.services.class_changes import archive_class, merge_class, split_class  # noqa: E402
+from labeler.services.classes import add_classes, allow_proposals  # noqa: E402
 from labeler.services.importing import import_local  # noqa: E402
 from labeler.services.projects import change_learning, create_project  # noqa: E402
 from tests.labeler.scored import scored_round  # noqa: E402
@@ -67,6 +68,30 @@ def rows(slug: str) -> None:
 
 def archive(slug: str, name: str) -> None:
     archive_class(label_class=Project.objects.get(slug=slug).classes.get(name=name))
+
+
+def delete_class(slug: str, name: str) -> None:
+    """What no page can do: an answer that names it is refused."""
+    Project.objects.get(slug=slug).classes.get(name=name).delete()
+
+
+def merge(slug: str, name: str, into: str) -> None:
+    classes = Project.objects.get(slug=slug).classes
+    merge_class(label_class=classes.get(name=name), into=classes.get(name=into), by=None)
+
+
+def split(slug: str, name: str, parts: str) -> None:
+    split_class(label_class=Project.objects.get(slug=slug).classes.get(name=name), names=parts.split(), by=None)
+
+
+def take_proposals(slug: str) -> None:
+    allow_proposals(project=Project.objects.get(slug=slug), is_allowed=True)
+
+
+def labels(slug: str) -> None:
+    """The labels of the images that have one, in the order of their positions."""
+    labelled = Image.objects.filter(project__slug=slug, label__isnull=False).order_by("position")
+    sys.stdout.write(" ".join(labelled.values_list("label__name", flat=True)))
 
 
 def add_class(slug: str, name: str) -> None:
@@ -131,6 +156,11 @@ if __name__ == "__main__":
         "sign-out": sign_everybody_out,
         "archive": archive,
         "add-class": add_class,
+        "delete-class": delete_class,
+        "merge": merge,
+        "split": split,
+        "take-proposals": take_proposals,
+        "labels": labels,
         "age": age,
         "leases": leases,
         "score": score,

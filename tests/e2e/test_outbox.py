@@ -157,10 +157,10 @@ def test_two_tabs_of_one_person(open_as, site: Site) -> None:
 def test_what_the_server_refuses_is_kept_aside_and_said(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
-    site.ask("archive", slug, "dog")
+    site.ask("delete-class", slug, "dog")
     press(page, "121")
     sent(page)
-    words = page.get_by_text("The class “dog” is archived")
+    words = page.get_by_text("There is no such class in this project.")
     expect(words).to_be_visible()
     assert site.answers(slug) == ["cat", "cat"]
     page.reload()
@@ -178,10 +178,10 @@ def test_an_image_whose_answer_was_refused_comes_back_after_those_that_are_shown
     page = label_page(open_as, site, slug)
     wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
     page.route("**/label/next/", lambda route: route.abort())
-    site.ask("archive", slug, "dog")
+    site.ask("delete-class", slug, "dog")
     refused = shown(page)
     press(page, "2")
-    expect(page.get_by_text("The class “dog” is archived")).to_be_visible()
+    expect(page.get_by_text("There is no such class in this project.")).to_be_visible()
     press(page, "111")
     assert shown(page) == refused
     press(page, "3")
@@ -193,12 +193,12 @@ def test_an_image_that_was_answered_anew_does_not_come_back(open_as, site: Site)
     slug = site.project()
     page = label_page(open_as, site, slug)
     wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
-    site.ask("archive", slug, "dog")
+    site.ask("delete-class", slug, "dog")
     image = shown(page)
     page.context.set_offline(True)
     press(page, "2u1")
     page.context.set_offline(False)
-    expect(page.get_by_text("The class “dog” is archived")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("There is no such class in this project.")).to_be_visible(timeout=20_000)
     sent(page)
     for _ in range(5):
         assert shown(page) != image
@@ -213,10 +213,10 @@ def test_a_correction_that_was_refused_leaves_the_former_answer(open_as, site: S
     corrected = shown(page)
     press(page, "1")
     sent(page)
-    site.ask("archive", slug, "dog")
+    site.ask("delete-class", slug, "dog")
     page.get_by_role("button", name="Correct cat").click()
     press(page, "2")
-    expect(page.get_by_text("The class “dog” is archived")).to_be_visible()
+    expect(page.get_by_text("There is no such class in this project.")).to_be_visible()
     for _ in range(6):
         assert shown(page) != corrected
         press(page, "3")

@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
 from labeler.models import (
+    ClassChange,
     ExportJob,
     Image,
     ImportJob,
@@ -28,10 +29,12 @@ from tests.labeler.queues import fill_queue
 EVERYBODY = {"health", "login", "logout", "invitation"}
 SIGNED_IN = {"home", "project-new", "password-change"}
 SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases"}  # 401 instead of a redirect
-MEMBERS = {"label", *SCRIPTS, "media", "images", "image"}
+MEMBERS = {"label", "label-read", *SCRIPTS, "media", "images", "image"}
 MANAGERS = {
     "settings", "learning-settings", "classes", "class-keys", "class-edit", "class-archive", "class-restore",
-    "class-move", "people", "invitation-revoke", "member-role", "member-remove", "project-start", "image-return",
+    "class-move", "class-merge", "class-split", "class-changes", "class-change-undo", "class-proposing", "proposals",
+    "proposal-decide", "people", "audit", "audit-file", "member-deactivate", "member-return", "member-release",
+    "invitation-revoke", "member-role", "member-remove", "project-start", "image-return",
     "imports", "import-new", "import", "import-part", "import-finish", "import-cancel", "import-retry",
     "import-rejected", "import-labels", "exports", "export-file", "monitor-state", "rounds", "round-start", "round",
     "round-cancel", "round-retry", "explore", "explore-points", "explore-states", "explore-map-points", "explore-map",
@@ -60,6 +63,9 @@ class World:
     def url(self, name: str, slug: str | None = None) -> str:
         pattern = {
             "class-edit": "class", "class-archive": "class", "class-restore": "class", "class-move": "class",
+            "class-merge": "class", "class-split": "class", "proposal-decide": "class", "class-change-undo": "change",
+            "audit-file": "format", "member-deactivate": "member", "member-return": "member",
+            "member-release": "member",
             "invitation-revoke": "invitation", "member-role": "member", "member-remove": "member",
             "media": "image", "image": "image", "image-return": "image",
             "import": "import", "import-part": "import", "import-finish": "import", "import-cancel": "import",
@@ -90,6 +96,22 @@ def build(project: Project, manager, make_images) -> World:
         {
             "class": project.classes.first().pk if project.classes.exists() else 0,
             "image": images[0].pk,
+            "format": "csv",
+            "change": ClassChange.objects.create(
+                project=project,
+                kind="archive",
+                words="archived “owl”",
+                state=JobState.DONE,
+                did={
+                    "class": project.classes.last().pk,
+                    "classes": [],
+                    "group": [],
+                    "step": "",
+                    "before": {"fate": "", "is_archived": False, "shortcut": ""},
+                },
+            ).pk
+            if project.classes.exists()
+            else 0,
             "member": project.memberships.get(user=manager).pk,
             "invitation": Invitation.objects.create(
                 project=project, role=Role.ANNOTATOR, token_hash=f"hash of {project.slug}", created_by=manager

@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from PIL import Image as Picture
 
 from labeler.models import Annotation, Candidate, Image, ImageState, Pack, RoundState
-from labeler.services.classes import add_classes, archive_class, change_class
+from labeler.services.class_changes import archive_class
+from labeler.services.classes import add_classes, change_class
 from labeler.services.importing import import_local
 from tests.labeler.queues import fill_queue
 
