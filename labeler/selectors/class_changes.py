@@ -16,7 +16,7 @@ SHOWN = 50
 
 @dataclass(frozen=True)
 class Effect:
-    """One line of a preview: `312 answers that name it will mean “felid”`."""
+    """One line of a preview: `312`, `Answers named “cat”: they mean “felid”`."""
 
     number: int
     words: str
@@ -34,10 +34,10 @@ def merge_preview(source: LabelClass, target: LabelClass) -> Preview:
     both = [*group, *group_of(target)]
     disputed = _disputes(both)
     effects = [
-        Effect(answers.count(), f"answers named “{source}” stay as they were given, and mean “{target}”"),
-        *_labels(group, f"become “{target}”, which is the label of {_many(_labelled(target))} now"),
-        Effect(disputed, "disputed images, whose answers differ in these two, get a label"),
-        Effect(len(group) - 1, "classes that were merged into it before mean the new one, too"),
+        Effect(answers.count(), f"Answers named “{source}”: they stay as they were given, and mean “{target}”"),
+        *_labels(group, f"they become “{target}”, which is the label of {_many(_labelled(target))} now"),
+        Effect(disputed, "Disputed images whose answers differ in these two: they get a label"),
+        Effect(len(group) - 1, "Classes that were merged into it before: they mean the new one, too"),
     ]
     return _preview([*effects, *_rounds(source, group)], answers)
 
@@ -47,18 +47,21 @@ def split_preview(source: LabelClass, overlap: int) -> Preview:
     answers = _live(group)
     images = answers.order_by().values("image").distinct().count()
     effects = [
-        Effect(answers.count(), f"answers named “{source}” stay as they were given, and count no more"),
-        *_labels(group, "lose their label until they have been asked again"),
-        Effect(images * overlap, "places come before all else in the queue; the same people may answer them again"),
+        Effect(answers.count(), f"Answers named “{source}”: they stay as they were given, and count no more"),
+        *_labels(group, "they lose their label until they have been asked again"),
+        Effect(
+            images * overlap, "Places that come before all else in the queue; the same people may answer them again"
+        ),
     ]
     return _preview([*effects, *_rounds(source, group)], answers)
 
 
 def archive_preview(source: LabelClass) -> Preview:
-    answers = _live([source.pk])
+    group = group_of(source)
+    answers = _live(group)
     effects = [
-        Effect(answers.count(), f"answers named “{source}” go on counting"),
-        *_labels([source.pk], "keep it as their label, and models go on learning it"),
+        Effect(answers.count(), f"Answers named “{source}”: they go on counting"),
+        *_labels(group, "they keep their label, and models go on learning it"),
     ]
     return _preview(effects, answers, is_quick=True)
 
@@ -70,20 +73,20 @@ def undo_preview(change: ClassChange) -> Preview:
         since = _answered_since(change, voided)
         back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
         effects = [
-            Effect(back, f"images have the label “{source}” again, and are asked no more"),
-            Effect(len(since), "images that were answered since keep their new answers"),
-            Effect(len(change.did["made"]), "classes that the split made are archived"),
+            Effect(back, f"Images that have the label “{source}” again, and are asked no more"),
+            Effect(len(since), "Images that were answered since: they keep their new answers"),
+            Effect(len(change.did["made"]), "Classes that the split made: they are archived"),
         ]
         return _preview(effects, voided)
     group = change.did["group"]
     answers = _live(group)
     if change.kind == ClassChange.Kind.ARCHIVE:
-        return _preview([Effect(1, f"class is offered again: “{source}”")], answers, is_quick=True)
+        return _preview([Effect(1, f"Class that is offered again: “{source}”")], answers, is_quick=True)
     target = LabelClass.objects.get(pk=change.did["into"])
     later = _live([target.pk]).filter(pk__gt=change.did["last_annotation_id"]).count()
     effects = [
-        Effect(answers.count(), f"answers named “{source}”, late ones too, mean “{source}” again"),
-        Effect(later, f"answers given since as “{target}” stay “{target}”: nobody knows which of the two they meant"),
+        Effect(answers.count(), f"Answers named “{source}”, late ones too: they mean “{source}” again"),
+        Effect(later, f"Answers given since as “{target}”: they stay so, for nobody knows which of the two they meant"),
     ]
     return _preview(effects, answers)
 
@@ -110,8 +113,11 @@ def _live(class_ids: Sequence[int]) -> QuerySet[Annotation]:
 def _labels(class_ids: Sequence[int], words: str) -> list[Effect]:
     learned, holdout = (labelled_count(class_ids, is_holdout=which) for which in (False, True))
     return [
-        Effect(learned, f"labelled images {words}"),
-        Effect(holdout, "labelled images of the holdout do so, too: accuracy is measured anew with the next round"),
+        Effect(learned, f"Labelled images: {words}"),
+        Effect(
+            holdout,
+            "Labelled images of the holdout: they do so, too, and accuracy is measured anew with the next round",
+        ),
     ]
 
 
@@ -131,7 +137,7 @@ def _rounds(source: LabelClass, class_ids: Sequence[int]) -> list[Effect]:
     ids = set(class_ids)
     known = Round.objects.filter(project=source.project_id).exclude(folder="").order_by()
     number = sum(bool(ids & set(classes)) for classes in known.values_list("classes", flat=True))
-    return [Effect(number, "rounds have learned it: they stay readable under its name, and a new round follows")]
+    return [Effect(number, "Rounds that have learned it: they stay readable under its name, and a new one follows")]
 
 
 def _answered_since(change: ClassChange, voided: QuerySet[Annotation]) -> set[int]:

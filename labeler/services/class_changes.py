@@ -178,8 +178,10 @@ def _begin(
     if not is_small:
         wake(RUN, change.pk)
         return change
-    while _go_over(change, BATCH):
-        pass
+    gone_over: list[int] = []
+    while image_ids := _go_over(change):
+        gone_over += image_ids
+    _ask(change, gone_over)
     return change
 
 
@@ -191,23 +193,27 @@ def _answers(change: ClassChange) -> QuerySet[Annotation]:
     return answers.filter(label_class__in=change.did["group"], outcome=Outcome.LABEL, retracted_at__isnull=True)
 
 
-def _go_over(change: ClassChange, most: int) -> int:
-    """The next images, in the caller's transaction; how many answers they have. Twice is harmless. 0: none are left."""
+def _go_over(change: ClassChange) -> list[int]:
+    """The next images, in the caller's transaction; doing some of them twice is harmless. Empty: none are left."""
     if not change.did["step"]:
-        return 0
-    rows = _answers(change).order_by("image_id").values_list("image_id", flat=True).distinct()[:most]
+        return []
+    rows = _answers(change).order_by("image_id").values_list("image_id", flat=True).distinct()[:BATCH]
     image_ids = list(rows)
-    if not image_ids:
-        return 0
-    answers = _answers(change).filter(image__in=image_ids).count()
-    steps: dict[str, Callable[[ClassChange, list[int]], object]] = {
-        "settle": _settle,
-        "void": _void,
-        "restore": _restore,
-    }
-    steps[change.did["step"]](change, image_ids)
-    change.last_image_id = image_ids[-1]
-    return answers
+    if image_ids:
+        change.done = min(change.total, change.done + _answers(change).filter(image__in=image_ids).count())
+        steps: dict[str, Callable[[ClassChange, list[int]], object]] = {
+            "settle": _settle, "void": _void, "restore": _restore,
+        }  # fmt: skip
+        steps[change.did["step"]](change, image_ids)
+        change.last_image_id = image_ids[-1]
+    return image_ids
+
+
+def _ask(change: ClassChange, image_ids: list[int]) -> None:
+    """Last in a transaction: who gives places waits for no row of an answer."""
+    if change.did["step"] == "void" and image_ids:
+        details = {"question": change.did["question"]} if change.did["question"] else {}
+        ask_again(project=change.project, image_ids=image_ids, details=details)
 
 
 def _settle(change: ClassChange, image_ids: list[int]) -> None:
@@ -219,8 +225,6 @@ def _void(change: ClassChange, image_ids: list[int]) -> None:
     answers = _answers(change).filter(image__in=image_ids)
     answers.update(retracted_at=clock.now(), voided_by=change)
     settle_images(project=change.project, image_ids=image_ids)
-    details = {"question": change.did["question"]} if change.did["question"] else {}
-    ask_again(project=change.project, image_ids=image_ids, details=details)
 
 
 def _restore(change: ClassChange, image_ids: list[int]) -> None:
@@ -329,21 +333,20 @@ def run_class_change(*, change_id: int) -> None:
         return
     beat = Beat(change)
     try:
-        while again_if_raced(partial(_turn, change, beat, change.last_image_id)):
+        while again_if_raced(partial(_turn, change, beat, change.last_image_id, change.done)):
             pass
     except (ClaimLost, JobCancelled):
         return
     finish_job(job=change, state=JobState.DONE, done=change.total)
 
 
-def _turn(change: ClassChange, beat: Beat, after: int) -> bool:
+def _turn(change: ClassChange, beat: Beat, after: int, done: int) -> bool:
     """Some images, and how far that is, in one transaction, which may be tried again."""
-    change.last_image_id = after
-    answers = _go_over(change, BATCH)
-    done = min(change.total, change.done + answers)
-    beat.now(last_image_id=change.last_image_id, done=done)
-    change.done = done
-    return answers > 0
+    change.last_image_id, change.done = after, done
+    image_ids = _go_over(change)
+    _ask(change, image_ids)
+    beat.now(last_image_id=change.last_image_id, done=change.done)
+    return bool(image_ids)
 
 
 def sweep_class_changes() -> int:

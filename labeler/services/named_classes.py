@@ -33,7 +33,8 @@ def hold_class(answer: Annotation) -> bool:
         cursor.execute(with_class_held(HOLD), {"class": answer.label_class_id, "project": answer.project_id})
         if cursor.fetchone() is None:
             raise ValidationError({"label_class": "There is no such class in this project."})
-    meant = LabelClass.objects.select_related("merged_into").get(pk=answer.label_class_id).meaning
+    answer.label_class = LabelClass.objects.select_related("merged_into").get(pk=answer.label_class_id)
+    meant = answer.label_class.meaning
     if meant.fate not in (Fate.SPLIT, Fate.REFUSED):
         return True
     kinds = [ClassChange.Kind.SPLIT, ClassChange.Kind.REFUSE]

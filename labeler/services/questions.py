@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from django.db.models import Count, Max, Min, Q
 
 from labeler.models import Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason
+from labeler.services.draw import LOOKUP
 from labeler.services.races import lock_queue, not_in_work
 
 
@@ -23,7 +24,7 @@ def ask_again(*, project: Project, image_ids: Sequence[int], details: Mapping[st
     missing = _missing(project, image_ids, queue)
     lowest = Candidate.objects.filter(round=queue).aggregate(rank=Min("rank"))["rank"]
     first = min(1, 1 if lowest is None else lowest) - len(missing)
-    Candidate.objects.bulk_create(
+    rows = (
         Candidate(
             project=project, round_id=queue, image_id=image_id, rank=rank, slot=slot, reason=Reason.CLASS_GONE,
             details=dict(details),
@@ -31,25 +32,27 @@ def ask_again(*, project: Project, image_ids: Sequence[int], details: Mapping[st
         for rank, (image_id, slots) in enumerate(missing.items(), start=first)
         for slot in slots
     )  # fmt: skip
+    Candidate.objects.bulk_create(rows, batch_size=500)
     return len(missing)
 
 
 def _missing(project: Project, image_ids: Sequence[int], queue: int) -> dict[int, range]:
-    """For each image the slots of the places that it still needs, in the order of positions."""
+    """For each image the slots of the places that it still needs, in the order of the ids."""
     counted = Q(annotations__retracted_at__isnull=True)
     counted &= Q(annotations__outcome__in=[Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE])
-    images = Image.objects.filter(pk__in=image_ids, state=ImageState.POOL).order_by("position")
-    answers = dict(images.annotate(n=Count("annotations", filter=counted)).values_list("pk", "n"))
-    places = Candidate.objects.filter(project=project, image__in=list(answers)).order_by()
-    is_open = Q(state=CandidateState.OPEN)
-    open_ = dict(places.values_list("image").annotate(n=Count("pk", filter=is_open)))
-    last = dict(places.filter(round=queue).values_list("image").annotate(last=Max("slot")))
     found = {}
-    for pk, answered in answers.items():
-        lacking = max(1, project.learning.overlap - answered) - open_.get(pk, 0)
-        if lacking > 0:
-            start = last.get(pk, -1) + 1
-            found[pk] = range(start, start + lacking)
+    for start in range(0, len(image_ids), LOOKUP):
+        images = Image.objects.filter(pk__in=image_ids[start : start + LOOKUP], state=ImageState.POOL).order_by("pk")
+        answers = dict(images.annotate(n=Count("annotations", filter=counted)).values_list("pk", "n"))
+        places = Candidate.objects.filter(project=project, image__in=list(answers)).order_by()
+        is_open = Q(state=CandidateState.OPEN)
+        open_ = dict(places.values_list("image").annotate(n=Count("pk", filter=is_open)))
+        last = dict(places.filter(round=queue).values_list("image").annotate(last=Max("slot")))
+        for pk, answered in answers.items():
+            lacking = max(1, project.learning.overlap - answered) - open_.get(pk, 0)
+            if lacking > 0:
+                first = last.get(pk, -1) + 1
+                found[pk] = range(first, first + lacking)
     return found
 
 

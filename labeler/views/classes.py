@@ -13,7 +13,7 @@ from django.urls import path, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from labeler.access import Access, manager_access
+from labeler.access import Access, manager_access, member_access
 from labeler.forms.base import PlainForm
 from labeler.forms.classes import AddClassesForm, ClassForm, MergeForm, SplitForm
 from labeler.models import ClassChange, LabelClass
@@ -37,7 +37,7 @@ from labeler.selectors.classes import (
 from labeler.selectors.workers import missing_workers
 from labeler.services import classes as service
 from labeler.services.class_changes import archive_class, merge_class, split_class, undo_change, why_not_undone
-from labeler.services.proposals import accept_proposal, merge_proposal, refuse_proposal
+from labeler.services.proposals import accept_proposal, merge_proposal, note_read, refuse_proposal
 
 PAGE = ["GET", "HEAD", "POST"]
 
@@ -344,6 +344,18 @@ def proposal_decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return redirect("proposals", slug)
 
 
+@require_POST
+@login_required
+def label_read(request: HttpRequest, slug: str) -> HttpResponse:
+    """What became of one's proposals has been read."""
+    access = member_access(request, slug)
+    ids = [
+        int(text) for text in request.POST.getlist("decision") if text.isascii() and text.isdecimal() and len(text) < 16
+    ]
+    note_read(project=access.project, person=access.user, ids=ids)
+    return redirect("label", slug)
+
+
 def _class(access: Access, pk: int) -> LabelClass:
     return get_object_or_404(access.project.classes.select_related("merged_into", "project"), pk=pk)
 
@@ -360,6 +372,7 @@ urlpatterns = [
     path("p/<slug:slug>/settings/classes/changes/<int:pk>/undo/", class_change_undo, name="class-change-undo"),
     path("p/<slug:slug>/settings/classes/proposals/", proposals, name="proposals"),
     path("p/<slug:slug>/settings/classes/proposals/<int:pk>/", proposal_decide, name="proposal-decide"),
+    path("p/<slug:slug>/label/read/", label_read, name="label-read"),
     path("p/<slug:slug>/settings/classes/<int:pk>/", class_edit, name="class-edit"),
     path("p/<slug:slug>/settings/classes/<int:pk>/merge/", class_merge, name="class-merge"),
     path("p/<slug:slug>/settings/classes/<int:pk>/split/", class_split, name="class-split"),

@@ -13,7 +13,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -40,7 +39,7 @@ from labeler.selectors.labelling import (
 )
 from labeler.services.annotate import answer_and_lease, correct_answer, record_answer, retract_answer
 from labeler.services.lease import release_leases, renew_leases
-from labeler.services.proposals import note_read, record_proposal
+from labeler.services.proposals import record_proposal
 from labeler.services.refill import lease_or_refill
 
 WANT = 3
@@ -197,18 +196,6 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
     return redirect("label", access.project.slug)
 
 
-@require_POST
-@login_required
-def label_read(request: HttpRequest, slug: str) -> HttpResponse:
-    """What became of one's proposals has been read."""
-    access = member_access(request, slug)
-    ids = [
-        int(text) for text in request.POST.getlist("decision") if text.isascii() and text.isdecimal() and len(text) < 16
-    ]
-    note_read(project=access.project, person=access.user, ids=ids)
-    return redirect("label", slug)
-
-
 # --- What the script calls ------------------------------------------------------------------------------------------
 
 
@@ -230,11 +217,14 @@ def label_answer(request: HttpRequest, access: Access) -> JsonResponse:
     body = read_body(request)
     answer = read_answer(body)
     room = _want(body) - len(_ids(body, "holding"))
-    _, places = answer_and_lease(
+    kept, places = answer_and_lease(
         project=access.project, annotator=access.user, save=lambda: _save(access, answer), room=room
     )
     is_idle = room >= _want(body) and not places
-    return JsonResponse({"saved": str(answer.key), **_items(access, places, is_idle=is_idle)})
+    news = {}
+    if "label_class" in kept._state.fields_cache and kept.label_class.is_archived and not answer.proposed:
+        news = {"classes": version_of(classes_of(access.project))}  # the page shows one that is offered no more
+    return JsonResponse({"saved": str(answer.key), **_items(access, places, is_idle=is_idle), **news})
 
 
 @for_script
@@ -392,6 +382,5 @@ urlpatterns = [
     path("p/<slug:slug>/label/next/", label_next, name="label-next"),
     path("p/<slug:slug>/label/answer/", label_answer, name="label-answer"),
     path("p/<slug:slug>/label/undo/", label_undo, name="label-undo"),
-    path("p/<slug:slug>/label/read/", label_read, name="label-read"),
     path("p/<slug:slug>/label/leases/", label_leases, name="label-leases"),
 ]

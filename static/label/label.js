@@ -294,7 +294,8 @@ outbox.addEventListener("refused", ({ detail: { kind, body, shown, field } }) =>
   saved.showRefused(outbox.refused, () => outbox.forgetRefused());
 });
 outbox.addEventListener("saved", (event) => {
-  const { items, empty } = event.detail.reply;
+  const { items, empty, classes } = event.detail.reply;
+  if (classes) queue.dispatchEvent(new CustomEvent("classes", { detail: classes }));
   queue.add(items, outbox.length ? null : empty);
   if (outbox.length || empty) return;
   if (queue.isShort) queue.fill();

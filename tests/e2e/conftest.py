@@ -97,14 +97,18 @@ def open_as(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
     problems: list[str] = []
 
     def note(text: str) -> None:
-        if not any(noise in text for noise in EXPECTED_NOISE):
+        is_shut_out = "status of 404" in text and "/label/" in text
+        if not is_shut_out and not any(noise in text for noise in EXPECTED_NOISE):
             problems.append(text)
 
     def open_page(username: str, path: str, **options: object) -> Page:
         context = browser.new_context(base_url=site.url, **options)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: note(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: note(f"{message.text} {message.location['url']}") if message.type == "error" else None,
+        )
         page.on("pageerror", lambda error: note(str(error)))
         sign_in(page, username, site.password)
         page.goto(path)

@@ -13,17 +13,18 @@ pytestmark = pytest.mark.e2e
 
 PHONE = {"viewport": {"width": 390, "height": 844}}
 THOUSAND = " ".join(f"class{number:03}" for number in range(1000))
-# From the key to the frame that shows the next image, in the page itself: each key's time and the first frame after it.
+# In the page itself: from each Enter to the end of the frame after the one in which the next image was there.
 PAINTS = """() => {
   window.paints = [];
   const image = () => document.querySelector("[data-table] img")?.dataset.image;
   addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
     const [at, before] = [event.timeStamp, image()];
-    const look = () => requestAnimationFrame((now) => {
-      if (image() !== before) window.paints.push(now - at);
-      else if (now - at < 2000) look();
-    });
-    if (event.key === "Enter" || /^[0-9]$/.test(event.key)) look();
+    const look = () => {
+      if (image() !== before) requestAnimationFrame(() => window.paints.push(performance.now() - at));
+      else if (performance.now() - at < 2000) requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
   }, true);
 }"""
 
@@ -43,7 +44,7 @@ def test_a_merge_while_somebody_labels_with_both_classes(open_as, site: Site) ->
     mia.get_by_label("Merge into").select_option("dog")
     mia.get_by_role("button", name="See what merging changes").click()
     expect(mia.get_by_role("heading", name="Merge “cat” into “dog”")).to_be_visible()
-    expect(mia.get_by_text("answers named “cat” stay as they were given, and mean “dog”")).to_be_visible()
+    expect(mia.get_by_text("Answers named “cat”: they stay as they were given, and mean “dog”")).to_be_visible()
     ann.context.set_offline(True)
     press(ann, "1")
     mia.get_by_role("button", name="Merge", exact=True).click()
@@ -54,7 +55,7 @@ def test_a_merge_while_somebody_labels_with_both_classes(open_as, site: Site) ->
     sent(ann)
     assert site.answers(slug) == ["cat", "dog", "cat", "cat"]  # as given
     assert site.ask("labels", slug).split() == ["dog"] * 4
-    expect(ann.get_by_text("The classes have changed.")).to_be_visible(timeout=20_000)
+    expect(ann.get_by_text("The classes have changed. This page shows the former ones.")).to_be_visible()
     ann.get_by_role("button", name="Show the new ones").click()
     ready(ann)
     expect(ann.get_by_role("button", name="Correct dog")).to_have_count(4)
@@ -205,8 +206,9 @@ def test_a_thousand_classes_do_not_slow_the_next_image_down(open_as, site: Site)
         ann.keyboard.type(f"class{number * 41:03}")
         ann.keyboard.press("Enter")
         wait_until(lambda before=before: shown(ann) not in {"", before}, 10, "the next image")
+    wait_until(lambda: ann.evaluate("window.paints.length") == 20, 10, "twenty images")
     times = sorted(ann.evaluate("window.paints"))
-    assert len(times) == 20
+    print(times)
     assert times[len(times) // 2] < 100, times  # docs/log.md has what was measured on an idle machine
 
 

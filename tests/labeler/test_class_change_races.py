@@ -18,6 +18,7 @@ from labeler.models import (
     ImageState,
     Membership,
     Outcome,
+    Project,
     Reason,
     Role,
 )
@@ -127,8 +128,7 @@ def test_a_change_and_taking_it_back_among_undos_end_in_one_state(project, manag
 
 
 def test_people_who_propose_one_class_at_once_make_one(project, people) -> None:
-    project.takes_proposals = True
-    project.save()
+    Project.objects.update(takes_proposals=True)
 
     def proposing(person, name: str) -> Callable[[], object]:
         def work() -> object:

@@ -98,10 +98,10 @@ def test_a_merge_shows_first_what_it_changes_and_then_does_it(project, manager, 
     client = client_of(manager)
     preview = text_of(client.get(url("class-merge", cat.pk), {"into": dog.pk}))
     assert "Merge “cat” into “dog”" in preview
-    assert "2 answers named “cat” stay as they were given, and mean “dog”" in preview
-    assert "1 labelled images become “dog”, which is the label of 1 image now" in preview
-    assert "1 labelled images of the holdout do so, too" in preview
-    assert "1 rounds have learned it" in preview
+    assert "2 Answers named “cat”: they stay as they were given, and mean “dog”" in preview
+    assert "1 Labelled images: they become “dog”, which is the label of 1 image now" in preview
+    assert "1 Labelled images of the holdout: they do so, too" in preview
+    assert "1 Rounds that have learned it" in preview
     assert label_of(images[0]) == ("labelled", "cat")
     for _ in range(2):  # a double submit
         reply = client.post(url("class-merge", cat.pk), {"into": dog.pk})
@@ -117,14 +117,14 @@ def test_a_split_and_an_archiving_show_what_they_change(project, manager, annota
     answer(project, annotator, images[0], "dog")
     preview = text_of(client.get(url("class-split", dog.pk), {"names": "hound\nwolf"}))
     assert "Split “dog” into “hound”, “wolf”" in preview
-    assert "1 answers named “dog” stay as they were given, and count no more" in preview
-    assert "1 places come before all else in the queue" in preview
+    assert "1 Answers named “dog”: they stay as they were given, and count no more" in preview
+    assert "1 Places that come before all else in the queue" in preview
     assert "No answer names it" in text_of(client.get(url("class-split", cat.pk), {"names": "a\nb"}))
     assert client.post(url("class-split", dog.pk), {"names": "hound\nwolf"}).status_code == 302
     assert label_of(images[0]) == ("pool", None)
     answer(project, annotator, images[1], "cat")
     preview = text_of(client.get(url("class-archive", cat.pk)))
-    assert "1 labelled images keep it as their label" in preview
+    assert "1 Labelled images: they keep their label" in preview
 
 
 def test_taking_back_shows_what_it_changes_and_what_it_leaves(project, manager, annotator, images, client_of) -> None:
@@ -133,8 +133,8 @@ def test_taking_back_shows_what_it_changes_and_what_it_leaves(project, manager, 
     change = merge_class(label_class=named(project, "cat"), into=named(project, "dog"), by=manager)
     answer(project, annotator, images[1], "dog")
     preview = text_of(client.get(url("class-change-undo", change.pk)))
-    assert "1 answers named “cat”, late ones too, mean “cat” again" in preview
-    assert "1 answers given since as “dog” stay “dog”" in preview
+    assert "1 Answers named “cat”, late ones too: they mean “cat” again" in preview
+    assert "1 Answers given since as “dog”: they stay so" in preview
     for _ in range(2):
         assert client.post(url("class-change-undo", change.pk)).headers["Location"] == url("class-changes")
     assert label_of(images[0]) == ("labelled", "cat")

@@ -129,7 +129,8 @@ def test_classes_move_and_stay_at_the_ends(project, manager, client_of) -> None:
     for _ in range(4):
         client.post(url(project, "class-move", owl.pk), {"to": "up"})
     assert names(project) == ["owl", "cat", "dog"]
-    assert [row.name for row in client.get(url(project, "classes")).context["classes"]] == names(project)
+    shown = client.get(url(project, "classes")).context["classes"].rows
+    assert [row.label_class.name for row in shown] == names(project)
     client.post(url(project, "class-keys"))
     assert dict(project.classes.values_list("name", "shortcut")) == {"owl": "1", "cat": "2", "dog": "3"}
 
@@ -150,7 +151,7 @@ def test_an_archived_class_frees_its_key_and_comes_back_with_another(project, ma
 def test_its_queries_do_not_grow_with_the_classes(project, manager, client_of, django_assert_max_num_queries) -> None:
     classes.add_classes(project=project, names=[f"class {number}" for number in range(40)])
     client = client_of(manager)
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(8):
         client.get(url(project, "classes"))
 
 
