@@ -141,7 +141,7 @@ def meanings_of(round_: Round) -> list[int]:
     if meanings is None:
         merged = LabelClass.objects.filter(project=round_.project_id, merged_into__isnull=False)
         into = dict(merged.values_list("pk", "merged_into"))
-        meanings = [into.get(pk, pk) for pk in round_.classes]
+        meanings = [into.get(pk) or pk for pk in round_.classes]
         setattr(round_, "_meanings", meanings)  # noqa: B010  (a Round has no such field)
     return meanings
 

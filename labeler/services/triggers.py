@@ -179,8 +179,8 @@ def _projects_to_look_at() -> Iterable[Project]:
     last = Round.objects.filter(project=OuterRef("project")).order_by("-number").values("last_annotation_id")[:1]
     new = Annotation.objects.filter(project=OuterRef("pk"), id__gt=Subquery(last))
     open_ = Candidate.objects.filter(round=OuterRef("queue_round_id"), state=CandidateState.OPEN)
-    began = Round.objects.filter(project=OuterRef("project")).order_by("-number")
-    began = began.values(at=Coalesce("started_at", "created_at"))[:1]
+    newest = Round.objects.filter(project=OuterRef("project")).order_by("-number")
+    began = newest.values(at=Coalesce("started_at", "created_at"))[:1]
     changed = ClassChange.objects.filter(changes_since(Subquery(began)), project=OuterRef("pk"))
     return (
         Project.objects.select_related("learning")

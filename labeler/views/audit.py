@@ -83,7 +83,7 @@ class _Line:
 
 
 def _csv_lines(rows: Iterator[AuditEntry]) -> Iterator[str]:
-    writer = csv.writer(_Line())  # type: ignore[arg-type]
+    writer = csv.writer(_Line())
     yield writer.writerow(COLUMNS)
     for row in rows:
         record = _record(row)

@@ -130,7 +130,9 @@ def class_move(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         messages.error(request, "A place is a number, from 1 on.")
     query = {"moved": pk, "to": to if to in ("up", "down") else "place"}
     rest = {name: value for name in ("find", "page") if (value := request.POST.get(name, ""))}
-    return redirect(reverse("classes", args=[slug], query={**rest, **query}, fragment=f"class-{pk}"))
+    return redirect(
+        reverse("classes", args=[slug], query={**rest, **query})
+    )  # no fragment: it would win over autofocus
 
 
 @login_required

@@ -222,7 +222,8 @@ def label_answer(request: HttpRequest, access: Access) -> JsonResponse:
     )
     is_idle = room >= _want(body) and not places
     news = {}
-    if "label_class" in kept._state.fields_cache and kept.label_class.is_archived and not answer.proposed:
+    named = kept._state.fields_cache.get("label_class")  # looked up only where something is unusual
+    if named is not None and named.is_archived and not answer.proposed:
         news = {"classes": version_of(classes_of(access.project))}  # the page shows one that is offered no more
     return JsonResponse({"saved": str(answer.key), **_items(access, places, is_idle=is_idle), **news})
 
