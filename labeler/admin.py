@@ -89,7 +89,7 @@ class InvitationAdmin(Shown):
 
 @admin.register(models.LabelClass)
 class LabelClassAdmin(Shown):
-    list_display = ("name", "project", "shortcut", "colour", "order", "is_archived")
+    list_display = ("name", "project", "shortcut", "colour", "order", "is_archived", "fate")
     list_select_related = ("project",)
     search_fields = ("name", "project__slug")
 
@@ -161,6 +161,7 @@ class CandidateAdmin(ShownWhole):
     models.PoolGraph,
     models.PoolNetwork,
     models.Replay,
+    models.ClassChange,
 )
 class JobAdmin(Shown):
     list_display = ("id", "project", "state", "created_by", "done", "total", "attempts", "heartbeat_at", "finished_at")
@@ -183,3 +184,15 @@ class RejectedFileAdmin(ShownWhole):
 @admin.register(models.Worker)
 class WorkerAdmin(Shown):
     list_display = ("name", "queues", "doing", "started_at", "seen_at")
+
+
+@admin.register(models.ClassProposal)
+class ClassProposalAdmin(ShownWhole):
+    list_display = ("id", "label_class", "by", "created_at", "decision", "read_at")
+    list_select_related = ("label_class", "by")
+
+
+@admin.register(models.AuditEntry)
+class AuditEntryAdmin(ShownWhole):
+    list_display = ("id", "at", "project", "by", "kind", "words")
+    list_select_related = ("project", "by")
