@@ -74,7 +74,8 @@ class Consistency:
         masks = [mask.to(images.device) for mask in network.head.draw_masks(n, self.generator)]
         views = random_view(images, self.recipe, self.generator)
         losses_M = functional.cross_entropy(network.head(network.features_of(views), masks), said_M, reduction="none")
-        return (losses_M * (sureness_M >= SURE)).mean() * min(1.0, step / BEGINS)
+        loss: Tensor = (losses_M * (sureness_M >= SURE)).mean() * min(1.0, step / BEGINS)
+        return loss
 
     @torch.no_grad()
     def follow(self, step: int) -> None:

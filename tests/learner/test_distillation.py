@@ -169,15 +169,17 @@ def test_it_can_be_cancelled_at_every_step(digits_graph, lesson, abort_at):
         distil(digits_graph[0], lesson, QUICK, report=stop)
 
 
-def test_of_few_answers_images_without_one_teach_it_much(digits_graph, digits, own_lesson):
-    """Thirty answers; what it has seen without a label is no answer."""
-    config = replace(ITSELF, recipe=replace(ITSELF.recipe, steps=400))
-    others = np.setdiff1d(np.arange(1797), own_lesson.unlabelled)
+def test_of_few_answers_images_without_one_teach_it_much(digits_graph, digits):
+    """One answer a class; of digits of 8 x 8 pixels little is left that could be covered."""
+    positions = np.array([np.flatnonzero(digits[1] == label)[0] for label in range(10)])
+    lesson = lesson_of_answers(Answers(positions, digits[1][positions], 10), np.arange(0, 1797, 2))
+    recipe = replace(ITSELF.recipe, steps=400, learning_rate=4e-3, cutout=0.0, light=0.0)
+    others = np.setdiff1d(np.arange(1797), lesson.unlabelled)
     right = {}
-    for name, lesson in (("both", own_lesson), ("answers", replace(own_lesson, unlabelled=np.empty(0, np.int64)))):
-        probs = distil(digits_graph[0], lesson, config).look_at(digits_graph[0][0])[1]
+    for name, some in (("both", lesson), ("answers", replace(lesson, unlabelled=np.empty(0, np.int64)))):
+        probs = distil(digits_graph[0], some, replace(ITSELF, recipe=recipe)).look_at(digits_graph[0][0])[1]
         right[name] = (probs.argmax(1) == digits[1])[others].mean()
-    assert right["both"] > right["answers"] + 0.03 and right["both"] > 0.85
+    assert right["both"] > right["answers"] + 0.03
 
 
 def test_a_fifth_of_the_answers_is_kept_back_and_no_class_loses_its_last(answers):
