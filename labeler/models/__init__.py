@@ -17,15 +17,19 @@ from labeler.models.jobs import (
 )
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import LabelClass, LearningConfig, Project
+from labeler.models.quality import AnnotatorQuality, AnswerQuality, GoldImage
 from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
 
 __all__ = [
     "Annotation",
+    "AnnotatorQuality",
+    "AnswerQuality",
     "Candidate",
     "CandidateState",
     "Chunk",
     "ChunkFeatures",
     "ExportJob",
+    "GoldImage",
     "Image",
     "ImageState",
     "ImportFile",

@@ -1,9 +1,13 @@
-"""From the live answers on an image to its state and label. Nothing else writes `Image.state` and `Image.label`."""
+"""From the live answers on an image to its state and label. Nothing else writes `Image.state` and `Image.label`.
+
+A gold image has its known class; else a manager's decision settles it; else people's answers, each weighed by how far
+its person can be trusted, once that is measured.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,14 +15,29 @@ from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 
 from labeler import clock
-from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome, Project
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    GoldImage,
+    Image,
+    ImageState,
+    Membership,
+    Outcome,
+    Project,
+)
+from labeler.models.rounds import NOT_OF_THE_POOL
+from labeler.services.label_probability import probabilities
 from labeler.services.races import not_in_work
 
 SKIPS_TO_SET_ASIDE = 2
 LOOKUP = 500  # images a query
-# Written out because every answer runs it, see TAKE in annotate.py.
+# Written out because every answer runs it, see TAKE in annotate.py. One answer is as likely right as its person is.
 SETTLE_FIRST = """
-UPDATE labeler_image SET state = %(state)s, label_id = %(label)s, labelled_at = %(when)s
+UPDATE labeler_image SET state = %(state)s, label_id = %(label)s, labelled_at = %(when)s, is_contested = %(no)s,
+    label_probability = (
+        SELECT q.trust FROM labeler_annotatorquality q
+        WHERE q.project_id = labeler_image.project_id AND q.annotator_id = %(person)s AND %(state)s = 'labelled')
 WHERE id = %(image)s AND state = 'pool'
   AND NOT EXISTS (
       SELECT 1 FROM labeler_annotation a
@@ -29,18 +48,38 @@ WHERE id = %(image)s AND state = 'pool'
 
 @dataclass(frozen=True)
 class Verdict:
+    """`probability`: that the label is right; None: not measured. `is_contested`: answers differ, none decides."""
+
     state: str
     label_id: int | None = None
+    probability: float | None = None
+    is_contested: bool = False
 
 
-def decide(answers: Sequence[tuple[str, int | None]], *, overlap: int, people: int) -> Verdict:
+@dataclass(frozen=True)
+class LiveAnswer:
+    outcome: str
+    label_id: int | None
+    person: int
+    is_decision: bool
+
+
+def decide(
+    answers: Sequence[tuple[str, int | None]],
+    *,
+    overlap: int,
+    people: int,
+    shares: Mapping[int, float] | None = None,
+) -> Verdict:
     """What (outcome, class) answers of different people say together.
 
-    A label needs `overlap` answers that are not skips and a class that strictly most of the labels name.
+    A label needs `overlap` answers that are not skips and a class that strictly most of the labels name: a tie is a
+    dispute. Where the probability of each class is known (`shares`), another one takes its place if it is likelier than
+    not, and the image is disputed if none is.
     """
     outcomes = Counter(outcome for outcome, _ in answers)
     counted = len(answers) - outcomes[Outcome.SKIP]
-    votes = Counter(label for outcome, label in answers if outcome == Outcome.LABEL)
+    votes = Counter(label for outcome, label in answers if outcome == Outcome.LABEL and label is not None)
     if counted < overlap:
         is_avoided = outcomes[Outcome.SKIP] >= min(SKIPS_TO_SET_ASIDE, max(people, 1))
         return Verdict(ImageState.SET_ASIDE if is_avoided else ImageState.POOL)
@@ -48,26 +87,63 @@ def decide(answers: Sequence[tuple[str, int | None]], *, overlap: int, people: i
         return Verdict(ImageState.BAD)
     if not votes:
         return Verdict(ImageState.SET_ASIDE)
+    differ = len(votes) > 1 or outcomes[Outcome.BAD_IMAGE] > 0
     (label, most), *others = votes.most_common(2)
     if others and others[0][1] == most:
-        return Verdict(ImageState.DISPUTED)
-    return Verdict(ImageState.LABELLED, label)
+        return Verdict(ImageState.DISPUTED, is_contested=True)
+    if shares is None:
+        return Verdict(ImageState.LABELLED, label, is_contested=differ)
+    likeliest = max(votes, key=lambda pk: (shares.get(pk, 0.0), votes[pk]))
+    if likeliest != label and shares[likeliest] <= 0.5:
+        return Verdict(ImageState.DISPUTED, is_contested=True)
+    return Verdict(ImageState.LABELLED, likeliest, shares[likeliest], differ)
 
 
 def settle(image: Image, overlap: int) -> Verdict:
     """Bring an image in line with its live answers, in the caller's transaction, which has locked the image."""
-    answers = list(live_answers(image).values_list("outcome", "label_class_id"))
-    people = Membership.objects.filter(project_id=image.project_id).count() if has_skip(answers) else 1
-    verdict = decide(answers, overlap=overlap, people=people)
-    if (image.state, image.label_id) != (verdict.state, verdict.label_id):
-        store(image.pk, verdict)
-    if verdict.state != ImageState.POOL:
-        open_places = Candidate.objects.filter(image=image, state=CandidateState.OPEN, leased_to__isnull=True)
-        not_in_work(open_places).update(state=CandidateState.SUPERSEDED)
+    verdict = _verdict(image, overlap)
+    _keep(image, verdict)
     return verdict
 
 
-def settle_first_answer(answer_id: int, image_id: int, outcome: str, label_id: int | None) -> bool:
+def settle_gold(image: Image, label_id: int) -> None:
+    """The same for an image that has just become gold; its known class is right by definition."""
+    _keep(image, Verdict(ImageState.LABELLED, label_id, 1.0))
+
+
+def _keep(image: Image, verdict: Verdict) -> None:
+    store(image, verdict)
+    if verdict.state != ImageState.POOL:
+        places = Candidate.objects.filter(image=image, state=CandidateState.OPEN, leased_to__isnull=True)
+        not_in_work(places.exclude(reason__in=NOT_OF_THE_POOL)).update(state=CandidateState.SUPERSEDED)
+
+
+def _verdict(image: Image, overlap: int) -> Verdict:
+    if image.state == ImageState.LABELLED:  # as every gold image is
+        gold = GoldImage.objects.filter(image=image).values_list("label_class_id", flat=True).first()
+        if gold is not None:
+            return Verdict(ImageState.LABELLED, gold, 1.0)
+    rows = live_answers(image).order_by("pk").values_list("outcome", "label_class_id", "annotator_id", "is_decision")
+    answers = [LiveAnswer(*row) for row in rows]
+    decisions = [answer for answer in answers if answer.is_decision]
+    if decisions:
+        return _decided(decisions[-1])
+    said = [(answer.outcome, answer.label_id) for answer in answers]
+    people = Membership.objects.filter(project_id=image.project_id).count() if has_skip(said) else 1
+    votes = [(answer.person, answer.label_id) for answer in answers if answer.label_id is not None]
+    is_measured = len(said) >= overlap and bool(votes)
+    shares = probabilities(image.project_id, votes) if is_measured else None
+    return decide(said, overlap=overlap, people=people, shares=shares)
+
+
+def _decided(decision: LiveAnswer) -> Verdict:
+    """A manager has seen what was said, and settles it."""
+    if decision.outcome == Outcome.LABEL:
+        return Verdict(ImageState.LABELLED, decision.label_id, 1.0)
+    return Verdict(ImageState.BAD if decision.outcome == Outcome.BAD_IMAGE else ImageState.SET_ASIDE)
+
+
+def settle_first_answer(answer_id: int, image_id: int, person_id: int, outcome: str, label_id: int | None) -> bool:
     """The same in one statement, for the one answer that an image of the pool needs.
 
     False, and nothing done, when the image is not in the pool or has other answers: put back by a manager, or from a
@@ -82,6 +158,8 @@ def settle_first_answer(answer_id: int, image_id: int, outcome: str, label_id: i
         "when": when and connection.ops.adapt_datetimefield_value(when),
         "image": image_id,
         "answer": answer_id,
+        "person": person_id,
+        "no": False,
     }
     with connection.cursor() as cursor:
         cursor.execute(SETTLE_FIRST, parameters)
@@ -118,7 +196,7 @@ def settle_enough(*, project: Project, before: int, overlap: int) -> int:
 def put_back(image_id: int) -> bool:
     """A manager's word: an image that was set aside, disputed or bad is asked about again. Its answers stay."""
     left = Image.objects.filter(pk=image_id, state__in=[ImageState.SET_ASIDE, ImageState.BAD, ImageState.DISPUTED])
-    return left.update(state=ImageState.POOL) == 1
+    return left.update(state=ImageState.POOL, is_contested=False) == 1
 
 
 def live_answers(image: Image) -> QuerySet[Annotation]:
@@ -129,8 +207,17 @@ def has_skip(answers: Sequence[tuple[str, int | None]]) -> bool:
     return any(outcome == Outcome.SKIP for outcome, _ in answers)
 
 
-def store(image_id: int, verdict: Verdict) -> None:
-    Image.objects.filter(pk=image_id).update(state=verdict.state, label_id=verdict.label_id, labelled_at=_when(verdict))
+def store(image: Image, verdict: Verdict) -> None:
+    """`labelled_at` is when the label became what it is, and stays where only its probability moves."""
+    fields: dict[str, object] = {}
+    if (image.state, image.label_id) != (verdict.state, verdict.label_id):
+        fields = {"state": verdict.state, "label_id": verdict.label_id, "labelled_at": _when(verdict)}
+    if (image.label_probability, image.is_contested) != (verdict.probability, verdict.is_contested):
+        fields |= {"label_probability": verdict.probability, "is_contested": verdict.is_contested}
+    if fields:
+        Image.objects.filter(pk=image.pk).update(**fields)
+        for name, value in fields.items():
+            setattr(image, name, value)
 
 
 def _when(verdict: Verdict) -> datetime | None:

@@ -15,7 +15,19 @@ from django.db.models import Q
 from labeler import clock
 from labeler.models import Round, RoundState, Worker
 from labeler.selectors.workers import idle_workers
-from labeler.services import claims, exporting, features, graphs, lease, maps, networks, replays, triggers, uploads
+from labeler.services import (
+    claims,
+    exporting,
+    features,
+    graphs,
+    lease,
+    maps,
+    networks,
+    quality,
+    replays,
+    triggers,
+    uploads,
+)
 from labeler.wake import wake
 
 logger = logging.getLogger(__name__)
@@ -35,6 +47,7 @@ def sweep() -> dict[str, int]:
         replays.sweep_replays,
         triggers.start_due_rounds,
         networks.sweep_networks,
+        quality.sweep_quality,
         lease.free_expired_leases,
         forget_old_workers,
     ]
