@@ -19,6 +19,11 @@ REPRESENTATIONS = [
     ("default", "Features of the backbone that comes with PlusMinus"),
     ("other", "Features of another backbone"),
 ]
+RELABEL = [
+    ("never", "Never"),
+    ("overlap", "Where several people answer each image"),
+    ("always", "Wherever it pays"),
+]
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BACKBONE_NAME = r"(timm/)?[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}"
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")

@@ -25,6 +25,7 @@ from labeler.services import (
     importing,
     maps,
     networks,
+    quality,
     replays,
     triggers,
 )
@@ -174,6 +175,14 @@ def run_replay(job_id: int) -> None:
 
     with busy_with("replaying answers"):
         replays.run_replay(job_id=job_id, play=learning.play)
+
+
+@shared_task(name="labeler.measure_answers")  # type: ignore[untyped-decorator]
+def measure_answers(project_id: int) -> None:
+    from labeler import learning
+
+    with busy_with("measuring answers"):
+        quality.run_quality(project_id=project_id, measure=learning.measure_answers)
 
 
 @shared_task(name="labeler.scheduled_round")  # type: ignore[untyped-decorator]

@@ -22,6 +22,9 @@ urlpatterns = [
     path("", include("labeler.views.explore")),
     path("", include("labeler.views.compare")),
     path("", include("labeler.views.replays")),
+    path("", include("labeler.views.answers")),
+    path("", include("labeler.views.review")),
+    path("", include("labeler.views.gold")),
 ]
 
 handler400 = "labeler.views.errors.bad_request"

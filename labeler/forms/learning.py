@@ -16,6 +16,7 @@ from labeler.choices import (
     FEATURE_ARCHITECTURES,
     LAPLACE_PRIORS,
     LEARNS_FROM,
+    RELABEL,
     REPRESENTATIONS,
 )
 from labeler.forms.base import ChangeForm, PercentField
@@ -24,6 +25,7 @@ from labeler.services.schedule import DAYS, WEEK, schedule_of
 
 TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds", "cooldown_seconds")
 QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
+CHECKS = ("gold_share", "relabel", "relabel_share")
 HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
 IMAGES = ("representation", "backbone", "backbone_file", "trains_network")
 MODEL = (
@@ -88,6 +90,24 @@ class LearningForm(ChangeForm):
         label="Drawn at random, in %",
         help_text="Of the places that the holdout leaves. A control arm: shows what the ordering saves, and finds what "
         "the model does not know of.",
+    )
+    gold_share = PercentField(
+        highest=50,
+        label="Gold among the questions, in %",
+        help_text="Images whose class is known, mixed in unseen: they measure how often each person is right, and cost "
+        "that share of the answers. 5 % is a good start. They look like images drawn at random, so some have to be.",
+    )
+    relabel = forms.ChoiceField(
+        choices=RELABEL,
+        widget=forms.RadioSelect,
+        label="Ask again about labels that are in doubt",
+        help_text="Another person is asked where that is worth more than a new image, as far as what is known of "
+        "people’s errors and the model’s accuracy can tell.",
+    )
+    relabel_share = PercentField(
+        highest=50,
+        label="Asked again, in % at most",
+        help_text="Of the places that the model fills; each takes the place of a new image.",
     )
     holdout_questions = PercentField(
         highest=90,
@@ -217,6 +237,7 @@ class LearningForm(ChangeForm):
     SECTIONS = (
         ("When a round starts", TRIGGERS),
         ("What people are asked", QUESTIONS),
+        ("How answers are checked", CHECKS),
         ("How accuracy is measured", HOLDOUT),
         ("How images are compared", IMAGES),
         ("The model", MODEL),
@@ -240,6 +261,8 @@ class LearningForm(ChangeForm):
         cleaned = super().clean()
         if cleaned.get("schedule_at") and not cleaned.get("schedule_days"):
             self.add_error("schedule_days", "Choose at least one day, or empty the time.")
+        if cleaned.get("gold_share") and cleaned.get("random_share") == 0:
+            self.add_error("gold_share", "With nothing drawn at random gold images would stand out: draw some, too.")
         if cleaned.get("representation") == "other" and not self.errors.keys() & set(IMAGES):
             self._check_backbone(cleaned["backbone"], cleaned["backbone_file"])
         return cleaned

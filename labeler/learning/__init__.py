@@ -6,10 +6,13 @@
 | `pool` | the map and the graph, which need no answers |
 | `features` | what a backbone makes of the images |
 | `networks` | a network of the pool's own, and whether it is the better model |
+| `answers` | what answers say of labels and people |
+| `relabel` | which labels deserve another answer |
 | `replays` | the answers once more, in another order |
 | `files` | chunk files, the heartbeat, refusals in words |
 """
 
+from labeler.learning.answers import measure_answers
 from labeler.learning.features import open_backbone
 from labeler.learning.files import CannotLearn, folder_of, load
 from labeler.learning.networks import train_network
@@ -26,6 +29,7 @@ __all__ = [
     "forget_leftovers",
     "load",
     "make_graph",
+    "measure_answers",
     "open_backbone",
     "play",
     "score",

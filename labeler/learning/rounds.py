@@ -32,6 +32,7 @@ from labeler.learning.files import (
     mending,
     opened,
 )
+from labeler.learning.relabel import places_again
 from labeler.models import (
     JobState,
     LabelClass,
@@ -173,7 +174,9 @@ def choose(*, round_: Round) -> int:
         held = held_positions(round_.project)
         draw = draw_queue(round_=round_, held=held)
         main = acquire(round_, draw, held, beat)
-    return publish_round(round_=round_, draw=draw, main=main, metrics={**round_.metrics, **measured})
+        again = places_again(round_=round_, measured=measured, main=main)
+    main = main[: max(0, len(main) - len(again))]  # an answer that is asked again is one fewer for new images
+    return publish_round(round_=round_, draw=draw, main=main, metrics={**round_.metrics, **measured}, again=again)
 
 
 def forget_leftovers(project: Project) -> None:

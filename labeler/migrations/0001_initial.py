@@ -446,7 +446,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('rank', models.IntegerField()),
                 ('slot', models.PositiveSmallIntegerField(default=0)),
-                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone')], max_length=12)),
+                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone'), ('gold', 'of a known class, to check answers')], max_length=12)),
                 ('score', models.FloatField(null=True)),
                 ('percentile', models.FloatField(null=True)),
                 ('selection_probability', models.FloatField(null=True)),
@@ -821,4 +821,117 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('label_class', 'by'), name='one_proposal_a_person'),
         ),
         migrations.RunPython(refuse_changes_of_audit_entries, migrations.RunPython.noop),
+        migrations.CreateModel(
+            name='AnnotatorQuality',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('trust', models.FloatField(null=True)),
+                ('confusion', models.JSONField(null=True)),
+                ('stats', models.JSONField(default=dict)),
+            ],
+            options={
+                'verbose_name_plural': 'annotator qualities',
+            },
+        ),
+        migrations.CreateModel(
+            name='AnswerQuality',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('asked_at', models.DateTimeField(null=True)),
+                ('measured_at', models.DateTimeField(null=True)),
+                ('last_annotation_id', models.BigIntegerField(default=0)),
+                ('gold', models.PositiveIntegerField(default=0)),
+                ('right', models.FloatField(null=True)),
+                ('classes', models.JSONField(default=list)),
+                ('prior', models.JSONField(default=list)),
+                ('stats', models.JSONField(default=dict)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='GoldImage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.AddField(
+            model_name='annotation',
+            name='is_decision',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='image',
+            name='is_contested',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='image',
+            name='label_probability',
+            field=models.FloatField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name='learningconfig',
+            name='gold_share',
+            field=models.FloatField(default=0.0, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)]),
+        ),
+        migrations.AddField(
+            model_name='learningconfig',
+            name='relabel',
+            field=models.CharField(choices=[('never', 'Never'), ('overlap', 'Where several people answer each image'), ('always', 'Wherever it pays')], default='overlap', max_length=8),
+        ),
+        migrations.AddField(
+            model_name='learningconfig',
+            name='relabel_share',
+            field=models.FloatField(default=0.1, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)]),
+        ),
+        migrations.AddIndex(
+            model_name='annotation',
+            index=models.Index(condition=models.Q(('is_decision', True)), fields=['project'], name='annotation_decision'),
+        ),
+        migrations.AddIndex(
+            model_name='image',
+            index=models.Index(condition=models.Q(('is_contested', True)), fields=['project'], name='image_contested'),
+        ),
+        migrations.AddField(
+            model_name='annotatorquality',
+            name='annotator',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='annotatorquality',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='annotator_quality', to='labeler.project'),
+        ),
+        migrations.AddField(
+            model_name='answerquality',
+            name='project',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='quality', to='labeler.project'),
+        ),
+        migrations.AddField(
+            model_name='goldimage',
+            name='created_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='goldimage',
+            name='image',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gold', to='labeler.image'),
+        ),
+        migrations.AddField(
+            model_name='goldimage',
+            name='label_class',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='labeler.labelclass'),
+        ),
+        migrations.AddField(
+            model_name='goldimage',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='gold', to='labeler.project'),
+        ),
+        migrations.AddConstraint(
+            model_name='annotatorquality',
+            constraint=models.UniqueConstraint(fields=('project', 'annotator'), name='one_quality_of_a_person'),
+        ),
     ]

@@ -19,10 +19,13 @@ from labeler.models.jobs import (
 )
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import Fate, LabelClass, LearningConfig, Project
+from labeler.models.quality import AnnotatorQuality, AnswerQuality, GoldImage
 from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
 
 __all__ = [
     "Annotation",
+    "AnnotatorQuality",
+    "AnswerQuality",
     "AuditEntry",
     "AuditKind",
     "Candidate",
@@ -33,6 +36,7 @@ __all__ = [
     "ClassProposal",
     "ExportJob",
     "Fate",
+    "GoldImage",
     "Image",
     "ImageState",
     "ImportFile",

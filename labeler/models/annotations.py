@@ -46,6 +46,8 @@ class Annotation(models.Model):
         "labeler.ClassChange", null=True, blank=True, on_delete=models.SET_NULL, related_name="voided"
     )
     answered_at = models.DateTimeField(null=True, blank=True)  # by the client's clock, which may be wrong
+    # Of a manager who has seen what others said: it settles the image, and is no vote (services/decide.py).
+    is_decision = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=clock.now)
 
     class Meta:
@@ -69,6 +71,7 @@ class Annotation(models.Model):
         indexes = [
             models.Index(fields=["project", "id"], name="annotation_project"),
             models.Index(fields=["project", "annotator", "id"], name="annotation_person"),
+            models.Index(fields=["project"], condition=models.Q(is_decision=True), name="annotation_decision"),
         ]
 
     def __str__(self) -> str:

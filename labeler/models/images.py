@@ -92,6 +92,9 @@ class Image(models.Model):
         "labeler.LabelClass", null=True, blank=True, on_delete=models.PROTECT, related_name="images", db_index=False
     )
     labelled_at = models.DateTimeField(null=True, blank=True)
+    # That the label is right, given how far those who answered can be trusted; null: not measured yet.
+    label_probability = models.FloatField(null=True, blank=True)
+    is_contested = models.BooleanField(default=False)  # its answers differ, and nobody has decided
     created_at = models.DateTimeField(default=clock.now)
 
     class Meta:
@@ -112,6 +115,7 @@ class Image(models.Model):
             ),
             models.Index(fields=["label"], condition=models.Q(label__isnull=False), name="image_by_label"),
             models.Index(fields=["project", "position"], condition=models.Q(is_holdout=True), name="image_holdout"),
+            models.Index(fields=["project"], condition=models.Q(is_contested=True), name="image_contested"),
         ]
 
     def __str__(self) -> str:

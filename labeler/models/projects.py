@@ -73,6 +73,10 @@ class LearningConfig(models.Model):
     # Of the questions asked, this share is holdout images until `holdout_target` of them have a label.
     holdout_questions = models.FloatField(default=0.2, validators=[MinValueValidator(0), MaxValueValidator(0.9)])
     holdout_target = models.PositiveIntegerField(default=200, validators=[MaxValueValidator(100_000)])
+    # Of the answers to a queue, this share is about gold images. See services/extra_places.py for both.
+    gold_share = models.FloatField(default=0.0, validators=[MinValueValidator(0), MaxValueValidator(0.5)])
+    relabel = models.CharField(max_length=8, choices=choices.RELABEL, default="overlap")
+    relabel_share = models.FloatField(default=0.1, validators=[MinValueValidator(0), MaxValueValidator(0.5)])
     # Triggers. 0 answers: only by schedule or button.
     retrain_every = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(100_000)])
     debounce_seconds = models.PositiveIntegerField(default=0, validators=[MaxValueValidator(3600)])

@@ -124,6 +124,10 @@ class Reason(models.TextChoices):
     RELABEL = "relabel", "asked again"
     PICKED = "picked", "picked by a manager"
     CLASS_GONE = "class_gone", "asked again: its class is gone"
+    GOLD = "gold", "of a known class, to check answers"
+
+
+NOT_OF_THE_POOL = [Reason.RELABEL, Reason.GOLD]  # reasons to ask about an image that waits for no answer
 
 
 UNLIKE_OTHERS = "unlike all other images: no other answer tells about it"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 
-from labeler.models import Annotation, Candidate, Chunk, Image, ImageState, Project, User
+from labeler.models import Annotation, Candidate, Chunk, GoldImage, Image, ImageState, Outcome, Project, User
 from labeler.models.images import CHUNK_SIZE
 
 # Written out because every picture runs it: to build it by the ORM takes several times as long as to run it.
@@ -130,6 +130,13 @@ def image_with_history(project: Project, image_id: int, *, answers_of: User | No
         .prefetch_related(Prefetch("annotations", answers), Prefetch("candidates", candidates))
         .first()
     )
+
+
+def untold_gold(project: Project, user: User, image_ids: Iterable[int]) -> set[int]:
+    """Those of the images that are gold and that the person has not answered: to them they wait like any other."""
+    own = Annotation.objects.filter(image=OuterRef("image"), annotator=user, retracted_at__isnull=True)
+    gold = GoldImage.objects.filter(project=project, image__in=list(image_ids))
+    return set(gold.filter(~Exists(own.exclude(outcome=Outcome.UNDO))).order_by().values_list("image_id", flat=True))
 
 
 def neighbours(image: Image) -> tuple[int | None, int | None]:

@@ -30,7 +30,7 @@ from labeler.models import (
     User,
 )
 from labeler.models.images import MEDIA_TYPES
-from labeler.models.rounds import UNFINISHED, reason_words
+from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED, reason_words
 from labeler.selectors.pool import total_images
 
 RECENT = 30  # as the page keeps; it shows fewer
@@ -38,6 +38,7 @@ PACE_OF = 50  # the last answers, for the seconds an answer
 RETRY_SECONDS = 3
 SMALL = 100  # pixels; a picture this small is drawn with sharp edges
 INLINE_BYTES = 8 * 1024
+SHOWN_AS_RANDOM = {Reason.HOLDOUT, Reason.COLD_START, *NOT_OF_THE_POOL}
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,12 @@ def version_of(classes: Iterable[LabelClass]) -> str:
 
 def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[str, Any]:
     """A place of the queue as the page gets it."""
-    likely = place.details.get("likely", [])
-    # Which images measure the accuracy is not told: people would take extra care of exactly those.
-    reason = Reason.RANDOM if place.reason in (Reason.HOLDOUT, Reason.COLD_START) else Reason(place.reason)
+    # Which images measure the accuracy or check people is not told: they would take extra care of exactly those. Nor is
+    # it which were answered before: what others said would sway them.
+    is_secret = place.reason in NOT_OF_THE_POOL
+    reason = Reason.RANDOM if place.reason in SHOWN_AS_RANDOM else Reason(place.reason)
+    likely = [] if is_secret else place.details.get("likely", [])
+    group = None if is_secret else place.details.get("group")
     measure = measure_of(place.round.config.get("acquisition", ""))
     return {
         **image_item(project, place.image),
@@ -97,12 +101,12 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "rank": place.rank,
         "round": place.round.number,
         "reason": reason.value,
-        "reason_words": reason_words(reason, place.details.get("group")),
-        "score": None if reason == Reason.GROUP else place.score,
-        "group": place.details.get("group"),
+        "reason_words": reason_words(reason, group),
+        "score": None if is_secret or reason == Reason.GROUP else place.score,
+        "group": group,
         "measure": measure_words(measure),
         "unit": measure_unit(measure),
-        "percentile": place.percentile,
+        "percentile": None if is_secret else place.percentile,
         "torn": [names[each["class"]] for each in likely if each["class"] in names],
         "question": place.details.get("question", ""),
         "likely": [f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}" for each in likely

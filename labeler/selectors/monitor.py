@@ -25,6 +25,8 @@ from labeler.models import (
     User,
     Worker,
 )
+from labeler.models.rounds import NOT_OF_THE_POOL
+from labeler.selectors.answers import PersonQuality, people_of
 from labeler.selectors.features import FeaturesState, features_state
 from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
@@ -161,6 +163,7 @@ class PersonRow:
     labels: int
     seconds: Interval | None
     last_at: datetime | None
+    quality: PersonQuality | None = None
 
 
 def monitor_of(project: Project) -> Monitor:
@@ -243,7 +246,7 @@ def queue_of(project: Project, counts: PoolCounts) -> Queue:
     in_queue = places.aggregate(
         ready=Count("id", filter=open_ & ~live),
         answered=Count("id", filter=Q(state=CandidateState.ANSWERED)),
-        images=Count("image", filter=open_, distinct=True),
+        images=Count("image", filter=open_ & ~Q(reason__in=NOT_OF_THE_POOL), distinct=True),
     )
     now = clock.now()
     shown = Q(leased_until__gt=now + timedelta(seconds=settings.LEASE_SECONDS - SHOWN_SECONDS))
@@ -280,6 +283,7 @@ def people_rows(project: Project) -> list[PersonRow]:
         )
     }
     people = User.objects.in_bulk(list(rows))
+    quality = {person.user.pk: person for person in people_of(project)}
     found = [
         PersonRow(
             person=people[pk],
@@ -287,6 +291,7 @@ def people_rows(project: Project) -> list[PersonRow]:
             labels=row["labels"],
             seconds=mean(row["average"], row["deviation"], row["timed"]),
             last_at=row["last_at"],
+            quality=quality.get(pk),
         )
         for pk, row in rows.items()
     ]

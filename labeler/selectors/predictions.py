@@ -101,7 +101,7 @@ def image_prediction(project: Project, image: Image, number: str = "") -> ImageP
         return ImagePrediction(rounds=rounds, problem=problem)
     classes = LabelClass.objects.in_bulk(prediction.classes)
     bars = [
-        Bar(*_look(classes.get(pk)), mean, std)
+        Bar(*class_look(classes.get(pk)), mean, std)
         for pk, mean, std in zip(prediction.classes, prediction.means, prediction.stds, strict=True)
     ]
     top = bars if len(bars) <= MOST_BARS else sorted(bars, key=lambda bar: -bar.mean)[:MOST_BARS]
@@ -121,7 +121,7 @@ def image_prediction(project: Project, image: Image, number: str = "") -> ImageP
     )
 
 
-def _look(label_class: LabelClass | None) -> tuple[str, str]:
+def class_look(label_class: LabelClass | None) -> tuple[str, str]:
     return (label_class.name, label_class.colour) if label_class else ("a deleted class", "#7f7f7f")
 
 
@@ -149,7 +149,7 @@ def _history(kept: list[Round], position: int, wanted: list[int], classes: dict[
             marks.append((x, _y(mean), _y(max(0.0, mean - std)), _y(min(1.0, mean + std))))
             values.append(f"{mean:.2f} ± {std:.2f}")
         points = " ".join(f"{x},{y}" for x, y, _, _ in marks)
-        lines.append(Line(*_look(classes.get(pk)), points, marks, values))
+        lines.append(Line(*class_look(classes.get(pk)), points, marks, values))
     across = [(round(LEFT + at * step, 1), round_.number) for at, round_ in enumerate(rounds)]
     every = max(1, len(across) // 8)
     return History(rounds, lines, [(_y(share), f"{share:g}") for share in (0.0, 0.5, 1.0)], across[::every])

@@ -17,7 +17,8 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 
 from labeler import clock
-from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, User
+from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, Reason, User
+from labeler.models.rounds import NOT_OF_THE_POOL
 from labeler.rows import Writer
 from labeler.services.consensus import settle, settle_first_answer
 from labeler.services.lease import claim_places
@@ -41,10 +42,12 @@ def record_answer(
     key: UUID,
     seconds: float | None = None,
     answered_at: datetime | None = None,
+    is_decision: bool = False,
 ) -> Annotation:
     """Keep an answer. The same key again returns the row of the first time.
 
-    Somebody who has answered the image already (in another tab) corrects that answer: nothing is lost, one is live.
+    Somebody who has answered the image already (in another tab) corrects that answer: nothing is lost, one is live. Who
+    corrects a decision of theirs decides once more (services/decide.py).
 
     Raises:
         ValidationError: naming the field, for an image or class that is not of this project. A class that was archived,
@@ -63,6 +66,7 @@ def record_answer(
             key=key,
             seconds=seconds,
             answered_at=answered_at,
+            is_decision=is_decision,
         )
         return _record(project, answer)
 
@@ -148,10 +152,9 @@ def _record(project: Project, answer: Annotation) -> Annotation:
     overlap = project.learning.overlap
     if overlap > 1:
         lock_person(answer.annotator)
-    if answer.candidate_id is not None and _take_place(answer, answer.candidate_id):
+    if answer.candidate_id is not None and (reason := _take_place(answer, answer.candidate_id)):
         ANSWER_ROWS.insert(answer)
-        is_settled = overlap == 1 and answer.outcome != Outcome.SKIP and _settle_at_once(answer)
-        if not is_settled:
+        if reason != Reason.GOLD and not _settle_at_once(answer, overlap, reason):  # what is gold is settled
             settle(_locked_image(project, answer.image_id), overlap)
     else:
         answer = _record_with_care(answer, project)
@@ -175,13 +178,15 @@ WHERE id = %(place)s AND project_id = %(project)s AND image_id = %(image)s AND l
   AND (%(class)s IS NULL OR EXISTS (
       SELECT 1 FROM labeler_labelclass k
       WHERE k.id = %(class)s AND k.project_id = %(project)s AND NOT k.is_archived {lock}))
+RETURNING reason
 """
 
 
-def _take_place(answer: Annotation, candidate_id: int) -> bool:
+def _take_place(answer: Annotation, candidate_id: int) -> str:
     """Close the place that this person holds, if all is as usual: one statement that checks everything.
 
-    False means that something is unusual: a repeated send, a lost lease, a second tab, a wrong class.
+    Returns why it was asked. Empty means that something is unusual: a repeated send, a lost lease, a second tab, a
+    wrong class.
     """
     parameters = {
         "state": _place_after(answer.outcome)["state"],
@@ -194,7 +199,8 @@ def _take_place(answer: Annotation, candidate_id: int) -> bool:
     }
     with connection.cursor() as cursor:
         cursor.execute(with_class_held(TAKE), parameters)
-        return bool(cursor.rowcount == 1)
+        row = cursor.fetchone()
+    return str(row[0]) if row else ""
 
 
 def _place_after(outcome: str) -> dict[str, Any]:
@@ -204,8 +210,11 @@ def _place_after(outcome: str) -> dict[str, Any]:
     return {"state": CandidateState.ANSWERED, "leased_to": None, "leased_until": None}  # leased_at stays, for an undo
 
 
-def _settle_at_once(answer: Annotation) -> bool:
-    return settle_first_answer(answer.pk, answer.image_id, answer.outcome, answer.label_class_id)
+def _settle_at_once(answer: Annotation, overlap: int, reason: str) -> bool:
+    """If one answer is all that the image needs."""
+    if overlap > 1 or answer.outcome == Outcome.SKIP or reason in NOT_OF_THE_POOL:
+        return False
+    return settle_first_answer(answer.pk, answer.image_id, answer.annotator_id, answer.outcome, answer.label_class_id)
 
 
 # --- The long way, under locks, for whatever is unusual about an answer ---------------------------------------------
@@ -224,7 +233,7 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
     answer.candidate = asked or mine or (former.candidate if former else None)
     if former is not None:
         _retract(former)
-        answer.retracts = former
+        answer.retracts, answer.is_decision = former, answer.is_decision or former.is_decision
     answer.save(force_insert=True)
     place = mine or asked
     if place is not None and _may_move(place, answer):
@@ -323,20 +332,30 @@ def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
     is_taken = place.state == CandidateState.OPEN and place.leased_to_id != annotator.pk and _is_live(place)
     if is_taken or (place.state == CandidateState.ANSWERED and _is_used_by_others(place, annotator)):
         return
+    if place.reason in NOT_OF_THE_POOL:  # places of such images are for so many people each, whoever has answered
+        _give_place(place, annotator, now)
+        return
     answered = _live(Annotation.objects.filter(image_id=place.image_id)).exclude(outcome=Outcome.SKIP).count()
     if held.filter(leased_until__gt=now).count() + answered >= overlap:
         return
-    lease = {"leased_to": annotator, "leased_until": now + timedelta(seconds=settings.LEASE_SECONDS)}
     if held.count() + answered >= overlap:
         free = held.exclude(leased_until__gt=now)
         newest = free.order_by("-round_id", "slot").values_list("pk", flat=True).first()
         if newest is not None:
-            free.filter(pk=newest).update(leased_at=now, **lease)
+            free.filter(pk=newest).update(leased_at=now, **_lease(annotator, now))
         return
+    _give_place(place, annotator, now)
+
+
+def _give_place(place: Candidate, annotator: User, now: datetime) -> None:
     is_others = Q(state=CandidateState.OPEN, leased_until__gt=now) & ~Q(leased_to=annotator)
     Candidate.objects.filter(~is_others, pk=place.pk).update(
-        state=CandidateState.OPEN, leased_at=place.leased_at or now, **lease
+        state=CandidateState.OPEN, leased_at=place.leased_at or now, **_lease(annotator, now)
     )
+
+
+def _lease(annotator: User, now: datetime) -> dict[str, Any]:
+    return {"leased_to": annotator, "leased_until": now + timedelta(seconds=settings.LEASE_SECONDS)}
 
 
 def _own_answer(project: Project, annotator: User, key: UUID) -> Annotation:

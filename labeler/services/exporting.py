@@ -43,6 +43,7 @@ COLUMNS = [
     "annotators",
     "answers",
     "agreement",
+    "label_probability",
     "labelled_at",
     "round",
     "reason",
@@ -170,6 +171,7 @@ def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
         "annotators": [row.annotator.get_username() for row in counted],
         "answers": len(counted),
         "agreement": round(agreeing / len(counted), 4) if image.label_id and len(counted) > 1 else None,
+        "label_probability": None if image.label_probability is None else round(image.label_probability, 4),
         "labelled_at": image.labelled_at.astimezone(timezone.get_default_timezone()).isoformat()
         if image.labelled_at
         else None,

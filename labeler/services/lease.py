@@ -11,7 +11,8 @@ from django.db import connection, transaction
 from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from labeler import clock
-from labeler.models import Candidate, CandidateState, Image, ImageState, Pack, Project, Reason, Round, User
+from labeler.models import Candidate, CandidateState, Image, ImageState, Pack, Project, Round, User
+from labeler.models.rounds import NOT_OF_THE_POOL
 from labeler.rows import Reader
 from labeler.services.races import again_if_raced, lock_person, not_in_work
 
@@ -36,12 +37,13 @@ ORDER BY c.leased_at, c.round_id, c.rank, c.slot
 """  # noqa: S608  (columns of models, not input)
 
 # The whole of handing out, in one statement: the lowest (rank, slot) of the queue's round that is open and that nobody
-# holds, on an image that still waits for answers and that this person has not answered and does not hold in another
-# place. The inner SELECT reads the partial index candidate_queue in its order and stops at the first row. On PostgreSQL
-# it locks that row and passes over rows that others are taking at this very moment; on SQLite writers come one after
-# the other anyway. States are written out because a partial index is only used for what the planner can read, and
-# OFFSET 0 keeps PostgreSQL from making a join of what is to be looked up for one place at a time: a plan of a table
-# that was small when its statistics were taken read all that a person had ever answered.
+# holds, on an image that still waits for answers (or is asked about all the same: to check people, or for another
+# answer) and that this person has not answered, does not hold in another place and has not called gold. The inner
+# SELECT reads the partial index candidate_queue in its order and stops at the first row. On PostgreSQL it locks that
+# row and passes over rows that others are taking at this very moment; on SQLite writers come one after the other
+# anyway. States are written out because a partial index is only used for what the planner can read, and OFFSET 0 keeps
+# PostgreSQL from making a join of what is to be looked up for one place at a time: a plan of a table that was small
+# when its statistics were taken read all that a person had ever answered.
 CLAIM = """
 UPDATE labeler_candidate
 SET leased_to_id = %(me)s, leased_at = %(now)s, leased_until = %(until)s
@@ -51,8 +53,11 @@ WHERE id = (
     WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = %(project)s)
       AND c.state = 'open'
       AND (c.leased_until IS NULL OR c.leased_until <= %(now)s)
-      AND (c.reason = 'relabel' OR EXISTS (
+      AND (c.reason IN ('relabel', 'gold') OR EXISTS (
           SELECT 1 FROM labeler_image i WHERE i.id = c.image_id AND i.state = 'pool' LIMIT 1 OFFSET 0))
+      AND (c.reason <> 'gold' OR NOT EXISTS (
+          SELECT 1 FROM labeler_goldimage g
+          WHERE g.image_id = c.image_id AND g.created_by_id = %(me)s LIMIT 1 OFFSET 0))
       AND NOT EXISTS (
           SELECT 1 FROM labeler_annotation a
           WHERE a.image_id = c.image_id AND a.annotator_id = %(me)s
@@ -209,7 +214,7 @@ def _is_wanted() -> Q:
     """Of the round that is the queue, on an image that still waits for answers or is asked again on purpose."""
     queue = Project.objects.filter(pk=OuterRef("project_id"), queue_round_id=OuterRef("round_id"))
     waiting = Image.objects.filter(pk=OuterRef("image_id"), state=ImageState.POOL)
-    return Q(Exists(queue)) & (Q(reason=Reason.RELABEL) | Q(Exists(waiting)))
+    return Q(Exists(queue)) & (Q(reason__in=NOT_OF_THE_POOL) | Q(Exists(waiting)))
 
 
 def _stored(moment: datetime) -> str | datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -21,18 +20,11 @@ from labeler.models import (
     Reason,
     Round,
 )
+from labeler.models.rounds import NOT_OF_THE_POOL
 from labeler.services.claims import mark_done
 from labeler.services.draw import LOOKUP, Draw, Place, mix
+from labeler.services.extra_places import Found, mixed_in
 from labeler.services.races import lock_queue, not_in_work
-
-
-@dataclass(frozen=True)
-class Found:
-    """A place whose image is in the database and may stand in the queue, with the slots it still needs."""
-
-    place: Place
-    image_id: int
-    slots: int
 
 
 def held_positions(project: Project) -> set[int]:
@@ -42,7 +34,9 @@ def held_positions(project: Project) -> set[int]:
 
 
 @transaction.atomic
-def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: dict[str, Any]) -> int:
+def publish_round(
+    *, round_: Round, draw: Draw, main: Sequence[Place], metrics: dict[str, Any], again: Sequence[Place] = ()
+) -> int:
     """Finish the round and make it the queue. Returns the number of images in it; raises RoundLost.
 
     1. The round is done, on the condition that it is still this worker's.
@@ -50,11 +44,12 @@ def publish_round(*, round_: Round, draw: Draw, main: Sequence[Place], metrics: 
        expired.
     3. What a manager picked comes first, then images that have some but not enough answers, with those they still need.
     4. The rest is mixed as drawn. Images that were answered, set aside or taken since are left out.
-    5. The queue moves to this round.
+    5. Gold images, and those that are asked about `again`, are mixed in anywhere.
+    6. The queue moves to this round.
     """
     project = _locked(round_.project_id)
     mark_done(round_=round_, metrics=metrics)
-    return _publish(project, round_, draw, main)
+    return _publish(project, round_, draw, main, again)
 
 
 @transaction.atomic
@@ -74,7 +69,7 @@ def count_answers(project: Project) -> int:
     return live.exclude(outcome=Outcome.UNDO).count()
 
 
-def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place]) -> int:
+def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place], again: Sequence[Place] = ()) -> int:
     lock_queue(project.pk)
     overlap = project.learning.overlap
     carried = _carried_picks(project, overlap)
@@ -90,7 +85,7 @@ def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place])
     carried = [found for found in carried if found.image_id not in taken]
     taken |= {found.image_id for found in carried}
     fresh = [found for found in waiting if found.image_id not in taken]
-    queue = carried + fresh
+    queue = mixed_in(project=project, round_=round_, queue=carried + fresh, again=again, taken=taken)
     Candidate.objects.bulk_create(_candidates(round_, queue), batch_size=500)
     Project.objects.filter(pk=project.pk).update(queue_round=round_)
     return len(queue)
@@ -109,7 +104,7 @@ def _held(project: Project) -> QuerySet[Candidate]:
 
 def _candidates(round_: Round, queue: Sequence[Found]) -> Iterable[Candidate]:
     for rank, found in enumerate(queue, start=1):
-        for slot in range(found.slots):
+        for slot in range(found.first_slot, found.first_slot + found.slots):
             yield Candidate(
                 project_id=round_.project_id,
                 round=round_,
@@ -154,7 +149,8 @@ def _carried_over(project: Project, overlap: int) -> list[Found]:
     for candidate in _newest_candidates(slots):
         place = Place(
             position=candidate.image.position,
-            reason=candidate.reason,
+            # What was gold and is no more waits for answers like any other: its manager wants it asked.
+            reason=Reason.PICKED if candidate.reason in NOT_OF_THE_POOL else candidate.reason,
             selection_probability=candidate.selection_probability,
             score=candidate.score,
             percentile=candidate.percentile,

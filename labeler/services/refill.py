@@ -10,13 +10,14 @@ from collections import deque
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from labeler import clock
 from labeler.models import (
     Annotation,
     Candidate,
     CandidateState,
+    GoldImage,
     Image,
     ImageState,
     Outcome,
@@ -25,7 +26,7 @@ from labeler.models import (
     Round,
     User,
 )
-from labeler.models.rounds import UNFINISHED
+from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.selectors.pool import pool_counts
 from labeler.services.draw import Place, draw_kinds, draw_positions, holdout_wanted
 from labeler.services.lease import lease_next
@@ -59,7 +60,8 @@ def refill_queue(*, project: Project, annotator: User) -> int:
     free = places.filter(state=CandidateState.OPEN).exclude(leased_until__gt=clock.now())
     if _unanswered(free, annotator).exists():
         return 0  # somebody else was first
-    if not free.exists() and not Round.objects.filter(project=locked, state__in=UNFINISHED).exists():
+    of_the_pool = free.exclude(reason__in=NOT_OF_THE_POOL)
+    if not of_the_pool.exists() and not Round.objects.filter(project=locked, state__in=UNFINISHED).exists():
         return 0
     last = places.aggregate(last=Max("rank"))["last"] or 0
     if not _has_more(locked, places):
@@ -85,7 +87,10 @@ def refill_queue(*, project: Project, annotator: User) -> int:
 
 def _unanswered(places: QuerySet[Candidate], annotator: User) -> QuerySet[Candidate]:
     own = Annotation.objects.filter(image=OuterRef("image"), annotator=annotator, retracted_at__isnull=True)
-    waiting = places.filter(image__state=ImageState.POOL) | places.filter(reason=Reason.RELABEL)
+    """Those that a claim would give them, see services/lease.py."""
+    waiting = places.filter(Q(image__state=ImageState.POOL) | Q(reason__in=NOT_OF_THE_POOL))
+    own_gold = GoldImage.objects.filter(image=OuterRef("image"), created_by=annotator)
+    waiting = waiting.exclude(Q(reason=Reason.GOLD) & Exists(own_gold))
     return waiting.filter(~Exists(own.exclude(outcome=Outcome.UNDO)))
 
 

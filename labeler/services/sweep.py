@@ -24,6 +24,7 @@ from labeler.services import (
     lease,
     maps,
     networks,
+    quality,
     replays,
     triggers,
     uploads,
@@ -48,6 +49,7 @@ def sweep() -> dict[str, int]:
         replays.sweep_replays,
         triggers.start_due_rounds,
         networks.sweep_networks,
+        quality.sweep_quality,
         lease.free_expired_leases,
         forget_old_workers,
     ]

@@ -31,7 +31,7 @@ from labeler.models import (
     RoundState,
     Trigger,
 )
-from labeler.models.rounds import UNFINISHED
+from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.selectors.pool import PoolCounts, learned_classes, pool_counts
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 
@@ -62,7 +62,7 @@ SELECT r.state, r.training_count, r.state NOT IN ({unfinished}),
     CASE WHEN r.state NOT IN ({unfinished}) THEN (
         SELECT c.id FROM labeler_candidate c
         WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = r.project_id)
-          AND c.state = 'open'
+          AND c.state = 'open' AND c.reason NOT IN ('relabel', 'gold')
         ORDER BY c.rank, c.slot LIMIT 1 OFFSET %(few)s) END
 FROM labeler_round r WHERE r.project_id = %(project)s
   AND (r."trigger" <> 'comparison' OR r.state IN ({unfinished}))
@@ -178,7 +178,7 @@ def _projects_to_look_at() -> Iterable[Project]:
     unfinished = Round.objects.filter(project=OuterRef("pk"), state__in=UNFINISHED)
     last = Round.objects.filter(project=OuterRef("project")).order_by("-number").values("last_annotation_id")[:1]
     new = Annotation.objects.filter(project=OuterRef("pk"), id__gt=Subquery(last))
-    open_ = Candidate.objects.filter(round=OuterRef("queue_round_id"), state=CandidateState.OPEN)
+    open_ = _open_places(OuterRef("queue_round_id"))
     newest = Round.objects.filter(project=OuterRef("project")).order_by("-number")
     began = newest.values(at=Coalesce("started_at", "created_at"))[:1]
     changed = ClassChange.objects.filter(changes_since(Subquery(began)), project=OuterRef("pk"))
@@ -335,7 +335,9 @@ def _standing(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
 
 
 def _open_places(round_id: Any) -> QuerySet[Candidate]:
-    return Candidate.objects.filter(round_id=round_id, state=CandidateState.OPEN)
+    """Of images that wait for answers: nobody waits for the others, and some people may not get them."""
+    places = Candidate.objects.filter(round_id=round_id, state=CandidateState.OPEN)
+    return places.exclude(reason__in=NOT_OF_THE_POOL)
 
 
 def _nth(rows: QuerySet, n: int) -> QuerySet:  # type: ignore[type-arg]

@@ -86,6 +86,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole // DAY} d {whole % DAY // HOUR} h"
 
 
+@register.filter
+def probability(share: float) -> str:
+    """That a label is right: `with probability 0.93`, `with probability over 0.99`; of 1 a manager has said so."""
+    if share >= 1:
+        return "a manager has decided"
+    return f"right with probability {'over 0.99' if share > 0.99 else f'{share:.2f}'}"
+
+
 def ago(moment: datetime) -> str:
     """`naturaltime` for the end of a sentence: `just now`, `2 minutes ago`."""
     ours = timezone.now()

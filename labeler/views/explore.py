@@ -206,6 +206,7 @@ def gallery(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     context["query"] = _query(request)
     shown = tiles_of(round_, scores, positions[(page - 1) * PAGE : page * PAGE].tolist())
     context |= {"tiles": shown, "can_send": any(tile.can_be_sent for tile in shown), "none_torn": NONE_TORN}
+    context["can_be_gold"] = any(tile.image.label_id is not None for tile in shown)
     return render(request, "explore/gallery.html", context)
 
 

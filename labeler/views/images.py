@@ -11,7 +11,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
 from labeler.access import Access, manager_access, member_access
-from labeler.models import Image, ImageState
+from labeler.models import GoldImage, Image, ImageState
 from labeler.selectors.images import (
     filter_from,
     image_count,
@@ -19,6 +19,7 @@ from labeler.selectors.images import (
     image_with_history,
     matching_count,
     neighbours,
+    untold_gold,
 )
 from labeler.selectors.maps import NoMap, current_map, labelled_neighbours
 from labeler.selectors.predictions import image_prediction
@@ -32,6 +33,7 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
     wanted = filter_from(request.GET, is_manager=access.is_manager)
     start, before = _position(request, "start"), _position(request, "before")
     page = image_page(access.project, wanted, start=start or 0, before=before)
+    untold = set() if access.is_manager else untold_gold(access.project, access.user, [row.pk for row in page.images])
     query = request.GET.copy()
     for key in set(query) - {"state", "class", "holdout", "name"}:
         del query[key]
@@ -39,6 +41,7 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
         "access": access,
         "tab": "images",
         "page": page,
+        "untold": untold,
         "wanted": wanted,
         "query": query.urlencode(),
         "states": ImageState.choices,
@@ -59,8 +62,11 @@ def image(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
     before, behind = neighbours(found)
     name = found.name if access.is_manager else found.base_name
     context = {"access": access, "tab": "images", "image": found, "name": name, "before": before, "behind": behind}
+    context["is_untold"] = not access.is_manager and found.pk in untold_gold(access.project, access.user, [found.pk])
     if access.is_manager:  # what the model thinks would sway who answers
         prediction = image_prediction(access.project, found, request.GET.get("round", ""))
+        gold = GoldImage.objects.filter(image=found).select_related("label_class").first()
+        context |= {"gold": gold, "classes": list(access.project.classes.filter(is_archived=False))}
         context |= {"prediction": prediction, **_neighbours(access, found)}
     return render(request, "images/image.html", context)
 

@@ -31,6 +31,9 @@ export class Selection {
       ? `Send ${sent.length < waiting.length ? "the first " : ""}${number(sent.length)} to the queue`
       : "Send to the queue";
     this.part("clear").disabled = !dots.length;
+    const answered = dots.filter((dot) => !this.canBeSent(dot)).slice(0, this.setup.most);
+    this.part("gold-at").value = answered.map(this.positionOf).join(",");
+    this.part("gold").disabled = !answered.length;
     this.part("hint").hidden = dots.length > 0;
     this.part("tiles").replaceChildren();
     this.load();

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import django
 import numpy as np
@@ -141,6 +142,37 @@ def confuse(slug: str) -> None:
     project.rounds.filter(number=1).update(metrics=metrics, classes=classes)
 
 
+def dispute(slug: str, count: str) -> None:
+    """Ann and Bob have answered the first images, and contradict each other; they agree about as many more."""
+    project = Project.objects.get(slug=slug)
+    first, second = project.classes.all()[:2]
+    for image in Image.objects.filter(project=project, position__lt=2 * int(count)):
+        is_agreed = image.position >= int(count)
+        for name, label in (("ann", first), ("bob", first if is_agreed else second)):
+            Annotation.objects.create(
+                project=project, image=image, annotator=User.objects.get(username=name), outcome=Outcome.LABEL,
+                label_class=label, key=uuid4(), seconds=1.5,
+            )  # fmt: skip
+        state = ImageState.LABELLED if is_agreed else ImageState.DISPUTED
+        Image.objects.filter(pk=image.pk).update(
+            state=state, label=first if is_agreed else None, is_contested=not is_agreed
+        )
+
+
+def states(slug: str) -> None:
+    """Of all images in order: the class, or the state."""
+    rows = Image.objects.filter(project__slug=slug).select_related("label").order_by("position")
+    sys.stdout.write(" ".join(row.label.name if row.label else row.state for row in rows))
+
+
+def judge(slug: str) -> None:
+    """What a worker would measure of the answers."""
+    from labeler.learning import measure_answers
+    from labeler.services.quality import run_quality
+
+    run_quality(project_id=Project.objects.get(slug=slug).pk, measure=measure_answers)
+
+
 def queue(slug: str) -> None:
     """Positions of what is asked next, in order."""
     places = Candidate.objects.filter(project__slug=slug, state="open").order_by("rank", "slot")
@@ -166,6 +198,9 @@ if __name__ == "__main__":
         "score": score,
         "measure": measure,
         "queue": queue,
+        "dispute": dispute,
+        "states": states,
+        "judge": judge,
         "hold-out": hold_out,
         "confuse": confuse,
     }

@@ -40,7 +40,8 @@ MANAGERS = {
     "round-cancel", "round-retry", "explore", "explore-points", "explore-states", "explore-map-points", "explore-map",
     "explore-draw", "explore-tiles", "explore-send", "explore-at", "explore-thumb", "gallery", "compare",
     "compare-start", "features", "features-start", "features-stop", "replay", "replay-state", "replay-start",
-    "replay-cancel", "network", "network-start", "network-stop", "network-leave", "network-take",
+    "replay-cancel", "answers", "annotator", "review", "review-undo", "gold", "gold-mark", "gold-unmark",
+    "network", "network-start", "network-stop", "network-leave", "network-take",
 }  # fmt: skip
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
 OF_A_PROJECT = MEMBERS | MANAGERS | SENDS_ANNOTATORS_ON
@@ -67,7 +68,8 @@ class World:
             "audit-file": "format", "member-deactivate": "member", "member-return": "member",
             "member-release": "member",
             "invitation-revoke": "invitation", "member-role": "member", "member-remove": "member",
-            "media": "image", "image": "image", "image-return": "image",
+            "media": "image", "image": "image", "image-return": "image", "gold-unmark": "image",
+            "annotator": "person",
             "import": "import", "import-part": "import", "import-finish": "import", "import-cancel": "import",
             "import-retry": "import",
             "import-rejected": "import", "import-labels": "import", "export-file": "export",
@@ -125,6 +127,7 @@ def build(project: Project, manager, make_images) -> World:
             "scored": scored.number,
             "position": images[0].position,
             "gallery": "sure",
+            "person": manager.pk,
         },
     )
 

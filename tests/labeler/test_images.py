@@ -76,7 +76,7 @@ def test_the_list_pages_forth_and_back(project, make_images, annotator, client_o
     make_images(project, 150)
     client = client_of(annotator)
     url = reverse("images", args=[project.slug])
-    with django_assert_num_queries(6):  # session, person, membership, images, classes, count
+    with django_assert_num_queries(7):  # session, person, membership, images, gold, classes, count
         first = client.get(url)
     assert [image.position for image in first.context["page"].images] == list(range(60))
     assert first.context["page"].before is None
@@ -158,7 +158,7 @@ def test_one_image_shows_its_answers_with_those_taken_back(
         Annotation.objects.filter(pk=old.pk).update(retracted_at=old.created_at)
     url = reverse("image", args=[project.slug, image.pk])
     client = client_of(manager)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(12):
         page = client.get(url).content.decode()
     assert page.count("taken back") == 3
     assert "secret owl" in page

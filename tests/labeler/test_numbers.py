@@ -30,3 +30,11 @@ def test_a_moment_is_told_from_now_and_exactly(settings) -> None:
     assert ">2 minutes ago</time>" in when(timezone.now() - timedelta(minutes=2)).replace("\xa0", " ")
     text = when(datetime(2026, 7, 1, 10, 30, 5, tzinfo=UTC))
     assert '<time datetime="2026-07-01T12:30:05+02:00" title="2026-07-01 12:30:05 CEST">' in text
+
+
+def test_a_probability_is_never_rounded_to_certainty() -> None:
+    from labeler.templatetags.numbers import probability
+
+    assert probability(0.931) == "right with probability 0.93"
+    assert probability(0.9996) == "right with probability over 0.99"
+    assert probability(1.0) == "a manager has decided"

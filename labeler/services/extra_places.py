@@ -1,0 +1,132 @@
+"""Questions about images that wait for no answer: gold images, which check people, and labels that are in doubt.
+
+Both are mixed into the queue anywhere, one place for one person each, and look like images drawn at random to who
+answers (selectors/labelling.py). That nobody gets an image twice is held by the lease statement, as for all places.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+
+from labeler import clock
+from labeler.models import Annotation, GoldImage, Image, ImageState, Membership, Outcome, Project, Reason, Round
+from labeler.services.draw import LOOKUP, Place
+
+ACTIVE_DAYS = 14  # who has answered in these is expected to go on
+SEED = 101  # of the draw, beside those of services/draw.py
+
+
+@dataclass(frozen=True)
+class Found:
+    """A place whose image is in the database and may stand in the queue, with the slots it still needs."""
+
+    place: Place
+    image_id: int
+    slots: int
+    first_slot: int = 0  # past 0 for an image that has places of other ranks
+
+
+def mixed_in(
+    *, project: Project, round_: Round, queue: Sequence[Found], again: Sequence[Place], taken: set[int]
+) -> list[Found]:
+    """The queue with gold places and those of images that are asked about again, at ranks drawn at random.
+
+    The more questions are ordinary, the more are gold: `gold_share` is of all. An empty queue gets none.
+    """
+    rng = np.random.default_rng([round_.seed, SEED])
+    ordinary = sum(found.slots for found in queue)
+    share = project.learning.gold_share
+    wanted = int(ordinary * share / (1 - share) + rng.random())  # rounded at random, so that small queues have some
+    if not ordinary or not (wanted or again):
+        return list(queue)
+    people = active_people(project)
+    extra = _gold(project, people, wanted, taken, rng) if wanted else []
+    if again:
+        extra += _again(project, people, again, {*taken, *(found.image_id for found in extra)})
+    at = np.sort(rng.choice(len(queue) + len(extra), len(extra), replace=False)).tolist()
+    mixed = list(queue)
+    for rank, number in zip(at, rng.permutation(len(extra)).tolist(), strict=True):
+        mixed.insert(rank, extra[number])
+    return _numbered(mixed)
+
+
+def active_people(project: Project) -> set[int]:
+    """Members who have answered lately; all members, while nobody has."""
+    active = Membership.objects.filter(project=project, deactivated_at__isnull=True)
+    members = set(active.values_list("user_id", flat=True))
+    since = clock.now() - timedelta(days=ACTIVE_DAYS)
+    recent = Annotation.objects.filter(project=project, annotator__in=members, created_at__gte=since)
+    return set(recent.order_by().values_list("annotator_id", flat=True).distinct()) or members
+
+
+def _gold(project: Project, people: set[int], wanted: int, taken: set[int], rng: np.random.Generator) -> list[Found]:
+    """Up to `wanted` places: of each image as many as active people have not answered it, least answered first."""
+    rows = list(GoldImage.objects.filter(project=project).values_list("image_id", "image__position", "created_by_id"))
+    answered = answered_by([image_id for image_id, _, _ in rows])
+    left = {
+        image_id: (position, len(people - answered[image_id] - {creator}))
+        for image_id, position, creator in rows
+        if image_id not in taken
+    }
+    places: list[Found] = []
+    order = rng.permutation(len(left)).tolist()
+    images = [list(left.items())[at] for at in order]
+    images.sort(key=lambda row: -row[1][1])
+    for turn in range(max((count for _, (_, count) in images), default=0)):
+        for image_id, (position, count) in images:
+            if len(places) == wanted:
+                return places
+            if turn < count:
+                places.append(Found(Place(position, Reason.GOLD), image_id, 1))
+    return places
+
+
+def _again(project: Project, people: set[int], again: Sequence[Place], taken: set[int]) -> list[Found]:
+    """Those that still have a label or a dispute, nobody's decision, and somebody active who has not answered."""
+    rows: dict[int, int] = {}
+    for start in range(0, len(again), LOOKUP):
+        positions = [place.position for place in again[start : start + LOOKUP]]
+        images = Image.objects.filter(project=project, position__in=positions, is_holdout=False, gold__isnull=True)
+        images = images.filter(state__in=[ImageState.LABELLED, ImageState.DISPUTED])
+        rows |= dict(images.order_by().values_list("position", "id"))
+    answered, decided = answered_by(rows.values()), _decided(rows.values())
+    return [
+        Found(place, rows[place.position], 1)
+        for place in again
+        if place.position in rows
+        and rows[place.position] not in taken | decided
+        and people - answered[rows[place.position]]
+    ]
+
+
+def answered_by(image_ids: Iterable[int]) -> dict[int, set[int]]:
+    """Who has a live answer on each of the images, skips included: nobody gets an image twice."""
+    ids, found = sorted(image_ids), defaultdict[int, set[int]](set)
+    for start in range(0, len(ids), LOOKUP):
+        rows = Annotation.objects.filter(image__in=ids[start : start + LOOKUP], retracted_at__isnull=True)
+        for image_id, person in rows.exclude(outcome=Outcome.UNDO).order_by().values_list("image_id", "annotator_id"):
+            found[image_id].add(person)
+    return found
+
+
+def _decided(image_ids: Iterable[int]) -> set[int]:
+    ids, found = sorted(image_ids), set[int]()
+    for start in range(0, len(ids), LOOKUP):
+        rows = Annotation.objects.filter(image__in=ids[start : start + LOOKUP], is_decision=True)
+        found |= set(rows.filter(retracted_at__isnull=True).order_by().values_list("image_id", flat=True))
+    return found
+
+
+def _numbered(queue: Sequence[Found]) -> list[Found]:
+    """Slots of an image count on from rank to rank."""
+    used: Counter[int] = Counter()
+    numbered = []
+    for found in queue:
+        numbered.append(replace(found, first_slot=used[found.image_id]))
+        used[found.image_id] += found.slots
+    return numbered
