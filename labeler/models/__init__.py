@@ -13,11 +13,22 @@ from labeler.models.jobs import (
     PoolNetwork,
     RejectedFile,
     Replay,
+    Rerun,
     Worker,
 )
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import LabelClass, LearningConfig, Project
-from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
+from labeler.models.rounds import (
+    Candidate,
+    CandidateState,
+    ModelChange,
+    Reason,
+    Round,
+    RoundChunk,
+    RoundState,
+    Standing,
+    Trigger,
+)
 
 __all__ = [
     "Annotation",
@@ -35,6 +46,7 @@ __all__ = [
     "LabelClass",
     "LearningConfig",
     "Membership",
+    "ModelChange",
     "OfferedLabel",
     "Outcome",
     "Pack",
@@ -46,10 +58,12 @@ __all__ = [
     "Reason",
     "RejectedFile",
     "Replay",
+    "Rerun",
     "Role",
     "Round",
     "RoundChunk",
     "RoundState",
+    "Standing",
     "Trigger",
     "User",
     "Worker",
