@@ -16,7 +16,7 @@ from django.db import Error as DatabaseProblem
 from django.db import connection
 
 from labeler.models import Project, Round, RoundState
-from labeler.services import claims, exporting, features, graphs, importing, maps, networks, replays, triggers
+from labeler.services import claims, exporting, features, graphs, importing, maps, networks, replays, reruns, triggers
 from labeler.services import sweep as sweeping
 from labeler.workers import busy_with, serves, this_worker
 
@@ -157,6 +157,14 @@ def run_replay(job_id: int) -> None:
 
     with busy_with("replaying answers"):
         replays.run_replay(job_id=job_id, play=learning.play)
+
+
+@shared_task(name="background.rerun")  # type: ignore[untyped-decorator]
+def rerun(job_id: int) -> None:
+    from labeler import learning
+
+    with busy_with("running a round again"):
+        reruns.run_rerun(job_id=job_id, again=learning.rerun)
 
 
 @shared_task(name="labeler.scheduled_round")  # type: ignore[untyped-decorator]

@@ -1,6 +1,6 @@
-"""Whether a new representation may take over from the present one (`judge`): measured on labels that neither has learned
-from, and, as those are few at first, by what can be told without labels. Whether a round's model may (`judge_round`):
-by the labels of the holdout alone. numpy only.
+"""Whether a new representation may take over from the present one (`judge`): measured on labels that neither has
+learned from, and, as those are few at first, by what can be told without labels. Whether a round's model may
+(`judge_round`): by the labels of the holdout alone. numpy only.
 
 What is told without labels rests on the graph, and where that knows little it says little. So it gives way to a proof:
 a holdout on which the new model is better, with the whole interval of the difference above 0, or answers that were kept
@@ -262,7 +262,9 @@ def judge_round(*, old_n: Integers, new_n: Integers, labels_n: Integers) -> Roun
     counts = [_pairs(is_old_right[labels_n == c], is_new_right[labels_n == c]) for c in numbers]
     corrected = holm([sign_test(lost, gained) if gained + lost else None for gained, lost, _, _ in counts])
     classes = tuple(
-        ClassChange(c, n, old_right, old_right + gained - lost, paired_accuracy(gained, lost, n), p, p < ROUND_ERROR / 2)
+        ClassChange(
+            c, n, old_right, old_right + gained - lost, paired_accuracy(gained, lost, n), p, p < ROUND_ERROR / 2
+        )
         for c, (gained, lost, old_right, n), p in zip(numbers, counts, corrected, strict=True)
     )
     gained, lost, old_right, n = _pairs(is_old_right, is_new_right)

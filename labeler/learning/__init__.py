@@ -7,6 +7,10 @@
 | `features` | what a backbone makes of the images |
 | `networks` | a network of the pool's own, and whether it is the better model |
 | `replays` | the answers once more, in another order |
+| `asking` | which images a model asks about |
+| `charge` | whether a round's model takes charge |
+| `reruns` | a round once more, from what it kept |
+| `requests`, `kept` | what the learner is given of a round, fresh or old |
 | `files` | chunk files, the heartbeat, refusals in words |
 """
 
@@ -15,6 +19,7 @@ from labeler.learning.files import CannotLearn, folder_of, load
 from labeler.learning.networks import train_network
 from labeler.learning.pool import draw_map, make_graph
 from labeler.learning.replays import play
+from labeler.learning.reruns import rerun, run_again
 from labeler.learning.rounds import choose, fit, forget_leftovers, score
 
 __all__ = [
@@ -28,6 +33,8 @@ __all__ = [
     "make_graph",
     "open_backbone",
     "play",
+    "rerun",
+    "run_again",
     "score",
     "train_network",
 ]

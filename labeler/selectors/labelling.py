@@ -89,13 +89,14 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
     likely = place.details.get("likely", [])
     # Which images measure the accuracy is not told: people would take extra care of exactly those.
     reason = Reason.RANDOM if place.reason in (Reason.HOLDOUT, Reason.COLD_START) else Reason(place.reason)
-    measure = measure_of(place.round.config.get("acquisition", ""))
+    measure = place.details.get("measure") or measure_of(place.round.config.get("acquisition", ""))
     return {
         **image_item(project, place.image),
         **inlined(place.image),
         "candidate": place.pk,
         "rank": place.rank,
         "round": place.round.number,
+        "model": place.details.get("model"),  # of an older round, which is in charge
         "reason": reason.value,
         "reason_words": reason_words(reason, place.details.get("group")),
         "score": None if reason == Reason.GROUP else place.score,

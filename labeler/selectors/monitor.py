@@ -25,11 +25,13 @@ from labeler.models import (
     User,
     Worker,
 )
+from labeler.selectors.charge import Charge, charge_of
 from labeler.selectors.features import FeaturesState, features_state
 from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.networks import NetworkState, network_state
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
+from labeler.selectors.verdicts import Verdict, class_names, verdict_of
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import last_annotation_id, why_not_trainable
 from labeler.services.triggers import next_round_words, reason_at_snapshot
@@ -99,7 +101,11 @@ class WorkerRow:
 @dataclass(frozen=True)
 class Monitor:
     progress: Progress | None
-    model: Round | None  # the last one that has been measured
+    model: Round | None  # the one in charge; where none is, the last one that has been measured
+    charge: Charge
+    judged: Round | None  # the last one of whose model it was decided whether it takes charge
+    verdict: Verdict | None
+    seen: str  # by which an open page tells whether its curve is still the one to show
     newest: Round | None
     missing_holdout: int
     answers: int
@@ -138,7 +144,7 @@ class Monitor:
 
     @property
     def accuracy_title(self) -> str:
-        if self.model is None:
+        if self.model is None or not self.is_measured:
             return ""
         return f"Wilson 95 % interval, {self.model.metrics['n']:,} holdout images, round {self.model.number}"
 
@@ -167,7 +173,9 @@ def monitor_of(project: Project) -> Monitor:
     rounds = Round.objects.filter(project=project).defer("metrics", "classes")
     newest = rounds.order_by("-number").first()
     measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
-    model = measured.exclude(trigger=Trigger.COMPARISON).first()
+    last = measured.exclude(trigger=Trigger.COMPARISON).first()
+    charge, judged = charge_of(project), rounds.exclude(standing="").order_by("-number").first()
+    model = charge.model or last
     progress = progress_of(newest) if newest is not None and newest.is_unfinished else None
     counts, workers, disk, is_broker_away = (
         pool_counts(project),
@@ -180,6 +188,10 @@ def monitor_of(project: Project) -> Monitor:
     return Monitor(
         progress=progress,
         model=model,
+        charge=charge,
+        judged=judged,
+        verdict=verdict_of(judged, class_names(project, judged)) if judged is not None else None,
+        seen=_seen(last, charge),
         newest=newest,
         missing_holdout=max(0, LEAST_HOLDOUT - counts.holdout_labelled),
         answers=counts.labelled + counts.holdout_labelled,
@@ -199,6 +211,12 @@ def monitor_of(project: Project) -> Monitor:
             project, is_moving=bool(progress or missing or groups.made or features.made or network.made)
         ),
     )
+
+
+def _seen(last: Round | None, charge: Charge) -> str:
+    """What the curve shows: another word, another curve."""
+    model = f"-{charge.model.number}" if charge.model else ""
+    return f"{last.number if last else 0}{model}" + (f"-{charge.kept_since:%H%M%S%f}" if charge.kept_since else "")
 
 
 def _missing(disk: str, *, is_broker_away: bool) -> list[Missing]:

@@ -1,4 +1,4 @@
-"""Imports, exports, maps, features, graphs, networks and replays as work that one worker at a time owns: claim, beat,
+"""Imports, exports, maps, features, graphs, networks, replays and reruns as work that one worker at a time owns: claim, beat,
 finish, resume.
 
 Every write of a worker is conditional on its claim: one that was taken for dead and comes back changes nothing.
@@ -14,14 +14,24 @@ from django.conf import settings
 from django.db.models import F, Q
 
 from labeler import clock
-from labeler.models import ExportJob, ImportJob, JobState, PoolFeatures, PoolGraph, PoolMap, PoolNetwork, Replay
+from labeler.models import (
+    ExportJob,
+    ImportJob,
+    JobState,
+    PoolFeatures,
+    PoolGraph,
+    PoolMap,
+    PoolNetwork,
+    Replay,
+    Rerun,
+)
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services.claims import claims_of, new_claim
 from labeler.wake import wake
 from labeler.workers import this_worker
 
-AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph | PoolNetwork | Replay
-JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, PoolNetwork, Replay)
+AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph | PoolNetwork | Replay | Rerun
+JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, PoolNetwork, Replay, Rerun)
 BEAT_SECONDS = 0.5  # no more often than this
 EARLY_SECONDS = 3.0
 

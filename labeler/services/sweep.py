@@ -15,7 +15,20 @@ from django.db.models import Q
 from labeler import clock
 from labeler.models import Round, RoundState, Worker
 from labeler.selectors.workers import idle_workers
-from labeler.services import claims, exporting, features, graphs, lease, maps, networks, replays, triggers, uploads
+from labeler.services import (
+    claims,
+    exporting,
+    features,
+    graphs,
+    lease,
+    maps,
+    networks,
+    replays,
+    reruns,
+    rollback,
+    triggers,
+    uploads,
+)
 from labeler.wake import wake
 
 logger = logging.getLogger(__name__)
@@ -33,6 +46,8 @@ def sweep() -> dict[str, int]:
         graphs.sweep_graphs,
         features.sweep_features,
         replays.sweep_replays,
+        reruns.sweep_reruns,
+        rollback.sweep_charge,
         triggers.start_due_rounds,
         networks.sweep_networks,
         lease.free_expired_leases,
