@@ -1,5 +1,5 @@
-"""Imports, exports, maps, features, graphs, networks, replays and reruns as work that one worker at a time owns: claim, beat,
-finish, resume.
+"""Imports, exports, maps, features, graphs, networks, replays and reruns as work that one worker at a time owns: claim,
+beat, finish, resume.
 
 Every write of a worker is conditional on its claim: one that was taken for dead and comes back changes nothing.
 """

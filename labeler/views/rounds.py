@@ -55,7 +55,9 @@ def rounds(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 def round_page(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     access = manager_access(request, slug)
-    round_ = get_object_or_404(Round.objects.select_related("requested_by"), project=access.project, number=number)
+    round_ = get_object_or_404(
+        Round.objects.select_related("requested_by", "asked_by"), project=access.project, number=number
+    )
     rerun = rerun_state(round_) if round_.folder and round_.state == RoundState.DONE else None
     context = {
         "access": access,

@@ -37,6 +37,7 @@ MANAGERS = {
     "round-cancel", "round-retry", "explore", "explore-points", "explore-states", "explore-map-points", "explore-map",
     "explore-draw", "explore-tiles", "explore-send", "explore-at", "explore-thumb", "gallery", "compare",
     "compare-start", "features", "features-start", "features-stop", "replay", "replay-state", "replay-start",
+    "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
     "replay-cancel", "network", "network-start", "network-stop", "network-leave", "network-take",
 }  # fmt: skip
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
@@ -66,6 +67,8 @@ class World:
             "import-retry": "import",
             "import-rejected": "import", "import-labels": "import", "export-file": "export",
             "round": "round", "round-cancel": "round", "round-retry": "round",
+            "round-charge": "round", "round-rerun": "round", "round-rerun-stop": "round", "round-model": "round",
+            "round-confusion": "round",
             "network-take": "network",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
             "explore-at": "position", "explore-thumb": "position", "gallery": "gallery",
@@ -153,7 +156,7 @@ def test_an_annotator_who_opens_the_monitor_is_sent_on(world, client_of, annotat
     assert client_of(annotator).get(world.url("monitor")).headers["Location"] == world.url("label")
 
 
-@pytest.mark.parametrize("name", sorted(OF_A_PROJECT - {"media", "export-file"}))
+@pytest.mark.parametrize("name", sorted(OF_A_PROJECT - {"media", "export-file", "round-model"}))
 def test_managers_are_never_refused(world, client_of, manager, name) -> None:
     assert not statuses(client_of(manager), world.url(name)) & {403, 404, 500}
 
