@@ -217,16 +217,19 @@ class TestOfTheModel:
         assert client_of(manager).get(f"{at}rounds/1/confusion/{query}").headers["Location"] == at + "rounds/1/"
         assert client_of(manager).get(f"{at}rounds/1/confusion/?said=999999&predicted=1").status_code == 404
 
-    def test_a_large_cell_has_pages(self, at, pool, manager, client_of, make_images) -> None:
-        owl = pool.classes.last()
-        Image.objects.filter(project=pool).update(is_holdout=True, state="labelled", label=owl)
-        judged(pool, lambda position: position % 3 == 0)
-        dog = pool.classes.all()[1]
-        url = f"{at}rounds/1/confusion/?said={owl.pk}&predicted={dog.pk}"
-        client = client_of(manager)
-        first, second = (client.get(f"{url}&page={number}").content.decode() for number in (1, 2))
-        assert first.count("image-tile") == 47 and "Page 1 of" not in first
-        assert second.count("image-tile") == 47  # there is one page alone
+    def test_a_large_cell_has_pages(self, at, pool, manager, client_of, monkeypatch) -> None:
+        monkeypatch.setattr("labeler.selectors.confusion.PAGE", 20)
+        Image.objects.filter(project=pool).update(is_holdout=True, state="labelled", label=pool.classes.last())
+        judged(pool, lambda position: position % 3 == 0)  # two of three are taken for dogs
+        said, predicted = pool.classes.last().pk, pool.classes.all()[1].pk
+        client, seen = client_of(manager), []
+        for number, shown in ((1, 20), (2, 20), (3, 7), (4, 7)):
+            url = f"{at}rounds/1/confusion/?said={said}&predicted={predicted}&page={number}"
+            text = client.get(url).content.decode()
+            assert text.count('class="image-tile"') == shown
+            assert f"Page {min(number, 3)} of 3" in text
+            seen += re.findall(r"0\d{4}\.png", text)[::2] if number < 4 else []
+        assert len(set(seen)) == 47
 
     def test_scores_that_are_gone_are_said(self, at, pool, manager, client_of) -> None:
         round_ = judged(pool)
