@@ -54,6 +54,7 @@ class _Asker:
         from learner.summary import measures_in
 
         config = {**self.model.config, **{name: self.round.config[name] for name in HOW}}
+        config["n_classes"] = len(self.model.classes)
         if self.is_older and split_acquisition(config["acquisition"])[1] not in measures_in(self.folder):
             config["acquisition"] = self.model.config["acquisition"]
         return learner_config(config, seed=self.round.seed)
@@ -75,7 +76,7 @@ class _Asker:
 
     def graph(self) -> Path | None:
         """None: the graph is not asked, as it is not wanted, tells too little, or is being made again."""
-        if self.round.config["acquisition"] == "random" or self.model.metrics["fit"].get("doubts_graph"):
+        if self.round.config["acquisition"] == "random" or self.model.metrics.get("fit", {}).get("doubts_graph"):
             return None
         try:
             return graph_of(self.model, self.stack)

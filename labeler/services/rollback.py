@@ -53,6 +53,18 @@ def release_model(*, project: Project, by: User) -> bool:
     return True
 
 
+@transaction.atomic
+def remake_queue(*, round_: Round, by: User) -> Round | None:
+    """Once more, after a round that was to make the queue again and failed or was cancelled. None: one is unfinished.
+    Raises RoundRefused."""
+    project = _locked(round_.project_id)
+    if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
+        raise RoundRefused(f"Round {round_.number} is {round_.get_state_display()}: there is nothing to try again.")
+    if (model := project.model_round) is None:
+        raise RoundRefused("No model is in charge any more, so there is nothing that could choose a queue.")
+    return _make_queue(project, model, f"{by.get_username()} tried round {round_.number} again", by)
+
+
 def sweep_charge() -> int:
     """Make the queues that still wait: a round ran when the model was put in charge, and ended without a queue."""
     unfinished = Round.objects.filter(project=OuterRef("pk"), state__in=UNFINISHED)

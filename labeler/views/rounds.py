@@ -26,7 +26,7 @@ from labeler.selectors.verdicts import class_names, rerun_words, verdict_of
 from labeler.services.comparisons import repeat_comparison
 from labeler.services.jobs import request_cancel
 from labeler.services.reruns import request_rerun
-from labeler.services.rollback import put_in_charge, release_model
+from labeler.services.rollback import put_in_charge, release_model, remake_queue
 from labeler.services.rounds import RoundRefused, cancel_round, request_round, retry_round
 
 RUNNING_WORDS = "A round is running already. Its answers will be in the next one."
@@ -113,7 +113,7 @@ def round_retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     access = manager_access(request, slug)
     round_ = get_object_or_404(Round, project=access.project, number=number)
     try:
-        again = repeat_comparison if round_.trigger == Trigger.COMPARISON else retry_round
+        again = {Trigger.COMPARISON: repeat_comparison, Trigger.CHARGE: remake_queue}.get(round_.trigger, retry_round)
         if again(round_=round_, by=access.user) is None:
             messages.info(request, RUNNING_WORDS)
     except RoundRefused as refused:

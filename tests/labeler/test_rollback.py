@@ -13,7 +13,7 @@ from labeler.models import Candidate, Image, ModelChange, Project, Reason, Round
 from labeler.selectors.charge import charge_of
 from labeler.selectors.scores import scored_round
 from labeler.services import claims, rollback
-from labeler.services.rollback import put_in_charge, release_model, sweep_charge
+from labeler.services.rollback import put_in_charge, release_model, remake_queue, sweep_charge
 from labeler.services.rounds import RoundRefused, cancel_round, newest_round, request_round
 from labeler.storage import round_folder
 from tests.labeler.judged import finish, judged, loses_owls, measured_pool, round_to_judge, sure
@@ -161,6 +161,11 @@ def test_a_queue_that_could_not_be_made_is_not_tried_for_ever(pool, manager) -> 
     round_.refresh_from_db()
     assert round_.state == RoundState.FAILED and "damaged" in round_.error
     assert sweep_charge() == 0
+    again = remake_queue(round_=round_, by=manager)
+    assert (again.trigger, again.asked_by, again.state) == (Trigger.CHARGE, first, RoundState.ACQUIRING)
+    assert remake_queue(round_=round_, by=manager) is None
+    with pytest.raises(RoundRefused, match="nothing to try again"):
+        remake_queue(round_=again, by=manager)
 
 
 def test_a_remade_queue_can_be_cancelled_and_given_back(pool, manager, sent) -> None:
