@@ -62,12 +62,6 @@ def reasons_against(found: Mapping[str, Any], names: Mapping[int, str]) -> list[
     """Why the gate refused it, as parts of a sentence."""
     parts, against = [], f"the model of round {found.get('against')}"
     objections = found.get("objections", [])
-    if "fewer_right" in objections:
-        n = found["n"]
-        parts.append(
-            f"it is right about {found['new_right']:,} of {n:,} holdout images, {against} about {found['old_right']:,} "
-            f"({p_words(found['p'])})"
-        )
     lost = sorted(found.get("lost", []), key=lambda each: each["p"]) if "lost_class" in objections else []
     for each in lost[:MOST_NAMED]:
         name = names.get(each["class"], "a deleted class")
@@ -77,6 +71,12 @@ def reasons_against(found: Mapping[str, Any], names: Mapping[int, str]) -> list[
         )
     if len(lost) > MOST_NAMED:
         parts.append(f"and {_count(len(lost) - MOST_NAMED, 'more class', 'more classes')}")
+    if "fewer_right" in objections:
+        n = found["n"]
+        parts.append(
+            f"it is right about {found['new_right']:,} of {n:,} holdout images, {against} about {found['old_right']:,} "
+            f"({p_words(found['p'])})"
+        )
     return parts
 
 

@@ -51,9 +51,11 @@ def round_to_judge(project: Project, means: np.ndarray, **fields: object) -> Rou
 
 
 def finish(round_: Round) -> Round:
+    """As a learner does. The test's own project is as it is then, too."""
+    project = round_.project
     learning.choose(round_=Round.objects.select_related("project__learning").get(pk=round_.pk))
     round_.refresh_from_db()
-    round_.project.refresh_from_db()
+    project.refresh_from_db()
     return round_
 
 

@@ -35,12 +35,14 @@ def remade(pool: Project) -> Round:
     return round_
 
 
-def test_the_queue_is_made_again_from_the_scores_of_the_model_that_is_put_in_charge(pool, manager, sent) -> None:
+def test_the_queue_is_made_again_from_the_scores_of_the_model_that_is_put_in_charge(
+    pool, manager, sent, django_capture_on_commit_callbacks
+) -> None:
     first, second = judged(pool), judged(pool)
     third = judged(pool)
     Image.objects.filter(project=pool, position__lt=50).exclude(is_holdout=True).update(state="bad")
-    sent.clear()
-    assert put_in_charge(round_=first, by=manager)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert put_in_charge(round_=first, by=manager)
     for round_ in (first, second, third):
         round_.refresh_from_db()
     standings = [first.standing, second.standing, third.standing]
