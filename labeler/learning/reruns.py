@@ -54,13 +54,16 @@ def run_again(round_: Round, report: Report) -> dict[str, Any]:
         chunks = chunks_as_they_were(round_, scratch, stack)
         graph = graph_as_it_was(round_, stack)
         from learner.config import RoundRequest
+        from learner.fit import choose_device
 
         config = learner_config(round_.config, seed=round_.seed)
+        if str(choose_device(config.device)) != then["device"]:  # "auto" has another meaning here
+            config = replace(config, device=then["device"])
         request = RoundRequest(
             chunks=chunks,
             train_positions=kept.training.positions,
             train_labels=kept.training.labels,
-            config=replace(config, device=then["device"]),
+            config=config,
             directory=scratch / "round",
             graph=graph,
             propagate_to=kept.open_to,

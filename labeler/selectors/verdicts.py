@@ -66,16 +66,16 @@ def reasons_against(found: Mapping[str, Any], names: Mapping[int, str]) -> list[
     for each in lost[:MOST_NAMED]:
         name = names.get(each["class"], "a deleted class")
         parts.append(
-            f"it finds {each['new_right']:,} of {each['n']:,} images of {name}, {against} {each['old_right']:,} "
-            f"({p_words(each['p'])})"
+            f"it finds {each['new_right']:,} of {each['n']:,} images of {name}, {against} finds "
+            f"{each['old_right']:,} ({p_words(each['p'])})"
         )
     if len(lost) > MOST_NAMED:
         parts.append(f"and {_count(len(lost) - MOST_NAMED, 'more class', 'more classes')}")
     if "fewer_right" in objections:
         n = found["n"]
         parts.append(
-            f"it is right about {found['new_right']:,} of {n:,} holdout images, {against} about {found['old_right']:,} "
-            f"({p_words(found['p'])})"
+            f"it is right about {found['new_right']:,} of {n:,} holdout images, {against} is about "
+            f"{found['old_right']:,} ({p_words(found['p'])})"
         )
     return parts
 

@@ -64,7 +64,7 @@ def test_from_a_refused_model_to_a_rollback_and_back(site: Site, open_as, slug: 
     site.ask("mislead", slug)
     run_a_round(mia, slug, 3)
     refused = mia.locator("#charge").get_by_text("Refused: it finds")
-    expect(refused).to_contain_text(re.compile(r"it finds \d of 12 images of low, the model of round 2 1[0-2]"))
+    expect(refused).to_contain_text(re.compile(r"it finds \d of 12 images of low, the model of round 2 finds 1[0-2]"))
     expect(mia.locator("#charge")).to_contain_text("The model of round 2 stays in charge")
     mia.goto(f"/p/{slug}/")
     expect(mia.locator("#verdict")).to_contain_text("Refused: it finds")

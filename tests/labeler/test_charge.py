@@ -74,7 +74,7 @@ def test_one_that_lost_a_class_is_refused_and_people_go_on_by_the_model_in_charg
     second = judged(pool, loses_owls)
     assert (second.state, second.standing) == (RoundState.DONE, Standing.REFUSED)
     assert (pool.model_round, pool.queue_round, second.asked_by) == (first, second, first)
-    assert "it finds 0 of 10 images of owl, the model of round 1 10 (p = 0.0010)" in words(second)
+    assert "it finds 0 of 10 images of owl, the model of round 1 finds 10 (p = 0.0010)" in words(second)
     assert "The model of round 1 stays in charge, and chose the queue." in words(second)
     places = queue_of(second)
     assert [place.reason for place in places] == [Reason.ACQUIRED] * 10
@@ -91,7 +91,7 @@ def test_one_that_is_worse_in_all_is_refused_in_numbers(pool) -> None:
     second = judged(pool, lambda position: position < 30 and position % 5 == 0)
     assert second.standing == Standing.REFUSED
     assert second.verdict["objections"] == ["fewer_right"]
-    assert "it is right about 24 of 30 holdout images, the model of round 1 about 30 (p = 0.0156)" in words(second)
+    assert "it is right about 24 of 30 holdout images, the model of round 1 is about 30 (p = 0.0156)" in words(second)
 
 
 def test_a_difference_that_chance_explains_is_let_through(pool) -> None:
@@ -128,7 +128,7 @@ def test_classes_in_another_order_and_a_new_one_are_compared_by_what_they_are(po
     assert "fox came since: the model of round 1 does not know it, so 2 holdout images" in words(second)
     worse = sure(70, classes=(2, 3, 0, 1), is_wrong=loses_owls)
     third = finish(round_to_judge(pool, worse, classes=[owl, fox, cat, dog]))
-    assert "it finds 0 of 10 images of owl, the model of round 2 10" in words(third)
+    assert "it finds 0 of 10 images of owl, the model of round 2 finds 10" in words(third)
 
 
 def test_images_that_came_since_have_their_share_of_a_refused_rounds_queue(pool, make_images) -> None:
