@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from django.core.files.storage import default_storage
 
 from labeler.learning.files import CannotLearn, Integers, folder_of
@@ -41,7 +42,7 @@ def keep_training(round_: Round, kept: Kept) -> None:
     training = kept.training
     is_open = np.zeros(int(kept.open_to.max(initial=-1)) + 1, np.bool_)
     is_open[kept.open_to] = True
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "positions": training.positions,
         "labels": np.array([training.classes[label] for label in training.labels.tolist()], np.int64),
         "open": np.packbits(is_open),

@@ -45,8 +45,9 @@ def scored_rounds(project: Project) -> list[Round]:
     """Finished rounds with a model, newest first, without their metrics; the one in charge is always among them."""
     rounds = Round.objects.filter(project=project, state=RoundState.DONE).exclude(folder="")
     shown = list(rounds.defer("metrics").order_by("-number")[:SHOWN_ROUNDS])
-    if len(shown) == SHOWN_ROUNDS and project.model_round_id not in {row.pk for row in shown}:
-        shown += rounds.defer("metrics").filter(pk=project.model_round_id)
+    model = project.model_round_id
+    if model is not None and len(shown) == SHOWN_ROUNDS and model not in {row.pk for row in shown}:
+        shown += rounds.defer("metrics").filter(pk=model)
     return shown
 
 

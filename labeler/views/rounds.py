@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -113,7 +115,9 @@ def round_retry(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     access = manager_access(request, slug)
     round_ = get_object_or_404(Round, project=access.project, number=number)
     try:
-        again = {Trigger.COMPARISON: repeat_comparison, Trigger.CHARGE: remake_queue}.get(round_.trigger, retry_round)
+        others: dict[str, Callable[..., Round | None]]
+        others = {Trigger.COMPARISON: repeat_comparison, Trigger.CHARGE: remake_queue}
+        again = others.get(round_.trigger, retry_round)
         if again(round_=round_, by=access.user) is None:
             messages.info(request, RUNNING_WORDS)
     except RoundRefused as refused:

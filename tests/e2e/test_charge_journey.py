@@ -39,12 +39,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 KINDS = ("learner", "worker", "background", "beat")
 
 
-@pytest.fixture(scope="module")
-def slug(site: Site) -> str:
-    site.ask("make-bands", "bands")
-    return "bands"
-
-
 def run_a_round(page: Page, slug: str, number: int) -> None:
     page.goto(f"/p/{slug}/")
     page.get_by_role("button", name="Start a round now").click()
@@ -52,7 +46,9 @@ def run_a_round(page: Page, slug: str, number: int) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("done", timeout=PATIENCE)
 
 
-def test_from_a_refused_model_to_a_rollback_and_back(site: Site, open_as, slug: str) -> None:
+def test_from_a_refused_model_to_a_rollback_and_a_rerun(site: Site, open_as) -> None:
+    slug = "bands"
+    site.ask("make-bands", slug)
     mia = open_as("mia", f"/p/{slug}/")
     run_a_round(mia, slug, 2)
     expect(mia.get_by_role("heading", name="In charge")).to_be_visible()
@@ -96,22 +92,25 @@ def test_from_a_refused_model_to_a_rollback_and_back(site: Site, open_as, slug: 
     expect(mia.get_by_text("until a later one is accepted")).to_be_visible()
     mia.goto(f"/p/{slug}/rounds/3/")
     expect(mia.locator("#charge")).to_contain_text("Rolled back")
+    look_behind_a_number(mia, slug)
+    run_again(mia, slug)
 
 
-def test_a_round_comes_out_the_same_when_it_is_run_again(open_as, slug: str) -> None:
-    """After answers have changed and other rounds have come and gone."""
-    page = open_as("mia", f"/p/{slug}/rounds/2/")
-    page.get_by_role("button", name="Run again and compare").click()
-    expect(page.locator("#rerun")).to_contain_text("Equal, bit for bit", timeout=PATIENCE)
-    expect(page.locator("#rerun")).to_contain_text("mia had it run again")
-
-
-def test_a_cell_of_the_matrix_leads_to_its_images_and_the_model_can_be_taken_away(open_as, slug: str) -> None:
-    page = open_as("mia", f"/p/{slug}/rounds/3/")
+def look_behind_a_number(page: Page, slug: str) -> None:
+    """The images of a cell of the matrix, and the model's files."""
+    page.goto(f"/p/{slug}/rounds/3/")
     page.locator("#confusion .confusion-wrong a").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("low, taken for")
     expect(page.locator(".image-tile").first).to_be_visible()
     page.get_by_role("link", name="Round 3", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download the model").click()
-    assert download.value.suggested_filename == "bands-round-3-model.zip"
+    assert download.value.suggested_filename == f"{slug}-round-3-model.zip"
+
+
+def run_again(page: Page, slug: str) -> None:
+    """After answers have changed and other rounds have come and gone."""
+    page.goto(f"/p/{slug}/rounds/2/")
+    page.get_by_role("button", name="Run again and compare").click()
+    expect(page.locator("#rerun")).to_contain_text("Equal, bit for bit", timeout=PATIENCE)
+    expect(page.locator("#rerun")).to_contain_text("mia had it run again")
