@@ -20,6 +20,7 @@ from labeler.services.draw import Draw, Place
 
 if TYPE_CHECKING:
     from labeler.learning.requests import TrainingSet
+    from learner.candidates import Acquired
     from learner.config import RoundConfig
     from learner.pool import Chunk as PixelChunk
 
@@ -118,8 +119,12 @@ def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat)
             config=config,
             report=beat,
         )
+    return _strewn(parts + _acquired_places(model, acquired, details), unseen, round_.seed)
+
+
+def _acquired_places(model: Round, acquired: Acquired, details: dict[str, object]) -> list[Place]:
     columns = (acquired.positions, acquired.selection_probabilities, acquired.scores, acquired.percentiles)
-    chosen = parts + [
+    return [
         Place(
             position=int(position),
             reason=Reason.ACQUIRED,
@@ -132,7 +137,6 @@ def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat)
             *columns, _thoughts(model, acquired.positions), strict=True
         )
     ]
-    return _strewn(chosen, unseen, round_.seed)
 
 
 def _unseen(round_: Round, model: Round, waiting: Integers, eligible: Integers, count: int) -> list[Place]:

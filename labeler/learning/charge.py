@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from labeler.models import LearningConfig, Round, Standing, Trigger
 from labeler.selectors.charge import charge_of
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images
 from labeler.services.charge import Ruling
+
+if TYPE_CHECKING:
+    from learner.gate import ClassChange
 
 FIRST, COMPARED, TOO_FEW, UNREADABLE = "first", "compared", "too_few", "unreadable"
 
@@ -70,18 +73,6 @@ def compare_models(old: Round, new: Round) -> tuple[dict[str, Any], list[dict[st
         return {"basis": UNREADABLE, "why": str(error), **left_out}, []
     said = np.array([labels[at] for at in positions.tolist()], np.int64)
     found = judge_round(old_n=predictions[0], new_n=predictions[1], labels_n=said)
-    changes = [
-        {
-            "class": each.number,
-            "n": each.n,
-            "old_right": each.old_right,
-            "new_right": each.new_right,
-            "difference": _interval(each.difference),
-            "p": each.p,
-            "is_lost": each.is_lost,
-        }
-        for each in found.classes
-    ]
     verdict = {
         "basis": COMPARED,
         **left_out,
@@ -89,11 +80,23 @@ def compare_models(old: Round, new: Round) -> tuple[dict[str, Any], list[dict[st
         "new_right": found.new_right,
         "difference": _interval(found.difference),
         "p": found.p,
-        "n_classes": len(changes),
-        "lost": [each for each in changes if each["is_lost"]],
+        "n_classes": len(found.classes),
+        "lost": [_change(each) for each in found.classes if each.is_lost],
         "objections": list(found.objections),
     }
-    return verdict, changes
+    return verdict, [_change(each) for each in found.classes]
+
+
+def _change(change: ClassChange) -> dict[str, Any]:
+    return {
+        "class": change.number,
+        "n": change.n,
+        "old_right": change.old_right,
+        "new_right": change.new_right,
+        "difference": _interval(change.difference),
+        "p": change.p,
+        "is_lost": change.is_lost,
+    }
 
 
 def _predicted(round_: Round, positions: Integers) -> Integers:

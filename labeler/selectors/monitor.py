@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Avg, Count, Max, Q, StdDev, Sum
+from django.db.models import Avg, Count, Max, Q, QuerySet, StdDev, Sum
 
 from labeler import clock
 from labeler.intervals import Interval, mean
@@ -172,10 +173,6 @@ class PersonRow:
 def monitor_of(project: Project) -> Monitor:
     rounds = Round.objects.filter(project=project).defer("metrics", "classes")
     newest = rounds.order_by("-number").first()
-    measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
-    last = measured.exclude(trigger=Trigger.COMPARISON).first()
-    charge, judged = charge_of(project), rounds.exclude(standing="").order_by("-number").first()
-    model = charge.model or last
     progress = progress_of(newest) if newest is not None and newest.is_unfinished else None
     counts, workers, disk, is_broker_away = (
         pool_counts(project),
@@ -187,11 +184,6 @@ def monitor_of(project: Project) -> Monitor:
     features, network = features_state(project), network_state(project)
     return Monitor(
         progress=progress,
-        model=model,
-        charge=charge,
-        judged=judged,
-        verdict=verdict_of(judged, class_names(project, judged)) if judged is not None else None,
-        seen=_seen(last, charge),
         newest=newest,
         missing_holdout=max(0, LEAST_HOLDOUT - counts.holdout_labelled),
         answers=counts.labelled + counts.holdout_labelled,
@@ -210,7 +202,22 @@ def monitor_of(project: Project) -> Monitor:
         poll_seconds=_poll_seconds(
             project, is_moving=bool(progress or missing or groups.made or features.made or network.made)
         ),
+        **_models(project, rounds),
     )
+
+
+def _models(project: Project, rounds: QuerySet[Round]) -> dict[str, Any]:
+    """Who is in charge, and what became of the last model that could have been."""
+    measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
+    last = measured.exclude(trigger=Trigger.COMPARISON).first()
+    charge, judged = charge_of(project), rounds.exclude(standing="").order_by("-number").first()
+    return {
+        "model": charge.model or last,
+        "charge": charge,
+        "judged": judged,
+        "verdict": verdict_of(judged, class_names(project, judged)) if judged is not None else None,
+        "seen": _seen(last, charge),
+    }
 
 
 def _seen(last: Round | None, charge: Charge) -> str:
