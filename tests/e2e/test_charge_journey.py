@@ -81,7 +81,7 @@ def test_from_a_refused_model_to_a_rollback_and_a_rerun(site: Site, open_as) -> 
 
     mia.goto(f"/p/{slug}/rounds/{BAD}/")
     mia.get_by_role("button", name="Put this model in charge").click()
-    expect(mia.get_by_text("mia keeps it in charge since")).to_be_visible()
+    expect(mia.get_by_text("and keeps it there")).to_be_visible()
     mia.goto(f"/p/{slug}/rounds/{REMADE}/")
     expect(mia.get_by_role("heading", level=1)).to_contain_text("done", timeout=PATIENCE)
     expect(mia.get_by_text(f"mia put the model of round {BAD} in charge")).to_be_visible()
@@ -93,7 +93,7 @@ def test_from_a_refused_model_to_a_rollback_and_a_rerun(site: Site, open_as) -> 
     mia.goto(f"/p/{slug}/rounds/{GOOD}/")
     expect(mia.get_by_text("1 later round will be rolled back")).to_be_visible()
     mia.get_by_role("button", name="Put this model in charge").click()
-    expect(mia.get_by_text("mia keeps it in charge since")).to_be_visible()
+    expect(mia.get_by_text("and keeps it there")).to_be_visible()
     mia.get_by_role("button", name="Release it").click()
     expect(mia.get_by_text("until a later one is accepted")).to_be_visible()
     mia.goto(f"/p/{slug}/rounds/{BAD}/")
