@@ -201,7 +201,7 @@ def sign_test(gained: int, lost: int) -> float:
     (0.03125, 0.75, 1.0)
     """
     n = gained + lost
-    return sum(math.comb(n, k) for k in range(gained, n + 1)) / 2**n
+    return float(sum(math.comb(n, k) for k in range(gained, n + 1)) / 2**n)
 
 
 def normal_mean(values: npt.NDArray[np.float64], least: float = -math.inf) -> Interval:
