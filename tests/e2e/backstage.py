@@ -125,7 +125,7 @@ def make_bands(slug: str) -> None:
     )
     quick = {
         "retrain_every": 0, "holdout_share": 0.0, "budget": 20, "holdout_questions": 0.0, "posterior_samples": 8,
-        "learns_from": "images", "architecture": "mlp", "trains_network": "no",
+        "learns_from": "images", "architecture": "mlp", "trains_network": False,
     }  # fmt: skip
     change_learning(project=project, values=quick)
     Membership.objects.create(project=project, user=User.objects.get(username="ann"), role=Role.ANNOTATOR)
