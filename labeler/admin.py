@@ -54,7 +54,9 @@ class ProjectAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_select_related = ("created_by",)
     search_fields = ("name", "slug")
     raw_id_fields = ("created_by",)
-    readonly_fields = ("created_at", "queue_round", "pixel_side", "pixel_channels")
+    readonly_fields = (
+        "created_at", "queue_round", "model_round", "model_kept_by", "model_kept_since", "pixel_side", "pixel_channels",
+    )  # fmt: skip
     inlines = (MembershipInline,)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
@@ -140,6 +142,12 @@ class RoundAdmin(Shown):
     ordering = ("-id",)
 
 
+@admin.register(models.ModelChange)
+class ModelChangeAdmin(ShownWhole):
+    list_display = ("id", "project", "kind", "round_id", "former_id", "by", "created_at")
+    list_select_related = ("project", "by")
+
+
 @admin.register(models.RoundChunk)
 class RoundChunkAdmin(ShownWhole):
     list_display = ("id", "round_id", "chunk_id", "claim", "heartbeat_at", "is_done")
@@ -162,6 +170,7 @@ class CandidateAdmin(ShownWhole):
     models.PoolNetwork,
     models.Replay,
     models.ClassChange,
+    models.Rerun,
 )
 class JobAdmin(Shown):
     list_display = ("id", "project", "state", "created_by", "done", "total", "attempts", "heartbeat_at", "finished_at")

@@ -27,6 +27,7 @@ from labeler.services import (
     networks,
     quality,
     replays,
+    reruns,
     triggers,
 )
 from labeler.services import sweep as sweeping
@@ -183,6 +184,14 @@ def measure_answers(project_id: int) -> None:
 
     with busy_with("measuring answers"):
         quality.run_quality(project_id=project_id, measure=learning.measure_answers)
+
+
+@shared_task(name="background.rerun")  # type: ignore[untyped-decorator]
+def rerun(job_id: int) -> None:
+    from labeler import learning
+
+    with busy_with("running a round again"):
+        reruns.run_rerun(job_id=job_id, again=learning.rerun)
 
 
 @shared_task(name="labeler.scheduled_round")  # type: ignore[untyped-decorator]

@@ -1,5 +1,6 @@
-"""Whether a new representation may take over from the present one: measured on labels that neither has learned from,
-and, as those are few at first, by what can be told without labels. numpy only.
+"""Whether a new representation may take over from the present one (`judge`): measured on labels that neither has
+learned from, and, as those are few at first, by what can be told without labels. Whether a round's model may
+(`judge_round`): by the labels of the holdout alone. numpy only.
 
 What is told without labels rests on the graph, and where that knows little it says little. So it gives way to a proof:
 a holdout on which the new model is better, with the whole interval of the difference above 0, or answers that were kept
@@ -9,6 +10,7 @@ back from both and of which it is right about more than chance explains. One tha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,3 +170,129 @@ def paired_accuracy(gained: int, lost: int, n: int) -> Interval:
     more, less = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     centre, half = more - less, Z_95 * math.sqrt((more + less - (more - less) ** 2) / (n + 2))
     return Interval((gained - lost) / n, max(-1.0, centre - half), min(1.0, centre + half), n, "adjusted wald")
+
+
+LOST_CLASS = "lost_class"
+ROUND_OBJECTIONS = (FEWER_RIGHT, LOST_CLASS)
+"""Why a round's model is refused: it is right about significantly fewer images; it finds significantly fewer of the
+images of some class."""
+
+ROUND_ERROR = 0.05
+"""How often, at most, a model that is as good as the one in charge is refused. Half of it is spent on all images, half
+on the classes together."""
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """One class on the images that people say are of it.
+
+    Args:
+        number: Of the class.
+        n: Images, at least 1.
+        old_right: Of these the model in charge finds.
+        new_right: Of these the new one finds.
+        difference: New less old recall, paired.
+        p: Of the exact one-sided sign test, corrected for all classes on which the two differ; 1 where they do not.
+        is_lost: Whether that is less than the classes' half of `ROUND_ERROR`.
+    """
+
+    number: int
+    n: int
+    old_right: int
+    new_right: int
+    difference: Interval
+    p: float
+    is_lost: bool
+
+
+@dataclass(frozen=True)
+class RoundVerdict:
+    """What speaks against a round's model.
+
+    Args:
+        n: Images that both were measured on.
+        old_right: Of these the model in charge is right about.
+        new_right: Of these the new one is right about.
+        difference: New less old accuracy, paired; None of no image.
+        p: Of the exact one-sided sign test on all images.
+        classes: Those that have images, in their order.
+        objections: Of `ROUND_OBJECTIONS`; none: it is accepted.
+    """
+
+    n: int
+    old_right: int
+    new_right: int
+    difference: Interval | None
+    p: float
+    classes: tuple[ClassChange, ...]
+    objections: tuple[str, ...]
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether it may take charge."""
+        return not self.objections
+
+
+def judge_round(*, old_n: Integers, new_n: Integers, labels_n: Integers) -> RoundVerdict:
+    """Whether a round's model is significantly worse than the model in charge, on the same images of a random holdout.
+
+    Overall it is if the whole paired interval is below 0 and the exact sign test agrees: on few images the interval is
+    approximate, and alone would refuse too often. By class it is if the sign test says so, corrected over the classes
+    on which the two differ. Given how many images the two differ about, which decides nothing, a model that is as good
+    has each difference for or against it with probability 1/2; so it is refused with a probability of at most
+    `ROUND_ERROR`, whatever the number of images and classes.
+
+    Args:
+        old_n: What the model in charge predicts, class numbers, int64 `[n]`; there may be none.
+        new_n: What the new one predicts.
+        labels_n: What people say; neither model has learned from these images.
+
+    Raises:
+        LabelError: If lengths differ.
+
+    Reference:
+        McNemar, 1947, Note on the sampling error of the difference between correlated proportions or percentages, in
+        its exact form: the binomial test of the discordant pairs. Holm, 1979, A simple sequentially rejective multiple
+        test procedure. The interval: `paired_accuracy`.
+    """
+    if not len(old_n) == len(new_n) == len(labels_n):
+        raise LabelError("predictions and labels differ in number")
+    is_old_right, is_new_right = old_n == labels_n, new_n == labels_n
+    numbers = np.unique(labels_n).tolist()
+    counts = [_pairs(is_old_right[labels_n == c], is_new_right[labels_n == c]) for c in numbers]
+    corrected = holm([sign_test(lost, gained) if gained + lost else None for gained, lost, _, _ in counts])
+    classes = tuple(
+        ClassChange(
+            c, n, old_right, old_right + gained - lost, paired_accuracy(gained, lost, n), p, p < ROUND_ERROR / 2
+        )
+        for c, (gained, lost, old_right, n), p in zip(numbers, counts, corrected, strict=True)
+    )
+    gained, lost, old_right, n = _pairs(is_old_right, is_new_right)
+    difference, p = (paired_accuracy(gained, lost, n), sign_test(lost, gained)) if n else (None, 1.0)
+    found = {
+        FEWER_RIGHT: difference is not None and difference.high < 0 and p < ROUND_ERROR / 2,
+        LOST_CLASS: any(each.is_lost for each in classes),
+    }
+    objections = tuple(name for name in ROUND_OBJECTIONS if found[name])
+    return RoundVerdict(n, old_right, old_right + gained - lost, difference, p, classes, objections)
+
+
+def _pairs(is_old_right: npt.NDArray[np.bool_], is_new_right: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Images that only the new model is right about, only the old one; that the old one is right about; and all."""
+    gained, lost = int((is_new_right & ~is_old_right).sum()), int((is_old_right & ~is_new_right).sum())
+    return gained, lost, int(is_old_right.sum()), len(is_old_right)
+
+
+def holm(values: Sequence[float | None]) -> list[float]:
+    """Holm's adjusted p-values, in the order given. None stands for what cannot be tested: it counts for nothing, and
+    gets 1.
+
+    >>> holm([0.01, None, 0.03, 0.02])
+    [0.03, 1.0, 0.04, 0.04]
+    """
+    tested = sorted((value, index) for index, value in enumerate(values) if value is not None)
+    adjusted, least = [1.0] * len(values), 0.0
+    for rank, (value, index) in enumerate(tested):
+        least = max(least, min(1.0, (len(tested) - rank) * value))
+        adjusted[index] = least
+    return adjusted

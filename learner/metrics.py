@@ -52,6 +52,25 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class CalibrationBin:
+    """Images whose confidence lies in one part of 0 to 1.
+
+    Args:
+        low: Where the part begins.
+        high: Where it ends, itself only in the last one.
+        n: Images; there may be none.
+        confidence: Their mean largest probability; None of none.
+        accuracy: Share of right answers among them (Wilson); None of none.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float | None
+    accuracy: Interval | None
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What a holdout says about a model.
 
@@ -63,6 +82,7 @@ class Metrics:
         ece: Expected calibration error, 0 to 1 (bootstrap).
         recall: For each class the share of its images that were found (Wilson); None where the holdout has none.
         confusion_C_C: Counts; row: the label, column: the prediction.
+        reliability: Ten bins of the confidence, from 0 to 1: those whose gaps `ece` adds up.
     """
 
     n: int
@@ -72,6 +92,7 @@ class Metrics:
     ece: Interval
     recall: tuple[Interval | None, ...]
     confusion_C_C: npt.NDArray[np.int64]
+    reliability: tuple[CalibrationBin, ...]
 
 
 def separation(scores: npt.ArrayLike, is_positive: npt.ArrayLike) -> float | None:
@@ -208,9 +229,38 @@ def calibration_error(
     Reference:
         Guo et al., 2017, On calibration of modern neural networks, equation 3.
     """
-    which = np.minimum((confidence_n * bins).astype(np.int64), bins - 1)
+    which = _bin_of(confidence_n, bins)
     gaps = np.bincount(which, weights=confidence_n - is_right_n, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence_n))
+
+
+def _bin_of(confidence_n: npt.NDArray[np.float64], bins: int) -> npt.NDArray[np.int64]:
+    """Which bin of equal width each falls into; 1 falls into the last."""
+    return np.minimum((confidence_n * bins).astype(np.int64), bins - 1)
+
+
+def reliability(
+    confidence_n: npt.NDArray[np.float64], is_right_n: npt.NDArray[np.bool_], *, bins: int = 10
+) -> tuple[CalibrationBin, ...]:
+    """Confidence against accuracy, bin by bin: what a reliability diagram shows.
+
+    Args:
+        confidence_n: Largest mean probability, 0 to 1.
+        is_right_n: Whether it is that of the label.
+        bins: How many bins of 0 to 1.
+
+    Reference:
+        DeGroot and Fienberg, 1983, The comparison and evaluation of forecasters; Niculescu-Mizil and Caruana, 2005,
+        Predicting good probabilities with supervised learning. The interval of each bin: `wilson`.
+    """
+    which = _bin_of(confidence_n, bins)
+    counts = np.bincount(which, minlength=bins).tolist()
+    sums = np.bincount(which, weights=confidence_n, minlength=bins).tolist()
+    rights = np.bincount(which, weights=is_right_n, minlength=bins).astype(np.int64).tolist()
+    return tuple(
+        CalibrationBin(b / bins, (b + 1) / bins, n, total / n if n else None, wilson(right, n) if n else None)
+        for b, (n, total, right) in enumerate(zip(counts, sums, rights, strict=True))
+    )
 
 
 def calibration_interval(
@@ -264,4 +314,5 @@ def metrics(probs_n_C: npt.NDArray[np.floating], labels_n: npt.NDArray[np.int64]
             wilson(int(confusion[c, c]), int(row)) if row else None for c, row in enumerate(confusion.sum(1).tolist())
         ),
         confusion_C_C=confusion,
+        reliability=reliability(probs.max(1), predicted == labels_n),
     )

@@ -26,7 +26,7 @@ from labeler.services.schedule import DAYS, WEEK, schedule_of
 TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds", "cooldown_seconds")
 QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
 CHECKS = ("gold_share", "relabel", "relabel_share")
-HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target")
+HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target", "gates_rounds")
 IMAGES = ("representation", "backbone", "backbone_file", "trains_network")
 MODEL = (
     "learns_from", "architecture", "feature_architecture", "propagation", "estimator", "posterior_samples",
@@ -124,6 +124,12 @@ class LearningForm(ChangeForm):
         highest=90,
         label="Holdout drawn at import, in %",
         help_text="For images to come: those that are in already keep their part.",
+    )
+    gates_rounds = forms.BooleanField(
+        required=False,
+        label="Hold back a model that is worse",
+        help_text="A round’s model takes charge unless it is significantly worse on the same holdout images, in all or "
+        "in one class. It costs a moment a round; one in twenty models that are as good is held back.",
     )
     acquisition = forms.ChoiceField(
         choices=ACQUISITION_GROUPS,

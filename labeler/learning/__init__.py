@@ -9,6 +9,10 @@
 | `answers` | what answers say of labels and people |
 | `relabel` | which labels deserve another answer |
 | `replays` | the answers once more, in another order |
+| `asking` | which images a model asks about |
+| `charge` | whether a round's model takes charge |
+| `reruns` | a round once more, from what it kept |
+| `requests`, `kept` | what the learner is given of a round, fresh or old |
 | `files` | chunk files, the heartbeat, refusals in words |
 """
 
@@ -18,6 +22,7 @@ from labeler.learning.files import CannotLearn, folder_of, load
 from labeler.learning.networks import train_network
 from labeler.learning.pool import draw_map, make_graph
 from labeler.learning.replays import play
+from labeler.learning.reruns import rerun, run_again
 from labeler.learning.rounds import choose, fit, forget_leftovers, score
 
 __all__ = [
@@ -32,6 +37,8 @@ __all__ = [
     "measure_answers",
     "open_backbone",
     "play",
+    "rerun",
+    "run_again",
     "score",
     "train_network",
 ]

@@ -501,7 +501,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('number', models.PositiveIntegerField()),
-                ('trigger', models.CharField(choices=[('cold_start', 'cold start'), ('answers', 'new answers'), ('edits', 'edited answers'), ('schedule', 'schedule'), ('button', 'button'), ('queue_dry', 'queue ran dry'), ('network', 'new network'), ('comparison', 'comparison')], max_length=12)),
+                ('trigger', models.CharField(choices=[('cold_start', 'cold start'), ('answers', 'new answers'), ('edits', 'edited answers'), ('schedule', 'schedule'), ('button', 'button'), ('queue_dry', 'queue ran dry'), ('network', 'new network'), ('comparison', 'comparison'), ('charge', 'other model in charge')], max_length=12)),
                 ('reason', models.CharField(max_length=200)),
                 ('state', models.CharField(choices=[('queued', 'waiting for a worker'), ('fitting', 'fitting'), ('scoring', 'scoring'), ('acquiring', 'choosing'), ('done', 'done'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='queued', max_length=12)),
                 ('config', models.JSONField(default=dict)),
@@ -933,5 +933,80 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='annotatorquality',
             constraint=models.UniqueConstraint(fields=('project', 'annotator'), name='one_quality_of_a_person'),
+        ),
+        migrations.AddField(
+            model_name='learningconfig',
+            name='gates_rounds',
+            field=models.BooleanField(default=True),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='model_kept_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='model_kept_since',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='model_round',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round'),
+        ),
+        migrations.AddField(
+            model_name='round',
+            name='asked_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round'),
+        ),
+        migrations.AddField(
+            model_name='round',
+            name='standing',
+            field=models.CharField(blank=True, choices=[('accepted', 'accepted'), ('refused', 'refused'), ('aside', 'made aside'), ('rolled_back', 'rolled back'), ('chosen', 'chosen by a person')], max_length=12),
+        ),
+        migrations.AddField(
+            model_name='round',
+            name='verdict',
+            field=models.JSONField(default=dict),
+        ),
+        migrations.CreateModel(
+            name='ModelChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('took', 'took charge'), ('put', 'put in charge'), ('released', 'released')], max_length=10)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('former', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='model_changes', to='labeler.project')),
+                ('round', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='model_changes', to='labeler.round')),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Rerun',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('uploading', 'uploading'), ('queued', 'waiting for a worker'), ('running', 'running'), ('done', 'done'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='queued', max_length=12)),
+                ('claim', models.CharField(blank=True, max_length=100)),
+                ('heartbeat_at', models.DateTimeField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('is_cancel_requested', models.BooleanField(default=False)),
+                ('done', models.PositiveBigIntegerField(default=0)),
+                ('total', models.PositiveBigIntegerField(default=0)),
+                ('error', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('started_at', models.DateTimeField(null=True)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('result', models.JSONField(null=True)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reruns', to='labeler.project')),
+                ('round', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reruns', to='labeler.round')),
+            ],
+            options={
+                'verbose_name': 'rerun',
+                'ordering': ['-id'],
+            },
         ),
     ]

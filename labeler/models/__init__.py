@@ -15,12 +15,23 @@ from labeler.models.jobs import (
     PoolNetwork,
     RejectedFile,
     Replay,
+    Rerun,
     Worker,
 )
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import Fate, LabelClass, LearningConfig, Project
 from labeler.models.quality import AnnotatorQuality, AnswerQuality, GoldImage
-from labeler.models.rounds import Candidate, CandidateState, Reason, Round, RoundChunk, RoundState, Trigger
+from labeler.models.rounds import (
+    Candidate,
+    CandidateState,
+    ModelChange,
+    Reason,
+    Round,
+    RoundChunk,
+    RoundState,
+    Standing,
+    Trigger,
+)
 
 __all__ = [
     "Annotation",
@@ -46,6 +57,7 @@ __all__ = [
     "LabelClass",
     "LearningConfig",
     "Membership",
+    "ModelChange",
     "OfferedLabel",
     "Outcome",
     "Pack",
@@ -57,10 +69,12 @@ __all__ = [
     "Reason",
     "RejectedFile",
     "Replay",
+    "Rerun",
     "Role",
     "Round",
     "RoundChunk",
     "RoundState",
+    "Standing",
     "Trigger",
     "User",
     "Worker",

@@ -239,6 +239,22 @@ class Replay(Job):
         return f"replay {self.pk} of {self.project}"
 
 
+class Rerun(Job):
+    """A round fitted and scored once more from what it kept, and compared with it byte by byte. `done` and `total`
+    count images; `result` is what `labeler.learning.reruns` found."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="reruns")
+    round = models.ForeignKey("labeler.Round", on_delete=models.CASCADE, related_name="reruns")
+    result = models.JSONField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "rerun"
+
+    def __str__(self) -> str:
+        return f"rerun {self.pk} of {self.round}"
+
+
 class Worker(models.Model):
     """A Celery worker that has said it is alive, and what it does."""
 

@@ -11,7 +11,8 @@ class Project(models.Model):
     """A collection of images, its classes and its people.
 
     `queue_round` is the round whose candidates are handed out. It moves in the transaction that publishes a round, so
-    that a lease sees either the old queue or the new one.
+    that a lease sees either the old queue or the new one. `model_round` is the round whose model is in charge: what
+    pages say of images is what it says. While `model_kept_since` is set a person keeps it there (services/charge.py).
     """
 
     name = models.CharField(max_length=100)
@@ -20,6 +21,9 @@ class Project(models.Model):
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=clock.now)
     queue_round = models.ForeignKey("labeler.Round", null=True, on_delete=models.SET_NULL, related_name="+")
+    model_round = models.ForeignKey("labeler.Round", null=True, on_delete=models.SET_NULL, related_name="+")
+    model_kept_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    model_kept_since = models.DateTimeField(null=True)
     # What the learner sees; decided by the first import, see services/importing.py.
     pixel_side = models.PositiveSmallIntegerField(null=True)
     pixel_channels = models.PositiveSmallIntegerField(null=True)
@@ -77,6 +81,7 @@ class LearningConfig(models.Model):
     gold_share = models.FloatField(default=0.0, validators=[MinValueValidator(0), MaxValueValidator(0.5)])
     relabel = models.CharField(max_length=8, choices=choices.RELABEL, default="overlap")
     relabel_share = models.FloatField(default=0.1, validators=[MinValueValidator(0), MaxValueValidator(0.5)])
+    gates_rounds = models.BooleanField(default=True)  # a model that is significantly worse does not take charge
     # Triggers. 0 answers: only by schedule or button.
     retrain_every = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(100_000)])
     debounce_seconds = models.PositiveIntegerField(default=0, validators=[MaxValueValidator(3600)])

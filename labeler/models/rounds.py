@@ -15,6 +15,7 @@ class Trigger(models.TextChoices):
     QUEUE_DRY = "queue_dry", "queue ran dry"
     NETWORK = "network", "new network"
     COMPARISON = "comparison", "comparison"  # measured and looked at; its queue is never made
+    CHARGE = "charge", "other model in charge"  # a queue alone, from the scores of a model that there is
 
 
 class RoundState(models.TextChoices):
@@ -25,6 +26,16 @@ class RoundState(models.TextChoices):
     DONE = "done", "done"
     FAILED = "failed", "failed"
     CANCELLED = "cancelled", "cancelled"
+
+
+class Standing(models.TextChoices):
+    """What became of a round's model. Which one is in charge says `Project.model_round`."""
+
+    ACCEPTED = "accepted", "accepted"
+    REFUSED = "refused", "refused"  # by the gate
+    ASIDE = "aside", "made aside"  # another was kept in charge by a person
+    ROLLED_BACK = "rolled_back", "rolled back"  # accepted, and left for an older one
+    CHOSEN = "chosen", "chosen by a person"  # put in charge though the gate or a person had left it
 
 
 UNFINISHED = [RoundState.QUEUED, RoundState.FITTING, RoundState.SCORING, RoundState.ACQUIRING]
@@ -63,6 +74,9 @@ class Round(models.Model):
     metrics = models.JSONField(default=dict)
     answers_spent = models.PositiveIntegerField(default=0)  # live answers at its snapshot, holdout included
     folder = models.CharField(max_length=200, blank=True)  # its artifacts, in the project's storage
+    standing = models.CharField(max_length=12, choices=Standing, blank=True)  # empty: no model, or it was not judged
+    verdict = models.JSONField(default=dict)  # what the gate went by, see learning/gate.py
+    asked_by = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")  # whose model chose
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=clock.now)
     not_before = models.DateTimeField(default=clock.now)
@@ -113,6 +127,28 @@ class RoundChunk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.chunk} in {self.round}"
+
+
+class ModelChange(models.Model):
+    """The record of who put which model in charge, and when. Append-only."""
+
+    class Kind(models.TextChoices):
+        TOOK = "took", "took charge"  # by itself: accepted
+        PUT = "put", "put in charge"
+        RELEASED = "released", "released"
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="model_changes")
+    kind = models.CharField(max_length=10, choices=Kind)
+    round = models.ForeignKey(Round, null=True, on_delete=models.SET_NULL, related_name="model_changes")
+    former = models.ForeignKey(Round, null=True, on_delete=models.SET_NULL, related_name="+")  # in charge before
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.round} {self.get_kind_display()}"
 
 
 class Reason(models.TextChoices):

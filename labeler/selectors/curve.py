@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from django.db.models import F
 from django.db.models.fields.json import KT
 
-from labeler.models import Project, Round, RoundState, Trigger
+from labeler.models import Project, Round, RoundState, Standing, Trigger
 from labeler.selectors.pool import says_something
+from labeler.selectors.verdicts import TAGS
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 80, 48, 16, 36  # room for the words of the axes as large as a phone has them
+CROSS = 5
+OFF = (Standing.REFUSED, Standing.ASIDE, Standing.ROLLED_BACK)
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,19 @@ class Point:
     low: float
     high: float
     n: int
+    standing: str = ""
+    is_in_charge: bool = False
+
+    @property
+    def is_off(self) -> bool:
+        """Its model is not among those that took charge."""
+        return self.standing in OFF
+
+    @property
+    def words(self) -> str:
+        if self.is_in_charge:
+            return "in charge"
+        return TAGS[Standing(self.standing)][0] if self.standing else ""
 
     @property
     def percent(self) -> str:
@@ -37,6 +53,12 @@ class Mark:
     low: float
     high: float
 
+    @property
+    def cross(self) -> str:
+        """The two strokes that stand for a model which did not take charge, or no longer is."""
+        x, y, r = self.x, self.y, CROSS
+        return f"M{x - r:g},{y - r:g}L{x + r:g},{y + r:g}M{x - r:g},{y + r:g}L{x + r:g},{y - r:g}"
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -48,7 +70,7 @@ class Tick:
 class Curve:
     """What the template draws, in the units of its view box."""
 
-    points: list[Point]
+    points: list[Point]  # the line leads through those whose models took charge and were not rolled back
     marks: list[Mark]
     line: str
     band: str
@@ -74,13 +96,14 @@ def learning_curve(project: Project) -> Curve:
     def y(share: float) -> float:
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - (share - least) / (1 - least or 1)), 1)
 
-    upper = [f"{x(point.answers)},{y(point.high)}" for point in points]
-    lower = [f"{x(point.answers)},{y(point.low)}" for point in reversed(points)]
+    on = [point for point in points if not point.is_off]
+    upper = [f"{x(point.answers)},{y(point.high)}" for point in on]
+    lower = [f"{x(point.answers)},{y(point.low)}" for point in reversed(on)]
     steps = [least + (1 - least) * i / 4 for i in range(5)]
     return Curve(
         points=points,
         marks=[Mark(point, x(point.answers), y(point.value), y(point.low), y(point.high)) for point in points],
-        line=" ".join(f"{x(point.answers)},{y(point.value)}" for point in points),
+        line=" ".join(f"{x(point.answers)},{y(point.value)}" for point in on),
         band=" ".join(upper + lower),
         across=[Tick(x(answers), f"{answers:,}") for answers in across],
         up=[Tick(y(step), f"{step * 100:.0f} %") for step in steps],
@@ -95,11 +118,11 @@ def measured_rounds(project: Project) -> list[Point]:
         .exclude(trigger=Trigger.COMPARISON)
         .order_by("number")
         .annotate(**parts, at=F("answers_spent"))
-        .values_list("number", "at", *parts)
+        .values_list("number", "at", *parts, "standing", "pk")
     )
     return [
-        Point(number, at, float(value), float(low), float(high), int(n))
-        for number, at, value, low, high, n in rows
+        Point(number, at, float(value), float(low), float(high), int(n), standing, pk == project.model_round_id)
+        for number, at, value, low, high, n, standing, pk in rows
         if says_something({"n": n})
     ]
 

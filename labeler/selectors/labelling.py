@@ -93,13 +93,14 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
     reason = Reason.RANDOM if place.reason in SHOWN_AS_RANDOM else Reason(place.reason)
     likely = [] if is_secret else place.details.get("likely", [])
     group = None if is_secret else place.details.get("group")
-    measure = measure_of(place.round.config.get("acquisition", ""))
+    measure = place.details.get("measure") or measure_of(place.round.config.get("acquisition", ""))
     return {
         **image_item(project, place.image),
         **inlined(place.image),
         "candidate": place.pk,
         "rank": place.rank,
         "round": place.round.number,
+        "model": place.details.get("model"),  # of an older round, which is in charge
         "reason": reason.value,
         "reason_words": reason_words(reason, group),
         "score": None if is_secret or reason == Reason.GROUP else place.score,

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Avg, Count, Max, Q, StdDev, Sum
+from django.db.models import Avg, Count, Max, Q, QuerySet, StdDev, Sum
 
 from labeler import clock
 from labeler.intervals import Interval, mean
@@ -27,11 +28,13 @@ from labeler.models import (
 )
 from labeler.models.rounds import NOT_OF_THE_POOL
 from labeler.selectors.answers import PersonQuality, people_of
+from labeler.selectors.charge import Charge, charge_of
 from labeler.selectors.features import FeaturesState, features_state
 from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.networks import NetworkState, network_state
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
+from labeler.selectors.verdicts import Verdict, class_names, verdict_of
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import last_annotation_id, why_not_trainable
 from labeler.services.triggers import next_round_words, reason_at_snapshot
@@ -101,7 +104,11 @@ class WorkerRow:
 @dataclass(frozen=True)
 class Monitor:
     progress: Progress | None
-    model: Round | None  # the last one that has been measured
+    model: Round | None  # the one in charge; where none is, the last one that has been measured
+    charge: Charge
+    judged: Round | None  # the last one of whose model it was decided whether it takes charge
+    verdict: Verdict | None
+    seen: str  # by which an open page tells whether its curve is still the one to show
     newest: Round | None
     missing_holdout: int
     answers: int
@@ -140,7 +147,7 @@ class Monitor:
 
     @property
     def accuracy_title(self) -> str:
-        if self.model is None:
+        if self.model is None or not self.is_measured:
             return ""
         return f"Wilson 95 % interval, {self.model.metrics['n']:,} holdout images, round {self.model.number}"
 
@@ -169,8 +176,6 @@ class PersonRow:
 def monitor_of(project: Project) -> Monitor:
     rounds = Round.objects.filter(project=project).defer("metrics", "classes")
     newest = rounds.order_by("-number").first()
-    measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
-    model = measured.exclude(trigger=Trigger.COMPARISON).first()
     progress = progress_of(newest) if newest is not None and newest.is_unfinished else None
     counts, workers, disk, is_broker_away = (
         pool_counts(project),
@@ -182,7 +187,6 @@ def monitor_of(project: Project) -> Monitor:
     features, network = features_state(project), network_state(project)
     return Monitor(
         progress=progress,
-        model=model,
         newest=newest,
         missing_holdout=max(0, LEAST_HOLDOUT - counts.holdout_labelled),
         answers=counts.labelled + counts.holdout_labelled,
@@ -201,7 +205,28 @@ def monitor_of(project: Project) -> Monitor:
         poll_seconds=_poll_seconds(
             project, is_moving=bool(progress or missing or groups.made or features.made or network.made)
         ),
+        **_models(project, rounds),
     )
+
+
+def _models(project: Project, rounds: QuerySet[Round]) -> dict[str, Any]:
+    """Who is in charge, and what became of the last model that could have been."""
+    measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
+    last = measured.exclude(trigger=Trigger.COMPARISON).first()
+    charge, judged = charge_of(project), rounds.exclude(standing="").order_by("-number").first()
+    return {
+        "model": charge.model or last,
+        "charge": charge,
+        "judged": judged,
+        "verdict": verdict_of(judged, class_names(project, judged)) if judged is not None else None,
+        "seen": _seen(last, charge),
+    }
+
+
+def _seen(last: Round | None, charge: Charge) -> str:
+    """What the curve shows: another word, another curve."""
+    model = f"-{charge.model.number}" if charge.model else ""
+    return f"{last.number if last else 0}{model}" + (f"-{charge.kept_since:%H%M%S%f}" if charge.kept_since else "")
 
 
 def _missing(disk: str, *, is_broker_away: bool) -> list[Missing]:

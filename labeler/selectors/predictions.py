@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from labeler.choices import measure_unit, measure_words
 from labeler.models import Image, LabelClass, Project, Round
+from labeler.selectors.charge import in_charge
 from labeler.selectors.scores import NoScores, prediction_of, probabilities_at, scored_rounds
 
 MOST_BARS = 12
@@ -86,11 +87,11 @@ class ImagePrediction:
 
 
 def image_prediction(project: Project, image: Image, number: str = "") -> ImagePrediction:
-    """As the round of that number sees it, a comparison too; else the newest that is none."""
+    """As the round of that number sees it, a comparison too; else the one in charge."""
     rounds = scored_rounds(project)
     asked = (row for row in rounds if str(row.number) == number)
-    round_ = next(asked, None) or next((row for row in rounds if row.trigger != "comparison"), None)
-    if round_ is None:
+    round_ = next(asked, None) or in_charge(project, rounds)
+    if round_ is None or (round_.trigger == "comparison" and str(round_.number) != number):
         return ImagePrediction(problem="No model has seen it yet. The first round that learns makes one.")
     try:
         prediction = prediction_of(round_, image.position)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Count, JSONField, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, F, JSONField, OuterRef, Q, QuerySet, Subquery, Sum
 from django.urls import reverse
 
 from labeler import clock
@@ -86,6 +86,8 @@ def home_rows(user: User) -> list[ProjectRow]:
     projects = projects.annotate(
         last_metrics=Subquery(measured.values("metrics")[:1], output_field=JSONField()),
         last_measured=Subquery(measured.values("number")[:1]),
+        model_metrics=F("model_round__metrics"),
+        model_number=F("model_round__number"),
         last_state=Subquery(newest.values("state")[:1]),
         last_number=Subquery(newest.values("number")[:1]),
     )
@@ -95,12 +97,16 @@ def home_rows(user: User) -> list[ProjectRow]:
 
 
 def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
+    """How good it is says the model in charge; where none is, the last round that was measured."""
+    metrics, number = project.last_metrics, project.last_measured
+    if project.model_number is not None:
+        metrics, number = project.model_metrics, project.model_number
     return ProjectRow(
         project=project,
         role=role,
         images=counts.images,
         labelled=counts.labelled,
-        accuracy=accuracy_in(project.last_metrics, f"round {project.last_measured}"),
+        accuracy=accuracy_in(metrics, f"round {number}"),
         needs=list(_needs(project, role, counts)),
     )
 

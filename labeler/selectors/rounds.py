@@ -21,11 +21,21 @@ MAX_CONFUSION = 40  # classes; a larger matrix is no longer read by anybody
 
 
 @dataclass(frozen=True)
+class Cell:
+    """Images of a class that were taken for another, or for their own; `predicted` is that class's id."""
+
+    count: int
+    predicted: int
+    is_right: bool
+
+
+@dataclass(frozen=True)
 class ClassRow:
+    pk: int
     name: str
-    colour: str
     recall: dict[str, Any] | None
-    counts: list[int]
+    change: dict[str, Any] | None  # against the model that was in charge before it, as learning/charge.py has it
+    cells: list[Cell]
     total: int
 
 
@@ -45,7 +55,7 @@ PHASES = {"fit": "Fitting", "score": "Scoring the pool", "acquire": "Measuring, 
 
 
 def list_rounds(project: Project) -> QuerySet[Round]:
-    """Newest first; of the metrics only the accuracy is read."""
+    """Newest first; of the metrics only the accuracy is read. `verdict_of` tells what became of each model."""
     accuracy = {
         f"accuracy_{name}": Cast(KT(f"metrics__accuracy__{name}"), FloatField()) for name in ("value", "low", "high")
     }
@@ -60,21 +70,16 @@ def class_rows(round_: Round) -> list[ClassRow]:
     recalls = round_.metrics.get("recall")
     if not recalls:
         return []
-    classes = LabelClass.objects.in_bulk(round_.classes)
+    names = dict(LabelClass.objects.filter(pk__in=round_.classes).values_list("pk", "name"))
+    changes = {each["class"]: each for each in round_.metrics.get("changes", [])}
     confusion = round_.metrics.get("confusion") or []
+    is_small = len(round_.classes) <= MAX_CONFUSION
     rows = []
     for index, pk in enumerate(round_.classes):
-        label_class = classes.get(pk)
         counts = confusion[index] if index < len(confusion) else []
-        rows.append(
-            ClassRow(
-                name=label_class.name if label_class else "a deleted class",
-                colour=label_class.colour if label_class else "#7f7f7f",
-                recall=recalls[index],
-                counts=counts if len(round_.classes) <= MAX_CONFUSION else [],
-                total=sum(counts),
-            )
-        )
+        cells = [Cell(n, other, other == pk) for n, other in zip(counts, round_.classes, strict=False)]
+        name = names.get(pk, "a deleted class")
+        rows.append(ClassRow(pk, name, recalls[index], changes.get(pk), cells if is_small else [], sum(counts)))
     return rows
 
 

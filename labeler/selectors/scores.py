@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.models import LabelClass, Project, Round, RoundChunk, RoundState
+from labeler.selectors.charge import in_charge
 from labeler.storage import round_folder
 
 if TYPE_CHECKING:
@@ -41,17 +42,21 @@ class Prediction:
 
 
 def scored_rounds(project: Project) -> list[Round]:
-    """Finished rounds with a model, newest first, without their metrics."""
+    """Finished rounds with a model, newest first, without their metrics; the one in charge is always among them."""
     rounds = Round.objects.filter(project=project, state=RoundState.DONE).exclude(folder="")
-    return list(rounds.defer("metrics").order_by("-number")[:SHOWN_ROUNDS])
+    shown = list(rounds.defer("metrics").order_by("-number")[:SHOWN_ROUNDS])
+    model = project.model_round_id
+    if model is not None and len(shown) == SHOWN_ROUNDS and model not in {row.pk for row in shown}:
+        shown += rounds.defer("metrics").filter(pk=model)
+    return shown
 
 
 def scored_round(project: Project, number: str | None) -> Round | None:
-    """The one of that number, or the newest that is no comparison; None: there is none."""
+    """The one of that number, or the one in charge; None: there is none."""
     rounds = scored_rounds(project)
     if number:
         return next((round_ for round_ in rounds if str(round_.number) == number), None)
-    return next((round_ for round_ in rounds if round_.trigger != "comparison"), next(iter(rounds), None))
+    return in_charge(project, rounds)
 
 
 def summary_of(round_: Round) -> ScoreSummary:

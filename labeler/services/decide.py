@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
-from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
+from labeler.models import (
+    Annotation,
+    AuditKind,
+    Candidate,
+    CandidateState,
+    Image,
+    ImageState,
+    Outcome,
+    Project,
+    Reason,
+    User,
+)
+from labeler.services import audit
 from labeler.services.annotate import check_outcome, correct_answer, record_answer, retract_answer
 from labeler.services.consensus import live_answers
 from labeler.services.races import again_if_raced, not_in_work
@@ -59,6 +71,9 @@ def decide_image(
         )
         again = Candidate.objects.filter(image=image, state=CandidateState.OPEN, reason=Reason.RELABEL)
         not_in_work(again.filter(leased_to__isnull=True)).update(state=CandidateState.SUPERSEDED)
+        words = answer.label_class.name if answer.label_class else answer.get_outcome_display()
+        words = f"decided on the image {image.name}: {words}"
+        audit.record(project=project, by=by, kind=AuditKind.REVIEW, words=words, image=image.pk)
         return answer
 
     return again_if_raced(work)

@@ -9,14 +9,14 @@ from typing import Any, BinaryIO, TypeVar
 from django.db import transaction
 
 from labeler import storage
-from labeler.models import JobState, PoolGraph, PoolMap, Project, Replay, User
+from labeler.models import JobState, PoolGraph, PoolMap, Project, Replay, Rerun, Round, User
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, finish_job
 from labeler.services.leftovers import mark_replaced
 from labeler.wake import wake
 
 DerivedT = TypeVar("DerivedT", PoolMap, PoolGraph)
-RequestedT = TypeVar("RequestedT", PoolMap, PoolGraph, Replay)
+RequestedT = TypeVar("RequestedT", PoolMap, PoolGraph, Replay, Rerun)
 Report = Callable[[int, int], None]
 
 
@@ -94,7 +94,11 @@ def derive_file(
 
 
 def forget_older(job: PoolMap | PoolGraph) -> None:
-    """Their files go a day later, as all that nothing names any more."""
+    """Their files go a day later, as all that nothing names any more. The graph stays that the model in charge learned
+    from: its round can be run again."""
     older = type(job)._default_manager.filter(project=job.project, pk__lt=job.pk).exclude(state__in=UNFINISHED_JOB)
+    if isinstance(job, PoolGraph):
+        model = Round.objects.filter(pk__in=Project.objects.filter(pk=job.project_id).values("model_round"))
+        older = older.exclude(pk__in=[row.config["graph"] for row in model if row.config.get("graph") is not None])
     mark_replaced(name for row in older for name in row.files if name)
     older.delete()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.db import transaction
 
 from labeler.models import (
+    AuditKind,
     Candidate,
     CandidateState,
     GoldImage,
@@ -22,6 +23,7 @@ from labeler.models import (
     Reason,
     User,
 )
+from labeler.services import audit
 from labeler.services.consensus import settle, settle_gold
 from labeler.services.draw import LOOKUP
 from labeler.services.races import not_in_work
@@ -75,6 +77,8 @@ def mark_gold(*, project: Project, image_id: int, label_class: LabelClass, by: U
         image=image, defaults={"project": project, "label_class": label_class, "created_by": by}
     )
     _settle(image, label_class.pk)
+    words = f"made the image {image.name} gold: “{label_class}”"
+    audit.record(project=project, by=by, kind=AuditKind.GOLD, words=words, image=image.pk)
     return gold
 
 
@@ -101,11 +105,16 @@ def mark_labels_gold(*, project: Project, positions: Sequence[int], by: User) ->
                 _settle(image, image.label_id)
                 kinds["marked"] += 1
     unknown = len(wanted) - sum(kinds.values())
+    if kinds["marked"]:
+        words = (
+            f"made {kinds['marked']:,} image{'' if kinds['marked'] == 1 else 's'} gold, with the labels that they had"
+        )
+        audit.record(project=project, by=by, kind=AuditKind.GOLD, words=words, positions=wanted)
     return MarkedGold(kinds["marked"], kinds["already"], kinds["unlabelled"], unknown)
 
 
 @transaction.atomic
-def unmark_gold(*, project: Project, image_id: int) -> bool:
+def unmark_gold(*, project: Project, image_id: int, by: User | None = None) -> bool:
     """The image is what its answers say again. False: it was not gold. Who has it on the screen may still answer."""
     gold = GoldImage.objects.filter(project=project, image_id=image_id)
     if not gold.exists():
@@ -115,6 +124,8 @@ def unmark_gold(*, project: Project, image_id: int) -> bool:
     image = Image.objects.select_for_update(no_key=True).get(pk=image_id)
     gold.delete()
     settle(image, project.learning.overlap)
+    words = f"took the image {image.name} out of the gold images"
+    audit.record(project=project, by=by, kind=AuditKind.GOLD, words=words, image=image.pk)
     return True
 
 

@@ -1,5 +1,5 @@
-"""Imports, exports, maps, features, graphs, networks, replays and large changes of classes as work that one worker at a
-time owns: claim, beat, finish, resume.
+"""Imports, exports, maps, features, graphs, networks, replays, reruns and large changes of classes as work that one
+worker at a time owns: claim, beat, finish, resume.
 
 Every write of a worker is conditional on its claim: one that was taken for dead and comes back changes nothing.
 """
@@ -24,14 +24,15 @@ from labeler.models import (
     PoolMap,
     PoolNetwork,
     Replay,
+    Rerun,
 )
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services.claims import claims_of, new_claim
 from labeler.wake import wake
 from labeler.workers import this_worker
 
-AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph | PoolNetwork | Replay | ClassChange
-JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, PoolNetwork, Replay, ClassChange)
+AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph | PoolNetwork | Replay | Rerun | ClassChange
+JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, PoolNetwork, Replay, Rerun, ClassChange)
 BEAT_SECONDS = 0.5  # no more often than this
 EARLY_SECONDS = 3.0
 

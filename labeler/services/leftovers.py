@@ -49,7 +49,9 @@ def _is_old(name: str) -> bool:
 
 
 def _named(project: Project) -> set[str]:
-    """What rows name, and what rounds read that a backup of the last day may know as unfinished."""
+    """What rows name, what rounds read that a backup of the last day may know as unfinished, and what the model in
+    charge was made of: it may be asked again, and its round run again."""
+    in_charge = Q(round__in=Project.objects.filter(pk=project.pk, model_round__isnull=False).values("model_round"))
     recent = Q(round__state__in=UNFINISHED) | Q(round__finished_at__gt=clock.now() - KEPT)
     return {
         *project.packs.values_list("name", flat=True),
@@ -59,7 +61,7 @@ def _named(project: Project) -> set[str]:
         *(name for graph in project.graphs.all() for name in graph.files),
         *(name for network in project.networks.all() for name in network.files),
         *ChunkFeatures.objects.filter(chunk__project=project).values_list("file", flat=True),
-        *_read_by(RoundChunk.objects.filter(recent, round__project=project)),
+        *_read_by(RoundChunk.objects.filter(recent | in_charge, round__project=project)),
     }
 
 

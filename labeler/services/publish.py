@@ -21,6 +21,7 @@ from labeler.models import (
     Round,
 )
 from labeler.models.rounds import NOT_OF_THE_POOL
+from labeler.services.charge import Ruling, check_charge, take_charge, takes_over
 from labeler.services.claims import mark_done
 from labeler.services.draw import LOOKUP, Draw, Place, mix
 from labeler.services.extra_places import Found, mixed_in
@@ -35,11 +36,18 @@ def held_positions(project: Project) -> set[int]:
 
 @transaction.atomic
 def publish_round(
-    *, round_: Round, draw: Draw, main: Sequence[Place], metrics: dict[str, Any], again: Sequence[Place] = ()
+    *,
+    round_: Round,
+    draw: Draw,
+    main: Sequence[Place],
+    metrics: dict[str, Any],
+    ruling: Ruling | None = None,
+    again: Sequence[Place] = (),
 ) -> int:
-    """Finish the round and make it the queue. Returns the number of images in it; raises RoundLost.
+    """Finish the round and make it the queue. Returns the number of images in it; raises RoundLost and ChargeMoved.
 
-    1. The round is done, on the condition that it is still this worker's.
+    1. The round is done, on the condition that it is still this worker's. An accepted model takes charge, on the
+       condition that the one is in charge that it was compared with.
     2. Open places of older rounds that nobody holds or is just taking are superseded; the others stay until answered or
        expired.
     3. What a manager picked comes first, then images that have some but not enough answers, with those they still need.
@@ -48,7 +56,12 @@ def publish_round(
     6. The queue moves to this round.
     """
     project = _locked(round_.project_id)
-    mark_done(round_=round_, metrics=metrics)
+    if ruling is not None:
+        check_charge(project, ruling.seen)
+        metrics = {**metrics, "changes": list(ruling.changes)} if ruling.changes else metrics
+    mark_done(round_=round_, metrics=metrics, **(ruling.fields if ruling is not None else {}))
+    if ruling is not None and takes_over(ruling):
+        take_charge(project=project, round_=round_)
     return _publish(project, round_, draw, main, again)
 
 

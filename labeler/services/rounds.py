@@ -121,7 +121,7 @@ def calm_start(learning: LearningConfig, last: Round | None, now: datetime) -> d
 def cancel_round(*, round_: Round, by: User) -> bool:
     """End an unfinished round. Its worker, if it has one, notices within a second and stops. False: it was over."""
     seen = round_.last_annotation_id
-    if round_.trigger != Trigger.COMPARISON:
+    if round_.trigger not in (Trigger.COMPARISON, Trigger.CHARGE):
         seen = last_annotation_id(round_.project)  # the same answers do not start the next one
     is_over = end_round(
         Q(pk=round_.pk), RoundState.CANCELLED, f"Cancelled by {by.get_username()}.", last_annotation_id=seen

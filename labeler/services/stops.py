@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from labeler.models import ClassChange, ExportJob, ImportJob, PoolFeatures, PoolGraph, PoolMap, PoolNetwork, Replay
+from labeler.models import (
+    ClassChange,
+    ExportJob,
+    ImportJob,
+    PoolFeatures,
+    PoolGraph,
+    PoolMap,
+    PoolNetwork,
+    Replay,
+    Rerun,
+)
 from labeler.services import class_changes
 from labeler.services.claims import give_back_rounds
 from labeler.services.exporting import RUN_EXPORT
@@ -12,6 +22,7 @@ from labeler.services.jobs import give_back_jobs
 from labeler.services.maps import DRAW
 from labeler.services.networks import TRAIN
 from labeler.services.replays import PLAY
+from labeler.services.reruns import RERUN
 from labeler.services.uploads import RUN_IMPORT
 
 
@@ -27,4 +38,5 @@ def give_back_work(*, worker: str) -> int:
         + give_back_jobs(model=PoolNetwork, task_name=TRAIN, worker=worker)
         + give_back_jobs(model=Replay, task_name=PLAY, worker=worker)
         + give_back_jobs(model=ClassChange, task_name=class_changes.RUN, worker=worker)
+        + give_back_jobs(model=Rerun, task_name=RERUN, worker=worker)
     )

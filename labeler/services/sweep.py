@@ -26,6 +26,8 @@ from labeler.services import (
     networks,
     quality,
     replays,
+    reruns,
+    rollback,
     triggers,
     uploads,
 )
@@ -47,6 +49,8 @@ def sweep() -> dict[str, int]:
         graphs.sweep_graphs,
         features.sweep_features,
         replays.sweep_replays,
+        reruns.sweep_reruns,
+        rollback.sweep_charge,
         triggers.start_due_rounds,
         networks.sweep_networks,
         quality.sweep_quality,

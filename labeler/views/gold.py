@@ -65,7 +65,7 @@ def gold_mark(request: HttpRequest, slug: str) -> HttpResponse:
 def gold_unmark(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
     access = manager_access(request, slug)
     image = get_object_or_404(access.project.images, pk=image_id)
-    if unmark_gold(project=access.project, image_id=image.pk):
+    if unmark_gold(project=access.project, image_id=image.pk, by=access.user):
         messages.success(request, "The image is no longer gold. Its label is what people’s answers say.")
     else:
         messages.info(request, "The image was not gold: nothing changed.")

@@ -40,12 +40,11 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 @login_required
 def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
-    """The part that moves. The curve comes along only when a round was measured that the page has not seen, and people
+    """The part that moves. The curve comes along only when it is another than the page has, and people
     (all answers are counted for them) then and every PEOPLE_SECONDS."""
     access = manager_access(request, slug)
     state = monitor_of(access.project)
-    measured = state.model.number if state.model else 0
-    is_new = str(measured) != request.GET.get("seen", "")
+    is_new = state.seen != request.GET.get("seen", "")
     are_due = is_new or not _is_lately(request.GET.get("people", ""))
     context = {
         "access": access,

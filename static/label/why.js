@@ -12,7 +12,7 @@ export function explain(list, item) {
   if (typeof item.score === "number") facts.push([item.measure, `${digits(item.score)} ${item.unit}`]);
   if (item.group > 1) facts.push(["look alike", `${item.group.toLocaleString("en")} images, this one among them`]);
   if (typeof item.percentile === "number") facts.push(["more unsure than", `${item.percentile.toFixed(1)} % of the pool`]);
-  if (item.likely?.length) facts.push(["the model says", item.likely.join("\n")]);
+  if (item.likely?.length) facts.push([item.model ? `the model of round ${item.model} says` : "the model says", item.likely.join("\n")]);
   facts.push(["file", item.name], ["size", `${item.width} × ${item.height}`]);
   list.replaceChildren(
     ...facts.flatMap(([term, words]) => {

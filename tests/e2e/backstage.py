@@ -173,6 +173,43 @@ def judge(slug: str) -> None:
     run_quality(project_id=Project.objects.get(slug=slug).pk, measure=measure_answers)
 
 
+def make_bands(slug: str) -> None:
+    """A pool whose classes are seen at a glance: a bright band in one of three places. 36 images are the holdout, all
+    labelled; 30 others have their labels. Rounds start by the button alone."""
+    manager = User.objects.get(username="mia")
+    project = create_project(
+        name=slug, guidelines="Where is the band?", class_names=["top", "middle", "low"], by=manager
+    )
+    quick = {
+        "retrain_every": 0, "holdout_share": 0.0, "budget": 20, "holdout_questions": 0.0, "posterior_samples": 8,
+        "learns_from": "images", "architecture": "mlp", "trains_network": False,
+    }  # fmt: skip
+    change_learning(project=project, values=quick)
+    Membership.objects.create(project=project, user=User.objects.get(username="ann"), role=Role.ANNOTATOR)
+    pixels = np.random.default_rng(0).integers(0, 90, (180, 12, 12), dtype=np.uint8)
+    for position in range(len(pixels)):
+        pixels[position, 4 * (position % 3) : 4 * (position % 3) + 4] += 120
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npz"
+        np.savez(path, x=pixels)
+        import_local(project=Project.objects.get(pk=project.pk), path=path, by=manager)
+    classes = list(project.classes.all())
+    for image in Image.objects.filter(project=project, position__lt=66):
+        image.is_holdout, image.state, image.label = (
+            image.position < 36,
+            ImageState.LABELLED,
+            classes[image.position % 3],
+        )
+        image.save()
+
+
+def mislead(slug: str) -> None:
+    """Who answered took every low band for one in the middle."""
+    project = Project.objects.get(slug=slug)
+    _, middle, low = project.classes.all()
+    Image.objects.filter(project=project, is_holdout=False, label=low).update(label=middle)
+
+
 def queue(slug: str) -> None:
     """Positions of what is asked next, in order."""
     places = Candidate.objects.filter(project__slug=slug, state="open").order_by("rank", "slot")
@@ -201,6 +238,8 @@ if __name__ == "__main__":
         "dispute": dispute,
         "states": states,
         "judge": judge,
+        "make-bands": make_bands,
+        "mislead": mislead,
         "hold-out": hold_out,
         "confuse": confuse,
     }

@@ -42,6 +42,7 @@ MANAGERS = {
     "compare-start", "features", "features-start", "features-stop", "replay", "replay-state", "replay-start",
     "replay-cancel", "answers", "annotator", "review", "review-undo", "gold", "gold-mark", "gold-unmark",
     "network", "network-start", "network-stop", "network-leave", "network-take",
+    "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
 }  # fmt: skip
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
 OF_A_PROJECT = MEMBERS | MANAGERS | SENDS_ANNOTATORS_ON
@@ -74,6 +75,8 @@ class World:
             "import-retry": "import",
             "import-rejected": "import", "import-labels": "import", "export-file": "export",
             "round": "round", "round-cancel": "round", "round-retry": "round",
+            "round-charge": "round", "round-rerun": "round", "round-rerun-stop": "round", "round-model": "round",
+            "round-confusion": "round",
             "network-take": "network",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
             "explore-at": "position", "explore-thumb": "position", "gallery": "gallery",
@@ -178,7 +181,7 @@ def test_an_annotator_who_opens_the_monitor_is_sent_on(world, client_of, annotat
     assert client_of(annotator).get(world.url("monitor")).headers["Location"] == world.url("label")
 
 
-@pytest.mark.parametrize("name", sorted(OF_A_PROJECT - {"media", "export-file"}))
+@pytest.mark.parametrize("name", sorted(OF_A_PROJECT - {"media", "export-file", "round-model"}))
 def test_managers_are_never_refused(world, client_of, manager, name) -> None:
     assert not statuses(client_of(manager), world.url(name)) & {403, 404, 500}
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
+import zipfile
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
-from labeler.models import Candidate, Round, RoundState
+from labeler import tasks
+from labeler.models import Candidate, Image, Round, RoundState, Trigger
 from labeler.selectors.rounds import CARRIED, REFILLED, queue_reasons
 from labeler.selectors.workers import PROGRAMS
 from labeler.services.refill import refill_queue
+from labeler.services.rollback import put_in_charge
 from labeler.services.rounds import start_cold_round
+from labeler.storage import round_folder
+from tests.labeler.judged import judged, loses_owls, measured_pool
 from tests.labeler.monitored import alive
 from tests.labeler.rounds import answer, tune
 
@@ -116,3 +123,148 @@ def test_the_list_has_few_statements(at, manager, client_of, measured, django_as
 
 def test_a_round_that_is_not_there(at, manager, client_of) -> None:
     assert client_of(manager).get(at + "rounds/99/").status_code == 404
+
+
+class TestOfTheModel:
+    """What a round's page says of its model, with scores that a test has made up."""
+
+    @pytest.fixture
+    def pool(self, project, make_images):
+        return measured_pool(project, make_images)
+
+    def test_a_refused_one_says_why_and_can_be_put_in_charge(self, at, pool, manager, client_of) -> None:
+        judged(pool)
+        judged(pool, loses_owls)
+        client = client_of(manager)
+        page = client.get(at + "rounds/2/").content.decode()
+        assert (
+            "Refused: it finds 0 of 10 images of owl, the model of round 1 finds 10 (p = 0.0010); it is right" in page
+        )
+        assert "Change against round 1" in page and "significantly fewer" in page
+        assert "-33.3 %" in page  # of accuracy, with its interval
+        assert 'the model of <a href="/p/signs/rounds/1/">round 1</a>, which was in charge' in page
+        rows = client.get(at + "rounds/").content.decode()
+        assert ">refused</span>" in rows and ">in charge</span>" in rows and "it finds 0 of 10 images of owl" in rows
+        monitor = client.get(at).content.decode()
+        assert "Refused: it finds 0 of 10 images of owl" in monitor and "is in charge" in monitor
+        assert "curve-cross" in monitor and "curve-charge" in monitor
+
+        assert client.post(at + "rounds/2/charge/").headers["Location"] == at + "rounds/2/"
+        page = client.get(at + "rounds/2/").content.decode()
+        assert "until somebody releases it. The queue is being made again." in page
+        assert "and keeps it there: later rounds" in page and "The gate had refused it: it finds 0 of 10" in page
+        assert "mia put it in charge, in place of round 1" in " ".join(page.split())
+        assert "and keeps it, so that later rounds do not take over" in client.get(at).content.decode()
+        client.post(at + "rounds/2/charge/")  # a second click
+        assert "was kept in charge already" in client.get(at + "rounds/2/").content.decode()
+        assert client.post(at + "rounds/release/").headers["Location"] == at + "rounds/2/"
+        assert "Released: the next round" in client.get(at + "rounds/2/").content.decode()
+        client.post(at + "rounds/release/")
+        assert "No model was kept in charge" in client.get(at + "rounds/2/").content.decode()
+
+    def test_how_many_would_be_rolled_back_is_said_before(self, at, pool, manager, client_of) -> None:
+        for _ in range(3):
+            judged(pool)
+        page = client_of(manager).get(at + "rounds/1/").content.decode()
+        assert "2 later rounds will be rolled back" in page and "Put this model in charge" in page
+        assert "Keep this model in charge" in client_of(manager).get(at + "rounds/3/").content.decode()
+
+    def test_a_comparison_cannot_be_put_in_charge(self, at, pool, manager, client_of) -> None:
+        judged(pool)
+        judged(pool, trigger=Trigger.COMPARISON)
+        client = client_of(manager)
+        assert "Put this model in charge" not in client.get(at + "rounds/2/").content.decode()
+        client.post(at + "rounds/2/charge/")
+        assert "A comparison is only looked at" in client.get(at + "rounds/2/").content.decode()
+
+    def test_a_round_that_only_made_the_queue_again_says_so(self, at, pool, manager, client_of) -> None:
+        first, _ = judged(pool), judged(pool)
+        put_in_charge(round_=first, by=manager)
+        made = Round.objects.get(trigger=Trigger.CHARGE)
+        tasks.score_chunks(made.pk)
+        page = client_of(manager).get(f"{at}rounds/{made.number}/").content.decode()
+        assert "nothing: it only made the queue again" in page and "On the holdout" not in page
+        assert page.count("<dt>Asked</dt>") == 1
+
+    def test_calibration_is_drawn_and_told(self, at, pool, manager, client_of) -> None:
+        judged(pool, lambda position: position < 30 and position % 2 == 0)
+        page = client_of(manager).get(at + "rounds/1/").content.decode()
+        assert page.count("reliability-mark") == 1  # all have the same confidence
+        assert "80 to 90 %" in page and "too sure of 30 of 30 images" in page
+        assert "50.0 %" in page
+
+    def test_a_cell_of_the_matrix_leads_to_its_images(
+        self, at, pool, manager, client_of, django_assert_max_num_queries
+    ) -> None:
+        judged(pool, lambda position: position in (2, 5, 40))
+        cat, dog, owl = pool.classes.values_list("pk", flat=True)
+        client = client_of(manager)
+        page = client.get(at + "rounds/1/").content.decode()
+        assert f"rounds/1/confusion/?said={owl}&amp;predicted={cat}" in page
+        assert f"?said={owl}&amp;predicted={dog}" not in page  # an empty cell leads nowhere
+        url = f"{at}rounds/1/confusion/?said={owl}&predicted={cat}"
+        with django_assert_max_num_queries(14):
+            text = client.get(url).content.decode()
+        assert "owl, taken for cat" in text and "2 holdout images that people call owl" in text
+        assert "00002.png" in text and "00005.png" in text and "00040.png" not in text
+        assert "8 holdout images" in client.get(f"{at}rounds/1/confusion/?said={owl}&predicted={owl}").content.decode()
+        Image.objects.filter(project=pool, position=2).update(label=dog)
+        assert "There were 2 when the round ended" in client.get(url).content.decode()
+        Image.objects.filter(project=pool, position=5).update(label=dog)
+        assert "None by the labels of now" in client.get(url).content.decode()
+
+    @pytest.mark.parametrize("query", ["", "?said=1", "?said=x&predicted=1"])
+    def test_no_cell_is_no_page(self, at, pool, manager, client_of, query) -> None:
+        judged(pool)
+        assert client_of(manager).get(f"{at}rounds/1/confusion/{query}").headers["Location"] == at + "rounds/1/"
+        assert client_of(manager).get(f"{at}rounds/1/confusion/?said=999999&predicted=1").status_code == 404
+
+    def test_a_large_cell_has_pages(self, at, pool, manager, client_of, monkeypatch) -> None:
+        monkeypatch.setattr("labeler.selectors.confusion.PAGE", 20)
+        Image.objects.filter(project=pool).update(is_holdout=True, state="labelled", label=pool.classes.last())
+        judged(pool, lambda position: position % 3 == 0)  # two of three are taken for dogs
+        said, predicted = pool.classes.last().pk, pool.classes.all()[1].pk
+        client, seen = client_of(manager), []
+        for number, shown in ((1, 20), (2, 20), (3, 7), (4, 7)):
+            url = f"{at}rounds/1/confusion/?said={said}&predicted={predicted}&page={number}"
+            text = client.get(url).content.decode()
+            assert text.count('class="image-tile"') == shown
+            assert f"Page {min(number, 3)} of 3" in text
+            seen.append(set(re.findall(r"0\d{4}\.png", text)))
+        assert len(set.union(*seen)) == 47 and seen[2] == seen[3]
+
+    def test_scores_that_are_gone_are_said(self, at, pool, manager, client_of) -> None:
+        round_ = judged(pool)
+        (round_folder(round_) / "scores" / "000000.npz").unlink()
+        pk = pool.classes.first().pk
+        assert (
+            "cannot be read"
+            in client_of(manager).get(f"{at}rounds/1/confusion/?said={pk}&predicted={pk}").content.decode()
+        )
+
+    def test_the_model_can_be_taken_away(self, at, pool, manager, client_of) -> None:
+        round_ = judged(pool)
+        client = client_of(manager)
+        assert client.get(at + "rounds/1/model/").status_code == 404
+        folder = round_folder(round_)
+        (folder / "model.json").write_text('{"config": {}}')
+        (folder / "model.safetensors").write_bytes(b"weights")
+        reply = client.get(at + "rounds/1/model/")
+        assert reply.headers["Content-Disposition"] == 'attachment; filename="signs-round-1-model.zip"'
+        with zipfile.ZipFile(io.BytesIO(reply.getvalue())) as archive:
+            assert sorted(archive.namelist()) == ["model.json", "model.safetensors", "round.json"]
+            assert archive.read("model.safetensors") == b"weights"
+            assert json.loads(archive.read("round.json"))["classes"] == ["cat", "dog", "owl"]
+        assert client.post(at + "rounds/1/model/").status_code == 405
+
+    def test_the_page_and_the_list_have_few_statements(
+        self, at, pool, manager, client_of, django_assert_max_num_queries
+    ) -> None:
+        judged(pool)
+        for _ in range(3):
+            judged(pool, loses_owls)
+        client = client_of(manager)
+        with django_assert_max_num_queries(20):
+            client.get(at + "rounds/4/")
+        with django_assert_max_num_queries(9):
+            client.get(at + "rounds/")

@@ -210,4 +210,4 @@ def test_images_that_came_later_are_not_asked_about_yet(round_, project, make_im
     run(round_)
     assert round_.state == RoundState.DONE
     late = np.array([39, 40, 69], dtype=np.int64)
-    assert learning.rounds._scored(round_, late).tolist() == [39]
+    assert learning.rounds.scored(round_, late).tolist() == [39]

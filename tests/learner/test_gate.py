@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from learner import gate
 from learner.errors import LabelError
-from learner.gate import judge, paired_accuracy
+from learner.gate import holm, judge, judge_round, paired_accuracy
 
 CLASSES = np.arange(1000) % 4
 NONE = np.empty(0, np.int64)
@@ -119,3 +121,79 @@ def test_answers_that_earlier_models_chose_prove_nothing_against_images_drawn_at
 def test_answers_given_since_prove_nothing():
     since = kept(0) | {"is_kept_n": np.zeros(20, np.bool_)}
     assert not verdict(**ITSELF, **since, old_n=wrong_from(2, CLASSES[:20]), new_n=CLASSES[:20]).is_proven
+
+
+class TestRounds:
+    """The model of a round against the one in charge, on the same images."""
+
+    @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=200))
+    def test_models_that_say_the_same_are_never_refused(self, pairs):
+        labels, said = (np.array([pair[at] for pair in pairs], np.int64) for at in (0, 1))
+        found = judge_round(old_n=said, new_n=said, labels_n=labels)
+        assert found.is_accepted and found.p == 1
+        assert found.new_right == found.old_right == int((said == labels).sum())
+        assert [each.number for each in found.classes] == sorted(set(labels.tolist()))
+        assert all(each.p == 1 and each.difference.value == 0 for each in found.classes)
+
+    @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), max_size=120))
+    def test_one_that_is_right_wherever_the_other_is_is_never_refused(self, rows):
+        labels, old, other = (np.array([row[at] for row in rows], np.int64) for at in (0, 1, 2))
+        new = np.where(old == labels, labels, other)
+        assert judge_round(old_n=old, new_n=new, labels_n=labels).is_accepted
+
+    @pytest.mark.parametrize(
+        ("n", "n_classes", "accuracy", "apart"),
+        [(5, 2, 0.6, 0.5), (12, 3, 0.5, 0.5), (40, 2, 0.8, 0.3), (60, 10, 0.7, 0.3), (200, 10, 0.9, 0.1),
+         (200, 40, 0.7, 0.4), (1000, 5, 0.95, 0.05)],
+    )  # fmt: skip
+    def test_models_that_are_as_good_are_refused_at_most_once_in_twenty(self, n, n_classes, accuracy, apart):
+        """Each is right alike often about every class; they differ about a share of the images."""
+        rng = np.random.default_rng(n * n_classes)
+        refused, trials = 0, 1500
+        for _ in range(trials):
+            labels = rng.integers(0, n_classes, n)
+            wrong = (labels + 1) % n_classes
+            shared, differs = rng.random(n) < accuracy, rng.random(n) < apart
+            old = np.where(np.where(differs, rng.random(n) < accuracy, shared), labels, wrong)
+            new = np.where(np.where(differs, rng.random(n) < accuracy, shared), labels, wrong)
+            refused += not judge_round(old_n=old, new_n=new, labels_n=labels).is_accepted
+        assert refused / trials <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
+
+    def test_a_lost_class_is_found_though_the_sum_is_as_good(self):
+        """30 images of each of ten classes; the new model has learned other classes better, and lost half of one."""
+        labels = np.repeat(np.arange(10), 30)
+        old, new = labels.copy(), labels.copy()
+        old[np.arange(300) % 30 < 3] = 10  # the old one misses three of each
+        new[labels == 7] = np.where(np.arange(30) < 18, 1, 7)
+        found = judge_round(old_n=old, new_n=new, labels_n=labels)
+        assert found.objections == (gate.LOST_CLASS,)
+        lost = [each for each in found.classes if each.is_lost]
+        assert [(each.number, each.n, each.old_right, each.new_right) for each in lost] == [(7, 30, 27, 12)]
+        assert lost[0].difference.value == pytest.approx(-0.5) and lost[0].difference.high < 0
+        assert found.new_right > found.old_right
+
+    def test_one_that_is_worse_everywhere_is_refused_overall(self):
+        labels = np.arange(400) % 20
+        old, new = labels.copy(), labels.copy()
+        new[np.random.default_rng(0).permutation(400)[:40]] = 20  # two of each class: too few to say of any
+        found = judge_round(old_n=old, new_n=new, labels_n=labels)
+        assert found.objections == (gate.FEWER_RIGHT,)
+        assert found.difference.value == pytest.approx(-0.1) and found.difference.high < 0
+
+    def test_a_handful_of_images_proves_nothing(self):
+        """Four losses of four: the interval is below 0, and by a coin's toss that is one in sixteen."""
+        labels = np.zeros(4, np.int64)
+        found = judge_round(old_n=labels, new_n=labels + 1, labels_n=labels)
+        assert found.difference.high < 0 and found.p == pytest.approx(1 / 16)
+        assert found.is_accepted
+        nothing = judge_round(old_n=NONE, new_n=NONE, labels_n=NONE)
+        assert nothing.is_accepted and nothing.difference is None and nothing.classes == ()
+
+    def test_holms_correction_is_that_of_the_paper(self):
+        """By hand: 4 x 0.005, 3 x 0.01, then what is no less than the one before; what cannot be tested counts not."""
+        assert holm([0.04, 0.005, None, 0.03, 0.01]) == pytest.approx([0.06, 0.02, 1.0, 0.06, 0.03])
+        assert holm([]) == [] and holm([0.9, 0.8]) == [1.0, 1.0]
+
+    def test_what_does_not_fit_together_is_an_error(self):
+        with pytest.raises(LabelError):
+            judge_round(old_n=NONE, new_n=CLASSES, labels_n=CLASSES)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from learner.errors import LabelError, LearnerError
-from learner.metrics import calibration_error, calibration_interval, metrics, normal_mean, sign_test, wilson
+from learner.metrics import (
+    calibration_error,
+    calibration_interval,
+    metrics,
+    normal_mean,
+    reliability,
+    sign_test,
+    wilson,
+)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -126,3 +134,20 @@ def test_predictions_that_are_not_finite_are_refused():
     probs[1] = np.nan
     with pytest.raises(LearnerError, match="the model is broken; fit it again"):
         metrics(probs, np.zeros(3, np.int64))
+
+
+def test_the_bins_of_a_reliability_diagram_add_up_to_the_calibration_error():
+    rng = np.random.default_rng(3)
+    confidence = np.append(rng.uniform(0.25, 1, 400), [1.0, 0.3, 0.95])
+    is_right = rng.random(403) < confidence * 0.8
+    bins = reliability(confidence, is_right)
+    assert [(each.low, each.high) for each in bins] == [(b / 10, (b + 1) / 10) for b in range(10)]
+    assert sum(each.n for each in bins) == 403
+    assert bins[0].n == bins[1].n == 0 and bins[0].accuracy is None and bins[0].confidence is None
+    for each in bins[2:]:
+        inside = (confidence >= each.low) & ((confidence < each.high) | (each.high == 1))
+        assert each.n == int(inside.sum())
+        assert each.confidence == pytest.approx(confidence[inside].mean())
+        assert each.accuracy == wilson(int(is_right[inside].sum()), each.n)
+    gaps = sum(each.n * abs(each.confidence - each.accuracy.value) for each in bins if each.n) / 403
+    assert gaps == pytest.approx(calibration_error(confidence, is_right))

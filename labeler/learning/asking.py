@@ -1,0 +1,206 @@
+"""Which images a model asks about: its own round's, or that of an older round that is in charge."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from labeler.learning.files import Beat, CannotLearn, Integers, folder_of, limit_threads
+from labeler.learning.kept import bare_chunks, chunks_as_they_were
+from labeler.learning.requests import graph_of, learner_config, read_training_set, round_chunks, scored
+from labeler.models import Reason, Round
+from labeler.selectors.pool import waiting_positions
+from labeler.services.draw import Draw, Place
+
+if TYPE_CHECKING:
+    from labeler.learning.requests import TrainingSet
+    from learner.candidates import Acquired
+    from learner.config import RoundConfig
+    from learner.pool import Chunk as PixelChunk
+
+UNSEEN_SEED = 30  # beside those of services/draw.py
+HOW = ("acquisition", "coldness", "budget")
+
+
+@dataclass(frozen=True)
+class _Asker:
+    """A model and the round whose queue it makes; mostly they are of the same round.
+
+    What an older model asks about is among the images that it has scored. Those that came since have their share of
+    its places, drawn at random.
+    """
+
+    round: Round
+    model: Round
+    beat: Beat
+    stack: ExitStack
+
+    @property
+    def is_older(self) -> bool:
+        return self.model.pk != self.round.pk
+
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.model)
+
+    def config(self) -> RoundConfig:
+        """The model's network with the questions of now. Where it was scored without their measure, with its own."""
+        from learner.config import split_acquisition
+        from learner.summary import measures_in
+
+        config = {**self.model.config, **{name: self.round.config[name] for name in HOW}}
+        config["n_classes"] = len(self.model.classes)
+        if self.is_older and split_acquisition(config["acquisition"])[1] not in measures_in(self.folder):
+            config["acquisition"] = self.model.config["acquisition"]
+        return learner_config(config, seed=self.round.seed)
+
+    def images(self, config: RoundConfig) -> tuple[tuple[PixelChunk, ...], RoundConfig]:
+        """The chunks as the model read them. Where they are gone, an order by scores does without looking for
+        near-duplicates. Raises CannotLearn where it needs the images."""
+        from learner.config import BATCH_ACQUISITIONS
+
+        if not self.is_older:
+            return round_chunks(self.round, self.stack), config
+        scratch = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        try:
+            return chunks_as_they_were(self.model, scratch, self.stack), config
+        except CannotLearn:
+            if config.acquisition in BATCH_ACQUISITIONS:
+                raise
+            return bare_chunks(self.model), replace(config, apart=0.0)
+
+    def graph(self) -> Path | None:
+        """None: the graph is not asked, as it is not wanted, tells too little, or is being made again."""
+        if self.round.config["acquisition"] == "random" or self.model.metrics.get("fit", {}).get("doubts_graph"):
+            return None
+        try:
+            return graph_of(self.model, self.stack)
+        except CannotLearn:
+            if self.is_older:
+                return None
+            raise
+
+    def details(self, measure: str) -> dict[str, object]:
+        """What a place says of whose model it was, where that is not the round's own."""
+        return {"model": self.model.number, "measure": measure} if self.is_older else {}
+
+
+def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat) -> list[Place]:
+    """The places that the model chooses, best first, among what the draw has not taken."""
+    from learner.config import BATCH_ACQUISITIONS, split_acquisition
+    from learner.round import acquire as acquire_images
+
+    taken = {*held, *(place.position for place in draw.random)}
+    waiting = waiting_positions(round_.project, is_holdout=False, without=taken)
+    eligible = scored(model, waiting)
+    count, unseen = draw.to_acquire, _unseen(round_, model, waiting, eligible, draw.to_acquire)
+    if not count or not len(eligible):
+        return unseen
+    answered = read_training_set(round_.project)
+    with ExitStack() as stack:
+        asker = _Asker(round_, model, beat, stack)
+        chunks, config = asker.images(asker.config())
+        if config.acquisition in BATCH_ACQUISITIONS:  # these run the model once more
+            limit_threads()
+        details = asker.details(split_acquisition(config.acquisition)[1])
+        parts = _parts(asker, answered, eligible, count - len(unseen), details)
+        acquired = acquire_images(
+            folder_of(model),
+            chunks=chunks,
+            eligible_positions=np.setdiff1d(eligible, [place.position for place in parts]),
+            labelled_positions=scored(model, answered.positions),
+            count=count - len(unseen) - len(parts),
+            config=config,
+            report=beat,
+        )
+    return _strewn(parts + _acquired_places(model, acquired, details), unseen, round_.seed)
+
+
+def _acquired_places(model: Round, acquired: Acquired, details: dict[str, object]) -> list[Place]:
+    columns = (acquired.positions, acquired.selection_probabilities, acquired.scores, acquired.percentiles)
+    return [
+        Place(
+            position=int(position),
+            reason=Reason.ACQUIRED,
+            selection_probability=None if math.isnan(probability) else float(probability),
+            score=float(value),
+            percentile=float(percentile),
+            details={**thought, **details},
+        )
+        for position, probability, value, percentile, thought in zip(
+            *columns, _thoughts(model, acquired.positions), strict=True
+        )
+    ]
+
+
+def _unseen(round_: Round, model: Round, waiting: Integers, eligible: Integers, count: int) -> list[Place]:
+    """Of the images that came after an older model, its share of the places, at random. A round's own model leaves
+    them to the next round."""
+    if model.pk == round_.pk or len(waiting) == len(eligible):
+        return []
+    unseen = np.setdiff1d(waiting, eligible)
+    wanted = min(len(unseen), max(count - len(eligible), round(count * len(unseen) / len(waiting))))
+    drawn = np.random.default_rng([round_.seed, UNSEEN_SEED]).permutation(unseen)[:wanted].tolist()
+    details: dict[str, object] = {"unseen": True}
+    return [Place(position, Reason.RANDOM, wanted / len(unseen), details=details) for position in drawn]
+
+
+def _strewn(chosen: list[Place], unseen: list[Place], seed: int) -> list[Place]:
+    """One list: the ranks of the unseen are drawn among all, so that whatever part of a queue is answered has some."""
+    total = len(chosen) + len(unseen)
+    ranks = set(np.random.default_rng([seed, UNSEEN_SEED, 1]).permutation(total)[: len(unseen)].tolist())
+    others, strewn = iter(chosen), iter(unseen)
+    return [next(strewn) if rank in ranks else next(others) for rank in range(total)]
+
+
+def _parts(
+    asker: _Asker, answered: TrainingSet, eligible: Integers, count: int, details: dict[str, object]
+) -> list[Place]:
+    """Places for images that stand for a part of the pool whose class is not known well enough, if that is wanted, and
+    answers do not speak against the graph."""
+    path, model = asker.graph(), asker.model
+    if path is None or count <= 0:
+        return []
+    from learner.graph.hypotheses import Answers
+    from learner.graph.pool_graph import questions_about_parts
+
+    is_known = np.isin([answered.classes[label] for label in answered.labels], model.classes)
+    number = {pk: index for index, pk in enumerate(model.classes)}
+    labels = [number[answered.classes[label]] for label in answered.labels[is_known].tolist()]
+    answers = Answers(answered.positions[is_known], np.array(labels, np.int64), len(model.classes))
+    questions = questions_about_parts(path, answers, eligible, count, seed=asker.round.seed, report=asker.beat)
+    thoughts = _thoughts(model, np.array([each.position for each in questions], np.int64))
+    of_model = {name: value for name, value in details.items() if name == "model"}
+    return [
+        Place(
+            each.position,
+            Reason.GROUP,
+            each.probability,
+            score=each.gain,
+            details={"group": each.size, **thought, **of_model},
+        )
+        for each, thought in zip(questions, thoughts, strict=True)
+    ]
+
+
+def _thoughts(model: Round, positions: Integers) -> list[dict[str, object]]:
+    """What the model thinks of each: its three likeliest classes, mean and standard deviation over the samples."""
+    from learner.scores import scores_at
+
+    mean_b_C = scores_at(folder_of(model), positions, "mean_probs_N_C").astype(float)
+    std_b_C = scores_at(folder_of(model), positions, "std_probs_N_C").astype(float)
+    return [
+        {
+            "likely": [
+                {"class": model.classes[c], "mean": round(float(mean[c]), 4), "std": round(float(std[c]), 4)}
+                for c in np.argsort(-mean, kind="stable")[:3].tolist()
+            ]
+        }
+        for mean, std in zip(mean_b_C, std_b_C, strict=True)
+    ]
