@@ -108,6 +108,24 @@ class OfferedLabelAdmin(ShownWhole):
     list_display = ("id", "image_id", "class_name")
 
 
+@admin.register(models.GoldImage)
+class GoldImageAdmin(ShownWhole):
+    list_display = ("id", "project", "image_id", "label_class", "created_by", "created_at")
+    list_select_related = ("project", "label_class", "created_by")
+
+
+@admin.register(models.AnswerQuality)
+class AnswerQualityAdmin(ShownWhole):
+    list_display = ("id", "project", "asked_at", "measured_at", "right")
+    list_select_related = ("project",)
+
+
+@admin.register(models.AnnotatorQuality)
+class AnnotatorQualityAdmin(ShownWhole):
+    list_display = ("id", "project", "annotator", "trust")
+    list_select_related = ("project", "annotator")
+
+
 @admin.register(models.Chunk)
 class ChunkAdmin(ShownWhole):
     list_display = ("id", "project", "number", "count", "pixels")

@@ -103,7 +103,7 @@ class Round(models.Model):
     def posterior(self) -> str:
         """In words."""
         name = self.config.get("estimator", "")
-        return dict(choices.ESTIMATORS).get(name, name)
+        return str(dict(choices.ESTIMATORS).get(name, name))
 
 
 class RoundChunk(models.Model):

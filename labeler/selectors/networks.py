@@ -106,7 +106,7 @@ def why_no_network(project: Project) -> str:
 def newer_classes(network: PoolNetwork) -> list[int]:
     """Ids of classes that have got their first label since it was asked for: it took their images for others."""
     labelled = labelled_images(network.project, is_holdout=False)
-    others = labelled.exclude(label__in=network.labels["classes"])
+    others = labelled.exclude(label__in=network.labels.get("classes", []))
     return sorted(others.order_by().values_list("label", flat=True).distinct())
 
 

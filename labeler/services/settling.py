@@ -62,7 +62,7 @@ def _locked(project: Project, image_ids: Sequence[int]) -> dict[int, Verdict]:
     """What each is now, until the caller's transaction ends."""
     locked = Image.objects.select_for_update(no_key=True).filter(project=project, pk__in=image_ids).order_by("pk")
     rows = locked.values_list("pk", "state", "label_id", "label_probability", "is_contested")
-    return {pk: Verdict(*was) for pk, *was in rows}
+    return {pk: Verdict(state, label, probability, contested) for pk, state, label, probability, contested in rows}
 
 
 def _verdicts(project: Project, image_ids: Sequence[int]) -> dict[int, Verdict]:
@@ -81,7 +81,7 @@ def _verdicts(project: Project, image_ids: Sequence[int]) -> dict[int, Verdict]:
             given,
             overlap=project.learning.overlap,
             people=people,
-            shares_of=lambda votes: measured and measured.shares(votes),
+            shares_of=lambda votes: measured.shares(votes) if measured is not None else None,
         )
         for pk, given in answers.items()
     }

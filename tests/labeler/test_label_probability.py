@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labeler.models import AnnotatorQuality, AnswerQuality
-from labeler.services.label_probability import Person, bayes, probabilities
+from labeler.services.label_probability import Person, bayes, measured_people
 from learner.dawid_skene import Answers, People, posterior
 
 
@@ -44,10 +44,12 @@ def test_a_class_that_came_after_the_fit_goes_by_the_error_rate() -> None:
 
 def test_people_who_are_not_measured_count_as_all_do(project, annotator, manager) -> None:
     cat, dog, _ = project.classes.all()
-    assert probabilities(project.pk, [(annotator.pk, cat.pk), (manager.pk, dog.pk)]) is None
+    votes = [(annotator.pk, cat.pk), (manager.pk, dog.pk)]
+    people = [annotator.pk, manager.pk]
+    assert measured_people(project.pk, people) is None
     AnswerQuality.objects.create(project=project, right=0.8, classes=[cat.pk, dog.pk], prior=[0.5, 0.5])
-    even = probabilities(project.pk, [(annotator.pk, cat.pk), (manager.pk, dog.pk)])
+    even = measured_people(project.pk, people).shares(votes)
     assert even[cat.pk] == pytest.approx(even[dog.pk])
     AnnotatorQuality.objects.create(project=project, annotator=annotator, trust=0.95)
-    better = probabilities(project.pk, [(annotator.pk, cat.pk), (manager.pk, dog.pk)])
+    better = measured_people(project.pk, people).shares(votes)
     assert better[cat.pk] == pytest.approx(0.95 * 0.2 / (0.95 * 0.2 + 0.05 * 0.8))
