@@ -44,7 +44,7 @@ class LearningForm(ChangeForm):
         label="New answers that start a round",
         help_text="0: only by the schedule or the button. Fewer follow the answers closely, and keep a learner busier. "
         "A round that learns from likeness does not wait for so many while little is known: 3 at first, then a fifth "
-        "of the labels.",
+        "of the labels. While a worker finds out which images look alike for the first time, answers wait for that.",
     )
     schedule_at = forms.TimeField(
         required=False,
@@ -177,8 +177,8 @@ class LearningForm(ChangeForm):
         choices=LEARNS_FROM,
         widget=forms.RadioSelect,
         label="A round learns from",
-        help_text="By likeness it takes some seconds and needs the fewest answers; until a worker has found which "
-        "images look alike, and for what was imported since, it goes by the image alone. A network on pixels takes "
+        help_text="By likeness it takes some seconds and needs the fewest answers; where no worker has found yet which "
+        "images look alike, it goes by the image alone, and ends early once that is known. A network on pixels takes "
         "ten seconds of a core for small grey images, a minute or more for photographs, that times the fits of the "
         "posterior, and longer beside other work; it may be right about more once there are hundreds of answers.",
     )

@@ -4,12 +4,52 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 
 import numpy as np
+from django.db import connection
 
 from labeler import storage
 from labeler.models import JobState, PoolGraph, Project
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.selectors.workers import alive_since
+
+LEAST_IMAGES = 20  # fewer are answered sooner than they are grouped
+
+
+class Likeness(StrEnum):
+    """Whether it is known which images of a project look alike."""
+
+    KNOWN = "known"
+    COMING = "coming"  # a worker is at it, or will be within seconds: the sweep asks for it
+    UNKNOWN = "unknown"
+
+
+# An expression for statements that are written out in SQL, about the project `{project}`, with `likeness_parameters`.
+# Few images get no graph, one that failed is not made again of the same images, and while an import goes on none is.
+LIKENESS = """
+CASE
+    WHEN EXISTS (
+        SELECT 1 FROM labeler_poolgraph g WHERE g.project_id = {project} AND g.state = 'done' AND g.vectors <> '')
+        THEN 'known'
+    WHEN NOT EXISTS (
+        SELECT 1 FROM labeler_worker w
+        WHERE w.seen_at > %(alive_since)s AND ',' || w.queues || ',' LIKE %(background)s)
+        THEN 'unknown'
+    WHEN EXISTS (
+        SELECT 1 FROM labeler_poolgraph g
+        WHERE g.project_id = {project} AND g.state IN ('queued', 'running') AND NOT g.is_cancel_requested)
+        THEN 'coming'
+    WHEN NOT EXISTS (SELECT 1 FROM labeler_poolgraph g WHERE g.project_id = {project})
+        AND NOT EXISTS (
+            SELECT 1 FROM labeler_importjob i
+            WHERE i.project_id = {project} AND i.state IN ('uploading', 'queued', 'running'))
+        AND (SELECT sum(c.count) FROM labeler_chunk c WHERE c.project_id = {project}) >= %(least_images)s
+        THEN 'coming'
+    ELSE 'unknown'
+END
+"""
 
 
 class CannotRead(Exception):
@@ -41,6 +81,19 @@ class GraphState:
 
 def current_graph(project: Project) -> PoolGraph | None:
     return PoolGraph.objects.filter(project=project, state=JobState.DONE).first()
+
+
+def likeness_parameters() -> dict[str, str | int | datetime]:
+    stored: str | datetime = connection.ops.adapt_datetimefield_value(alive_since())  # type: ignore[assignment]
+    return {"alive_since": stored, "background": "%,background,%", "least_images": LEAST_IMAGES}
+
+
+def likeness_of(project: Project) -> Likeness:
+    """One statement."""
+    with connection.cursor() as cursor:
+        statement = f"SELECT {LIKENESS.format(project='%(project)s')}"
+        cursor.execute(statement, {**likeness_parameters(), "project": project.pk})
+        return Likeness(cursor.fetchone()[0])
 
 
 def graph_state(project: Project) -> GraphState:

@@ -30,9 +30,10 @@ from labeler.models import (
 )
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.features import wanted_representation
+from labeler.selectors.graphs import LEAST_IMAGES
 from labeler.selectors.pool import total_images
 from labeler.services.derived import CannotDerive, Report
-from labeler.services.graphs import LEAST_IMAGES, request_graph
+from labeler.services.graphs import request_graph
 from labeler.services.jobs import (
     Beat,
     ClaimLost,

@@ -1,24 +1,27 @@
 """The graph of the pool: which images look alike. Made by a worker after every import, and again when features are
-ready or are not wanted any more; it orders the first queue."""
+ready or are not wanted any more; it orders the first queue, and rounds follow it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import OuterRef, Subquery, Sum
+from django.db.models import OuterRef, Q, Subquery, Sum
 
-from labeler.models import Chunk, ImportJob, PoolFeatures, PoolGraph, Project, Trigger
+from labeler import clock
+from labeler.models import Chunk, ImportJob, PoolFeatures, PoolGraph, Project, Round, RoundState, Trigger
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.features import ready_by_project, ready_features
-from labeler.selectors.graphs import current_graph
+from labeler.selectors.graphs import LEAST_IMAGES, current_graph
 from labeler.selectors.pool import total_images
+from labeler.services.claims import RUN, end_round
 from labeler.services.derived import Derived, Report, derive_file, request_derived
 from labeler.services.jobs import claim_job, resume_stalled
-from labeler.services.rounds import newest_round, start_cold_round
+from labeler.services.rounds import add_round, newest_round, start_cold_round, why_not_trainable
+from labeler.services.triggers import start_if_due
+from labeler.wake import wake
 
 MAKE = "background.make_graph"
-LEAST_IMAGES = 20  # fewer are answered sooner than they are grouped
 
 
 def request_graph(*, project: Project) -> PoolGraph | None:
@@ -37,18 +40,69 @@ def sweep_graphs() -> int:
 
 
 def run_graph(*, job_id: int, make: Callable[[Project, Report], Derived]) -> None:
-    """The task: claim the job and make it. A queue that was drawn before the first model is then put in its order."""
+    """The task: claim the job and make it; rounds and the first queue follow."""
     job = claim_job(model=PoolGraph, job_id=job_id)
     if job is not None:
-        derive_file(job=job, group="graphs", suffix="npz", make=make, then=order_first_queue)
+        derive_file(job=job, group="graphs", suffix="npz", make=make, then=follow_graph)
+
+
+def follow_graph(project: Project) -> None:
+    """In the transaction that closes the job. What began before it was known which images look alike gives way: a
+    round that takes minutes to learn from pixels, and a queue that was drawn before the first model.
+
+    Locked in the order of a publication, which may be about to end the same round.
+    """
+    locked = Project.objects.select_for_update(of=("self",), no_key=True).select_related("learning", "queue_round")
+    project = locked.get(pk=project.pk)
+    ended = _end_round_by_pixels(project)
+    order_first_queue(project)
+    project.refresh_from_db(fields=["queue_round"])
+    if ended is None:
+        start_if_due(project)  # answers have waited for this
+    elif not why_not_trainable(project):
+        _start_again(project, ended)
 
 
 def order_first_queue(project: Project) -> None:
     """A cold start that knows less than there is to know by now is made again. Its answers count, as ever."""
-    last, graph = newest_round(project), current_graph(project)
-    if last is None or graph is None or last.trigger != Trigger.COLD_START or last.config.get("graph") == graph.pk:
+    last, graph, queue = newest_round(project), current_graph(project), project.queue_round
+    if last is None or graph is None or queue is None:
         return
-    start_cold_round(project=project, reason="images that look alike have been found")
+    if queue.trigger == Trigger.COLD_START and queue.config.get("graph") != graph.pk:
+        reason = "images that look alike have been found"
+        start_cold_round(project=project, reason=reason, seen=last.last_annotation_id)
+
+
+def _end_round_by_pixels(project: Project) -> Round | None:
+    """The round that was ended. One that waits for a worker will go by likeness as it is; one that has just been taken
+    may have looked for the graph already, and in vain."""
+    last = newest_round(project)
+    if last is None or last.trigger == Trigger.COMPARISON or project.learning.learns_from != "likeness":
+        return None
+    if last.config.get("has_likeness") or last.config.get("features"):
+        return None
+    former = Round.objects.filter(project=project, number__lt=last.number).exclude(trigger=Trigger.COMPARISON).first()
+    words = "Ended before its time: it learned from pixels. Which images look alike is known now; the next round goes "
+    words += "by that, with the same answers."
+    is_ended = end_round(
+        Q(pk=last.pk) & ~Q(state=RoundState.QUEUED),
+        RoundState.CANCELLED,
+        words,
+        last_annotation_id=former.last_annotation_id if former else 0,
+    )
+    return last if is_ended else None
+
+
+def _start_again(project: Project, ended: Round) -> None:
+    round_ = add_round(
+        project=project,
+        trigger=ended.trigger,
+        reason=ended.reason,
+        requested_by=ended.requested_by,
+        not_before=clock.now(),
+    )
+    if round_ is not None:
+        wake(RUN, round_.pk)
 
 
 def _outgrown() -> list[Project]:

@@ -141,8 +141,12 @@ def retry_round(*, round_: Round, by: User) -> Round | None:
 
 
 @transaction.atomic
-def start_cold_round(*, project: Project, reason: str = "before the first model") -> Round | None:
+def start_cold_round(
+    *, project: Project, reason: str = "before the first model", seen: int | None = None
+) -> Round | None:
     """The first queue, in one transaction: made and done. None: a round is unfinished, or nothing waits.
+
+    Answers up to `seen` do not count towards the next round; without it, none of those that there are.
 
     Where it is known which images look alike, one of each group, the largest first, among images drawn at random;
     until then, and once all groups have been asked about, all at random. The holdout has its share.
@@ -158,6 +162,7 @@ def start_cold_round(*, project: Project, reason: str = "before the first model"
         reason=reason[:200],
         state=RoundState.DONE,
         config={**config_of(project.learning), **alone},
+        last_annotation_id=last_annotation_id(project) if seen is None else seen,
         answers_spent=count_answers(project),
         started_at=now,
         finished_at=now,

@@ -32,6 +32,7 @@ from labeler.models import (
     Trigger,
 )
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
+from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
 from labeler.selectors.pool import PoolCounts, learned_classes, pool_counts
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 
@@ -63,25 +64,35 @@ SELECT r.state, r.training_count, r.state NOT IN ({unfinished}),
         SELECT c.id FROM labeler_candidate c
         WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = r.project_id)
           AND c.state = 'open' AND c.reason NOT IN ('relabel', 'gold')
-        ORDER BY c.rank, c.slot LIMIT 1 OFFSET %(few)s) END
+        ORDER BY c.rank, c.slot LIMIT 1 OFFSET %(few)s) END,
+    CASE WHEN r.state NOT IN ({unfinished}) THEN {likeness} END
 FROM labeler_round r WHERE r.project_id = %(project)s
   AND (r."trigger" <> 'comparison' OR r.state IN ({unfinished}))
 ORDER BY r.number DESC LIMIT 1
 """
-DUE = DUE.format(unfinished=", ".join(f"'{state}'" for state in UNFINISHED))
+DUE = DUE.format(
+    unfinished=", ".join(f"'{state}'" for state in UNFINISHED), likeness=LIKENESS.format(project="r.project_id")
+)
 
 
-def answers_for_a_round(learning: LearningConfig, learned: int) -> int:
+def answers_for_a_round(learning: LearningConfig, learned: int, likeness: Likeness) -> int:
     """So many new answers start a round: few at first, when each tells much, then a fifth of what is known, and never
-    more than the settings say. By likeness alone, where a round takes seconds.
+    more than the settings say. By likeness alone, where a round takes seconds: until it is known which images look
+    alike, a round goes by pixels and takes minutes.
 
     Args:
         learning: The project's settings.
         learned: Labels that the last round learned from.
+        likeness: Whether a round could learn from it now.
     """
-    if learning.learns_from != "likeness":
+    if learning.learns_from != "likeness" or likeness != Likeness.KNOWN:
         return learning.retrain_every
     return min(learning.retrain_every, max(FIRST_ANSWERS, round(GROWTH * learned)))
+
+
+def waits_for_likeness(learning: LearningConfig, likeness: Likeness) -> bool:
+    """A round by pixels is not worth its minutes where one by likeness can be had soon: the answers are kept for it."""
+    return learning.learns_from == "likeness" and likeness == Likeness.COMING
 
 
 def note_answer(*, project: Project) -> None:
@@ -95,11 +106,11 @@ def note_answer(*, project: Project) -> None:
         return
     parameters = {"project": project.pk, "every": learning.retrain_every, "few": nearly_dry(learning) - 1}
     with connection.cursor() as cursor:
-        cursor.execute(DUE, parameters)
-        state, learned, is_finished, new, place = cursor.fetchone() or (None, 0, False, 0, None)
-    if not is_finished:
+        cursor.execute(DUE, parameters | likeness_parameters())
+        state, learned, is_finished, new, place, likeness = cursor.fetchone() or (None, 0, False, 0, None, None)
+    if not is_finished or waits_for_likeness(learning, likeness):
         return
-    is_enough = new >= answers_for_a_round(learning, learned)
+    is_enough = new >= answers_for_a_round(learning, learned, likeness)
     is_dry = new and place is None and state != RoundState.FAILED
     if not (is_enough or is_dry) or why_not_trainable(project):
         return
@@ -117,11 +128,15 @@ def start_due_rounds() -> int:
     started = 0
     for project in _projects_to_look_at():
         try:
-            due = round_due(project)
-            started += due is not None and _start(project, due)
+            started += start_if_due(project)
         except DatabaseError:
             logger.exception("Could not look after the rounds of project %s", project.pk)
     return started
+
+
+def start_if_due(project: Project) -> bool:
+    due = round_due(project)
+    return due is not None and _start(project, due)
 
 
 def round_due(project: Project) -> Due | None:
@@ -131,8 +146,10 @@ def round_due(project: Project) -> Due | None:
         return Due(Trigger.COLD_START, "there are images and no queue yet") if project.queue_round_id is None else None
     if last.is_unfinished:
         return None
-    learning, since = project.learning, last.last_annotation_id
-    every = answers_for_a_round(learning, last.training_count)
+    learning, since, likeness = project.learning, last.last_annotation_id, likeness_of(project)
+    if learning.retrain_every and waits_for_likeness(learning, likeness):
+        return _empty_while_waiting(project)
+    every = answers_for_a_round(learning, last.training_count, likeness)
     new = bounded_count(answers_since(project, since), every or 1)
     if every and new >= every:
         return Due(Trigger.ANSWERS, _count(every, "new answer"))
@@ -141,6 +158,12 @@ def round_due(project: Project) -> Due | None:
     if every and (words := settled_class_change(project, last)):
         return Due(Trigger.EDITS, f"the classes changed: {words}")
     return _dry(project, last, new) if every else None
+
+
+def _empty_while_waiting(project: Project) -> Due | None:
+    if _open_places(project.queue_round_id).exists():
+        return None
+    return Due(Trigger.COLD_START, "the queue is empty, and a worker is finding out which images look alike")
 
 
 def _dry(project: Project, last: Round, new: int) -> Due | None:
@@ -238,9 +261,12 @@ def next_round_words(project: Project) -> str:
 
 def _after_answers_words(project: Project, last: Round | None) -> str:
     """Nothing that cannot come is promised: not more answers than there are images, nor a model of a single one."""
-    every, counts = answers_for_a_round(project.learning, last.training_count if last else 0), pool_counts(project)
+    likeness, counts = likeness_of(project), pool_counts(project)
+    every = answers_for_a_round(project.learning, last.training_count if last else 0, likeness)
     missing = every - bounded_count(answers_since(project, last.last_annotation_id if last else 0), every)
     classes, left = learned_classes(project, most=2), images_to_ask(project, counts)
+    if waits_for_likeness(project.learning, likeness):
+        return "once it is known which images look alike"
     if missing <= 0 and classes == 2:
         return "in a moment"
     if left == 0:

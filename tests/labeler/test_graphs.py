@@ -9,8 +9,8 @@ import pytest
 from django.urls import reverse
 
 from labeler import clock, storage, tasks
-from labeler.models import Candidate, ImportJob, JobState, PoolGraph, Reason, Round, RoundState, Trigger
-from labeler.selectors.graphs import current_graph, first_questions
+from labeler.models import Candidate, ImportJob, JobState, PoolGraph, Reason, Round, RoundState, Trigger, Worker
+from labeler.selectors.graphs import LEAST_IMAGES, current_graph, first_questions
 from labeler.selectors.scores import predicted_classes, summary_of
 from labeler.services import claims, graphs
 from labeler.services.rounds import request_round, start_cold_round
@@ -122,7 +122,7 @@ def test_a_worker_that_dies_before_the_queue_is_in_order_leaves_the_job_to_anoth
 
     job = graphs.request_graph(project=pool)
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(graphs, "order_first_queue", die)
+        patched.setattr(graphs, "follow_graph", die)
         tasks.make_graph(job.pk)
     job.refresh_from_db()
     assert job.state == JobState.RUNNING
@@ -135,6 +135,93 @@ def test_a_queue_that_a_model_made_is_left_alone(pool, cold) -> None:
     Round.objects.update(trigger="answers")
     made(pool)
     assert pool.rounds.count() == 1
+
+
+class TestRoundsThatBeganBefore:
+    """A round by pixels takes minutes; once the graph is there, one by likeness takes seconds."""
+
+    @pytest.fixture(autouse=True)
+    def quick(self, pool, cold, annotator) -> None:  # noqa: ARG002
+        tune(pool, learns_from="likeness", retrain_every=6, budget=60, holdout_questions=0, random_share=0)
+        answer(pool, annotator, 6)
+
+    def begun(self, pool) -> Round:
+        round_ = pool.rounds.first()
+        assert (round_.trigger, round_.state) == ("answers", RoundState.QUEUED)
+        claimed = claims.claim_fit(round_id=round_.pk, claim="slow 0001")
+        from labeler.learning.rounds import take_snapshot
+
+        take_snapshot(claimed)
+        assert claimed.config["has_likeness"] is False
+        return claimed
+
+    def test_end_and_the_next_one_goes_by_likeness_with_the_same_answers(
+        self, pool, annotator, manager, client_of, sent, django_capture_on_commit_callbacks
+    ) -> None:
+        slow = self.begun(pool)
+        answer(pool, annotator, 2)
+        with django_capture_on_commit_callbacks(execute=True):
+            made(pool)
+        with pytest.raises(claims.RoundLost):
+            claims.beat(round_=slow, done=1, total=2)
+        slow.refresh_from_db()
+        assert slow.state == RoundState.CANCELLED
+        page = client_of(manager).get(reverse("round", args=["signs", slow.number])).content.decode()
+        assert "Which images look alike is known now" in page
+        ordered, new = pool.rounds.get(number=slow.number + 1), pool.rounds.get(number=slow.number + 2)
+        assert (ordered.trigger, ordered.state) == ("cold_start", RoundState.DONE)
+        assert {place.reason for place in queue(pool)} == {Reason.GROUP}
+        assert pool.queue_round == ordered
+        assert (new.trigger, new.state) == ("answers", RoundState.QUEUED)
+        assert (claims.RUN, new.pk) in sent
+        tasks.run_round(new.pk)
+        new.refresh_from_db()
+        assert new.state == RoundState.DONE, new.error
+        assert new.config["has_likeness"] is True
+        assert (new.reason, new.training_count) == ("8 new answers", 8)
+
+    def test_one_that_looked_for_the_graph_in_vain_ends_too(self, pool) -> None:
+        claimed = claims.claim_fit(round_id=pool.rounds.first().pk, claim="slow 0001")
+        made(pool)
+        claimed.refresh_from_db()
+        assert claimed.state == RoundState.CANCELLED
+
+    def test_one_that_waits_for_a_learner_is_left_alone(self, pool) -> None:
+        made(pool)
+        assert [round_.state for round_ in pool.rounds.all()] == [RoundState.QUEUED, RoundState.DONE]
+
+    @pytest.mark.parametrize("why", ["comparison", "by pixels as chosen"])
+    def test_what_is_wanted_as_it_is_goes_on(self, pool, why) -> None:
+        slow = self.begun(pool)
+        if why == "comparison":
+            Round.objects.filter(pk=slow.pk).update(trigger="comparison")
+        else:
+            tune(pool, learns_from="images")
+        made(pool)
+        slow.refresh_from_db()
+        assert slow.state == RoundState.FITTING
+
+    def test_after_a_model_the_queue_is_left_to_it(self, pool) -> None:
+        Round.objects.filter(number=1).update(trigger="answers")
+        slow = self.begun(pool)
+        made(pool)
+        assert [round_.number for round_ in pool.rounds.all()] == [slow.number + 1, slow.number, 1]
+        assert pool.rounds.first().state == RoundState.QUEUED
+
+
+def test_answers_that_waited_for_the_graph_start_a_round_when_it_is_there(pool, cold, annotator) -> None:
+    tune(pool, learns_from="likeness", retrain_every=6, budget=60, holdout_questions=0)
+    Worker.objects.create(name="background@here", queues="background")
+    job = graphs.request_graph(project=pool)
+    answer(pool, annotator, 8)
+    assert pool.rounds.count() == 1
+    tasks.make_graph(job.pk)
+    new = pool.rounds.first()
+    assert (new.trigger, new.reason, new.state) == ("answers", "3 new answers", RoundState.QUEUED)
+    assert pool.rounds.get(number=2).trigger == Trigger.COLD_START
+    tasks.run_round(new.pk)
+    new.refresh_from_db()
+    assert (new.state, new.reason) == (RoundState.DONE, "8 new answers"), new.error
 
 
 def test_it_is_made_once(pool) -> None:
@@ -177,7 +264,7 @@ def test_one_that_failed_waits_for_other_images(pool, make_images) -> None:
 
 
 def test_few_images_need_none(project, make_images) -> None:
-    make_images(project, graphs.LEAST_IMAGES - 1)
+    make_images(project, LEAST_IMAGES - 1)
     paint(project)
     assert graphs.sweep_graphs() == 0
 

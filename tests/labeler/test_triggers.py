@@ -7,7 +7,22 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, Round, RoundState, Trigger
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    Image,
+    ImportJob,
+    JobState,
+    Outcome,
+    PoolGraph,
+    Project,
+    Round,
+    RoundState,
+    Trigger,
+    Worker,
+)
+from labeler.selectors.graphs import Likeness, likeness_of
 from labeler.selectors.pool import LEARNED
 from labeler.services import triggers
 from labeler.services.annotate import retract_answer
@@ -49,24 +64,28 @@ def test_the_nth_answer_starts_a_round(pool, annotator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("learns_from", "learned", "every", "needed"),
+    ("learns_from", "likeness", "learned", "every", "needed"),
     [
-        ("likeness", 0, 10, 3),
-        ("likeness", 15, 10, 3),
-        ("likeness", 30, 10, 6),
-        ("likeness", 500, 10, 10),
-        ("likeness", 0, 2, 2),
-        ("likeness", 30, 0, 0),
-        ("images", 0, 10, 10),
+        ("likeness", "known", 0, 10, 3),
+        ("likeness", "known", 15, 10, 3),
+        ("likeness", "known", 30, 10, 6),
+        ("likeness", "known", 500, 10, 10),
+        ("likeness", "known", 0, 2, 2),
+        ("likeness", "known", 30, 0, 0),
+        ("likeness", "unknown", 0, 10, 10),
+        ("images", "known", 0, 10, 10),
     ],
 )
-def test_few_answers_start_a_round_while_little_is_known(project, learns_from, learned, every, needed) -> None:
+def test_few_answers_start_a_round_while_little_is_known(
+    project, learns_from, likeness, learned, every, needed
+) -> None:
     tune(project, learns_from=learns_from, retrain_every=every)
-    assert triggers.answers_for_a_round(project.learning, learned) == needed
+    assert triggers.answers_for_a_round(project.learning, learned, Likeness(likeness)) == needed
 
 
 def test_rounds_by_likeness_start_after_three_answers_then_after_a_fifth_of_what_is_known(pool, annotator) -> None:
     tune(pool, learns_from="likeness", retrain_every=6)
+    PoolGraph.objects.create(project=pool, state=JobState.DONE, vectors="graphs/vectors.npy")
     answer(pool, annotator, 2)
     assert Round.objects.count() == 1
     assert triggers.next_round_words(pool) == "after 1 more answer"
@@ -78,6 +97,70 @@ def test_rounds_by_likeness_start_after_three_answers_then_after_a_fifth_of_what
     assert Round.objects.count() == 2
     answer(pool, annotator, 1)
     assert newest(pool).reason == "4 new answers"
+
+
+class TestLikeness:
+    """Whether rounds wait for it: 60 images, and a background worker."""
+
+    @pytest.fixture(autouse=True)
+    def wanted(self, pool) -> None:
+        tune(pool, learns_from="likeness", retrain_every=6, budget=40)
+        Worker.objects.create(name="background@here", queues="background")
+
+    def test_until_it_is_known_the_settings_number_of_answers_starts_a_round(self, pool, annotator) -> None:
+        PoolGraph.objects.create(project=pool, state=JobState.FAILED, error="The pixels are gone.")
+        answer(pool, annotator, 5)
+        assert Round.objects.count() == 1
+        assert triggers.next_round_words(pool) == "after 1 more answer"
+        answer(pool, annotator, 1)
+        assert newest(pool).reason == "6 new answers"
+
+    @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, None])
+    def test_where_a_worker_finds_it_out_answers_wait(self, pool, annotator, state) -> None:
+        """None: nobody has asked for it yet; the sweep will."""
+        if state:
+            PoolGraph.objects.create(project=pool, state=state)
+        answer(pool, annotator, 35)  # a queue of 40 is nearly empty
+        assert triggers.start_due_rounds() == 0
+        assert Round.objects.count() == 1
+        assert triggers.next_round_words(pool) == "once it is known which images look alike"
+
+    def test_nobody_waits_without_a_question(self, pool, annotator) -> None:
+        PoolGraph.objects.create(project=pool, state=JobState.RUNNING)
+        answer(pool, annotator, 8)
+        Candidate.objects.filter(state=CandidateState.OPEN).update(state=CandidateState.SUPERSEDED)
+        assert triggers.start_due_rounds() == 1
+        assert newest(pool).trigger == Trigger.COLD_START
+        assert "which images look alike" in newest(pool).reason
+
+    def test_nothing_is_coming_where(self, pool, make_images) -> None:
+        assert likeness_of(pool) == Likeness.COMING
+        job = ImportJob.objects.create(project=pool, state=JobState.RUNNING)
+        assert likeness_of(pool) == Likeness.UNKNOWN  # that may take long; the graph is made when it has ended
+        job.delete()
+        few = Project.objects.create(name="Few", slug="few")
+        make_images(few, 19)
+        assert likeness_of(few) == Likeness.UNKNOWN
+        graph = PoolGraph.objects.create(project=pool, state=JobState.RUNNING, is_cancel_requested=True)
+        assert likeness_of(pool) == Likeness.UNKNOWN
+        PoolGraph.objects.filter(pk=graph.pk).update(is_cancel_requested=False)
+        assert likeness_of(pool) == Likeness.COMING
+        Worker.objects.update(seen_at=timezone.now() - timedelta(hours=1))
+        assert likeness_of(pool) == Likeness.UNKNOWN
+        Worker.objects.update(seen_at=timezone.now(), queues="learner,default")
+        assert likeness_of(pool) == Likeness.UNKNOWN
+
+    def test_who_wants_no_likeness_does_not_wait(self, pool, annotator) -> None:
+        tune(pool, learns_from="images", retrain_every=6)
+        PoolGraph.objects.create(project=pool, state=JobState.RUNNING)
+        answer(pool, annotator, 6)
+        assert newest(pool).trigger == Trigger.ANSWERS
+
+    def test_answers_that_wait_cost_one_statement(self, pool, annotator, django_assert_num_queries) -> None:
+        PoolGraph.objects.create(project=pool, state=JobState.RUNNING)
+        answer(pool, annotator, 8)
+        with django_assert_num_queries(1):
+            triggers.note_answer(project=pool)
 
 
 def test_the_next_one_counts_from_what_the_last_one_saw(pool, annotator) -> None:
