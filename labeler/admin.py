@@ -56,6 +56,7 @@ class ProjectAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     raw_id_fields = ("created_by",)
     readonly_fields = (
         "created_at", "queue_round", "model_round", "model_kept_by", "model_kept_since", "pixel_side", "pixel_channels",
+        "small_grey_images", "large_grey_images", "small_colour_images", "large_colour_images",
     )  # fmt: skip
     inlines = (MembershipInline,)
 

@@ -10,6 +10,8 @@ from PIL import Image
 
 from labeler.imaging.decode import SMALL_SIDE, DecodedImage, Pixels
 
+LARGEST_SMALL = 40  # pixels of a side: what `choose_format` brings to 32 or less
+
 
 @dataclass(frozen=True)
 class PixelFormat:
@@ -27,6 +29,12 @@ def choose_format(images: Sequence[DecodedImage]) -> PixelFormat:
     if is_grey and side <= 32:
         return PixelFormat(28, 1)
     return PixelFormat(min((32, 48, SMALL_SIDE), key=lambda known: abs(known - side)), 1 if is_grey else 3)
+
+
+def kind_of(image: DecodedImage) -> str:
+    """`small_grey`, `large_colour` and so on, by the picture itself: whatever the format of its project."""
+    size = "large" if max(image.width, image.height) > LARGEST_SMALL else "small"
+    return f"{size}_{'grey' if image.is_grey else 'colour'}"
 
 
 def to_pixels(small: Pixels, form: PixelFormat) -> Pixels:

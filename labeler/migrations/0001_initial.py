@@ -145,6 +145,10 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('pixel_side', models.PositiveSmallIntegerField(null=True)),
                 ('pixel_channels', models.PositiveSmallIntegerField(null=True)),
+                ('small_grey_images', models.PositiveIntegerField(default=0)),
+                ('large_grey_images', models.PositiveIntegerField(default=0)),
+                ('small_colour_images', models.PositiveIntegerField(default=0)),
+                ('large_colour_images', models.PositiveIntegerField(default=0)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={

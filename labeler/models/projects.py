@@ -28,6 +28,11 @@ class Project(models.Model):
     pixel_side = models.PositiveSmallIntegerField(null=True)
     pixel_channels = models.PositiveSmallIntegerField(null=True)
     takes_proposals = models.BooleanField(default=False)  # annotators may propose a class
+    # Images by what they are themselves, see imaging/pixels.py; written with them, see services/packing.py.
+    small_grey_images = models.PositiveIntegerField(default=0)
+    large_grey_images = models.PositiveIntegerField(default=0)
+    small_colour_images = models.PositiveIntegerField(default=0)
+    large_colour_images = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ["name"]

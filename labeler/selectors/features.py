@@ -9,11 +9,10 @@ from typing import Any
 
 from labeler import clock
 from labeler.choices import DEFAULT_BACKBONE
+from labeler.imaging.pixels import LARGEST_SMALL
 from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, PoolGraph, Project
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.jobs import UNFINISHED_JOB, backbone_key, network_key
-
-LARGEST_SIDE_OF_PIXELS = 32  # as stored: grey images of up to about 40 pixels (labeler/imaging/pixels.py)
 
 
 @dataclass(frozen=True)
@@ -93,18 +92,29 @@ def chosen_representation(project: Project) -> Representation:
         return Representation(DEFAULT_BACKBONE, "", "chosen in the settings")
     if learning.representation == "other":
         return Representation(learning.backbone, learning.backbone_file, "chosen in the settings")
-    return picked_representation(project.pixel_side, project.pixel_channels)
+    return picked_representation(project)
 
 
-def picked_representation(side: int | None, channels: int | None) -> Representation:
-    """Small grey images are compared well by their pixels; of photographs those say little."""
-    if side is None or channels is None:
+def picked_representation(project: Project) -> Representation:
+    """Small grey images are compared well by their pixels; of photographs those say little. All images that there are
+    have their say, however small and grey the first ones were."""
+    small_grey, large_grey = project.small_grey_images, project.large_grey_images
+    in_colour = project.small_colour_images + project.large_colour_images
+    others = large_grey + in_colour
+    total = small_grey + others
+    if not total:
         return Representation("", "", "there are no images yet")
-    is_small = side <= LARGEST_SIDE_OF_PIXELS
-    if channels == 1 and is_small:
-        return Representation("", "", "picked, since the images are small and grey")
-    kind = "in colour" if channels > 1 else "larger than about 40 pixels"
-    return Representation(DEFAULT_BACKBONE, "", f"picked, since the images are {kind}")
+    if small_grey > others:
+        return Representation("", "", f"picked, since {_who(small_grey, total)} small and grey")
+    if in_colour in (0, others):
+        kind = "in colour" if in_colour else f"larger than {LARGEST_SMALL} pixels"
+    else:
+        kind = f"in colour or larger than {LARGEST_SMALL} pixels"
+    return Representation(DEFAULT_BACKBONE, "", f"picked, since {_who(others, total)} {kind}")
+
+
+def _who(count: int, total: int) -> str:
+    return "the images are" if count == total else f"{count:,} of {total:,} images are"
 
 
 def ready_features(project: Project) -> PoolFeatures | None:

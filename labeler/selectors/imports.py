@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Exists, OuterRef, Sum
 
 from labeler import clock
+from labeler.imaging.pixels import LARGEST_SMALL
 from labeler.models import (
     Annotation,
     ImageState,
@@ -39,6 +40,10 @@ class ImportProgress:
     def is_unfinished(self) -> bool:
         return self.job.state in (JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING)
 
+    @property
+    def lost_pixels(self) -> str:
+        return lost_pixels(self.job.project)
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -61,6 +66,30 @@ def import_progress(job: ImportJob) -> ImportProgress:
         left = max(0, job.total - done) / rate
     missing = missing_workers(["default"]) if job.state == JobState.QUEUED else []
     return ImportProgress(job, done, sums["received"] or 0, sums["size"] or 0, rate, left, missing)
+
+
+def lost_pixels(project: Project) -> str:
+    """What a network on pixels does not get to see of images that are unlike the first ones, in a sentence; empty if
+    nothing is lost that is worth one. The first import decides on the format for good."""
+    side, channels = project.pixel_side, project.pixel_channels
+    if side is None:
+        return ""
+    parts = []
+    if channels == 1 and (colour := project.small_colour_images + project.large_colour_images):
+        parts.append(f"{_images(colour)} without colour")
+    if side <= LARGEST_SMALL and (large := project.large_grey_images + project.large_colour_images):
+        parts.append(f"{_images(large)} of more than {LARGEST_SMALL} pixels brought to {side} × {side}")
+    if not parts:
+        return ""
+    kind = f"{'grey' if channels == 1 else 'colour'}, {side} × {side} pixels"
+    return (
+        f"A network on pixels sees all images of a project in the format of the first import ({kind}): "
+        f"{', '.join(parts)}. Features are made of the whole pictures."
+    )
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def rejected_page(job: ImportJob, *, kind: str = "", after: int = 0) -> tuple[list[RejectedFile], int | None]:

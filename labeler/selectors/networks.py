@@ -89,7 +89,7 @@ def network_state(project: Project) -> NetworkState:
 def teaches_itself(project: Project) -> bool:
     """Whether a network learns from answers and from what it is sure of itself. Small grey images hang together by
     their pixels: there the graph teaches it."""
-    return bool(picked_representation(project.pixel_side, project.pixel_channels).backbone)
+    return bool(picked_representation(project).backbone)
 
 
 def why_no_network(project: Project) -> str:

@@ -7,6 +7,7 @@ transaction, with the entries counted as done. Killed before it, nothing happene
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from django.db.models import F
 from labeler import storage
 from labeler.imaging.decode import DecodedImage, Pixels, Refused
 from labeler.imaging.names import printable
-from labeler.imaging.pixels import PixelFormat, choose_format, to_pixels
+from labeler.imaging.pixels import PixelFormat, choose_format, kind_of, to_pixels
 from labeler.models import Chunk, Image, ImportFile, ImportJob, OfferedLabel, Pack, Project, RejectedFile, Round
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.rounds import UNFINISHED
@@ -231,6 +232,7 @@ def _commit(
     project = Project.objects.select_for_update(no_key=True).get(pk=batch.job.project_id)
     if batch.fresh:
         _check_plan(project, start, form)
+        _count_kinds(project, batch.fresh)
         _add_images(batch, project, Pack.objects.create(project=project, name=pack_name, size=size), start)
         for file in files:
             Chunk.objects.update_or_create(
@@ -248,6 +250,14 @@ def _check_plan(project: Project, start: int, form: PixelFormat | None) -> None:
         project.save(update_fields=["pixel_side", "pixel_channels"])
     elif (project.pixel_side, project.pixel_channels) != (form.side, form.channels):
         raise StalePlan
+
+
+def _count_kinds(project: Project, fresh: Sequence[Fresh]) -> None:
+    """The project is locked, and was read under the lock."""
+    kinds = Counter(f"{kind_of(item.image)}_images" for item in fresh)
+    for name, count in kinds.items():
+        setattr(project, name, getattr(project, name) + count)
+    project.save(update_fields=list(kinds))
 
 
 def _add_images(batch: Batch, project: Project, pack: Pack, start: int) -> None:

@@ -22,12 +22,15 @@ from labeler.models import (
     PoolFeatures,
     PoolGraph,
     PoolMap,
+    Project,
     RoundState,
     Trigger,
     Worker,
 )
+from labeler.selectors import networks
 from labeler.selectors.compare import estimator_words
 from labeler.selectors.features import picked_representation, ready_features
+from labeler.selectors.imports import lost_pixels
 from labeler.selectors.rounds import settings_of
 from labeler.selectors.scores import predicted_classes, summary_of
 from labeler.services import features, graphs
@@ -35,7 +38,7 @@ from labeler.services.importing import import_local
 from labeler.services.leftovers import forget_unnamed_files
 from labeler.services.rounds import request_round, start_cold_round
 from learner import backbones
-from tests.labeler.imports import make_zip
+from tests.labeler.imports import make_zip, png
 from tests.labeler.rounds import answer, truth, tune
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +114,10 @@ def vectors_of(project) -> np.ndarray:
         return np.load(path)
 
 
+def page_of(client, job: ImportJob) -> str:
+    return client.get(reverse("import", args=["signs", job.pk])).content.decode()
+
+
 def page(client, name: str = "learning-settings") -> str:
     return client.get(reverse(name, args=["signs"])).content.decode()
 
@@ -130,19 +137,58 @@ def choose(client, **changes: object):
 
 
 @pytest.mark.parametrize(
-    ("side", "channels", "backbone", "words"),
+    ("counts", "backbone", "words"),
     [
-        (28, 1, "", "small and grey"),
-        (32, 1, "", "small and grey"),
-        (48, 1, DEFAULT_BACKBONE, "larger than about 40 pixels"),
-        (32, 3, DEFAULT_BACKBONE, "in colour"),
-        (None, None, "", "no images yet"),
+        ((60, 0, 0, 0), "", "picked, since the images are small and grey"),
+        ((0, 60, 0, 0), DEFAULT_BACKBONE, "picked, since the images are larger than 40 pixels"),
+        ((0, 0, 60, 0), DEFAULT_BACKBONE, "picked, since the images are in colour"),
+        ((0, 0, 0, 60), DEFAULT_BACKBONE, "picked, since the images are in colour"),
+        ((30, 0, 0, 2062), DEFAULT_BACKBONE, "picked, since 2,062 of 2,092 images are in colour"),
+        ((30, 10, 10, 10), DEFAULT_BACKBONE, "picked, since 30 of 60 images are in colour or larger than 40 pixels"),
+        ((31, 10, 10, 10), "", "picked, since 31 of 61 images are small and grey"),
+        ((0, 0, 0, 0), "", "there are no images yet"),
     ],
 )
-def test_the_images_decide(side, channels, backbone, words) -> None:
-    picked = picked_representation(side, channels)
-    assert picked.backbone == backbone
-    assert words in picked.reason
+def test_the_images_decide_all_of_them(counts, backbone, words) -> None:
+    names = ("small_grey_images", "large_grey_images", "small_colour_images", "large_colour_images")
+    picked = picked_representation(Project(**dict(zip(names, counts, strict=True))))
+    assert (picked.backbone, picked.reason) == (backbone, words)
+
+
+def test_a_few_small_grey_images_first_do_not_decide_for_the_photographs_that_follow(
+    project, manager, tmp_path, bring, client_of, sent, django_capture_on_commit_callbacks
+) -> None:
+    first = make_zip(tmp_path / "first.zip", {f"{n}.png": png(n, 12) for n in range(25)})
+    job = import_local(project=project, path=first, by=manager)
+    project.refresh_from_db()
+    assert features.sweep_features() == 0
+    assert not networks.teaches_itself(project)
+    assert "network on pixels sees" not in page_of(client_of(manager), job)
+    bring(15)
+    assert (project.small_grey_images, project.small_colour_images + project.large_colour_images) == (25, 15)
+    assert features.sweep_features() == 0
+    bring(20)
+    assert (project.pixel_side, project.pixel_channels) == (28, 1)
+    assert networks.teaches_itself(project)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert features.sweep_features() == 1
+    made_now = PoolFeatures.objects.get()
+    assert (features.COMPUTE, made_now.pk) in sent
+    tasks.compute_features(made_now.pk)
+    assert vectors_of(project).shape == (60, 48)
+    text = page_of(client_of(manager), project.imports.first())
+    assert "35 images without colour" in text and "grey, 28 × 28 pixels" in text
+
+
+def test_the_import_page_says_what_the_learner_sees_of_larger_images(project, manager, tmp_path) -> None:
+    import_local(project=project, path=make_zip(tmp_path / "a.zip", {"a.png": png(1, 20)}), by=manager)
+    import_local(
+        project=project, path=make_zip(tmp_path / "b.zip", {"b.png": png(2, 41), "c.png": png(3, 40)}), by=manager
+    )
+    project.refresh_from_db()
+    assert (project.small_grey_images, project.large_grey_images) == (2, 1)
+    assert "1 image of more than 40 pixels brought to 28 × 28" in lost_pixels(project)
+    assert "colour" not in lost_pixels(project)
 
 
 def test_names_are_the_learners() -> None:

@@ -463,7 +463,7 @@ def test_the_sweep_begins_none_where(pool, why, monkeypatch) -> None:
     elif why == "graph":
         graphs.request_graph(project=pool)  # which is being made
     elif why == "photographs":  # taught by answers alone, which takes more of them
-        Project.objects.update(pixel_channels=3)
+        Project.objects.update(small_colour_images=1)
     else:
         monkeypatch.setattr(selected, "LEAST_IMAGES", 1000)
     assert networks.sweep_networks() == 0
