@@ -29,10 +29,10 @@ KEY = "disk-full"
 
 def is_of_full_disk(error: BaseException | None) -> bool:
     """Whether the error, or one that led to it, says that there is no room: of a file, SQLite or PostgreSQL."""
-    return any(_says_full(each) for each in _chain(error))
+    return any(_says_full(each) for each in chain(error))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -285,6 +285,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {
+        "away": {"()": "django.utils.log.CallbackFilter", "callback": "ext://labeler.outages.without_traceback"},
+    },
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line"},
         "nowhere": {"class": "logging.NullHandler"},
@@ -292,6 +295,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "axes": {"level": "WARNING"},
+        "django.request": {"filters": ["away"]},
         "httpx": {"level": "WARNING"},  # one line a request would cover the oracle's progress bar
         "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},  # scanners, all day long
     },

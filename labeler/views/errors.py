@@ -11,12 +11,15 @@ from django.shortcuts import redirect, render
 
 from labeler.disk import is_of_full_disk, note_full
 from labeler.kept_answers import address_with_answer
+from labeler.outages import is_of_database_away
 
 WORDS = {
     HTTPStatus.BAD_REQUEST: "The server could not read this request. Nothing was saved.",
     HTTPStatus.FORBIDDEN: "Your role in this project does not allow this.",
     HTTPStatus.NOT_FOUND: "There is nothing at this address, or it is not shared with you.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something broke on the server. What you did last may not have been saved.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The server cannot reach its database, so it can neither show nor save anything. "
+    "Try again in a minute. If this stays, whoever runs the server has to start the database.",
     HTTPStatus.INSUFFICIENT_STORAGE: "The server’s disk is full. What you did last was not saved: try again when there "
     "is room. Whoever runs the server has to make some.",
 }
@@ -69,6 +72,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if is_of_full_disk(sys.exception()):
         note_full()
         status = HTTPStatus.INSUFFICIENT_STORAGE
+    elif is_of_database_away(sys.exception()):
+        status = HTTPStatus.SERVICE_UNAVAILABLE
     words = WORDS[status]
     if wants_json(request):
         return JsonResponse({"error": words}, status=status)

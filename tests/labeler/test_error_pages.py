@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+import psycopg
 import pytest
 from django.db import OperationalError, connections
 from django.test import Client, RequestFactory
@@ -71,16 +74,51 @@ def test_a_request_that_cannot_be_read(db) -> None:
     assert csrf_failure(RequestFactory().get("/", headers=JSON)).status_code == 403
 
 
-@pytest.mark.django_db
-def test_a_database_that_is_gone_is_a_500_in_words(client_of, manager, monkeypatch) -> None:
-    client = client_of(manager)
-    client.raise_request_exception = False
+@pytest.fixture
+def without_database(client_of, manager, monkeypatch):
+    """Asks for a page while every statement fails with an error."""
 
-    def gone(*args: object, **kwargs: object) -> None:
-        raise OperationalError("no database")
+    def ask(error: Exception, **headers: str):
+        client = client_of(manager)
+        client.raise_request_exception = False
 
-    monkeypatch.setattr(connections["default"], "cursor", gone)
-    reply = client.get("/")
-    monkeypatch.undo()
+        def gone(*args: object, **kwargs: object) -> None:
+            raise OperationalError(str(error)) from error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(connections["default"], "cursor", gone)
+            return client.get("/", headers=headers)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.OperationalError("connection failed: Connection refused"),
+        psycopg.errors.AdminShutdown("terminating connection due to administrator command"),
+        psycopg.errors.CannotConnectNow("the database system is starting up"),
+        psycopg.errors.ConnectionFailure("server closed the connection unexpectedly"),
+        psycopg.InterfaceError("the connection is closed"),
+    ],
+)
+def test_a_database_that_is_away_is_said_with_what_to_do(without_database, error, caplog) -> None:
+    reply = without_database(error)
+    assert reply.status_code == 503
+    text = reply.content.decode()
+    assert "The database is away" in text and "Try again in a minute" in text
+    assert "kept by your browser" in text
+    assert "cannot reach its database" in without_database(error, **JSON).json()["error"]
+    [record, _] = [record for record in caplog.records if record.name == "django.request"]
+    assert record.levelname == "ERROR" and record.exc_info is None
+    assert str(error) in record.getMessage() and "\n" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "error", [psycopg.errors.DeadlockDetected("deadlock detected"), sqlite3.OperationalError("database is locked")]
+)
+def test_a_database_that_is_there_and_fails_is_a_500_in_words(without_database, error, caplog) -> None:
+    reply = without_database(error)
     assert reply.status_code == 500
     assert b"Something broke" in reply.content
+    assert any(record.exc_info for record in caplog.records if record.name == "django.request")
