@@ -14,6 +14,8 @@ from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, PoolGra
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.jobs import UNFINISHED_JOB, backbone_key, network_key
 
+SILENT_SECONDS = 10  # a worker beats twice a second, and for each batch of photographs at least
+
 
 @dataclass(frozen=True)
 class Representation:
@@ -65,11 +67,13 @@ class FeaturesState:
 
     @property
     def seconds_left(self) -> float | None:
-        """As the worker expects that has it now."""
-        made = self.made
-        if made is None or made.ready_at is None or made.state != JobState.RUNNING:
+        """As the worker expects that has it now; None while there is no sign of it."""
+        made, now = self.made, clock.now()
+        if made is None or made.ready_at is None or made.heartbeat_at is None or made.state != JobState.RUNNING:
             return None
-        return max(0.0, (made.ready_at - clock.now()).total_seconds())
+        if (now - made.heartbeat_at).total_seconds() > SILENT_SECONDS:
+            return None
+        return max(0.0, (made.ready_at - now).total_seconds())
 
     @property
     def percent(self) -> int:

@@ -134,7 +134,7 @@ def run_features(*, job_id: int, load: Load) -> None:
         return
     beat, began = Beat(job), time.monotonic()
     try:
-        beat.now(done=_seen(job), total=total_images(job.project))
+        beat.now(done=_seen(job), total=total_images(job.project), ready_at=None)  # the last worker's
         compute = load(job, beat)
         forecast = Forecast(_seen(job))
         part = _next_part(job)

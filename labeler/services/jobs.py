@@ -118,13 +118,13 @@ def finish_job(*, job: AnyJob, state: JobState, error: str = "", **fields: objec
     return bool(owned.update(state=state, error=error, finished_at=clock.now(), **fields))
 
 
-def give_back_jobs(*, model: type[JobT], task_name: str, worker: str) -> int:
+def give_back_jobs(*, model: type[JobT], task_name: str, worker: str, **fields: object) -> int:
     """Hand on at once what a worker holds that is told to stop. No fault of the work: the attempt does not count."""
     mine = model.objects.filter(claims_of(worker), state=JobState.RUNNING)
     count = 0
     for job_id in list(mine.values_list("pk", flat=True)):
         given = mine.filter(pk=job_id).update(
-            state=JobState.QUEUED, claim="", heartbeat_at=None, attempts=F("attempts") - 1
+            state=JobState.QUEUED, claim="", heartbeat_at=None, attempts=F("attempts") - 1, **fields
         )
         if given:
             wake(task_name, job_id)

@@ -33,7 +33,7 @@ def give_back_work(*, worker: str) -> int:
         + give_back_jobs(model=ImportJob, task_name=RUN_IMPORT, worker=worker)
         + give_back_jobs(model=ExportJob, task_name=RUN_EXPORT, worker=worker)
         + give_back_jobs(model=PoolMap, task_name=DRAW, worker=worker)
-        + give_back_jobs(model=PoolFeatures, task_name=COMPUTE, worker=worker)
+        + give_back_jobs(model=PoolFeatures, task_name=COMPUTE, worker=worker, ready_at=None)
         + give_back_jobs(model=PoolGraph, task_name=MAKE, worker=worker)
         + give_back_jobs(model=PoolNetwork, task_name=TRAIN, worker=worker)
         + give_back_jobs(model=Replay, task_name=PLAY, worker=worker)

@@ -34,9 +34,11 @@ from labeler.selectors.imports import lost_pixels
 from labeler.selectors.rounds import settings_of
 from labeler.selectors.scores import predicted_classes, summary_of
 from labeler.services import features, graphs
+from labeler.services.claims import new_claim
 from labeler.services.importing import import_local
 from labeler.services.leftovers import forget_unnamed_files
 from labeler.services.rounds import request_round, start_cold_round
+from labeler.services.stops import give_back_work
 from learner import backbones
 from tests.labeler.imports import make_zip, png
 from tests.labeler.rounds import answer, truth, tune
@@ -322,9 +324,41 @@ def test_it_says_when_it_will_be_done(pool, manager, client_of) -> None:
     )
     assert "10 of 30 images, 4 min left" in page(client_of(manager))
     assert "33 %, 4 min left" in page(client_of(manager), "monitor")
+    PoolFeatures.objects.update(heartbeat_at=clock.now() - timedelta(seconds=11))  # its worker was killed, perhaps
+    assert "10 of 30 images." in page(client_of(manager))
+    assert "left" not in page(client_of(manager), "monitor").split("33 %")[1].split("</dd>")[0]
     Worker.objects.create(name="background@here", queues="background", doing="drawing a map")
     PoolFeatures.objects.filter(pk=job.pk).update(state=JobState.QUEUED, done=0)
     assert "wait for a worker, which is drawing a map just now" in page(client_of(manager))
+
+
+def test_another_worker_does_not_take_over_what_the_last_one_expected(pool) -> None:
+    job = features.request_features(project=pool)
+    soon = clock.now() + timedelta(minutes=4)
+    PoolFeatures.objects.update(
+        state=JobState.RUNNING,
+        claim=new_claim("killed@here"),
+        heartbeat_at=clock.now() - timedelta(hours=1),
+        ready_at=soon,
+    )
+    found = []
+
+    def load(job, beat):
+        found.append(PoolFeatures.objects.get().ready_at)
+        return learning.open_backbone(job, beat)
+
+    features.run_features(job_id=job.pk, load=load)
+    assert found == [None]
+
+
+def test_a_worker_that_is_told_to_stop_takes_its_forecast_along(pool) -> None:
+    features.request_features(project=pool)
+    soon = clock.now() + timedelta(minutes=4)
+    PoolFeatures.objects.update(
+        state=JobState.RUNNING, claim=new_claim("background@here"), heartbeat_at=clock.now(), ready_at=soon, attempts=1
+    )
+    assert give_back_work(worker="background@here") == 1
+    assert PoolFeatures.objects.get().ready_at is None
 
 
 def test_one_that_was_taken_for_dead_changes_nothing(pool) -> None:
