@@ -13,6 +13,8 @@ from labeler.imaging.pixels import LARGEST_SMALL
 from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, PoolGraph, Project
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.jobs import UNFINISHED_JOB, backbone_key, network_key
+from labeler.selectors.graphs import LEAST_IMAGES
+from labeler.selectors.pool import total_images
 
 SILENT_SECONDS = 10  # a worker beats twice a second, and for each batch of photographs at least
 
@@ -60,6 +62,12 @@ class FeaturesState:
     used: PoolFeatures | None  # those that are wanted, or until then those of the last choice
     made: PoolFeatures | None
     failed: PoolFeatures | None  # or stopped by a person
+    is_coming: bool  # nobody has asked for them yet; the sweep does, once no import is under way
+    is_pool_small: bool  # or does not, of so few images
+
+    @property
+    def least_images(self) -> int:
+        return LEAST_IMAGES
 
     @property
     def meanwhile(self) -> str:
@@ -196,12 +204,16 @@ def features_state(project: Project) -> FeaturesState:
     wanted = wanted_representation(project)
     rows = [row for row in PoolFeatures.objects.filter(project=project)[:20] if row.key == wanted.key]
     newest = rows[0] if rows else None
+    is_unasked = bool(wanted.backbone) and newest is None
+    is_pool_small = is_unasked and total_images(project) < LEAST_IMAGES
     return FeaturesState(
         wanted=wanted,
         ready=next((row for row in rows if row.state == JobState.DONE), None),
         used=ready_features(project),
         made=next((row for row in rows if row.state in UNFINISHED_JOB), None),
         failed=newest if newest and newest.state in (JobState.FAILED, JobState.CANCELLED) else None,
+        is_coming=is_unasked and not is_pool_small,
+        is_pool_small=is_pool_small,
     )
 
 

@@ -20,7 +20,7 @@ PROGRAMS = {"learner": "learner", "default": "worker", "background": "background
 WAITING = {
     "learner": "No learner is alive: rounds wait, answers are kept.",
     "default": "No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds.",
-    "background": "No background worker is alive: features, groups of alike images, maps and replays wait.",
+    "background": "No background worker is alive: features, groups of alike images, networks, maps and replays wait.",
     "beat": "Beat is not alive: rounds by the clock do not start, and nobody sees to work that was lost or left lying.",
 }
 

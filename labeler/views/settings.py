@@ -89,7 +89,7 @@ def _features_context(access: Access) -> dict[str, object]:
     state = features_state(access.project)
     return {
         "features": state,
-        "missing_workers": missing_workers(["background"]) if state.made else [],
+        "missing_workers": missing_workers(["background"]) if state.made or state.is_coming else [],
         "busy_workers": doings("background") if state.made and state.made.state == JobState.QUEUED else [],
     }
 

@@ -99,7 +99,8 @@ def _reason(pool: Pool, most: int) -> str:
     if len(pool.shape) == 1:
         return f"vectors of {pool.shape[0]} features, compared by direction"
     colour = "grey" if pool.shape[0] == 1 else "colour"
-    return f"{colour} images of {pool.shape[2]} × {pool.shape[1]} pixels, compared by their {most} principal components"
+    size = f"{pool.shape[2]} × {pool.shape[1]}"  # of what the learner sees, whatever the pictures are
+    return f"{colour} images brought to {size} pixels, compared by their {most} principal components"
 
 
 def _flat(inputs_M_X: Inputs) -> Floats:

@@ -313,6 +313,23 @@ def test_parts_whose_vectors_are_lost_are_looked_at_again(pool, monkeypatch) -> 
     assert np.array_equal(vectors_of(pool), whole)
 
 
+def test_before_the_job_is_there_it_says_what_comes_next(pool, manager, client_of) -> None:
+    client = client_of(manager)
+    assert "as soon as no import is under way. Until they are ready, images go by their pixels." in page(client)
+    assert 'hx-trigger="every 1s"' in page(client).split('id="features"')[1].split(">")[0]
+    assert "; not computed yet; by their pixels until they are ready" in page(client, "monitor")
+    assert features.sweep_features() == 1
+    assert "; waiting for a worker; by their pixels until they are ready" in page(client, "monitor")
+
+
+def test_of_few_images_it_says_from_how_many_on(project, bring, manager, client_of) -> None:
+    bring(19)
+    client = client_of(manager)
+    assert "They are computed from 20 images on. Until then images go by their pixels." in page(client)
+    assert ", from 20 images on; by their pixels until then" in page(client, "monitor")
+    assert features.sweep_features() == 0
+
+
 def test_it_says_when_it_will_be_done(pool, manager, client_of) -> None:
     job = features.request_features(project=pool)
     PoolFeatures.objects.update(
@@ -418,7 +435,7 @@ def test_features_that_are_nan_fail_the_job_in_words(pool, monkeypatch, manager,
     job.refresh_from_db()
     assert job.state == JobState.FAILED
     assert "NaN or infinite features" in job.error
-    assert "NaN or infinite features" in page(client_of(manager)) and "by their pixels until then" in page(
+    assert "NaN or infinite features" in page(client_of(manager)) and "by their pixels meanwhile" in page(
         client_of(manager), "monitor"
     )
     assert features.sweep_features() == 0  # of the same images it would fail again

@@ -274,3 +274,15 @@ def test_new_classes_beside_others_are_warned_of(project, manager, client_of, tm
     project.classes.all().delete()
     page = client_of(manager).get(reverse("import", args=[project.slug, job.pk])).content.decode()
     assert "Make 2 classes" in page and "The project has classes already" not in page
+
+
+def test_while_a_batch_is_read_it_says_what_is_read_and_what_is_stored(job, manager, client_of):
+    ImportJob.objects.update(state=JobState.RUNNING, started_at=timezone.now(), total=2062, loading=1948)
+    text = client_of(manager).get(reverse("import", args=["signs", job.pk])).content.decode()
+    assert "1,948 of 2,062 files read" in text
+    assert "<dt>Added</dt><dd>0</dd>" in text
+    assert "<dt>Read, stored in a moment</dt><dd>1,948</dd>" in text
+    ImportJob.objects.update(loading=0, done=1948, added=1948)
+    assert (
+        "stored in a moment" not in client_of(manager).get(reverse("import", args=["signs", job.pk])).content.decode()
+    )
