@@ -57,10 +57,10 @@ def follow_graph(project: Project) -> None:
     ended = _end_round_by_pixels(project)
     order_first_queue(project)
     project.refresh_from_db(fields=["queue_round"])
-    if ended is None:
-        start_if_due(project)  # answers have waited for this
-    elif not why_not_trainable(project):
+    if ended is not None and not why_not_trainable(project):
         _start_again(project, ended)
+    elif project.queue_round is not None:
+        start_if_due(project)  # answers have waited for this
 
 
 def order_first_queue(project: Project) -> None:
