@@ -35,6 +35,15 @@ def bare(env: dict[str, str]) -> dict[str, str]:
     return {"DATABASE_URL": "", "REDIS_URL": "", "SECRET_KEY": "", **env}
 
 
+def test_what_it_makes_in_the_checkout_is_never_committed():
+    """It holds the secret key and everybody's answers."""
+    made = {Path(word).parts[0] for word in re.findall(r"\bbackup/[\w.]+", "\n".join(blocks()))}
+    assert made == {"backup"}
+    for name in made:
+        ignored = subprocess.run(["git", "check-ignore", "-q", f"{name}/secret_key"], cwd=ROOT, check=False)
+        assert ignored.returncode == 0
+
+
 def test_on_one_machine(tmp_path: Path):
     backup, restore = blocks()[:2]
     env = bare({"DATA_DIR": str(tmp_path / "data")})
