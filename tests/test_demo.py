@@ -25,7 +25,7 @@ from labeler.datasets import NoSuchData, open_dataset
 from labeler.embedded import choose_port
 from labeler.models import Candidate, Membership, OfferedLabel, Project, Role, User
 from labeler.naming import DIGIT_WORDS
-from labeler.services.demo import fill_project, find_project, give_passwords, make_people
+from labeler.services.demo import ImportFailed, fill_project, find_project, give_passwords, make_people
 from tests.signing_in import sign_in
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,6 +95,34 @@ def test_an_interrupted_start_goes_on_and_doubles_nothing(folder_of_classes: Pat
     again = make(str(folder_of_classes))
     assert again.pk == first.pk and again.images.count() == 6
     assert again.classes.count() == 2 and User.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_data_without_an_image_leaves_no_project(tmp_path: Path, settings):
+    settings.DATA_DIR = tmp_path / "data"
+    broken = tmp_path / "bad.npz"
+    broken.write_bytes(b"PK\x03\x04 and nothing else")
+    with pytest.raises(CommandError, match=r"bad\.npz did not work: .*\w"):
+        call_command("demo", data=str(broken), prepare_only=True)
+    only_text = tmp_path / "texts.zip"
+    with zipfile.ZipFile(only_text, "w") as file:
+        file.writestr("cat/readme.png", "not an image")
+    for _ in range(2):
+        with pytest.raises(ImportFailed, match=r"No image was added\. cat/readme\.png: "):
+            make(str(only_text))
+    assert not Project.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_project_that_somebody_began_stays(tmp_path: Path):
+    only_text = tmp_path / "texts.zip"
+    with zipfile.ZipFile(only_text, "w") as file:
+        file.writestr("readme.png", "not an image")
+    make_people()
+    Project.objects.filter(pk=find_project(name="Texts").pk).update(guidelines="Look twice.")
+    with pytest.raises(ImportFailed):
+        make(str(only_text))
+    assert Project.objects.get().name == "Texts"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -63,7 +63,9 @@ def fill_project(*, project: Project, dataset: Dataset, report: Callable[[int, i
     """Images, known labels, classes and the first queue. Images that an interrupted call brought in are recognised."""
     job = import_local(project=project, path=dataset.path, by=project.created_by, report=report, parts=dataset.parts)
     if job.state != JobState.DONE or not project.images.exists():
-        raise ImportFailed(job.error or "no image was found in it")
+        why = job.error or "no image was found in it"
+        _forget_if_bare(project)
+        raise ImportFailed(why)
     with transaction.atomic():
         Project.objects.filter(pk=project.pk, guidelines="").update(guidelines=dataset.guidelines)
         for old, new in dataset.rename.items():
@@ -73,6 +75,14 @@ def fill_project(*, project: Project, dataset: Dataset, report: Callable[[int, i
     if project.queue_round_id is None:
         start_cold_round(project=project)
     return job
+
+
+def _forget_if_bare(project: Project) -> None:
+    """A project that was made for this import, which brought nothing: nobody wants to find it. One that somebody has
+    put anything into stays, and so does one that an earlier import filled in part."""
+    if project.images.exists() or project.classes.exists() or project.guidelines or project.imports.count() > 1:
+        return
+    project.delete()
 
 
 def _make_classes(project: Project) -> None:
