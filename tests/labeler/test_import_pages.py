@@ -286,3 +286,13 @@ def test_while_a_batch_is_read_it_says_what_is_read_and_what_is_stored(job, mana
     assert (
         "stored in a moment" not in client_of(manager).get(reverse("import", args=["signs", job.pk])).content.decode()
     )
+
+
+def test_a_jpeg_that_is_called_png_is_taken_and_the_page_says_so(project, manager, client_of, tmp_path):
+    from PIL import Image as Picture
+
+    Picture.new("L", (30, 30), 7).save(tmp_path / "lie.jpg")
+    path = make_zip(tmp_path / "a.zip", {"lie.png": (tmp_path / "lie.jpg").read_bytes()})
+    assert import_local(project=project, path=path, by=manager).added == 1
+    text = client_of(manager).get(reverse("import-new", args=["signs"])).content.decode()
+    assert "a JPEG that is called .png is taken as a JPEG" in text
