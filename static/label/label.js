@@ -113,8 +113,8 @@ function give(content, words) {
 function enter(done) {
   if (strip.answers.some(({ key }) => key === done.key)) return; // read from the outbox already
   const former = strip.answers.find(({ key }) => key === done.corrects);
-  if (former) strip.replace(former.key, done);
-  else strip.add(done);
+  if (former) strip.remove(former.key); // a correction is the newest answer, as it is after a reload: undo takes it back
+  strip.add(done);
   countMine(done, former);
   countLabelled(done, former);
   part("undo").disabled = false;

@@ -30,12 +30,6 @@ export class Strip extends EventTarget {
     if (last && !this.#entries.has(last.key)) this.#list.append(this.#entry(last));
   }
 
-  replace(key, answer) {
-    this.answers = this.answers.map((each) => (each.key === key ? answer : each));
-    this.#entries.get(key)?.replaceWith(this.#entry(answer));
-    this.#entries.delete(key);
-  }
-
   /** Mark the one that is being corrected, or none. */
   mark(key) {
     for (const [each, entry] of this.#entries) setCurrent(entry.firstElementChild, each === key);

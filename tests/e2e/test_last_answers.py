@@ -39,6 +39,30 @@ def test_a_click_in_the_strip_corrects(open_as, site: Site) -> None:
     assert sorted(site.answers(slug)) == ["cat", "owl"]
 
 
+def test_undo_takes_back_the_correction_whether_the_page_was_reloaded_or_not(open_as, site: Site) -> None:
+    slug = site.project()
+    page = label_page(open_as, site, slug)
+    words = page.locator("[data-strip] button span")
+    corrected = shown(page)
+    press(page, "112")
+    page.get_by_role("button", name="Correct cat").last.click()
+    press(page, "3")
+    expect(words).to_have_text(["owl", "dog", "cat"])
+    saved(page)
+    page.reload()
+    ready(page)
+    expect(words).to_have_text(["owl", "dog", "cat"])
+    page.get_by_role("button", name="Correct cat").click()
+    press(page, "2")
+    expect(words).to_have_text(["dog", "owl", "dog"])
+    press(page, "u")
+    expect(words).to_have_text(["owl", "dog"])
+    press(page, "u")
+    assert shown(page) == corrected
+    saved(page)
+    assert site.answers(slug) == ["dog"]
+
+
 def test_a_swipe_to_the_left_undoes(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
