@@ -9,7 +9,7 @@ from typing import Any
 from labeler.intervals import Interval
 from labeler.models import LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
-from labeler.selectors.features import chosen_representation, picked_representation
+from labeler.selectors.features import Representation, chosen_representation, picked_representation, ready_features
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import labelled_images, learned_classes, total_images
 
@@ -47,10 +47,14 @@ class NetworkState:
 
     @property
     def before(self) -> str:
-        """What images were seen by before the network in use."""
+        """What images were seen by before the network in use; without one, what they are seen by now."""
         if self.used is not None and self.used.former_id is not None:
             return f"network {self.used.former_id}"
-        return chosen_representation(self.project).words
+        chosen = chosen_representation(self.project)
+        if self.used is None and chosen.backbone:
+            features = ready_features(self.project)  # until there are any of the choice, those of the one before
+            return Representation(features.backbone, features.weights, "").words if features else "their pixels"
+        return chosen.words
 
     @property
     def difference(self) -> Interval | None:

@@ -320,6 +320,9 @@ def test_before_the_job_is_there_it_says_what_comes_next(pool, manager, client_o
     assert "; not computed yet; by their pixels until they are ready" in page(client, "monitor")
     assert features.sweep_features() == 1
     assert "; waiting for a worker; by their pixels until they are ready" in page(client, "monitor")
+    assert "Images are seen by their pixels. A network" in page(client)
+    tasks.compute_features(PoolFeatures.objects.get().pk)
+    assert f"Images are seen by features of {DEFAULT_BACKBONE}. A network" in page(client)
 
 
 def test_of_few_images_it_says_from_how_many_on(project, bring, manager, client_of) -> None:
