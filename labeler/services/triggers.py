@@ -74,6 +74,8 @@ DUE = DUE.format(
     unfinished=", ".join(f"'{state}'" for state in UNFINISHED), likeness=LIKENESS.format(project="r.project_id")
 )
 
+NO_ROUND = (None, 0, False, 0, None, Likeness.UNKNOWN)
+
 
 def answers_for_a_round(learning: LearningConfig, learned: int, likeness: Likeness) -> int:
     """So many new answers start a round: few at first, when each tells much, then a fifth of what is known, and never
@@ -104,10 +106,10 @@ def note_answer(*, project: Project) -> None:
     learning = project.learning
     if not learning.retrain_every:
         return
-    parameters = {"project": project.pk, "every": learning.retrain_every, "few": nearly_dry(learning) - 1}
+    counts = {"project": project.pk, "every": learning.retrain_every, "few": nearly_dry(learning) - 1}
     with connection.cursor() as cursor:
-        cursor.execute(DUE, parameters | likeness_parameters())
-        state, learned, is_finished, new, place, likeness = cursor.fetchone() or (None, 0, False, 0, None, None)
+        cursor.execute(DUE, {**counts, **likeness_parameters()})
+        state, learned, is_finished, new, place, likeness = cursor.fetchone() or NO_ROUND
     if not is_finished or waits_for_likeness(learning, likeness):
         return
     is_enough = new >= answers_for_a_round(learning, learned, likeness)

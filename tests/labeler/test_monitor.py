@@ -127,7 +127,7 @@ def test_the_number_of_statements_is_fixed(
     client = client_of(manager)
     client.get(at)
     make_images(measured.project, 500)
-    with django_assert_max_num_queries(29):
+    with django_assert_max_num_queries(30):
         client.get(at + "state/?seen=2")
 
 
