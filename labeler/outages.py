@@ -29,6 +29,7 @@ def without_traceback(record: logging.LogRecord) -> bool:
     """A filter: where the database is away the trace of every request tells the same. Takes no record away."""
     error = record.exc_info[1] if record.exc_info else None
     if is_of_database_away(error):
-        record.msg, record.args = f"{record.getMessage()}: the database is away ({str(error).strip()})", None
+        why = " ".join(str(error).split())
+        record.msg, record.args = f"{record.getMessage()}: the database is away ({why})", None
         record.exc_info = record.exc_text = None
     return True
