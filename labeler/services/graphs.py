@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import OuterRef, Q, Subquery, Sum
 
 from labeler import clock
-from labeler.models import Chunk, ImportJob, PoolFeatures, PoolGraph, Project, Round, RoundState, Trigger
+from labeler.models import Chunk, ImportJob, JobState, PoolFeatures, PoolGraph, Project, Round, RoundState, Trigger
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.features import ready_by_project, ready_features
 from labeler.selectors.graphs import LEAST_IMAGES, current_graph
@@ -81,6 +81,8 @@ def _end_round_by_pixels(project: Project) -> Round | None:
         return None
     if last.config.get("has_likeness") or last.config.get("features"):
         return None
+    if PoolGraph.objects.filter(project=project, state=JobState.DONE).exclude(vectors="").count() > 1:
+        return None  # one has just been replaced: until then it was to be had
     former = Round.objects.filter(project=project, number__lt=last.number).exclude(trigger=Trigger.COMPARISON).first()
     words = "Ended before its time: it learned from pixels. Which images look alike is known now; the next round goes "
     words += "by that, with the same answers."

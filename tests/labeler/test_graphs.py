@@ -186,6 +186,13 @@ class TestRoundsThatBeganBefore:
         claimed.refresh_from_db()
         assert claimed.state == RoundState.CANCELLED
 
+    def test_one_that_could_have_the_graph_before_goes_on(self, pool) -> None:
+        PoolGraph.objects.create(project=pool, state=JobState.DONE, vectors="graphs/older.npy", images=50)
+        claimed = claims.claim_fit(round_id=pool.rounds.first().pk, claim="quick 0001")
+        made(pool)
+        claimed.refresh_from_db()
+        assert claimed.state == RoundState.FITTING
+
     def test_one_that_waits_for_a_learner_is_left_alone(self, pool) -> None:
         made(pool)
         assert [round_.state for round_ in pool.rounds.all()] == [RoundState.QUEUED, RoundState.DONE]
