@@ -46,7 +46,7 @@ def test_the_rounds_stay_where_they_were_scrolled_to_when_they_are_renewed(site,
 @pytest.mark.parametrize("path", ["rounds", "images", "people"])
 def test_on_a_phone_a_page_of_a_project_leads_to_ones_account(site, open_as, path) -> None:
     page = open_as("mia", f"/p/{site.project(images=2)}/{path}/", viewport=PHONE)
-    expect(page.get_by_role("link", name="mia", exact=True)).to_be_visible()
+    expect(page.locator("header").get_by_role("link", name="mia", exact=True)).to_be_visible()
     if path == "people":
         page.get_by_role("button", name="Make a link").click()
         expect(page.get_by_role("columnheader", name="Made")).to_be_visible()
