@@ -44,6 +44,11 @@ class Access:
     def is_manager(self) -> bool:
         return self.role == Role.MANAGER
 
+    @property
+    def may_use_grid(self) -> bool:
+        grid = self.project.learning.grid if hasattr(self.project, "learning") else "off"
+        return grid == "everybody" or (self.is_manager and grid == "managers")
+
     @cached_property
     def proposals(self) -> int:
         """Proposed classes that wait for a manager: asked for by every page of a project that takes proposals."""

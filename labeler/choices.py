@@ -24,6 +24,16 @@ RELABEL = [
     ("overlap", "Where several people answer each image"),
     ("always", "Wherever it pays"),
 ]
+GRID = [
+    ("off", "Nobody"),
+    ("managers", "Managers"),
+    ("everybody", "Everybody"),
+]
+SUGGESTIONS = [
+    ("hidden", "Never"),
+    ("after", "After the answer"),
+    ("before", "Before the answer"),
+]
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BACKBONE_NAME = r"(timm/)?[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}"
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")

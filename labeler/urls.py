@@ -25,6 +25,7 @@ urlpatterns = [
     path("", include("labeler.views.answers")),
     path("", include("labeler.views.review")),
     path("", include("labeler.views.gold")),
+    path("", include("labeler.views.grid")),
 ]
 
 handler400 = "labeler.views.errors.bad_request"

@@ -14,10 +14,12 @@ from labeler.choices import (
     ESTIMATOR_COSTS,
     ESTIMATORS,
     FEATURE_ARCHITECTURES,
+    GRID,
     LAPLACE_PRIORS,
     LEARNS_FROM,
     RELABEL,
     REPRESENTATIONS,
+    SUGGESTIONS,
 )
 from labeler.forms.base import ChangeForm, PercentField
 from labeler.models import LearningConfig
@@ -26,6 +28,7 @@ from labeler.services.schedule import DAYS, WEEK, schedule_of
 TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds", "cooldown_seconds")
 QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
 CHECKS = ("gold_share", "relabel", "relabel_share")
+SEEN = ("suggestions", "grid")
 HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target", "gates_rounds")
 IMAGES = ("representation", "backbone", "backbone_file", "trains_network")
 MODEL = (
@@ -108,6 +111,21 @@ class LearningForm(ChangeForm):
         highest=50,
         label="Asked again, in % at most",
         help_text="Of the places that the model fills; each takes the place of a new image.",
+    )
+    suggestions = forms.ChoiceField(
+        choices=SUGGESTIONS,
+        widget=forms.RadioSelect,
+        label="Show what the model says",
+        help_text="Its likeliest class. Shown before the answer it saves time and sways people: they agree with it "
+        "more often than they should. Images that measure accuracy or check people, and those drawn at random, never "
+        "show it; each answer keeps whether it was shown.",
+    )
+    grid = forms.ChoiceField(
+        choices=GRID,
+        widget=forms.RadioSelect,
+        label="Accept whole pages of tiles (grid)",
+        help_text="One look at many images of one class, the surest first. It costs some accuracy: a tenth is looked "
+        "at singly to measure how much, and what was accepted trains only once that is below 2 %.",
     )
     holdout_questions = PercentField(
         highest=90,
@@ -244,6 +262,7 @@ class LearningForm(ChangeForm):
         ("When a round starts", TRIGGERS),
         ("What people are asked", QUESTIONS),
         ("How answers are checked", CHECKS),
+        ("What the model shows people", SEEN),
         ("How accuracy is measured", HOLDOUT),
         ("How images are compared", IMAGES),
         ("The model", MODEL),

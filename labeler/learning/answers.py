@@ -32,7 +32,7 @@ NONE = -1
 READ = 20_000
 COLUMNS = (
     "image_id", "annotator_id", MEANING, "seconds", "candidate__percentile", "outcome", "candidate__reason",
-    "is_decision", "created_at",
+    "is_decision", "created_at", "is_grid",
 )  # fmt: skip
 
 
@@ -56,6 +56,7 @@ class Table:
     is_old_n: Mask  # given so long ago that what it says may be told to who gave it
     gold_N: Integers  # the known class of each image, NONE where it is not gold
     decided_N: Integers  # what a manager has decided, NONE elsewhere
+    is_grid_n: Mask  # accepted on a page of tiles: no word of a person on one image, so `class_n` is NONE
 
     @property
     def is_label_n(self) -> Mask:
@@ -85,7 +86,8 @@ def read_table(project: Project) -> Table:
     classes = list(LabelClass.objects.filter(project=project).values_list("pk", flat=True))
     number = {pk: at for at, pk in enumerate(classes)}
     class_n = np.array([NONE if pk is None else number[pk] for pk in columns[2]], np.int64)
-    is_decision_n = np.array(columns[7], np.bool_)
+    is_decision_n, is_grid_n = np.array(columns[7], np.bool_), np.array(columns[9], np.bool_)
+    class_n[is_grid_n] = NONE
     gold = {row.image_id: row for row in GoldImage.objects.filter(project=project).annotate(meaning=MEANING)}
     decided_N, gold_N = np.full(len(images), NONE), np.full(len(images), NONE)
     decided_N[image_n[is_decision_n]] = class_n[is_decision_n]  # the newest counts
@@ -101,6 +103,7 @@ def read_table(project: Project) -> Table:
         images, people, classes, image_n, person_n, class_n, _floats(columns[3]), _floats(columns[4]),
         np.array(columns[5], str), np.array([reason or "" for reason in columns[6]], str), is_decision_n,
         np.array(is_gold_n, np.bool_), gold_N[image_n] != NONE, np.array(is_old_n, np.bool_), gold_N, decided_N,
+        is_grid_n,
     )  # fmt: skip
 
 
@@ -214,10 +217,11 @@ def _strata(table: Table, says: npt.NDArray[np.int8]) -> tuple[Integers, npt.NDA
 
 
 def _kinds(table: Table, chosen: Mask) -> dict[str, int]:
-    counted = Counter(zip(table.reason_n[chosen].tolist(), table.is_decision_n[chosen].tolist(), strict=True))
+    columns = (table.reason_n, table.is_decision_n, table.is_grid_n)
+    counted = Counter(zip(*(column[chosen].tolist() for column in columns), strict=True))
     kinds: Counter[str] = Counter()
-    for (reason, is_decision), n in counted.items():
-        kinds[kind_of(reason, is_decision=is_decision)] += n
+    for (reason, is_decision, is_grid), n in counted.items():
+        kinds[kind_of(reason, is_decision=is_decision, is_grid=is_grid)] += n
     return dict(kinds)
 
 

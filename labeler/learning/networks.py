@@ -20,6 +20,7 @@ from labeler.learning.replays import model_config
 from labeler.models import Chunk, PoolNetwork
 from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by
 from labeler.selectors.graphs import current_graph
+from labeler.selectors.grid import training_images
 from labeler.selectors.networks import newer_classes, teaches_itself
 from labeler.selectors.pool import labelled_images, open_to_learning, waiting_positions
 from labeler.services.derived import Derived
@@ -213,8 +214,9 @@ class _Trial:
         known = set(self.job.labels["positions"])
         both = []
         for is_holdout in (True, False):
-            rows = labelled_images(self.job.project, is_holdout=is_holdout).filter(label__in=number)
-            pairs = sorted(rows.values_list("position", "label_id"))
+            project = self.job.project
+            rows = labelled_images(project, is_holdout=True) if is_holdout else training_images(project)
+            pairs = sorted(rows.filter(label__in=number).values_list("position", "label_id"))
             both.append({position: number[label] for position, label in pairs if position not in known})
         kept = zip(self.kept.positions_A.tolist(), self.kept.labels_A.tolist(), strict=True)
         return both[0], dict(kept), both[1]

@@ -16,7 +16,7 @@ from labeler.learning.files import CannotLearn, Integers, in_chunks, opened
 from labeler.models import JobState, LabelClass, PoolGraph, Project, Round, RoundChunk
 from labeler.selectors.features import architecture_of
 from labeler.selectors.graphs import current_graph
-from labeler.selectors.pool import labelled_images
+from labeler.selectors.grid import training_images
 from labeler.storage import local_path
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class TrainingSet:
 
 
 def read_training_set(project: Project) -> TrainingSet:
-    """All consensus labels that are not holdout. Classes: those in use and those that people can choose, in order."""
-    pairs = sorted(labelled_images(project, is_holdout=False).values_list("position", "label_id"))
+    """All labels that may be learned from. Classes: those in use and those that people can choose, in order."""
+    pairs = sorted(training_images(project).values_list("position", "label_id"))
     used = {label for _, label in pairs}
     known = LabelClass.objects.filter(project=project).order_by("order", "id").values_list("id", "is_archived")
     classes = [pk for pk, is_archived in known if pk in used or not is_archived]

@@ -450,7 +450,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('rank', models.IntegerField()),
                 ('slot', models.PositiveSmallIntegerField(default=0)),
-                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone'), ('gold', 'of a known class, to check answers')], max_length=12)),
+                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone'), ('gold', 'of a known class, to check answers'), ('grid_check', 'accepted with others, looked at singly')], max_length=12)),
                 ('score', models.FloatField(null=True)),
                 ('percentile', models.FloatField(null=True)),
                 ('selection_probability', models.FloatField(null=True)),
@@ -699,7 +699,7 @@ class Migration(migrations.Migration):
             name='AuditEntry',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('settings', 'settings'), ('classes', 'classes'), ('people', 'people'), ('invitations', 'invitations'), ('imports', 'imports'), ('exports', 'exports'), ('rounds', 'rounds and models'), ('queue', 'images sent to the queue'), ('gold', 'gold images'), ('review', 'decisions on images')], max_length=12)),
+                ('kind', models.CharField(choices=[('settings', 'settings'), ('classes', 'classes'), ('people', 'people'), ('invitations', 'invitations'), ('imports', 'imports'), ('exports', 'exports'), ('rounds', 'rounds and models'), ('queue', 'images sent to the queue'), ('gold', 'gold images'), ('review', 'decisions on images'), ('grid', 'pages of tiles'), ('comments', 'comments and examples')], max_length=12)),
                 ('words', models.CharField(max_length=1000)),
                 ('details', models.JSONField(default=dict)),
                 ('at', models.DateTimeField(default=labeler.clock.now)),
@@ -1012,5 +1012,122 @@ class Migration(migrations.Migration):
                 'verbose_name': 'rerun',
                 'ordering': ['-id'],
             },
+        ),
+        migrations.AddField(
+            model_name='annotation',
+            name='is_grid',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='annotation',
+            name='suggestion',
+            field=models.CharField(blank=True, choices=[('after', 'after the answer'), ('before', 'before the answer')], default='', max_length=8),
+        ),
+        migrations.AddField(
+            model_name='learningconfig',
+            name='grid',
+            field=models.CharField(choices=[('off', 'Nobody'), ('managers', 'Managers'), ('everybody', 'Everybody')], default='off', max_length=10),
+        ),
+        migrations.AddField(
+            model_name='learningconfig',
+            name='suggestions',
+            field=models.CharField(choices=[('hidden', 'Never'), ('after', 'After the answer'), ('before', 'Before the answer')], default='hidden', max_length=8),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='examples',
+            field=models.PositiveIntegerField(default=0),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='open_comments',
+            field=models.PositiveIntegerField(default=0),
+        ),
+        migrations.CreateModel(
+            name='ClassExample',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('image', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='example', to='labeler.image')),
+                ('label_class', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='examples', to='labeler.labelclass')),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Comment',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('text', models.CharField(max_length=1000)),
+                ('key', models.UUIDField()),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('reply', models.CharField(blank=True, max_length=1000)),
+                ('closed_at', models.DateTimeField(null=True)),
+                ('read_at', models.DateTimeField(null=True)),
+                ('by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('closed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='comments', to='labeler.image')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='comments', to='labeler.project')),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='GridPage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.UUIDField()),
+                ('left_out', models.JSONField(default=list)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('undone_at', models.DateTimeField(null=True)),
+                ('by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('label_class', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labeler.labelclass')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grid_pages', to='labeler.project')),
+                ('round', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round')),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='GridCheck',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('accepted', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='grid_check', to='labeler.annotation')),
+                ('image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labeler.image')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grid_checks', to='labeler.project')),
+                ('page', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='checks', to='labeler.gridpage')),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.AddField(
+            model_name='annotation',
+            name='grid_page',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='answers', to='labeler.gridpage'),
+        ),
+        migrations.AddIndex(
+            model_name='annotation',
+            index=models.Index(condition=models.Q(('is_grid', True), ('retracted_at__isnull', True)), fields=['project', 'image'], name='annotation_grid'),
+        ),
+        migrations.AddIndex(
+            model_name='comment',
+            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['project', 'id'], name='comment_open'),
+        ),
+        migrations.AddIndex(
+            model_name='comment',
+            index=models.Index(condition=models.Q(('closed_at__isnull', False), ('read_at__isnull', True)), fields=['by', 'project'], name='comment_unread'),
+        ),
+        migrations.AddConstraint(
+            model_name='comment',
+            constraint=models.UniqueConstraint(fields=('by', 'key'), name='one_comment_of_a_key'),
+        ),
+        migrations.AddConstraint(
+            model_name='gridpage',
+            constraint=models.UniqueConstraint(fields=('by', 'key'), name='one_grid_page_of_a_key'),
         ),
     ]

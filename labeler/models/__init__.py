@@ -1,8 +1,10 @@
 """The rows. One module per noun; read `docs/architecture.md` for how they hang together."""
 
-from labeler.models.annotations import Annotation, Outcome
+from labeler.models.annotations import Annotation, Outcome, Shown
 from labeler.models.audit import AuditEntry, AuditKind
 from labeler.models.classes import ClassChange, ClassProposal
+from labeler.models.comments import ClassExample, Comment
+from labeler.models.grid import GridCheck, GridPage
 from labeler.models.images import Chunk, ChunkFeatures, Image, ImageState, OfferedLabel, Pack
 from labeler.models.jobs import (
     ExportJob,
@@ -44,10 +46,14 @@ __all__ = [
     "Chunk",
     "ChunkFeatures",
     "ClassChange",
+    "ClassExample",
     "ClassProposal",
+    "Comment",
     "ExportJob",
     "Fate",
     "GoldImage",
+    "GridCheck",
+    "GridPage",
     "Image",
     "ImageState",
     "ImportFile",
@@ -74,6 +80,7 @@ __all__ = [
     "Round",
     "RoundChunk",
     "RoundState",
+    "Shown",
     "Standing",
     "Trigger",
     "User",

@@ -14,6 +14,13 @@ class Outcome(models.TextChoices):
     UNDO = "undo", "undo"
 
 
+class Shown(models.TextChoices):
+    """Whether a person saw what the model says of the image, and when; empty: they did not."""
+
+    AFTER = "after", "after the answer"
+    BEFORE = "before", "before the answer"
+
+
 class Annotation(models.Model):
     """One answer. Rows are only ever added: a correction or an undo is a new row that `retracts` the old one.
 
@@ -49,6 +56,13 @@ class Annotation(models.Model):
     # Of a manager who has seen what others said: it settles the image, and is no vote (services/decide.py).
     is_decision = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=clock.now)
+    # Given on a page of tiles. `is_grid`: accepted with the others, not looked at singly (selectors/grid.py).
+    grid_page = models.ForeignKey(
+        "labeler.GridPage", null=True, blank=True, on_delete=models.SET_NULL, related_name="answers"
+    )
+    is_grid = models.BooleanField(default=False)
+    # How the model's word was shown to the person: it sways who sees it before they answer.
+    suggestion = models.CharField(max_length=8, choices=Shown, blank=True, default="")
 
     class Meta:
         ordering = ["id"]
@@ -72,6 +86,11 @@ class Annotation(models.Model):
             models.Index(fields=["project", "id"], name="annotation_project"),
             models.Index(fields=["project", "annotator", "id"], name="annotation_person"),
             models.Index(fields=["project"], condition=models.Q(is_decision=True), name="annotation_decision"),
+            models.Index(
+                fields=["project", "image"],
+                condition=models.Q(is_grid=True, retracted_at__isnull=True),
+                name="annotation_grid",
+            ),
         ]
 
     def __str__(self) -> str:

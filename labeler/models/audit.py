@@ -17,6 +17,8 @@ class AuditKind(models.TextChoices):
     QUEUE = "queue", "images sent to the queue"
     GOLD = "gold", "gold images"
     REVIEW = "review", "decisions on images"
+    GRID = "grid", "pages of tiles"
+    COMMENTS = "comments", "comments and examples"
 
 
 class AuditEntry(models.Model):

@@ -33,6 +33,9 @@ class Project(models.Model):
     large_grey_images = models.PositiveIntegerField(default=0)
     small_colour_images = models.PositiveIntegerField(default=0)
     large_colour_images = models.PositiveIntegerField(default=0)
+    # Kept here because every page shows them: comments that wait for a manager, and examples that the guide has.
+    open_comments = models.PositiveIntegerField(default=0)
+    examples = models.PositiveIntegerField(default=0)
 
     class Meta:
         ordering = ["name"]
@@ -86,6 +89,8 @@ class LearningConfig(models.Model):
     gold_share = models.FloatField(default=0.0, validators=[MinValueValidator(0), MaxValueValidator(0.5)])
     relabel = models.CharField(max_length=8, choices=choices.RELABEL, default="overlap")
     relabel_share = models.FloatField(default=0.1, validators=[MinValueValidator(0), MaxValueValidator(0.5)])
+    grid = models.CharField(max_length=10, choices=choices.GRID, default="off")  # who may accept whole pages of tiles
+    suggestions = models.CharField(max_length=8, choices=choices.SUGGESTIONS, default="hidden")
     gates_rounds = models.BooleanField(default=True)  # a model that is significantly worse does not take charge
     # Triggers. 0 answers: only by schedule or button.
     retrain_every = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(100_000)])

@@ -161,9 +161,10 @@ class Reason(models.TextChoices):
     PICKED = "picked", "picked by a manager"
     CLASS_GONE = "class_gone", "asked again: its class is gone"
     GOLD = "gold", "of a known class, to check answers"
+    GRID_CHECK = "grid_check", "accepted with others, looked at singly"
 
 
-NOT_OF_THE_POOL = [Reason.RELABEL, Reason.GOLD]  # reasons to ask about an image that waits for no answer
+NOT_OF_THE_POOL = [Reason.RELABEL, Reason.GOLD, Reason.GRID_CHECK]  # asked though the image waits for no answer
 
 
 UNLIKE_OTHERS = "unlike all other images: no other answer tells about it"

@@ -11,7 +11,8 @@ from labeler.models import LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.features import Representation, chosen_representation, picked_representation, ready_features
 from labeler.selectors.graphs import current_graph
-from labeler.selectors.pool import labelled_images, learned_classes, total_images
+from labeler.selectors.grid import training_images
+from labeler.selectors.pool import learned_classes, total_images
 
 LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
 FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 40  # where the graph teaches, and where answers alone do
@@ -109,7 +110,7 @@ def why_no_network(project: Project) -> str:
 
 def newer_classes(network: PoolNetwork) -> list[int]:
     """Ids of classes that have got their first label since it was asked for: it took their images for others."""
-    labelled = labelled_images(network.project, is_holdout=False)
+    labelled = training_images(network.project)
     others = labelled.exclude(label__in=network.labels.get("classes", []))
     return sorted(others.order_by().values_list("label", flat=True).distinct())
 

@@ -70,9 +70,10 @@ class LiveAnswer:
     person: int
     is_decision: bool
     is_proposed: bool
+    is_grid: bool = False  # accepted with others on a page of tiles
 
 
-ANSWERS = ("outcome", MEANING, "annotator_id", "is_decision", "label_class__fate")
+ANSWERS = ("outcome", MEANING, "annotator_id", "is_decision", "label_class__fate", "is_grid")
 Votes = Sequence[tuple[int, int]]
 
 
@@ -145,9 +146,11 @@ def _verdict(image: Image, overlap: int) -> Verdict:
     return verdict_of(answers, overlap=overlap, people=people, shares_of=shares_of)
 
 
-def live_answer(outcome: str, label_id: int | None, person: int, is_decision: bool, fate: str | None) -> LiveAnswer:
+def live_answer(
+    outcome: str, label_id: int | None, person: int, is_decision: bool, fate: str | None, is_grid: bool
+) -> LiveAnswer:
     """Of a row of ANSWERS."""
-    return LiveAnswer(outcome, label_id, person, is_decision, fate == Fate.PROPOSED)
+    return LiveAnswer(outcome, label_id, person, is_decision, fate == Fate.PROPOSED, is_grid)
 
 
 def verdict_of(
@@ -161,6 +164,10 @@ def verdict_of(
     class only where answers are enough."""
     if decisions := [answer for answer in answers if answer.is_decision]:
         return _decided(decisions[-1])
+    if singly := [answer for answer in answers if not answer.is_grid and answer.outcome != Outcome.SKIP]:
+        answers = singly  # who looked at the image by itself is believed, not who accepted it among others
+    elif answers and all(answer.is_grid for answer in answers):
+        return _accepted(answers)
     said = [(answer.outcome, answer.label_id) for answer in answers]
     votes = [(answer.person, answer.label_id) for answer in answers if answer.label_id is not None]
     shares = shares_of(votes) if len(said) >= overlap and votes else None
@@ -168,6 +175,14 @@ def verdict_of(
     if verdict.label_id in {answer.label_id for answer in answers if answer.is_proposed}:
         return Verdict(ImageState.SET_ASIDE)  # until a manager has decided on the class
     return verdict
+
+
+def _accepted(answers: Sequence[LiveAnswer]) -> Verdict:
+    """On pages of tiles alone: how likely they are right is measured for the grid as a whole, not for its people."""
+    labels = {answer.label_id for answer in answers}
+    if len(labels) > 1:
+        return Verdict(ImageState.DISPUTED, is_contested=True)
+    return Verdict(ImageState.LABELLED, labels.pop())
 
 
 def _decided(decision: LiveAnswer) -> Verdict:

@@ -1,6 +1,7 @@
-"""Questions about images that wait for no answer: gold images, which check people, and labels that are in doubt.
+"""Questions about images that wait for no answer: gold images, which check people, labels that are in doubt, and tiles
+that were accepted in the grid.
 
-Both are mixed into the queue anywhere, one place for one person each, and look like images drawn at random to who
+They are mixed into the queue anywhere, one place for one person each, and look like images drawn at random to who
 answers (selectors/labelling.py). That nobody gets an image twice is held by the lease statement, as for all places.
 """
 
@@ -12,12 +13,25 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
+from django.db.models import Exists, OuterRef
 
 from labeler import clock
-from labeler.models import Annotation, GoldImage, Image, ImageState, Membership, Outcome, Project, Reason, Round
+from labeler.models import (
+    Annotation,
+    GoldImage,
+    GridCheck,
+    Image,
+    ImageState,
+    Membership,
+    Outcome,
+    Project,
+    Reason,
+    Round,
+)
 from labeler.services.draw import LOOKUP, Place
 
 ACTIVE_DAYS = 14  # who has answered in these is expected to go on
+MOST_CHECKS = 100  # of the grid in one queue
 SEED = 101  # of the draw, beside those of services/draw.py
 
 
@@ -42,17 +56,28 @@ def mixed_in(
     ordinary = sum(found.slots for found in queue)
     share = project.learning.gold_share
     wanted = int(ordinary * share / (1 - share) + rng.random())  # rounded at random, so that small queues have some
-    if not ordinary or not (wanted or again):
+    checks = _grid_checks(project, taken)
+    if not checks and (not ordinary or not (wanted or again)):
         return list(queue)
     people = active_people(project)
-    extra = _gold(project, people, wanted, taken, rng) if wanted else []
-    if again:
+    taken = {*taken, *(found.image_id for found in checks)}
+    extra = checks + (_gold(project, people, wanted, taken, rng) if ordinary and wanted else [])
+    if ordinary and again:
         extra += _again(project, people, again, {*taken, *(found.image_id for found in extra)})
     at = np.sort(rng.choice(len(queue) + len(extra), len(extra), replace=False)).tolist()
     mixed = list(queue)
     for rank, number in zip(at, rng.permutation(len(extra)).tolist(), strict=True):
         mixed.insert(rank, extra[number])
     return _numbered(mixed)
+
+
+def _grid_checks(project: Project, taken: set[int]) -> list[Found]:
+    """Accepted tiles that were drawn to be looked at singly, and that nobody has looked at yet."""
+    looks = Annotation.objects.filter(image=OuterRef("image"), is_grid=False, retracted_at__isnull=True)
+    singly = looks.exclude(outcome__in=[Outcome.UNDO, Outcome.SKIP])
+    waiting = GridCheck.objects.filter(~Exists(singly), project=project, image__gold__isnull=True)
+    rows = waiting.filter(image__state=ImageState.LABELLED).values_list("image_id", "image__position")[:MOST_CHECKS]
+    return [Found(Place(at, Reason.GRID_CHECK), pk, 1) for pk, at in rows if pk not in taken]
 
 
 def active_people(project: Project) -> set[int]:
@@ -66,7 +91,8 @@ def active_people(project: Project) -> set[int]:
 
 def _gold(project: Project, people: set[int], wanted: int, taken: set[int], rng: np.random.Generator) -> list[Found]:
     """Up to `wanted` places: of each image as many as active people have not answered it, least answered first."""
-    rows = list(GoldImage.objects.filter(project=project).values_list("image_id", "image__position", "created_by_id"))
+    unshown = GoldImage.objects.filter(project=project, image__example__isnull=True)  # the guide gives no answer away
+    rows = list(unshown.values_list("image_id", "image__position", "created_by_id"))
     answered = answered_by([image_id for image_id, _, _ in rows])
     left = {
         image_id: (position, len(people - answered[image_id] - {creator}))

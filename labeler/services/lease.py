@@ -37,13 +37,14 @@ ORDER BY c.leased_at, c.round_id, c.rank, c.slot
 """  # noqa: S608  (columns of models, not input)
 
 # The whole of handing out, in one statement: the lowest (rank, slot) of the queue's round that is open and that nobody
-# holds, on an image that still waits for answers (or is asked about all the same: to check people, or for another
-# answer) and that this person has not answered, does not hold in another place and has not called gold. The inner
-# SELECT reads the partial index candidate_queue in its order and stops at the first row. On PostgreSQL it locks that
-# row and passes over rows that others are taking at this very moment; on SQLite writers come one after the other
-# anyway. States are written out because a partial index is only used for what the planner can read, and OFFSET 0 keeps
-# PostgreSQL from making a join of what is to be looked up for one place at a time: a plan of a table that was small
-# when its statistics were taken read all that a person had ever answered.
+# holds, on an image that still waits for answers (or is asked about all the same: to check people or the grid, or for
+# another answer) and that this person has not answered (a page of tiles is no answer to a check of it), does not hold
+# in another place and has not called gold. The inner SELECT reads the partial index candidate_queue in its order and
+# stops at the first row. On PostgreSQL it locks that row and passes over rows that others are taking at this very
+# moment; on SQLite writers come one after the other anyway. States are written out because a partial index is only used
+# for what the planner can read, and OFFSET 0 keeps PostgreSQL from making a join of what is to be looked up for one
+# place at a time: a plan of a table that was small when its statistics were taken read all that a person had ever
+# answered.
 CLAIM = """
 UPDATE labeler_candidate
 SET leased_to_id = %(me)s, leased_at = %(now)s, leased_until = %(until)s
@@ -53,7 +54,7 @@ WHERE id = (
     WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = %(project)s)
       AND c.state = 'open'
       AND (c.leased_until IS NULL OR c.leased_until <= %(now)s)
-      AND (c.reason IN ('relabel', 'gold') OR EXISTS (
+      AND (c.reason IN ('relabel', 'gold', 'grid_check') OR EXISTS (
           SELECT 1 FROM labeler_image i WHERE i.id = c.image_id AND i.state = 'pool' LIMIT 1 OFFSET 0))
       AND (c.reason <> 'gold' OR NOT EXISTS (
           SELECT 1 FROM labeler_goldimage g
@@ -61,7 +62,8 @@ WHERE id = (
       AND NOT EXISTS (
           SELECT 1 FROM labeler_annotation a
           WHERE a.image_id = c.image_id AND a.annotator_id = %(me)s
-            AND a.retracted_at IS NULL AND NOT (a.outcome = 'undo') LIMIT 1 OFFSET 0)
+            AND a.retracted_at IS NULL AND NOT (a.outcome = 'undo')
+            AND NOT (a.is_grid AND c.reason = 'grid_check') LIMIT 1 OFFSET 0)
       AND NOT EXISTS (
           SELECT 1 FROM labeler_candidate o
           WHERE o.image_id = c.image_id AND o.leased_to_id = %(me)s AND o.state = 'open' AND o.id <> c.id

@@ -38,8 +38,8 @@ from labeler.models import (
 )
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import UNFINISHED
+from labeler.selectors.grid import training_images
 from labeler.selectors.networks import answers_for_next, why_no_network
-from labeler.selectors.pool import labelled_images
 from labeler.services import audit
 from labeler.services.derived import CannotDerive, Derived, forget_older
 from labeler.services.features import others_wait
@@ -95,7 +95,7 @@ def request_network(*, project: Project, by: User | None = None) -> PoolNetwork 
         return None
     if words := why_no_network(project):
         raise RoundRefused(words)
-    pairs = sorted(labelled_images(project, is_holdout=False).values_list("position", "label_id"))
+    pairs = sorted(training_images(project).values_list("position", "label_id"))
     classes = sorted({label for _, label in pairs})
     number = {pk: index for index, pk in enumerate(classes)}
     labels = {
@@ -169,7 +169,7 @@ def _began(project: Project) -> bool:
     """Begin one where it pays: the groups have names, and the answers have grown by half since the last."""
     if not project.learning.trains_network or why_no_network(project):
         return False
-    if labelled_images(project, is_holdout=False).count() < answers_for_next(project):
+    if training_images(project).count() < answers_for_next(project):
         return False
     try:
         return request_network(project=project) is not None

@@ -78,7 +78,8 @@ def _locked(project_id: int) -> Project:
 
 
 def count_answers(project: Project) -> int:
-    live = Annotation.objects.filter(project=project, retracted_at__isnull=True)
+    """Those that were given one by one: a page of tiles costs about as much as one of them."""
+    live = Annotation.objects.filter(project=project, retracted_at__isnull=True, is_grid=False)
     return live.exclude(outcome=Outcome.UNDO).count()
 
 

@@ -44,6 +44,8 @@ KINDS = {
     "holdout": "to measure accuracy",
     "gold": "gold",
     "relabel": "asked again",
+    "grid_check": "to check the grid",
+    "grid": "accepted in the grid, by the page",
     "decision": "decisions",
     "other": "not asked by the queue",
 }
@@ -57,6 +59,7 @@ KIND_OF_REASON = {
     Reason.GOLD: "gold",
     Reason.RELABEL: "relabel",
     Reason.CLASS_GONE: "relabel",
+    Reason.GRID_CHECK: "grid_check",
 }
 
 
@@ -82,8 +85,10 @@ class Measure(Protocol):
     def __call__(self, *, project: Project) -> MeasuredAnswers: ...
 
 
-def kind_of(reason: str, *, is_decision: bool) -> str:
+def kind_of(reason: str, *, is_decision: bool, is_grid: bool = False) -> str:
     """What an answer was spent on, a key of KINDS. A holdout image that is asked about by itself measures accuracy."""
+    if is_grid:
+        return "grid"
     if is_decision:
         return "decision"
     return KIND_OF_REASON[Reason(reason)] if reason else "other"
@@ -199,7 +204,7 @@ def _votes(image_ids: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
     votes: dict[int, list[tuple[int, int]]] = {}
     decided: set[int] = set()
     live = Annotation.objects.filter(image__in=image_ids, retracted_at__isnull=True, outcome=Outcome.LABEL)
-    rows = live.order_by().values_list("image_id", "annotator_id", MEANING, "is_decision")
+    rows = live.filter(is_grid=False).order_by().values_list("image_id", "annotator_id", MEANING, "is_decision")
     for image_id, person, label_id, is_decision in rows:
         if is_decision:
             decided.add(image_id)

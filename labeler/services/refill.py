@@ -91,7 +91,9 @@ def _unanswered(places: QuerySet[Candidate], annotator: User) -> QuerySet[Candid
     waiting = places.filter(Q(image__state=ImageState.POOL) | Q(reason__in=NOT_OF_THE_POOL))
     own_gold = GoldImage.objects.filter(image=OuterRef("image"), created_by=annotator)
     waiting = waiting.exclude(Q(reason=Reason.GOLD) & Exists(own_gold))
-    return waiting.filter(~Exists(own.exclude(outcome=Outcome.UNDO)))
+    own = own.exclude(outcome=Outcome.UNDO)
+    singly = own.filter(is_grid=False)
+    return waiting.filter(~Exists(own) | (Q(reason=Reason.GRID_CHECK) & ~Exists(singly)))
 
 
 def _has_more(project: Project, places: QuerySet[Candidate]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from labeler.models import JobState, Project, Replay, User
+from labeler.selectors.grid import training_images
 from labeler.selectors.pool import labelled_images
 from labeler.selectors.replays import why_no_replay
 from labeler.services.derived import CannotDerive, request_derived
@@ -36,8 +37,8 @@ def request_replay(*, project: Project, by: User) -> Replay | None:
         raise RoundRefused(words)
     seed = new_seed()
     asked, measured = (
-        sorted(labelled_images(project, is_holdout=is_holdout).values_list("position", "label_id"))
-        for is_holdout in (False, True)
+        sorted(images.values_list("position", "label_id"))
+        for images in (training_images(project), labelled_images(project, is_holdout=True))
     )
     classes = sorted({label for _, label in (*asked, *measured)})
     number, rng = {pk: index for index, pk in enumerate(classes)}, np.random.default_rng(seed)

@@ -58,12 +58,12 @@ SELECT r.state, r.training_count, r.state NOT IN ({unfinished}),
         SELECT count(*) FROM (
             SELECT a.id FROM labeler_annotation a
             WHERE a.project_id = r.project_id AND a.id > r.last_annotation_id
-              AND a.outcome = 'label' AND a.retracted_at IS NULL
+              AND a.outcome = 'label' AND a.retracted_at IS NULL AND NOT a.is_grid
             ORDER BY a.id LIMIT %(every)s) new) END,
     CASE WHEN r.state NOT IN ({unfinished}) THEN (
         SELECT c.id FROM labeler_candidate c
         WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = r.project_id)
-          AND c.state = 'open' AND c.reason NOT IN ('relabel', 'gold')
+          AND c.state = 'open' AND c.reason NOT IN ('relabel', 'gold', 'grid_check')
         ORDER BY c.rank, c.slot LIMIT 1 OFFSET %(few)s) END,
     CASE WHEN r.state NOT IN ({unfinished}) THEN {likeness} END
 FROM labeler_round r WHERE r.project_id = %(project)s
@@ -313,7 +313,11 @@ def answers_since(project: Project, annotation_id: int) -> QuerySet[Annotation]:
 def edits_since(project: Project, annotation_id: int) -> QuerySet[Annotation]:
     """Undone or corrected labels that the last round had learned from."""
     return Annotation.objects.filter(
-        project=project, id__gt=annotation_id, retracts__id__lte=annotation_id, retracts__outcome=Outcome.LABEL
+        project=project,
+        id__gt=annotation_id,
+        retracts__id__lte=annotation_id,
+        retracts__outcome=Outcome.LABEL,
+        retracts__is_grid=False,
     )
 
 
@@ -359,7 +363,8 @@ def bounded_count(rows: QuerySet, most: int) -> int:  # type: ignore[type-arg]
 
 
 def _standing(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
-    return answers.filter(outcome=Outcome.LABEL, retracted_at__isnull=True)
+    """Those of a grid start no round: they may train nothing, and if they do, the next one takes them along."""
+    return answers.filter(outcome=Outcome.LABEL, retracted_at__isnull=True, is_grid=False)
 
 
 def _open_places(round_id: Any) -> QuerySet[Candidate]:

@@ -44,8 +44,9 @@ MANAGERS = {
     "network", "network-start", "network-stop", "network-leave", "network-take",
     "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
 }  # fmt: skip
+IF_ALLOWED = {"grid", "grid-undo"}  # to annotators where the settings say so
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
-OF_A_PROJECT = MEMBERS | MANAGERS | SENDS_ANNOTATORS_ON
+OF_A_PROJECT = MEMBERS | MANAGERS | IF_ALLOWED | SENDS_ANNOTATORS_ON
 
 
 def names() -> set[str]:
@@ -165,7 +166,7 @@ def test_who_is_signed_out_is_asked_to_sign_in(world, name) -> None:
         assert target.startswith("/login/")
 
 
-@pytest.mark.parametrize("name", sorted(MANAGERS))
+@pytest.mark.parametrize("name", sorted(MANAGERS | IF_ALLOWED))
 def test_annotators_get_403_where_managers_work(world, client_of, annotator, name) -> None:
     seen = statuses(client_of(annotator), world.url(name))
     assert seen <= {403, 405}

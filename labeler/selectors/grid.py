@@ -1,0 +1,230 @@
+"""The grid: tiles of what the model in charge takes for one class, and how often what was accepted there is wrong.
+
+What is accepted on a page was not looked at image by image. A share of it is drawn at random and looked at singly; a
+label that rests on the grid alone is kept, and trains nothing until those looks say that the grid is right often enough
+(`GridMeasure.is_trusted`, the one place where that is decided).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from labeler import clock
+from labeler.intervals import Interval, Z, wilson
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    GoldImage,
+    GridCheck,
+    GridPage,
+    Image,
+    ImageState,
+    LabelClass,
+    Outcome,
+    Project,
+    Round,
+    User,
+)
+from labeler.selectors.classes import MEANING
+from labeler.selectors.pool import labelled_images, waiting_positions
+from labeler.selectors.scores import NoScores, predicted_classes, probability, scored_round, spread, summary_of
+
+TILES = 24
+ERROR_LIMIT = 0.02  # accepted labels train once the upper end of the interval of their error is below this
+LEAST_CHECKED = 10  # fewer say nothing
+LOOKUP = 500
+REMEMBERED = 200  # pages of a person whose left-out tiles are not shown to them again
+
+
+@dataclass(frozen=True)
+class GridMeasure:
+    """`accepted`: tiles that stand. `wrong`: of those `checked`, how many a single look did not confirm."""
+
+    accepted: int
+    checked: int
+    wrong: int
+    waiting: int
+
+    @property
+    def error(self) -> Interval | None:
+        return wilson(self.wrong, self.checked) if self.checked >= LEAST_CHECKED else None
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether accepted labels train. The one rule."""
+        return self.error is not None and self.error.high < ERROR_LIMIT
+
+    @property
+    def missing_words(self) -> str:
+        more = max(0, LEAST_CHECKED - self.checked)
+        return f"not measured yet: {more} more check{'s' * (more != 1)}"
+
+    @property
+    def limit_words(self) -> str:
+        return f"{ERROR_LIMIT * 100:g} %"
+
+    @property
+    def checks_to_trust(self) -> int:
+        """So many more checks, all of them right, would do."""
+        return max(0, checks_wanted(self.wrong) - self.checked)
+
+
+@dataclass(frozen=True)
+class Tile:
+    image: Image
+    mean: float
+    std: float
+
+    @property
+    def words(self) -> str:
+        return f"{self.mean:.2f} ± {self.std:.2f}"
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    label_class: LabelClass
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A page. `problem`: why there is nothing to show, in words."""
+
+    measure: GridMeasure
+    round: Round | None = None
+    classes: Sequence[ClassCount] = ()
+    chosen: LabelClass | None = None
+    tiles: Sequence[Tile] = ()
+    last: GridPage | None = None
+    problem: str = ""
+
+
+def checks_wanted(wrong: int) -> int:
+    """The fewest checks, `wrong` of them not confirmed, with which the interval's upper end is below the limit."""
+    low, high = max(LEAST_CHECKED, wrong), math.ceil((Z * Z + 2 * wrong + LEAST_CHECKED) * 4 / ERROR_LIMIT)
+    while low < high:
+        middle = (low + high) // 2
+        found = wilson(wrong, middle)
+        if found is not None and found.high < ERROR_LIMIT:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def measure_grid(project: Project) -> GridMeasure:
+    """Two statements. A check is answered by whoever looked at the image singly since: by a manager's decision, else by
+    the first of them. Only who names the accepted class confirms it; “unsure” and “bad image” do not."""
+    later = Annotation.objects.filter(
+        image=OuterRef("image"), pk__gt=OuterRef("accepted"), is_grid=False, retracted_at__isnull=True
+    ).exclude(outcome__in=[Outcome.UNDO, Outcome.SKIP])
+    first = later.order_by("-is_decision", "pk")
+    known = GoldImage.objects.filter(image=OuterRef("image")).annotate(meaning=MEANING)
+    accepted = Coalesce("accepted__label_class__merged_into", "accepted__label_class")
+    rows = GridCheck.objects.filter(project=project).values_list(
+        accepted,
+        Coalesce(
+            Subquery(known.values("meaning")[:1]), Subquery(first.annotate(meaning=MEANING).values("meaning")[:1])
+        ),
+        Exists(later) | Exists(known),
+    )
+    checks = list(rows)
+    said = [(label, answer) for label, answer, is_answered in checks if is_answered]
+    wrong = sum(label != answer for label, answer in said)
+    return GridMeasure(grid_answers(project).count(), len(said), wrong, len(checks) - len(said))
+
+
+def grid_answers(project: Project) -> QuerySet[Annotation]:
+    """What was accepted by the page and still stands, by its partial index."""
+    return Annotation.objects.filter(project=project, is_grid=True, retracted_at__isnull=True)
+
+
+def training_images(project: Project) -> QuerySet[Image]:
+    """Labelled images that may be learned from: not the holdout, and of what rests on the grid alone nothing until it
+    is measured to be right often enough."""
+    images = labelled_images(project, is_holdout=False)
+    if measure_grid(project).is_trusted:
+        return images
+    looks = Annotation.objects.filter(image=OuterRef("image"), is_grid=False, retracted_at__isnull=True)
+    singly = looks.exclude(outcome__in=[Outcome.UNDO, Outcome.SKIP])
+    alone = grid_answers(project).filter(~Exists(singly), image__gold__isnull=True)
+    return images.exclude(pk__in=alone.order_by().values("image"))
+
+
+def why_no_grid(project: Project) -> str:
+    """Empty if pages can be accepted."""
+    if project.learning.overlap > 1:
+        return (
+            f"{project.learning.overlap} people answer each image here. The grid is one look at many images: it is for "
+            "projects where one answer makes a label."
+        )
+    return ""
+
+
+def grid_of(project: Project, person: User, class_id: int | None) -> Grid:
+    """What to show: the classes that the model in charge says of waiting images, and tiles of one, the surest first."""
+    measure, last = measure_grid(project), last_page(project, person)
+    round_ = scored_round(project, None)
+    if problem := why_no_grid(project) or ("" if round_ else "No model has learned from the answers yet."):
+        return Grid(measure, last=last, problem=problem)
+    assert round_ is not None
+    try:
+        scores = summary_of(round_)
+    except NoScores as error:
+        return Grid(measure, round=round_, last=last, problem=str(error))
+    positions = waiting_positions(project, is_holdout=False)
+    positions = positions[positions < len(scores)]
+    predicted = predicted_classes(round_, scores)[positions]
+    ids, counts = np.unique(predicted, return_counts=True)
+    waiting = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    offered = LabelClass.objects.filter(project=project, is_archived=False)
+    classes = [ClassCount(row, waiting.get(row.pk, 0)) for row in offered]
+    chosen = next((row.label_class for row in classes if row.label_class.pk == class_id), None)
+    chosen = chosen or next((row.label_class for row in classes if row.waiting), None)
+    tiles: list[Tile] = []
+    if chosen is not None:
+        tiles = _tiles(project, person, chosen, scores, positions[predicted == chosen.pk])
+    return Grid(measure, round_, classes, chosen, tiles, last)
+
+
+def last_page(project: Project, person: User) -> GridPage | None:
+    """The newest page of this person that can be undone."""
+    own = GridPage.objects.filter(project=project, by=person, undone_at__isnull=True)
+    return own.select_related("label_class").first()
+
+
+def _tiles(project: Project, person: User, chosen: LabelClass, scores: Any, positions: Any) -> list[Tile]:
+    """The surest that nobody holds or has answered, and that this person has not taken out before."""
+    sure = probability(scores, positions)
+    order = positions[np.argsort(-sure, kind="stable")].tolist()
+    own = GridPage.objects.filter(project=project, by=person, label_class=chosen).values_list("left_out", flat=True)
+    without = {pk for page in own[:REMEMBERED] for pk in page}
+    found: list[Image] = []
+    for start in range(0, len(order), LOOKUP):
+        rows = open_images(project).filter(position__in=order[start : start + LOOKUP]).order_by()
+        by_position = {row.position: row for row in rows if row.pk not in without}
+        found += [by_position[at] for at in order[start : start + LOOKUP] if at in by_position]
+        if len(found) >= TILES:
+            break
+    shown = found[:TILES]
+    at = [image.position for image in shown]
+    both = zip(shown, probability(scores, at).tolist(), spread(scores, at).tolist(), strict=True) if shown else ()
+    return [Tile(*each) for each in both]
+
+
+def open_images(project: Project) -> QuerySet[Image]:
+    """Images that a page may show and accept: they wait, measure nothing, and are nobody's at this moment."""
+    answered = Annotation.objects.filter(image=OuterRef("pk"), retracted_at__isnull=True)
+    held = Candidate.objects.filter(
+        image=OuterRef("pk"), state=CandidateState.OPEN, leased_to__isnull=False, leased_until__gt=clock.now()
+    )
+    images = Image.objects.filter(project=project, state=ImageState.POOL, is_holdout=False, gold__isnull=True)
+    return images.filter(~Exists(held), ~Exists(answered.exclude(outcome=Outcome.UNDO)))

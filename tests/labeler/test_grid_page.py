@@ -1,0 +1,105 @@
+"""The page of the grid: who may use it, what it shows and what it does with what comes in."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from django.urls import reverse
+
+from labeler.models import Annotation, GridPage, Image, LearningConfig, Project
+from tests.labeler.queues import fill_queue
+from tests.labeler.scored import scored_round
+
+URL = "/p/signs/grid/"
+
+
+@pytest.fixture
+def pool(project, make_images) -> list[Image]:
+    images = make_images(project, 30)
+    fill_queue(project, images)
+    round_ = scored_round(project, [[0.9, 0.05, 0.05]] * 28 + [[0.1, 0.8, 0.1]] * 2, [[0.02] * 3] * 30)
+    Project.objects.filter(pk=project.pk).update(model_round=round_)
+    LearningConfig.objects.filter(project=project).update(grid="everybody")
+    return images
+
+
+def form(project, images, **fields) -> dict[str, object]:
+    cat = project.classes.get(name="cat")
+    return {"key": str(uuid.uuid4()), "class": cat.pk, "tile": [image.pk for image in images], **fields}
+
+
+def test_tiles_are_shown_with_the_error_and_the_rule(project, pool, annotator, client_of) -> None:
+    page = client_of(annotator).get(URL).content.decode()
+    assert len(re.findall('name="tile"', page)) == 24
+    assert "Grid: cat" in page
+    assert "not measured yet: 10 more checks" in page
+    assert "it takes 189 more checks, if all are right" in page
+    assert "0.90 ± 0.02" in page
+
+
+def test_a_form_accepts_corrects_and_takes_out(project, pool, annotator, client_of) -> None:
+    dog = project.classes.get(name="dog")
+    sent = form(project, pool[:6], out=[pool[1].pk, pool[2].pk], **{f"is-{pool[2].pk}": dog.pk})
+    client = client_of(annotator)
+    reply = client.post(URL, sent, follow=True)
+    words = reply.content.decode()
+    assert "4 tiles accepted as “cat”. 1 tile given another class. 1 tile taken out" in words
+    assert client.post(URL, sent).status_code == 302  # pressed twice
+    assert GridPage.objects.count() == 1
+    assert dict(Annotation.objects.values_list("image", "label_class__name")) == {
+        pool[0].pk: "cat", pool[2].pk: "dog", pool[3].pk: "cat", pool[4].pk: "cat", pool[5].pk: "cat",
+    }  # fmt: skip
+    reply = client.post(reverse("grid-undo", args=["signs"]), {"page": GridPage.objects.get().pk}, follow=True)
+    assert "Undone: 5 answers taken back." in reply.content.decode()
+    assert not Annotation.objects.filter(retracted_at=None).exclude(outcome="undo").exists()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"key": "x"}, {"class": ""}, {"class": "99999999"}, {"tile": ["x"]}, {"tile": []}, {"out": ["²"]}],
+)
+def test_nonsense_is_refused_in_words(project, pool, annotator, client_of, broken) -> None:
+    reply = client_of(annotator).post(URL, form(project, pool[:3]) | broken, follow=True)
+    assert reply.status_code == 200
+    assert 'class="message' in reply.content.decode() or "messages" in reply.content.decode()
+    assert not Annotation.objects.exists()
+
+
+def test_who_may_use_it_is_a_setting(project, pool, annotator, manager, client_of) -> None:
+    LearningConfig.objects.update(grid="managers")
+    assert client_of(annotator).get(URL).status_code == 403
+    assert client_of(annotator).post(URL, form(project, pool[:3])).status_code == 403
+    assert 'name="tile"' in client_of(manager).get(URL).content.decode()
+    LearningConfig.objects.update(grid="off")
+    assert client_of(annotator).get(URL).status_code == 403
+    page = client_of(manager).get(URL).content.decode()
+    assert "The grid is off." in page
+    assert 'name="tile"' not in page
+    client_of(manager).post(URL, form(project, pool[:3]))
+    assert not Annotation.objects.exists()
+    assert ">Grid</a>" not in client_of(manager).get("/p/signs/label/").content.decode()
+
+
+def test_strangers_and_other_methods_are_turned_away(project, pool, annotator, stranger, client_of) -> None:
+    assert client_of(stranger).get(URL).status_code == 404
+    assert client_of(annotator).put(URL).status_code == 405
+    assert client_of(annotator).get(reverse("grid-undo", args=["signs"])).status_code == 405
+
+
+def test_what_is_missing_is_said(project, make_images, annotator, client_of) -> None:
+    make_images(project, 3)
+    LearningConfig.objects.update(grid="everybody")
+    assert "No model has learned from the answers yet." in client_of(annotator).get(URL).content.decode()
+    LearningConfig.objects.update(overlap=2)
+    assert "2 people answer each image here." in client_of(annotator).get(URL).content.decode()
+
+
+def test_its_statements_do_not_grow_with_what_was_accepted(
+    project, pool, annotator, client_of, django_assert_max_num_queries
+) -> None:
+    client = client_of(annotator)
+    client.post(URL, form(project, pool[:8]))
+    with django_assert_max_num_queries(24):
+        client.get(URL)
