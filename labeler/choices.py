@@ -129,6 +129,7 @@ RESERVED_KEYS = {
     "i": "it shows why",
     "g": "it opens the guide",
     "n": "it is kept",
+    "c": "it comments",
 }
 # Okabe and Ito's palette, told apart by colour-blind people; more classes reuse it in lighter and darker shades.
 PALETTE = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f", "#6a3d9a", "#8c564b"]

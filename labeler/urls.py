@@ -26,6 +26,7 @@ urlpatterns = [
     path("", include("labeler.views.review")),
     path("", include("labeler.views.gold")),
     path("", include("labeler.views.grid")),
+    path("", include("labeler.views.comments")),
 ]
 
 handler400 = "labeler.views.errors.bad_request"

@@ -109,10 +109,30 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "unit": measure_unit(measure),
         "percentile": None if is_secret else place.percentile,
         "torn": [names[each["class"]] for each in likely if each["class"] in names],
+        "suggestion": _suggestion(project, place, names),
         "question": place.details.get("question", ""),
         "likely": [f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}" for each in likely
                    if each["class"] in names],
     }  # fmt: skip
+
+
+def _suggestion(project: Project, place: Candidate, names: dict[int, str]) -> dict[str, Any] | None:
+    """The likeliest class, where the project shows it. Never of what measures accuracy or people, nor of what looks the
+    same: images drawn at random."""
+    when = project.learning.suggestions
+    likely = [each for each in place.details.get("likely", []) if each["class"] in names]
+    if when == "hidden" or not likely or place.reason in {Reason.RANDOM, *SHOWN_AS_RANDOM}:
+        return None
+    best = max(likely, key=lambda each: each["mean"])
+    words = f"{names[best['class']]}: {best['mean']:.2f} ± {best['std']:.2f}"
+    return {"class": best["class"], "words": words, "when": when}
+
+
+def suggestion_after(project: Project, candidate_id: int | None) -> str:
+    """What the model said of a place, for who has just answered it by a form; empty if that is not told."""
+    place = Candidate.objects.filter(project=project, pk=candidate_id or 0).first()
+    found = _suggestion(project, place, {row.pk: row.name for row in classes_of(project)}) if place else None
+    return found["words"] if found and found["when"] == "after" else ""
 
 
 def place_of(project: Project, image: str, candidate: str) -> Candidate | None:

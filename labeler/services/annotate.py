@@ -43,6 +43,7 @@ def record_answer(
     seconds: float | None = None,
     answered_at: datetime | None = None,
     is_decision: bool = False,
+    suggestion: str = "",
 ) -> Annotation:
     """Keep an answer. The same key again returns the row of the first time.
 
@@ -67,6 +68,7 @@ def record_answer(
             seconds=seconds,
             answered_at=answered_at,
             is_decision=is_decision,
+            suggestion=suggestion,
         )
         return _record(project, answer)
 
@@ -108,6 +110,7 @@ def correct_answer(
     key: UUID,
     seconds: float | None = None,
     answered_at: datetime | None = None,
+    suggestion: str = "",
 ) -> Annotation:
     """Another answer in place of an own one, whether that was corrected or undone since or not.
 
@@ -130,6 +133,7 @@ def correct_answer(
             key=key,
             seconds=seconds,
             answered_at=answered_at,
+            suggestion=suggestion,
         )
         answer = _record_with_care(answer, project)
         note_answer(project=project)

@@ -253,8 +253,8 @@ def _untouched(page: GridPage) -> list[Annotation]:
     """Live answers of the page on images that nobody has answered otherwise or called gold; the images are locked."""
     live = Annotation.objects.filter(grid_page=page, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
     ids = list(live.values_list("image_id", flat=True))
-    locked = Image.objects.select_for_update(no_key=True).filter(pk__in=ids, gold__isnull=True).order_by("pk")
-    images = set(locked.values_list("pk", flat=True))
+    locked = Image.objects.select_for_update(of=("self",), no_key=True).filter(pk__in=ids, gold__isnull=True)
+    images = set(locked.order_by("pk").values_list("pk", flat=True))
     others = Annotation.objects.filter(image__in=images, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
     touched = set(others.filter(~Q(grid_page=page) | Q(grid_page__isnull=True)).values_list("image_id", flat=True))
     return [row for row in live.order_by("image_id") if row.image_id in images - touched]

@@ -11,7 +11,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
 from labeler.access import Access, manager_access, member_access
-from labeler.models import GoldImage, Image, ImageState
+from labeler.models import ClassExample, GoldImage, Image, ImageState
 from labeler.selectors.images import (
     filter_from,
     image_count,
@@ -66,6 +66,7 @@ def image(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
     if access.is_manager:  # what the model thinks would sway who answers
         prediction = image_prediction(access.project, found, request.GET.get("round", ""))
         gold = GoldImage.objects.filter(image=found).select_related("label_class").first()
+        context["example"] = ClassExample.objects.filter(image=found).select_related("label_class").first()
         context |= {"gold": gold, "classes": list(access.project.classes.filter(is_archived=False))}
         context |= {"prediction": prediction, **_neighbours(access, found)}
     return render(request, "images/image.html", context)

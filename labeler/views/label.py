@@ -24,8 +24,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from labeler.access import Access, Deactivated, member_access
 from labeler.kept_answers import FIELD, KeptAnswer, address_with_answer, kept_answer
-from labeler.models import Annotation, Candidate, Outcome
+from labeler.models import Annotation, Candidate, Outcome, Shown
 from labeler.selectors.classes import decisions_for, recent_use
+from labeler.selectors.comments import unread_replies
 from labeler.selectors.labelling import (
     answered_since,
     as_json,
@@ -34,6 +35,7 @@ from labeler.selectors.labelling import (
     place_of,
     progress_of,
     recent_answers,
+    suggestion_after,
     version_of,
     why_empty,
 )
@@ -68,6 +70,7 @@ class Answer:
     answered_at: datetime | None
     corrects: UUID | None
     proposed: str = ""  # the name of a class that there may not be
+    suggestion: str = ""  # how the model's word was shown
 
 
 def for_script(view: Callable[[HttpRequest, Access], JsonResponse]) -> Callable[..., JsonResponse]:
@@ -139,6 +142,8 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
         "kept": kept,
         "key": kept.key if kept else uuid.uuid4(),
         "undo_key": uuid.uuid4(),
+        "comment_key": uuid.uuid4(),
+        "replies": unread_replies(access.project, access.user),
     }
     return render(request, "label/label.html", context)
 
@@ -188,7 +193,10 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
                 form["outcome"] = Outcome.LABEL
             if "propose" not in form:
                 form.pop("proposed", None)
-            _save(access, read_answer(form))
+            answer = read_answer(form)
+            _save(access, answer)
+            if answer.suggestion == Shown.AFTER and (words := suggestion_after(access.project, answer.candidate_id)):
+                messages.info(request, f"The model says {words}")
     except BadRequest as error:
         messages.error(request, error.words)
     except ValidationError as error:
@@ -282,6 +290,7 @@ def _record(access: Access, answer: Answer) -> Annotation:
         "key": answer.key,
         "seconds": answer.seconds,
         "answered_at": answer.answered_at,
+        "suggestion": answer.suggestion,
     }
     if answer.corrects is not None:
         return correct_answer(target_key=answer.corrects, **values)
@@ -317,6 +326,7 @@ def read_answer(body: dict[str, Any]) -> Answer:
         answered_at=_moment(body),
         corrects=_uuid(body, "corrects") if body.get("corrects") else None,
         proposed=_proposed(body),
+        suggestion=next((each for each in Shown.values if each == body.get("suggestion")), ""),
     )
 
 

@@ -1,5 +1,6 @@
 /** The Label page: one key, one answer, the next image in the same frame. The parts are in files of their own. */
 import { openDrawers } from "./drawers.js";
+import { commentImage } from "./comment.js";
 import { filterClasses } from "./filter.js";
 import { pressByKey } from "./hotkeys.js";
 import { moveKeys } from "./keys.js";
@@ -10,6 +11,7 @@ import { decoded, Queue } from "./queue.js";
 import { FULL, Saved } from "./saved.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
+import { suggestions } from "./suggest.js";
 import { pressBySwipe } from "./swipe.js";
 import { Tabs } from "./tabs.js";
 import { newKey } from "./uuid.js";
@@ -36,10 +38,11 @@ const queue = new Queue({ url: root.dataset.nextUrl, want: PREFETCH, canAsk: () 
 const outbox = new Outbox({
   user,
   project,
-  urls: { answer: root.dataset.answerUrl, undo: root.dataset.undoUrl },
+  urls: { answer: root.dataset.answerUrl, undo: root.dataset.undoUrl, comment: root.dataset.commentUrl },
   extra: () => ({ want: PREFETCH, holding: queue.holding }),
 });
 const saved = new Saved({ dot: part("saved"), line: part("kept"), loginUrl: root.dataset.loginUrl, say });
+const model = suggestions({ take: part("take"), told: part("told"), why: document.getElementById("why") });
 const strip = new Strip(part("strip"), withUnsent(data("label-recent")));
 const classButtons = buttons.filter((button) => button.dataset.outcome === "label");
 const used = data("label-used");
@@ -65,6 +68,7 @@ function showNext() {
   if (item !== stage.item) stage.show(item);
   showButtons(Boolean(item));
   ask(item?.question);
+  model.show(item);
   if (!item) return part("why").replaceChildren();
   mark(null);
   explain(part("why"), item);
@@ -94,6 +98,7 @@ function give(content, words) {
     ...content,
     seconds: stage.seconds,
     answered_at: new Date().toISOString(),
+    suggestion: model.seen(item, Boolean(correcting)),
   };
   if (correcting) body.corrects = correcting.key;
   const { element, ...shown } = { ...item, words };
@@ -105,6 +110,7 @@ function give(content, words) {
   queue.leave(item.image);
   tabs.tellAnswered(done);
   say(words);
+  model.tell(item, words);
   goOn();
   return true;
 }
@@ -156,6 +162,7 @@ function correct(former) {
   stage.show(former);
   showButtons(true);
   ask();
+  model.hide();
   part("correcting").hidden = false;
   part("former").textContent = former.words;
   explain(part("why"), former);
@@ -166,7 +173,7 @@ function correct(former) {
 
 function showButtons(isItem) {
   part("answers").hidden = part("outcomes").hidden = part("view-tools").hidden = !isItem;
-  if (part("propose")) part("propose").hidden = !isItem;
+  for (const name of ["propose", "comment"]) if (part(name)) part(name).hidden = !isItem;
   root.toggleAttribute("data-idle", !isItem);
   part("undo-form").hidden = !isItem && !strip.answers.length;
   part("empty").hidden = isItem;
@@ -234,7 +241,8 @@ function flash(button) {
 
 part("answers").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (event.submitter) answer(event.submitter);
+  const pressed = event.submitter === part("take") ? classButtons.find(({ value }) => value === event.submitter.value) : event.submitter;
+  if (pressed) answer(pressed);
 });
 part("undo-form").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -323,9 +331,13 @@ proposeClass(part("propose"), part("filter"), (proposed) => {
   if (isGiven) tidyFilter();
   return isGiven;
 });
+commentImage(part("comment"), () => stage.item?.image, (body) => {
+  outbox.put("comment", body, { words: `comment: ${body.text}` });
+  say("Sent to the managers. Their reply is shown here.");
+});
 pressByKey(root);
 
-const answered = new Set(outbox.waiting.map(({ body }) => body.image));
+const answered = new Set(outbox.waiting.filter(({ kind }) => kind !== "comment").map(({ body }) => body.image));
 const [first] = data("label-items").filter((item) => !answered.has(item.image));
 if (first) queue.add([first]);
 else goOn();

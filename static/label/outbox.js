@@ -7,7 +7,7 @@
  * Events: "state" {state, count, words}, "saved" {kind, body, reply}, "refused" {kind, body, shown, words, field}.
  *
  * @typedef {"saved" | "sending" | "offline" | "full" | "signed-out" | "stale" | "shut-out"} State
- * @typedef {{kind: "answer" | "undo", body: any, shown?: object, words?: string, field?: string}} Operation
+ * @typedef {{kind: "answer" | "undo" | "comment", body: any, shown?: object, words?: string, field?: string}} Operation
  */
 import { DISK_FULL, post } from "./post.js";
 import { Store } from "./store.js";
@@ -28,7 +28,7 @@ export class Outbox extends EventTarget {
   /** @type {State} */
   state = "saved";
 
-  /** @param {{user: string, project: string, urls: {answer: string, undo: string}, extra: () => object}} options */
+  /** @param {{user: string, project: string, urls: {answer: string, undo: string, comment: string}, extra: () => object}} options */
   constructor({ user, project, urls, extra }) {
     super();
     this.#prefix = `plusminus.outbox.${user}.${project}.`;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +11,7 @@ from django.urls import URLPattern, get_resolver, reverse
 
 from labeler.models import (
     ClassChange,
+    Comment,
     ExportJob,
     Image,
     ImportJob,
@@ -28,8 +30,8 @@ from tests.labeler.queues import fill_queue
 
 EVERYBODY = {"health", "login", "logout", "invitation"}
 SIGNED_IN = {"home", "project-new", "password-change"}
-SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases"}  # 401 instead of a redirect
-MEMBERS = {"label", "label-read", *SCRIPTS, "media", "images", "image"}
+SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases", "label-comment"}  # 401 instead of a redirect
+MEMBERS = {"label", "label-read", "comment-send", "reply-read", "guide", *SCRIPTS, "media", "images", "image"}
 MANAGERS = {
     "settings", "learning-settings", "classes", "class-keys", "class-edit", "class-archive", "class-restore",
     "class-move", "class-merge", "class-split", "class-changes", "class-change-undo", "class-proposing", "proposals",
@@ -43,6 +45,7 @@ MANAGERS = {
     "replay-cancel", "answers", "annotator", "review", "review-undo", "gold", "gold-mark", "gold-unmark",
     "network", "network-start", "network-stop", "network-leave", "network-take",
     "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
+    "comments", "comment-close", "example",
 }  # fmt: skip
 IF_ALLOWED = {"grid", "grid-undo"}  # to annotators where the settings say so
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
@@ -70,7 +73,7 @@ class World:
             "audit-file": "format", "member-deactivate": "member", "member-return": "member",
             "member-release": "member",
             "invitation-revoke": "invitation", "member-role": "member", "member-remove": "member",
-            "media": "image", "image": "image", "image-return": "image", "gold-unmark": "image",
+            "media": "image", "image": "image", "image-return": "image", "example": "image", "comment-close": "comment", "gold-unmark": "image",
             "annotator": "person",
             "import": "import", "import-part": "import", "import-finish": "import", "import-cancel": "import",
             "import-retry": "import",
@@ -125,6 +128,9 @@ def build(project: Project, manager, make_images) -> World:
             "import": ImportJob.objects.create(project=project, created_by=manager, state=JobState.DONE).pk,
             "export": ExportJob.objects.create(
                 project=project, created_by=manager, state=JobState.DONE, format="csv"
+            ).pk,
+            "comment": Comment.objects.create(
+                project=project, image=images[0], by=manager, text="?", key=uuid.uuid4()
             ).pk,
             "network": PoolNetwork.objects.create(project=project, seed=0, labels={}, answers=0, checkpoint="").pk,
             "round": failed.number,

@@ -1,0 +1,35 @@
+/** A word to the managers about the image in view: a small form that its key opens. It is kept and sent like an answer. */
+import { newKey } from "./uuid.js";
+
+/**
+ * @param {HTMLDetailsElement} box
+ * @param {() => (number | undefined)} imageInView
+ * @param {(body: object) => void} send
+ */
+export function commentImage(box, imageInView, send) {
+  const form = box.querySelector("form");
+  const input = form.elements.text;
+  let image; // that which was in view when the form was opened
+  box.addEventListener("toggle", () => {
+    if (!box.open) return;
+    image = imageInView();
+    input.focus();
+  });
+  const close = () => {
+    box.open = false;
+    box.querySelector("summary").focus();
+  };
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    close();
+    event.stopPropagation();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = input.value.trim();
+    if (!text || !image) return;
+    send({ key: newKey(), image, text });
+    input.value = "";
+    close();
+  });
+}
