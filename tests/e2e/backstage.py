@@ -108,6 +108,29 @@ def leases(slug: str) -> None:
     sys.stdout.write(str(Candidate.objects.filter(project__slug=slug, leased_to__isnull=False, state="open").count()))
 
 
+def learning(slug: str, name: str, value: str) -> None:
+    change_learning(project=Project.objects.get(slug=slug), values={name: value})
+
+
+def likely(slug: str) -> None:
+    """The queue is chosen by a model that takes every image for the first class."""
+    project = Project.objects.get(slug=slug)
+    said = [{"class": project.classes.all()[0].pk, "mean": 0.93, "std": 0.04}]
+    Candidate.objects.filter(project=project).update(reason="acquired", details={"likely": said})
+
+
+def suggested(slug: str) -> None:
+    """Of each answer the class, and how the model's word was shown."""
+    rows = Annotation.objects.filter(project__slug=slug, outcome=Outcome.LABEL).order_by("pk")
+    sys.stdout.write(" ".join(f"{row.label_class.name}:{row.suggestion or 'hidden'}" for row in rows))
+
+
+def check_first(slug: str) -> None:
+    """The checks of the grid come first."""
+    for rank, place in enumerate(Candidate.objects.filter(project__slug=slug, reason="grid_check", state="open")):
+        Candidate.objects.filter(pk=place.pk).update(rank=rank - 1000)
+
+
 def score(slug: str) -> None:
     """A finished round whose model is sure of most images and lost on the last five."""
     project = Project.objects.select_related("learning").get(slug=slug)
@@ -233,6 +256,10 @@ if __name__ == "__main__":
         "age": age,
         "leases": leases,
         "score": score,
+        "learning": learning,
+        "likely": likely,
+        "suggested": suggested,
+        "check_first": check_first,
         "measure": measure,
         "queue": queue,
         "dispute": dispute,

@@ -1,0 +1,152 @@
+"""The grid, comments, the guide and suggestions in a browser, with a second person at work."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from benchmarks.servers import wait_until
+from tests.e2e.conftest import Site
+from tests.e2e.labelling import label_page, press, saved, sent
+
+
+def grid_page(open_as, site: Site, slug: str, who: str = "mia", **options) -> Page:
+    site.ask("score", slug)
+    site.ask("learning", slug, "grid", "everybody")
+    return open_as(who, f"/p/{slug}/grid/?class=", **options)
+
+
+def tiles(page: Page) -> int:
+    return page.locator("[data-tile]").count()
+
+
+def test_a_page_by_keyboard_while_an_annotator_answers(open_as, site: Site) -> None:
+    slug = site.project(images=90)
+    mia = grid_page(open_as, site, slug)
+    before = tiles(mia)
+    assert before == 24
+    ann = label_page(open_as, site, slug)  # holds some of the images that the page shows
+    press(ann, "2")
+    saved(ann)
+    mia.keyboard.press("ArrowRight")
+    mia.keyboard.press("Space")
+    expect(mia.get_by_role("button", name="Accept 23 of 24")).to_be_visible()
+    mia.keyboard.press("ArrowRight")
+    mia.keyboard.press("3")
+    mia.keyboard.press("Enter")
+    expect(mia.get_by_text("given another class. 1 tile taken out")).to_be_visible()
+    live = site.answers(slug)
+    assert live.count("owl") <= 1
+    assert live.count("cat") + live.count("owl") < 24  # what ann holds and has answered stays hers
+    press(ann, "2")
+    saved(ann)
+    assert site.answers(slug).count("dog") == 2
+    mia.keyboard.press("u")
+    expect(mia.get_by_text("answers taken back")).to_be_visible()
+    wait_until(lambda: site.answers(slug) == ["dog", "dog"], 10, "only ann's answers")
+
+
+def test_what_was_accepted_is_looked_at_singly(open_as, site: Site) -> None:
+    slug = site.project(images=90)
+    mia = grid_page(open_as, site, slug)
+    mia.keyboard.press("Enter")
+    expect(mia.get_by_text("3 of them will be looked at singly.")).to_be_visible()
+    site.ask("check_first", slug)
+    ann = label_page(open_as, site, slug)
+    press(ann, "121")
+    saved(ann)
+    mia.reload()
+    expect(mia.get_by_text("not measured yet: 7 more checks")).to_be_visible()
+
+
+def test_the_grid_by_touch_and_without_javascript(open_as, site: Site) -> None:
+    slug = site.project(images=30)
+    mia = grid_page(open_as, site, slug, java_script_enabled=False)
+    mia.locator(".grid-picture").nth(2).click()
+    mia.get_by_label("Class of tile 4").select_option(label="owl")
+    mia.get_by_role("button", name="Accept").click()
+    expect(mia.get_by_text("1 tile given another class. 1 tile taken out")).to_be_visible()
+    mia.get_by_role("button", name="undo the last page").click()
+    expect(mia.get_by_text("answers taken back")).to_be_visible()
+    assert site.answers(slug) == []
+
+
+def test_a_comment_and_its_reply(open_as, site: Site) -> None:
+    slug = site.project()
+    ann = label_page(open_as, site, slug)
+    ann.keyboard.press("c")
+    ann.keyboard.type("Is this 1 a lynx?")
+    ann.keyboard.press("Enter")
+    sent(ann)
+    press(ann, "1")
+    saved(ann)
+    mia = open_as("mia", f"/p/{slug}/answers/comments/")
+    expect(mia.get_by_text("Is this 1 a lynx?")).to_be_visible()
+    mia.get_by_label("Reply to ann").fill("No, a cat.")
+    mia.get_by_role("button", name="Reply and close").click()
+    expect(mia.get_by_text("No comments wait.")).to_be_visible()
+    ann.reload()
+    expect(ann.get_by_text("Reply: No, a cat.")).to_be_visible()
+    ann.get_by_role("button", name="I have read this").click()
+    expect(ann.get_by_text("Reply: No, a cat.")).to_be_hidden()
+
+
+def test_a_comment_waits_for_the_server(open_as, site: Site) -> None:
+    slug = site.project()
+    ann = label_page(open_as, site, slug)
+    ann.context.set_offline(True)
+    ann.keyboard.press("c")
+    ann.keyboard.type("Blurred")
+    ann.keyboard.press("Enter")
+    press(ann, "1")
+    ann.context.set_offline(False)
+    sent(ann)
+    assert site.answers(slug) == ["cat"]
+    mia = open_as("mia", f"/p/{slug}/answers/comments/")
+    expect(mia.get_by_text("Blurred")).to_be_visible()
+
+
+def test_examples_in_the_guide(open_as, site: Site) -> None:
+    slug = site.project()
+    ann = label_page(open_as, site, slug)
+    press(ann, "12")
+    saved(ann)
+    mia = open_as("mia", f"/p/{slug}/images/?state=labelled")
+    mia.locator("main a[href*='/images/']").filter(has=mia.locator("img")).first.click()
+    mia.get_by_role("button", name="Show in the guide as").click()
+    expect(mia.get_by_text("The guide shows it as an example")).to_be_visible()
+    ann.reload()
+    ann.locator("#label[data-ready]").wait_for()
+    ann.keyboard.press("g")
+    expect(ann.locator("#guide img")).to_have_count(1)
+    expect(ann.locator("#guide")).to_contain_text("Look at it.")
+
+
+def test_suggestions_before_and_after(open_as, site: Site) -> None:
+    slug = site.project()
+    site.ask("likely", slug)
+    site.ask("learning", slug, "suggestions", "before")
+    ann = label_page(open_as, site, slug)
+    expect(ann.get_by_role("button", name="the model says cat: 0.93 ± 0.04")).to_be_visible()
+    before = ann.locator("[data-mine]").text_content()
+    ann.keyboard.press("Enter")
+    expect(ann.locator("[data-mine]")).not_to_have_text(before or "")
+    press(ann, "2")
+    saved(ann)
+    site.ask("learning", slug, "suggestions", "after")
+    bob = open_as("bob", f"/p/{slug}/label/")
+    bob.locator("#label[data-ready]").wait_for()
+    press(bob, "3")
+    expect(bob.get_by_text("You: owl. The model: cat: 0.93 ± 0.04")).to_be_visible()
+    saved(bob)
+    wait_until(lambda: site.ask("suggested", slug) == "cat:before dog:before owl:after", 10, "what was shown")
+
+
+def test_enter_on_a_button_with_the_focus_is_its_own(open_as, site: Site) -> None:
+    slug = site.project()
+    site.ask("likely", slug)
+    site.ask("learning", slug, "suggestions", "before")
+    ann = label_page(open_as, site, slug)
+    ann.locator("button[data-name=owl]").focus()
+    ann.keyboard.press("Enter")
+    saved(ann)
+    wait_until(lambda: site.answers(slug) == ["owl"], 10, "the answer of the button")
