@@ -9,15 +9,19 @@ import { newKey } from "./uuid.js";
 export function commentImage(box, imageInView, send) {
   const form = box.querySelector("form");
   const input = form.elements.text;
+  const summary = box.querySelector("summary");
   let image; // that which was in view when the form was opened
-  box.addEventListener("toggle", () => {
+  // Not on "toggle", which comes later: what is typed at once would be keys of the page, and answer.
+  summary.addEventListener("click", (event) => {
+    event.preventDefault();
+    box.open = !box.open;
     if (!box.open) return;
     image = imageInView();
     input.focus();
   });
   const close = () => {
     box.open = false;
-    box.querySelector("summary").focus();
+    summary.focus();
   };
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;

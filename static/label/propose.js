@@ -9,7 +9,10 @@ export function proposeClass(box, filter, give) {
   if (!box) return;
   const form = box.querySelector("form");
   const input = form.elements.proposed;
-  box.addEventListener("toggle", () => {
+  // Not on "toggle", which comes later: what is typed at once would be keys of the page, and answer.
+  box.querySelector("summary").addEventListener("click", (event) => {
+    event.preventDefault();
+    box.open = !box.open;
     if (!box.open) return;
     if (filter?.value && !input.value) input.value = filter.value;
     input.focus();
