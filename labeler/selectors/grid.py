@@ -129,14 +129,13 @@ def measure_grid(project: Project) -> GridMeasure:
     first = later.order_by("-is_decision", "pk")
     known = GoldImage.objects.filter(image=OuterRef("image")).annotate(meaning=MEANING)
     accepted = Coalesce("accepted__label_class__merged_into", "accepted__label_class")
-    rows = GridCheck.objects.filter(project=project).values_list(
-        accepted,
-        Coalesce(
-            Subquery(known.values("meaning")[:1]), Subquery(first.annotate(meaning=MEANING).values("meaning")[:1])
-        ),
-        Exists(later) | Exists(known),
+    word = Subquery(first.annotate(meaning=MEANING).values("meaning")[:1])
+    rows = GridCheck.objects.filter(project=project).annotate(
+        label=accepted,
+        answer=Coalesce(Subquery(known.values("meaning")[:1]), word),
+        is_answered=Exists(later) | Exists(known),
     )
-    checks = list(rows)
+    checks = list(rows.values_list("label", "answer", "is_answered"))
     said = [(label, answer) for label, answer, is_answered in checks if is_answered]
     wrong = sum(label != answer for label, answer in said)
     return GridMeasure(grid_answers(project).count(), len(said), wrong, len(checks) - len(said))
