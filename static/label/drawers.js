@@ -9,7 +9,7 @@ async function fetchOnce(panel) {
   try {
     const reply = await fetch(part, { headers: { "HX-Request": "true" }, redirect: "error" });
     if (!reply.ok) throw new Error(String(reply.status));
-    place.innerHTML = await reply.text();
+    place.replaceChildren(...new DOMParser().parseFromString(await reply.text(), "text/html").body.childNodes);
   } catch {
     place.dataset.part = part; // the next opening tries again
     place.querySelector("[data-failed]").hidden = false;
