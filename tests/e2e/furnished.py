@@ -14,6 +14,7 @@ from uuid import uuid4
 import numpy as np
 from django.urls import NoReverseMatch, reverse
 
+from labeler import clock
 from labeler.learning import measure_answers
 from labeler.models import (
     Annotation,
@@ -81,6 +82,8 @@ def furnish(name: str) -> tuple[Project, str]:
     run_export(job_id=create_export(project=project, by=mia, file_format="csv", includes_unlabelled=False).pk)
     words = "The disk of the server was full. What had been read is kept; try again when there is room."
     ImportJob.objects.create(project=project, created_by=mia, state=JobState.FAILED, error=words)
+    for kind in (Round, ImportJob):
+        kind.objects.filter(project=project, finished_at=None).update(started_at=clock.now(), finished_at=clock.now())
     for queue in ("learner", "default", "background"):
         Worker.objects.create(name=f"{queue}@here", queues=queue, doing="")
     return project, reverse("invitation", args=[invitation.token])
@@ -172,7 +175,13 @@ def _propose(project: Project) -> None:
 def addresses(project: Project) -> dict[str, str]:
     """Of every name that there is, whatever it answers. A new one that the matrix knows is among them."""
     network = PoolNetwork.objects.create(
-        project=project, seed=0, labels={}, answers=0, checkpoint="", state=JobState.CANCELLED
+        project=project,
+        seed=0,
+        labels={"classes": [], "positions": [], "labels": []},
+        answers=0,
+        checkpoint="",
+        state=JobState.CANCELLED,
+        finished_at=clock.now(),
     )
     done = Round.objects.filter(project=project, standing="accepted").order_by("-number").first()
     image = Image.objects.filter(project=project, position=HOLDOUT + 10).get()

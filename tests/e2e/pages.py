@@ -35,6 +35,7 @@ class Pages:
             if name in SIGNS_OUT:
                 continue
             reply = page.request.get(address, max_redirects=0)
+            assert reply.status < 500, (name, reply.status)
             is_page = reply.status == 200 and "text/html" in reply.headers.get("content-type", "")
             if is_page and "<html" in reply.text():
                 found[name] = address

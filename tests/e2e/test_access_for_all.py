@@ -6,7 +6,7 @@ import json
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Site, sign_in
 from tests.e2e.pages import PLACES, Pages
@@ -28,9 +28,11 @@ FOCUSED = """() => {
   const {outlineStyle, outlineWidth} = getComputedStyle(element);
   const box = element.getBoundingClientRect();
   const isInView = box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth && box.width > 0;
-  const words = element.textContent + (element.ariaLabel ?? "") + [...(element.labels ?? [])].map((each) => each.textContent);
-  const isNamed = Boolean(words.trim() || element.alt || element.title || element.querySelector("img[alt]:not([alt=''])"));
-  return {html: element.outerHTML.slice(0, 200), isOutlined: outlineStyle !== "none" && outlineWidth !== "0px", isInView, isNamed};
+  const labels = [...(element.labels ?? [])].map((each) => each.textContent);
+  const words = [element.textContent, element.ariaLabel, element.title, ...labels].join("").trim();
+  const isNamed = Boolean(words || element.querySelector("img[alt]:not([alt=''])"));
+  const isOutlined = outlineStyle !== "none" && outlineWidth !== "0px";
+  return {html: element.outerHTML.slice(0, 200), isOutlined, isInView, isNamed};
 }"""
 
 
@@ -77,6 +79,19 @@ def test_axe_finds_nothing_on_an_annotators_pages(open_as, site: Site, pages: Pa
     page = open_as("ann", "/")
     wrong = walk(page, pages.own(page))
     assert not wrong, told(wrong)
+
+
+def test_axe_finds_nothing_in_german(open_as, site: Site, pages: Pages) -> None:
+    page = open_as("bob", "/")
+    page.get_by_role("button", name="Deutsch").click()
+    expect(page.get_by_role("heading", name="Projekte")).to_be_visible()
+    addresses = pages.own(page)
+    wrong = walk(page, addresses)
+    assert not wrong, told(wrong)
+    for name, address in addresses.items():
+        page.goto(address, wait_until="load")
+        assert page.locator("html").get_attribute("lang") == "de"
+        assert page.evaluate("document.documentElement.scrollWidth") <= PLACES["narrow"]["width"], name
 
 
 def test_axe_finds_nothing_where_one_is_not_let_in(browser, site: Site, pages: Pages) -> None:
