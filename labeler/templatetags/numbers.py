@@ -59,7 +59,7 @@ def interval(
         }
     return format_html(
         '<span class="number" title="{}">{}{} <span class="number-interval">{}</span></span>',
-        title or _("95 % interval"),
+        title or _("95 %% interval") % {},
         numeral(value * scale, digits),
         f" {unit}" if unit else "",
         spread,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -11,13 +10,6 @@ from django.core.management.base import BaseCommand
 
 DOMAINS = {"django": ["html", "py"], "djangojs": ["js"]}
 IGNORED = [".venv/*", "tests/*", "benchmarks/*", "learner/*", "data/*", "staticfiles/*"]
-
-
-def drop_wrong_flags(path: Path) -> None:
-    """xgettext takes the `% i` of "95 % interval" for a place where a number is filled in."""
-    blocks = path.read_text().split("\n\n")
-    plain = [block if "%(" in block or "%%" in block else block.replace("#, python-format\n", "") for block in blocks]
-    path.write_text("\n\n".join(plain))
 
 
 class Command(BaseCommand):
@@ -30,7 +22,5 @@ class Command(BaseCommand):
                 "makemessages", locale=codes, domain=domain, extensions=extensions, ignore_patterns=IGNORED,
                 no_location=True, no_wrap=True, no_obsolete=True, verbosity=0,
             )  # fmt: skip
-            for code in codes:
-                drop_wrong_flags(settings.LOCALE_PATHS[0] / code / "LC_MESSAGES" / f"{domain}.po")
         call_command("compilemessages", locale=codes, ignore_patterns=[".venv"], verbosity=0)
         self.stdout.write("Now look for what is fuzzy or empty in labeler/locale, and run this again.")
