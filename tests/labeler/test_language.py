@@ -39,6 +39,7 @@ def signed_in() -> Client:
 def test_a_page_is_in_the_language_that_the_browser_asks_for(db) -> None:
     german = Client(headers={"accept-language": "de-AT,de;q=0.9"}).get("/login/")
     assert b'<html lang="de">' in german.content and b"Anmelden" in german.content
+    assert b">English</button>" in german.content  # each language by its own name
     assert "Accept-Language" in german.headers["Vary"]
     assert b'<html lang="en">' in Client(headers={"accept-language": "fr"}).get("/login/").content
 
