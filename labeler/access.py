@@ -8,6 +8,7 @@ from functools import cached_property
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.http import Http404, HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from labeler.models import LearningConfig, Project, Role, User
 from labeler.rows import Reader
@@ -24,7 +25,7 @@ WHERE m.user_id = %s AND p.slug = %s
 """.format(project=PROJECTS.columns("p"), learning=LEARNING.columns("l"))
 
 
-DEACTIVATED = (
+DEACTIVATED = _(
     "A manager has paused your access to “{}”. The answers that you gave are kept. Ask a manager of the project to "
     "bring you back."
 )

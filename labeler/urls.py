@@ -6,6 +6,7 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("labeler.views.health")),
+    path("", include("labeler.views.language")),
     path("", include("labeler.views.classes")),
     path("", include("labeler.views.settings")),
     path("", include("labeler.views.audit")),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.forms import UserCreationForm
+from django.utils.translation import gettext_lazy as _
 
 from labeler.models import User
 
@@ -11,4 +12,4 @@ class AccountForm(UserCreationForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("username",)
-        help_texts = {"username": "How the others see you. Letters, digits and @ . + - _ only."}
+        help_texts = {"username": _("How the others see you. Letters, digits and @ . + - _ only.")}

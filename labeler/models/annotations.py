@@ -2,16 +2,17 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 
 
 class Outcome(models.TextChoices):
-    LABEL = "label", "label"
-    SKIP = "skip", "skip"
-    UNSURE = "unsure", "unsure"
-    BAD_IMAGE = "bad_image", "bad image"
-    UNDO = "undo", "undo"
+    LABEL = "label", _("label")
+    SKIP = "skip", _("skip")
+    UNSURE = "unsure", _("unsure")
+    BAD_IMAGE = "bad_image", _("bad image")
+    UNDO = "undo", _("undo")
 
 
 class Shown(models.TextChoices):

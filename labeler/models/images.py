@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 
@@ -63,11 +64,11 @@ class Pack(models.Model):
 
 
 class ImageState(models.TextChoices):
-    POOL = "pool", "in the pool"
-    LABELLED = "labelled", "labelled"
-    DISPUTED = "disputed", "disputed"  # all answers are in and no class has most of them
-    SET_ASIDE = "set_aside", "set aside"  # people were unsure or skipped it
-    BAD = "bad", "bad image"
+    POOL = "pool", _("in the pool")
+    LABELLED = "labelled", _("labelled")
+    DISPUTED = "disputed", _("disputed")  # all answers are in and no class has most of them
+    SET_ASIDE = "set_aside", _("set aside")  # people were unsure or skipped it
+    BAD = "bad", _("bad image")
 
 
 MEDIA_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})  # what an import re-encodes to

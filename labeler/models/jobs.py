@@ -2,17 +2,18 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 
 
 class JobState(models.TextChoices):
-    UPLOADING = "uploading", "uploading"
-    QUEUED = "queued", "waiting for a worker"
-    RUNNING = "running", "running"
-    DONE = "done", "done"
-    FAILED = "failed", "failed"
-    CANCELLED = "cancelled", "cancelled"
+    UPLOADING = "uploading", _("uploading")
+    QUEUED = "queued", _("waiting for a worker")
+    RUNNING = "running", _("running")
+    DONE = "done", _("done")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
 
 
 UNFINISHED_JOB = [JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING]

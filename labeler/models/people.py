@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 
@@ -14,10 +15,12 @@ from labeler import clock
 class User(AbstractUser):
     """A person who signs in. Site admins are superusers; all other rights come from memberships."""
 
+    language = models.CharField(max_length=10, blank=True)  # empty: what the browser asks for
+
 
 class Role(models.TextChoices):
-    ANNOTATOR = "annotator", "annotator"
-    MANAGER = "manager", "manager"
+    ANNOTATOR = "annotator", _("annotator")
+    MANAGER = "manager", _("manager")
 
 
 class Membership(models.Model):

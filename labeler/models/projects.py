@@ -3,6 +3,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from labeler import choices, clock
 
@@ -107,10 +109,10 @@ class LearningConfig(models.Model):
 class Fate(models.TextChoices):
     """Why a class is not offered, where that is more than being archived."""
 
-    MERGED = "merged", "merged"
-    SPLIT = "split", "split"
-    PROPOSED = "proposed", "proposed"
-    REFUSED = "refused", "refused"
+    MERGED = "merged", _("merged")
+    SPLIT = "split", _("split")
+    PROPOSED = "proposed", _("proposed")
+    REFUSED = "refused", _("refused")
 
 
 class LabelClass(models.Model):
@@ -164,4 +166,4 @@ class LabelClass(models.Model):
     def answer_words(self) -> str:
         """How an answer that names it reads: `cat`, or `proposed: lynx`."""
         name = self.meaning.name
-        return f"proposed: {name}" if self.meaning.fate == Fate.PROPOSED else name
+        return gettext("proposed: %(name)s") % {"name": name} if self.meaning.fate == Fate.PROPOSED else name

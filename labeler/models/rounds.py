@@ -2,40 +2,41 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from labeler import choices, clock
 
 
 class Trigger(models.TextChoices):
-    COLD_START = "cold_start", "cold start"
-    ANSWERS = "answers", "new answers"
-    EDITS = "edits", "edited answers"
-    SCHEDULE = "schedule", "schedule"
-    BUTTON = "button", "button"
-    QUEUE_DRY = "queue_dry", "queue ran dry"
-    NETWORK = "network", "new network"
-    COMPARISON = "comparison", "comparison"  # measured and looked at; its queue is never made
-    CHARGE = "charge", "other model in charge"  # a queue alone, from the scores of a model that there is
+    COLD_START = "cold_start", _("cold start")
+    ANSWERS = "answers", _("new answers")
+    EDITS = "edits", _("edited answers")
+    SCHEDULE = "schedule", _("schedule")
+    BUTTON = "button", _("button")
+    QUEUE_DRY = "queue_dry", _("queue ran dry")
+    NETWORK = "network", _("new network")
+    COMPARISON = "comparison", _("comparison")  # measured and looked at; its queue is never made
+    CHARGE = "charge", _("other model in charge")  # a queue alone, from the scores of a model that there is
 
 
 class RoundState(models.TextChoices):
-    QUEUED = "queued", "waiting for a worker"
-    FITTING = "fitting", "fitting"
-    SCORING = "scoring", "scoring"
-    ACQUIRING = "acquiring", "choosing"
-    DONE = "done", "done"
-    FAILED = "failed", "failed"
-    CANCELLED = "cancelled", "cancelled"
+    QUEUED = "queued", _("waiting for a worker")
+    FITTING = "fitting", _("fitting")
+    SCORING = "scoring", _("scoring")
+    ACQUIRING = "acquiring", _("choosing")
+    DONE = "done", _("done")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
 
 
 class Standing(models.TextChoices):
     """What became of a round's model. Which one is in charge says `Project.model_round`."""
 
-    ACCEPTED = "accepted", "accepted"
-    REFUSED = "refused", "refused"  # by the gate
-    ASIDE = "aside", "made aside"  # another was kept in charge by a person
-    ROLLED_BACK = "rolled_back", "rolled back"  # accepted, and left for an older one
-    CHOSEN = "chosen", "chosen by a person"  # put in charge though the gate or a person had left it
+    ACCEPTED = "accepted", _("accepted")
+    REFUSED = "refused", _("refused")  # by the gate
+    ASIDE = "aside", _("made aside")  # another was kept in charge by a person
+    ROLLED_BACK = "rolled_back", _("rolled back")  # accepted, and left for an older one
+    CHOSEN = "chosen", _("chosen by a person")  # put in charge though the gate or a person had left it
 
 
 UNFINISHED = [RoundState.QUEUED, RoundState.FITTING, RoundState.SCORING, RoundState.ACQUIRING]
@@ -152,33 +153,33 @@ class ModelChange(models.Model):
 
 
 class Reason(models.TextChoices):
-    ACQUIRED = "acquired", "chosen by the model"
-    RANDOM = "random", "drawn at random"
-    HOLDOUT = "holdout", "drawn to measure accuracy"
-    COLD_START = "cold_start", "drawn before the first model"
-    GROUP = "group", "typical of images that look alike"
-    RELABEL = "relabel", "asked again"
-    PICKED = "picked", "picked by a manager"
-    CLASS_GONE = "class_gone", "asked again: its class is gone"
-    GOLD = "gold", "of a known class, to check answers"
-    GRID_CHECK = "grid_check", "accepted with others, looked at singly"
+    ACQUIRED = "acquired", _("chosen by the model")
+    RANDOM = "random", _("drawn at random")
+    HOLDOUT = "holdout", _("drawn to measure accuracy")
+    COLD_START = "cold_start", _("drawn before the first model")
+    GROUP = "group", _("typical of images that look alike")
+    RELABEL = "relabel", _("asked again")
+    PICKED = "picked", _("picked by a manager")
+    CLASS_GONE = "class_gone", _("asked again: its class is gone")
+    GOLD = "gold", _("of a known class, to check answers")
+    GRID_CHECK = "grid_check", _("accepted with others, looked at singly")
 
 
 NOT_OF_THE_POOL = [Reason.RELABEL, Reason.GOLD, Reason.GRID_CHECK]  # asked though the image waits for no answer
 
 
-UNLIKE_OTHERS = "unlike all other images: no other answer tells about it"
+UNLIKE_OTHERS = _("unlike all other images: no other answer tells about it")
 
 
 def reason_words(reason: str, group: int | None) -> str:
     """Why an image is asked about; `group`: how many images look alike there, if that is why."""
-    return UNLIKE_OTHERS if reason == Reason.GROUP and group == 1 else str(Reason(reason).label)
+    return str(UNLIKE_OTHERS if reason == Reason.GROUP and group == 1 else Reason(reason).label)
 
 
 class CandidateState(models.TextChoices):
-    OPEN = "open", "open"
-    ANSWERED = "answered", "answered"
-    SUPERSEDED = "superseded", "replaced by a newer round"
+    OPEN = "open", _("open")
+    ANSWERED = "answered", _("answered")
+    SUPERSEDED = "superseded", _("replaced by a newer round")
 
 
 class Candidate(models.Model):

@@ -13,6 +13,8 @@ from typing import Any
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler import clock, storage
 from labeler.choices import measure_of, measure_unit, measure_words
@@ -31,6 +33,7 @@ from labeler.models import (
 )
 from labeler.models.images import MEDIA_TYPES
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED, reason_words
+from labeler.numerals import numeral
 from labeler.selectors.pool import total_images
 
 RECENT = 30  # as the page keeps; it shows fewer
@@ -199,32 +202,42 @@ def why_empty(project: Project, annotator: User, *, is_manager: bool = False) ->
     """In the order in which a person can do something about it. To a manager the page shows the way itself."""
     total = total_images(project)
     if not total:
-        return Empty("no_images", "There are no images yet." + " A manager can import some." * (not is_manager), 10)
+        words = (
+            _("There are no images yet.") if is_manager else _("There are no images yet. A manager can import some.")
+        )
+        return Empty("no_images", words, 10)
     if not has_classes(project):
-        words = "There are no classes yet." + " A manager can add them in the settings." * (not is_manager)
-        return Empty("no_classes", words, 10)
+        to_annotators = _("There are no classes yet. A manager can add them in the settings.")
+        return Empty("no_classes", _("There are no classes yet.") if is_manager else to_annotators, 10)
     waiting = Image.objects.filter(project=project, state=ImageState.POOL)
     if not waiting.exists():
-        every = f"All {total:,} images have their answers" if total > 1 else "The only image has its answers"
-        return Empty("all_answered", f"{every}. Thank you.", None)
+        words = ngettext(
+            "The only image has its answers. Thank you.", "All %(total)s images have their answers. Thank you.", total
+        )
+        return Empty("all_answered", words % {"total": numeral(total)}, None)
     unfinished = project.rounds.filter(state__in=UNFINISHED).order_by("-number").first()
     if unfinished is not None:
         return Empty(
             "waiting_for_round",
-            f"Round {unfinished.number} is choosing what to ask next. This page goes on by itself.",
+            _("Round %(number)s is choosing what to ask next. This page goes on by itself.")
+            % {"number": unfinished.number},
             RETRY_SECONDS,
         )
     others = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=clock.now())
     if others.exclude(leased_to=annotator).exists():
-        return Empty("others_hold", "Others are answering the last images. More come soon.", RETRY_SECONDS)
+        return Empty("others_hold", _("Others are answering the last images. More come soon."), RETRY_SECONDS)
     mine = _live(project).filter(annotator=annotator, image__state=ImageState.POOL)
     if waiting.exclude(pk__in=mine.values("image")).exists():
         return Empty(
             "waiting_for_round",
-            "The queue is empty. The next one is being made; if this takes longer than a minute, no worker is running.",
+            _(
+                "The queue is empty. The next one is being made; "
+                "if this takes longer than a minute, no worker is running."
+            ),
             RETRY_SECONDS,
         )
-    return Empty("all_answered", "You have answered all that is left. Other people have to answer it too.", 10)
+    words = _("You have answered all that is left. Other people have to answer it too.")
+    return Empty("all_answered", words, 10)
 
 
 def as_json(value: Progress | Empty | None) -> dict[str, Any] | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db.models import Count, F, JSONField, OuterRef, Q, QuerySet, Subquery, Sum
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.models import (
@@ -25,6 +27,7 @@ from labeler.models import (
     Trigger,
     User,
 )
+from labeler.numerals import numeral
 from labeler.selectors.pool import says_something
 
 
@@ -57,6 +60,10 @@ class ProjectRow:
     @property
     def is_manager(self) -> bool:
         return self.role == Role.MANAGER
+
+    @property
+    def role_words(self) -> str:
+        return str(Role(self.role).label)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
         role=role,
         images=counts.images,
         labelled=counts.labelled,
-        accuracy=accuracy_in(metrics, f"round {number}"),
+        accuracy=accuracy_in(metrics, _("round %(number)s") % {"number": number}),
         needs=list(_needs(project, role, counts)),
     )
 
@@ -116,7 +123,9 @@ def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
     accuracy = (metrics or {}).get("accuracy")
     if metrics is None or not isinstance(accuracy, dict) or not says_something(metrics):
         return None
-    made_of = f"Wilson 95 % interval, {metrics['n']:,} holdout images, {source}"
+    made_of = _("Wilson 95 %% interval, %(images)s holdout images, %(source)s") % {
+        "images": numeral(metrics["n"]), "source": source,
+    }  # fmt: skip
     return Accuracy(accuracy["value"], accuracy["low"], accuracy["high"], made_of)
 
 
@@ -125,13 +134,23 @@ def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:
     if role == Role.MANAGER:
         if project.last_state == RoundState.FAILED:
             url = reverse("round", args=[slug, project.last_number])
-            yield Need(f"Round {project.last_number} failed", url, is_warning=True)
-        missing = ["two classes or more"] * (counts.classes < 2) + ["images"] * (counts.images == 0)
-        if missing:
-            yield Need(f"Set it up: needs {' and '.join(missing)}", reverse("project-start", args=[slug]))
+            yield Need(_("Round %(number)s failed") % {"number": project.last_number}, url, is_warning=True)
+        if lacking := _lacking(counts):
+            yield Need(lacking, reverse("project-start", args=[slug]))
     if counts.waiting and counts.classes:
-        waiting = counted(counts.waiting, "question waits", "questions wait")  # an image may have several
-        yield Need(f"{waiting} for an answer", reverse("label", args=[slug]))
+        waiting = ngettext(  # an image may have several
+            "%(count)s question waits for an answer", "%(count)s questions wait for an answer", counts.waiting
+        )
+        yield Need(waiting % {"count": numeral(counts.waiting)}, reverse("label", args=[slug]))
+
+
+def _lacking(counts: Counts) -> str:
+    """In words; empty where a project has what it needs."""
+    if counts.classes < 2 and not counts.images:
+        return _("Set it up: needs two classes or more and images")
+    if counts.classes < 2:
+        return _("Set it up: needs two classes or more")
+    return "" if counts.images else _("Set it up: needs images")
 
 
 def _counts(project_ids: list[int]) -> dict[int, Counts]:

@@ -11,8 +11,10 @@ from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from labeler import clock
+from labeler.numerals import numeral
 
 register = template.Library()
 
@@ -32,7 +34,7 @@ def interval(
     *,
     unit: str = "",
     title: str = "",
-    missing: str = "not measured yet",
+    missing: str = "",
     digits: int = 1,
 ) -> SafeString:
     """`96.2 % ± 1.4`; `96.2 % (94.2 to 97.3)` where the sides differ by more than the last digit shown.
@@ -40,22 +42,25 @@ def interval(
     With `unit="%"` value, low and high are shares from 0 to 1. A small interval gets more digits: `0.21 s ± 0.03`.
     """
     if not (is_number(value) and is_number(low) and is_number(high)):  # a template gives "" for what is not there
-        return format_html('<span class="number number-missing">{}</span>', missing)
+        return format_html('<span class="number number-missing">{}</span>', missing or _("not measured yet"))
     scale = 100 if unit == "%" else 1
     below, above = (value - low) * scale, (high - value) * scale
     wider = max(below, above)
     while digits < MOST_DIGITS and NOISE < wider < 0.5 * 0.1**digits:
         digits += 1
     if NOISE < wider < 0.5 * 0.1**digits:
-        spread = f"± under {0.1**digits:.{digits}f}"
+        spread = _("± under %(least)s") % {"least": numeral(0.1**digits, digits)}
     elif f"{below:.{digits}f}" == f"{above:.{digits}f}":
-        spread = f"± {above:.{digits}f}"
+        spread = f"± {numeral(above, digits)}"
     else:
-        spread = f"({low * scale:,.{digits}f} to {high * scale:,.{digits}f})"
+        spread = _("(%(low)s to %(high)s)") % {
+            "low": numeral(low * scale, digits),
+            "high": numeral(high * scale, digits),
+        }
     return format_html(
         '<span class="number" title="{}">{}{} <span class="number-interval">{}</span></span>',
-        title or "95 % interval",
-        f"{value * scale:,.{digits}f}",
+        title or _("95 %% interval") % {},
+        numeral(value * scale, digits),
         f" {unit}" if unit else "",
         spread,
     )
@@ -65,8 +70,8 @@ def interval(
 def measured(value: float) -> str:
     """A measure of uncertainty: `0.930`, and of small ones three digits that say something, `0.00269`."""
     if abs(value) >= 0.1 or abs(value) < NOISE:
-        return f"{value:.3f}"
-    return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
+        return numeral(value, 3)
+    return numeral(value, 2 - math.floor(math.log10(abs(value))))
 
 
 @register.filter
@@ -76,29 +81,31 @@ def duration(seconds: float | None) -> str:
         return ""
     whole = round(seconds)
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{numeral(seconds, 1)} s"
     if whole < MINUTE:
         return f"{whole} s"
     if whole < HOUR:
         return f"{whole // MINUTE} min"
     if whole < DAY:
-        return f"{whole // HOUR} h {whole % HOUR // MINUTE} min"
-    return f"{whole // DAY} d {whole % DAY // HOUR} h"
+        return _("%(hours)s h %(minutes)s min") % {"hours": whole // HOUR, "minutes": whole % HOUR // MINUTE}
+    return _("%(days)s d %(hours)s h") % {"days": whole // DAY, "hours": whole % DAY // HOUR}
 
 
 @register.filter
 def probability(share: float) -> str:
     """That a label is right: `with probability 0.93`, `with probability over 0.99`; of 1 a manager has said so."""
     if share >= 1:
-        return "a manager has decided"
-    return f"right with probability {'over 0.99' if share > 0.99 else f'{share:.2f}'}"
+        return _("a manager has decided")
+    if share > 0.99:
+        return _("right with probability over %(share)s") % {"share": numeral(0.99, 2)}
+    return _("right with probability %(share)s") % {"share": numeral(share, 2)}
 
 
 def ago(moment: datetime) -> str:
     """`naturaltime` for the end of a sentence: `just now`, `2 minutes ago`."""
     ours = timezone.now()
     words = str(naturaltime(moment + (ours - clock.now())))
-    return "just now" if words == str(naturaltime(ours)) else words
+    return _("just now") if words == str(naturaltime(ours)) else words
 
 
 @register.simple_tag

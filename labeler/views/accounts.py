@@ -8,10 +8,12 @@ from django.contrib import messages
 from django.contrib.auth import login as start_session
 from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import AuthenticationForm
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse_lazy
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -20,6 +22,7 @@ from labeler.forms.accounts import AccountForm
 from labeler.models import Invitation, Membership, Project, Role, User
 from labeler.services.invitations import InvitationGoneError, find_invitation, join, join_as_new, raises_role
 from labeler.throttle import Throttle
+from labeler.views.language import keep_language
 
 BACKEND = "labeler.authentication.PersonBackend"
 unknown_links = Throttle("invitation", limit=20, seconds=600)
@@ -46,7 +49,7 @@ def _join_as(request: HttpRequest, found: Invitation, user: User) -> HttpRespons
     membership = Membership.objects.filter(project=found.project, user=user).first()
     if membership is not None and not (found.is_open and raises_role(membership, found)):
         if membership.deactivated_at is None:
-            messages.info(request, f"You are in “{found.project}” already.")
+            messages.info(request, _("You are in “%(project)s” already.") % {"project": found.project})
         return _lead_on(found.project, membership.role)
     if not found.is_open:
         return _gone(request, found)
@@ -67,7 +70,7 @@ def _join_as_new(request: HttpRequest, found: Invitation) -> HttpResponse:
         except InvitationGoneError:
             return _gone(request, found)
         except IntegrityError:
-            form.add_error("username", "Somebody took this name a moment ago.")
+            form.add_error("username", _("Somebody took this name a moment ago."))
         else:
             start_session(request, user, backend=BACKEND)
             return _lead_on(found.project, found.role)
@@ -91,13 +94,21 @@ class SignIn(auth.LoginView):
         """Who is signed in is led on, unless somebody else wants to be: an open page of theirs keeps answers."""
         return "switch" not in self.request.GET
 
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """In the language that the person has chosen, if they ever did."""
+        response = super().form_valid(form)
+        person = form.get_user()
+        if isinstance(person, User) and person.language:
+            keep_language(response, person.language)
+        return response
+
 
 class PasswordChange(auth.PasswordChangeView):
     template_name = "accounts/password_change.html"
     success_url = reverse_lazy("home")
 
     def form_valid(self, form):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        messages.success(self.request, "Your password is changed. Other sessions of yours are signed out.")
+        messages.success(self.request, _("Your password is changed. Other sessions of yours are signed out."))
         return super().form_valid(form)
 
 

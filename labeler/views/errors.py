@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import sys
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy as _
 
 from labeler.disk import is_of_full_disk, note_full
 from labeler.kept_answers import address_with_answer
 from labeler.outages import is_of_database_away
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 WORDS = {
-    HTTPStatus.BAD_REQUEST: "The server could not read this request. Nothing was saved.",
-    HTTPStatus.FORBIDDEN: "Your role in this project does not allow this.",
-    HTTPStatus.NOT_FOUND: "There is nothing at this address, or it is not shared with you.",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "Something broke on the server. What you did last may not have been saved.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The server cannot reach its database, so it can neither show nor save anything. "
-    "Try again in a minute. If this stays, whoever runs the server has to start the database.",
-    HTTPStatus.INSUFFICIENT_STORAGE: "The server’s disk is full. What you did last was not saved: try again when there "
-    "is room. Whoever runs the server has to make some.",
+    HTTPStatus.BAD_REQUEST: _("The server could not read this request. Nothing was saved."),
+    HTTPStatus.FORBIDDEN: _("Your role in this project does not allow this."),
+    HTTPStatus.NOT_FOUND: _("There is nothing at this address, or it is not shared with you."),
+    HTTPStatus.INTERNAL_SERVER_ERROR: _("Something broke on the server. What you did last may not have been saved."),
+    HTTPStatus.SERVICE_UNAVAILABLE: _(
+        "The server cannot reach its database, so it can neither show nor save anything. Try again in a minute. "
+        "If this stays, whoever runs the server has to start the database."
+    ),
+    HTTPStatus.INSUFFICIENT_STORAGE: _(
+        "The server’s disk is full. What you did last was not saved: try again when there is room. "
+        "Whoever runs the server has to make some."
+    ),
 }
-CSRF_WORDS = "This page was open for too long, or you signed in or out elsewhere. Nothing was saved: reload and repeat."
+CSRF_WORDS = _(
+    "This page was open for too long, or you signed in or out elsewhere. Nothing was saved: reload and repeat."
+)
 
 
 def wants_json(request: HttpRequest) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
-def error_response(request: HttpRequest, status: HTTPStatus, words: str, template: str) -> HttpResponse:
+def error_response(request: HttpRequest, status: HTTPStatus, words: StrOrPromise, template: str) -> HttpResponse:
     if wants_json(request):
-        return JsonResponse({"error": words}, status=status)
+        return JsonResponse({"error": str(words)}, status=status)
     return render(request, template, {"words": words}, status=status)
 
 

@@ -19,6 +19,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import path
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -48,9 +50,9 @@ WANT = 3
 MADE_FOR = "X-Annotator"  # whose page it is: nobody's answers are sent as those of who signed in after them
 MAX_BODY = 64 * 1024
 MAX_SECONDS = 3600.0
-SIGNED_OUT = "You were signed out before your answer arrived. Sign in: it is shown again, for you to confirm."
-UNDO_LOST = "You were signed out before the undo arrived: it was not done."
-NOT_YOURS = "An answer in this browser could not be saved. It was not yours, so it is left alone."
+SIGNED_OUT = _lazy("You were signed out before your answer arrived. Sign in: it is shown again, for you to confirm.")
+UNDO_LOST = _lazy("You were signed out before the undo arrived: it was not done.")
+NOT_YOURS = _lazy("An answer in this browser could not be saved. It was not yours, so it is left alone.")
 FILTER_FROM = 31  # with this many classes the page has a box to type in
 
 
@@ -81,10 +83,10 @@ def for_script(view: Callable[[HttpRequest, Access], JsonResponse]) -> Callable[
     @wraps(view)
     def run(request: HttpRequest, slug: str) -> JsonResponse:
         if not request.user.is_authenticated:
-            return JsonResponse({"error": "You are signed out."}, status=401)
+            return JsonResponse({"error": _("You are signed out.")}, status=401)
         if request.headers.get(MADE_FOR, str(request.user.pk)) != str(request.user.pk):
-            words = f"In this browser {request.user.get_username()} is signed in now: nothing is sent from this page."
-            return JsonResponse({"error": words}, status=401)
+            words = _("In this browser %(person)s is signed in now: nothing is sent from this page.")
+            return JsonResponse({"error": words % {"person": request.user.get_username()}}, status=401)
         try:
             access = member_access(request, slug)
         except Deactivated as refusal:  # as for a stranger: the page keeps its answers until it is let in again
@@ -166,10 +168,10 @@ def _to_confirm(request: HttpRequest, access: Access) -> tuple[KeptAnswer | None
         return None, None
     place = place_of(access.project, kept.image, kept.candidate) if kept else None
     if kept is None or place is None:
-        messages.warning(request, "The answer that could not be saved can no longer be shown. Nothing was saved.")
+        messages.warning(request, _("The answer that could not be saved can no longer be shown. Nothing was saved."))
         return None, None
     if answered_since(access.user, place.image):
-        messages.info(request, "You have answered that image since.")
+        messages.info(request, _("You have answered that image since."))
         return None, None
     return kept, place
 

@@ -10,6 +10,7 @@ const KEYS = {
   "=": (plot) => plot.zoom(1.4),
   "-": (plot) => plot.zoom(1 / 1.4),
   0: (plot) => plot.showAll(),
+  Enter: (plot) => tell(plot, "lasso", plot.outline),
   Escape: (plot) => tell(plot, "empty"),
 };
 

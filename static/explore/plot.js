@@ -72,6 +72,13 @@ export class Plot extends EventTarget {
     ];
   }
 
+  /** The corners of what is in view, as places. */
+  get outline() {
+    const { left, top, width, height } = this.area;
+    const corners = [[0, 0], [1, 0], [1, 1], [0, 1]];
+    return corners.map(([across, down]) => this.toPlace(left + across * width, top + down * height));
+  }
+
   /** Zoom by a factor about a point in CSS pixels, by default the middle. */
   zoom(factor, left = this.box.clientWidth / 2, top = this.box.clientHeight / 2) {
     const [x, y] = this.toPlace(left, top).map((value) => value / FULL);

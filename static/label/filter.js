@@ -2,6 +2,8 @@
  * Many classes: type to filter, Enter answers with the marked one. Recently used ones stand first. Only the first of those
  * that match are drawn, so that a thousand classes cost no more than a hundred.
  */
+import { fill, gettext, number } from "../base/words.js";
+
 const MOST_SHOWN = 60;
 
 /**
@@ -37,8 +39,8 @@ export function filterClasses(input, buttons, used) {
     const best = exact ?? matching.find(({ name }) => name.startsWith(typed)) ?? matching[0];
     draw(matching.slice(0, MOST_SHOWN), best);
     mark(typed && best ? best.button : null);
-    if (!matching.length) note.textContent = "No class has this in its name.";
-    else if (matching.length > MOST_SHOWN) note.textContent = `${MOST_SHOWN} of ${matching.length.toLocaleString("en")} shown: type on.`;
+    if (!matching.length) note.textContent = gettext("No class has this in its name.");
+    else if (matching.length > MOST_SHOWN) note.textContent = fill(gettext("%(shown)s of %(all)s shown: type on."), { shown: MOST_SHOWN, all: number(matching.length) });
     else note.textContent = "";
   }
 

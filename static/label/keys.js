@@ -2,6 +2,7 @@
  * Many classes, ten digits: they move to the classes that this person uses most when they ask for it, and stay there, on
  * this machine, until they ask again. Keys that moved by themselves would answer with the wrong class.
  */
+import { gettext } from "../base/words.js";
 import { Store } from "./store.js";
 
 const DIGITS = [..."1234567890"];
@@ -26,7 +27,7 @@ export function moveKeys(toggle, buttons, used, name) {
     const taken = new Set(given.values());
     for (const button of buttons) setKey(button, given.get(button) ?? (taken.has(own.get(button)) ? "" : own.get(button)));
     toggle.setAttribute("aria-pressed", String(moved.length > 0));
-    toggle.textContent = moved.length ? "the project’s keys again" : "keys to my most used";
+    toggle.textContent = moved.length ? gettext("the project’s keys again") : gettext("keys to my most used");
   }
 
   function mostUsed() {

@@ -17,10 +17,11 @@ import { Tabs } from "./tabs.js";
 import { newKey } from "./uuid.js";
 import { lookCloser } from "./view.js";
 import { explain } from "./why.js";
+import { fill, gettext, number } from "../base/words.js";
 
 const PREFETCH = 4; // the image in view and three to come
 const PROGRESS_EVERY = 10000; // others answer, too
-const OFFLINE = "The server does not answer. Your answers are kept on this machine and are sent as soon as it does.";
+const OFFLINE = gettext("The server does not answer. Your answers are kept on this machine and are sent as soon as it does.");
 const WAITING = { offline: OFFLINE, full: FULL };
 
 const root = document.querySelector("#label");
@@ -88,7 +89,7 @@ function give(content, words) {
   const item = stage.item;
   if (!item) return false;
   if (content.outcome === "label" && !stage.isSeen) {
-    say("The picture is on its way.");
+    say(gettext("The picture is on its way."));
     return false;
   }
   const body = {
@@ -152,7 +153,7 @@ function undo() {
   tabs.tellUndone(key);
   showNext();
   mark(last);
-  say(`Undone: ${words}`);
+  say(fill(gettext("Undone: %(words)s"), { words }));
 }
 
 /** Show a former answer again; the next key corrects it. */
@@ -168,7 +169,7 @@ function correct(former) {
   explain(part("why"), former);
   mark(former);
   strip.mark(former.key);
-  say(`Correcting ${former.words}`);
+  say(fill(gettext("Correcting %(words)s"), former));
 }
 
 function showButtons(isItem) {
@@ -191,17 +192,17 @@ function mark(former) {
 function goOn() {
   showNext();
   if (stage.item) return;
-  part("empty-words").textContent = WAITING[outbox.state] ?? "Getting the next image …";
+  part("empty-words").textContent = WAITING[outbox.state] ?? gettext("Getting the next image …");
   queue.fill();
 }
 
 function showProgress(progress) {
   if (outbox.length) return; // it knows nothing of these: the next one does
   lastProgress = performance.now();
-  part("labelled").textContent = progress.labelled.toLocaleString("en");
-  part("total").textContent = progress.total.toLocaleString("en");
-  part("mine").textContent = progress.mine_today.toLocaleString("en");
-  part("pace").textContent = progress.seconds ?? "";
+  part("labelled").textContent = number(progress.labelled);
+  part("total").textContent = number(progress.total);
+  part("mine").textContent = number(progress.mine_today);
+  part("pace").textContent = progress.seconds === null ? "" : number(progress.seconds);
   root.querySelector(".label-pace").hidden = progress.seconds === null;
 }
 
@@ -217,7 +218,7 @@ function countLabelled(answer, former) {
 }
 
 function count(element, change) {
-  element.textContent = (Number(element.textContent.replace(/\D/g, "")) + change).toLocaleString("en");
+  element.textContent = number(Number(element.textContent.replace(/\D/g, "")) + change);
 }
 
 function wordsOf(button) {
@@ -271,7 +272,7 @@ queue.addEventListener("progress", (event) => {
 queue.addEventListener("classes", ({ detail }) => {
   if (!hasClasses || detail === root.dataset.classes || !part("changed").hidden) return;
   part("changed").hidden = false;
-  say("The classes have changed.");
+  say(gettext("The classes have changed."));
 });
 part("reload").addEventListener("click", () => location.reload()); // what was not sent is kept on disk
 for (const state of ["signed-out", "stale"]) {
@@ -327,7 +328,7 @@ lookCloser(part("table"), stage, part("view-tools"));
 pressBySwipe(part("table"), part("undo"));
 openDrawers(root);
 proposeClass(part("propose"), part("filter"), (proposed) => {
-  const isGiven = give({ outcome: "label", label_class: null, proposed }, `proposed: ${proposed}`);
+  const isGiven = give({ outcome: "label", label_class: null, proposed }, fill(gettext("proposed: %(proposed)s"), { proposed }));
   if (isGiven) tidyFilter();
   return isGiven;
 });

@@ -1,16 +1,16 @@
 /** The dot that says whether all answers have arrived, and the line that says what to do when they have not. */
+import { fill, gettext, ngettext } from "../base/words.js";
 
 const SHORT = {
-  saved: () => "saved",
-  sending: (count) => `sending (${count})`,
-  offline: (count) => `offline (${count} kept)`,
-  full: (count) => `server full (${count} kept)`,
-  "signed-out": (count) => `signed out (${count} kept)`,
-  stale: (count) => `page too old (${count} kept)`,
-  "shut-out": (count) => `not taken (${count} kept)`,
+  saved: gettext("saved"),
+  sending: gettext("sending (%(count)s)"),
+  offline: gettext("offline (%(count)s kept)"),
+  full: gettext("server full (%(count)s kept)"),
+  "signed-out": gettext("signed out (%(count)s kept)"),
+  stale: gettext("page too old (%(count)s kept)"),
+  "shut-out": gettext("not taken (%(count)s kept)"),
 };
-export const FULL = "The server’s disk is full: your answers are kept here and sent when there is room.";
-const answers = (count) => (count === 1 ? "1 answer is" : `${count} answers are`);
+export const FULL = gettext("The server’s disk is full: your answers are kept here and sent when there is room.");
 
 export class Saved {
   #dot;
@@ -37,10 +37,10 @@ export class Saved {
     this.#state = state;
     this.#dot.hidden = false;
     this.#dot.dataset.saved = state;
-    this.#dot.lastElementChild.textContent = SHORT[state](count);
-    if (state === "signed-out") this.#tell("state", `${words || "You are signed out."} ${kept(count)}`, this.#signIn());
-    else if (state === "stale") this.#tell("state", `The server takes nothing from this page any more: its cookies are gone. ${kept(count)}`, reload());
-    else if (state === "shut-out") this.#tell("state", `${words || "This project is not open to you."} ${kept(count)}`);
+    this.#dot.lastElementChild.textContent = fill(SHORT[state], { count });
+    if (state === "signed-out") this.#tell("state", `${words || gettext("You are signed out.")} ${kept(count)}`, this.#signIn());
+    else if (state === "stale") this.#tell("state", `${gettext("The server takes nothing from this page any more: its cookies are gone.")} ${kept(count)}`, reload());
+    else if (state === "shut-out") this.#tell("state", `${words || gettext("This project is not open to you.")} ${kept(count)}`);
     else if (state === "full") this.#tell("state", FULL);
     else if (this.#line.dataset.about === "state") this.#line.hidden = true;
     if (isNew && state !== "saved" && state !== "sending") this.#say(this.#dot.lastElementChild.textContent);
@@ -56,19 +56,20 @@ export class Saved {
     const list = document.createElement("ul");
     for (const { words, shown } of refused) {
       const entry = document.createElement("li");
-      entry.textContent = shown?.name ? `${shown.words} for ${shown.name}: ${words}` : words;
+      entry.textContent = shown?.name ? fill(gettext("%(answer)s for %(image)s: %(why)s"), { answer: shown.words, image: shown.name, why: words }) : words;
       list.append(entry);
     }
     const button = document.createElement("button");
     button.type = "button";
     button.className = "button button-small";
-    button.textContent = "I have read this";
+    button.textContent = gettext("I have read this");
     button.addEventListener("click", () => {
       this.#line.hidden = true;
       onRead();
     });
-    this.#tell("refused", `The server did not take ${answers(refused.length).replace(/ (is|are)$/, "")}; all others are safe.`, list, button);
-    this.#say("An answer was not taken.");
+    const count = refused.length;
+    this.#tell("refused", fill(ngettext("The server did not take %(count)s answer; all others are safe.", "The server did not take %(count)s answers; all others are safe.", count), { count }), list, button);
+    this.#say(gettext("An answer was not taken."));
   }
 
   #tell(about, ...parts) {
@@ -80,7 +81,7 @@ export class Saved {
   #signIn() {
     const link = document.createElement("a");
     link.href = this.#loginUrl;
-    link.textContent = "Sign in";
+    link.textContent = gettext("Sign in");
     return link;
   }
 }
@@ -90,11 +91,13 @@ function reload() {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button button-small";
-  button.textContent = "Reload the page";
+  button.textContent = gettext("Reload the page");
   button.addEventListener("click", () => location.reload());
   return button;
 }
 
 function kept(count) {
-  return count ? `${answers(count)} kept on this machine and will be sent. ` : "Nothing is lost. ";
+  if (!count) return `${gettext("Nothing is lost.")} `;
+  const words = ngettext("%(count)s answer is kept on this machine and will be sent.", "%(count)s answers are kept on this machine and will be sent.", count);
+  return `${fill(words, { count })} `;
 }

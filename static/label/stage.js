@@ -1,4 +1,6 @@
 /** The light table: one image at a time, as large as fits, sharp-edged when it is scaled up more than three times. */
+import { gettext } from "../base/words.js";
+
 const PIXELATE_FROM = 3;
 const LARGEST_SCALE = 8;
 const TINY = 64; // a picture of a few pixels, as large as a wall, is harder to read than one as large as a hand
@@ -81,8 +83,8 @@ export class Stage extends EventTarget {
     const isBroken = this.#item?.element.hasAttribute("data-broken");
     this.#note.hidden = !this.#item || this.isSeen;
     this.#note.textContent = isBroken
-      ? "This picture cannot be loaded. Skip it, or mark it as a bad image."
-      : "The picture is on its way …";
+      ? gettext("This picture cannot be loaded. Skip it, or mark it as a bad image.")
+      : gettext("The picture is on its way …");
   }
 
   #fit() {

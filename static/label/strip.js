@@ -1,4 +1,6 @@
 /** The last answers, newest first. Choosing one shows it again, to correct it. Event: "chosen" {answer}. */
+import { fill, gettext } from "../base/words.js";
+
 const KEPT = 30; // undo reaches so far
 const SHOWN = 12; // each of these loads its picture
 
@@ -44,7 +46,7 @@ export class Strip extends EventTarget {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "label-thumb";
-    button.setAttribute("aria-label", `Correct ${answer.words}`);
+    button.setAttribute("aria-label", fill(gettext("Correct %(words)s"), answer));
     const picture = new Image(36, 36);
     picture.decoding = "async";
     picture.alt = "";

@@ -1,19 +1,21 @@
 /** What the panel says about why this image is asked about. */
+import { fill, gettext, number } from "../base/words.js";
 
-const digits = (score) => (score >= 0.1 || score < 1e-9 ? score.toFixed(2) : score.toLocaleString("en", { maximumSignificantDigits: 2 }));
+const places = (count) => ({ minimumFractionDigits: count, maximumFractionDigits: count });
+const digits = (score) => number(score, score >= 0.1 || score < 1e-9 ? places(2) : { maximumSignificantDigits: 2 });
 
 /**
  * @param {HTMLElement} list a <dl>
  * @param {object} item
  */
 export function explain(list, item) {
-  const facts = [["asked", item.reason_words ?? "again, to correct it"]];
-  if (item.round !== undefined) facts.push(["place", `round ${item.round}, ${item.rank > 0 ? `rank ${item.rank}` : "first"}`]);
+  const facts = [[gettext("asked"), item.reason_words ?? gettext("again, to correct it")]];
+  if (item.round !== undefined) facts.push([gettext("place"), fill(item.rank > 0 ? gettext("round %(round)s, rank %(rank)s") : gettext("round %(round)s, first"), item)]);
   if (typeof item.score === "number") facts.push([item.measure, `${digits(item.score)} ${item.unit}`]);
-  if (item.group > 1) facts.push(["look alike", `${item.group.toLocaleString("en")} images, this one among them`]);
-  if (typeof item.percentile === "number") facts.push(["more unsure than", `${item.percentile.toFixed(1)} % of the pool`]);
-  if (item.likely?.length) facts.push([item.model ? `the model of round ${item.model} says` : "the model says", item.likely.join("\n")]);
-  facts.push(["file", item.name], ["size", `${item.width} × ${item.height}`]);
+  if (item.group > 1) facts.push([gettext("look alike"), fill(gettext("%(count)s images, this one among them"), { count: number(item.group) })]);
+  if (typeof item.percentile === "number") facts.push([gettext("more unsure than"), fill(gettext("%(share)s % of the pool"), { share: number(item.percentile, places(1)) })]);
+  if (item.likely?.length) facts.push([item.model ? fill(gettext("the model of round %(model)s says"), item) : gettext("the model says"), item.likely.join("\n")]);
+  facts.push([gettext("file"), item.name], [gettext("size"), `${item.width} × ${item.height}`]);
   list.replaceChildren(
     ...facts.flatMap(([term, words]) => {
       const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -239,8 +240,17 @@ def queue(slug: str) -> None:
     sys.stdout.write(" ".join(str(position) for position in places.values_list("image__position", flat=True)[:10]))
 
 
+def furnish_all(name: str) -> None:
+    """Something on every page. Prints the address of every name, and an open invitation."""
+    from tests.e2e.furnished import addresses, furnish
+
+    project, invitation = furnish(name)
+    sys.stdout.write(json.dumps({"addresses": addresses(project), "invitation": invitation}))
+
+
 if __name__ == "__main__":
     commands = {
+        "furnish": furnish_all,
         "prepare": prepare,
         "make": make,
         "answers": answers,

@@ -28,7 +28,7 @@ from labeler.models import (
 )
 from tests.labeler.queues import fill_queue
 
-EVERYBODY = {"health", "login", "logout", "invitation"}
+EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-words"}
 SIGNED_IN = {"home", "project-new", "password-change"}
 SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases", "label-comment"}  # 401 instead of a redirect
 MEMBERS = {"label", "label-read", "comment-send", "reply-read", "guide", *SCRIPTS, "media", "images", "image"}

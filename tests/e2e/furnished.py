@@ -1,0 +1,225 @@
+"""A project with something on every page of it: for tests that walk all pages, and for the pictures in docs/pages.md.
+
+Digits that come with scikit-learn. What its models say is made up, and measured and judged like any other.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+from django.urls import NoReverseMatch, reverse
+
+from labeler import clock
+from labeler.learning import measure_answers
+from labeler.models import (
+    Annotation,
+    ClassChange,
+    ExportJob,
+    Image,
+    ImageState,
+    ImportJob,
+    Invitation,
+    JobState,
+    LabelClass,
+    Membership,
+    Outcome,
+    PoolNetwork,
+    Project,
+    Role,
+    Round,
+    RoundState,
+    Trigger,
+    User,
+    Worker,
+)
+from labeler.models.rounds import UNFINISHED
+from labeler.naming import DIGIT_WORDS
+from labeler.selectors.explore import gallery_pages
+from labeler.services.annotate import record_answer
+from labeler.services.class_changes import archive_class
+from labeler.services.classes import add_classes, allow_proposals
+from labeler.services.exporting import create_export, run_export
+from labeler.services.gold import mark_labels_gold
+from labeler.services.importing import import_local
+from labeler.services.invitations import invite
+from labeler.services.projects import change_learning, create_project
+from labeler.services.proposals import record_proposal
+from labeler.services.quality import run_quality
+from labeler.services.rounds import config_of
+from tests.labeler.judged import finish, round_to_judge
+from tests.labeler.queues import fresh
+from tests.labeler.scored import scored_round
+from tests.labeler.test_access_matrix import World, names
+
+HOLDOUT, LABELLED, ZOOM = 60, 80, 4  # images of each kind; a pixel of a digit becomes so many squared
+ERRORS = {"mia": 0.02, "ann": 0.05, "bob": 0.2}
+GUIDELINES = "Which digit is it? A seven may have a bar. An open four is a four."
+
+
+def furnish(name: str) -> tuple[Project, str]:
+    """A project of mia's that is in the middle of its work, and where an invitation to it is. Ann and Bob are in it."""
+    mia = User.objects.get(username="mia")
+    project = create_project(name=name, guidelines=GUIDELINES, class_names=DIGIT_WORDS, by=mia)
+    for username in ("ann", "bob"):
+        Membership.objects.create(project=project, user=User.objects.get(username=username), role=Role.ANNOTATOR)
+    values = {"overlap": 2, "budget": 40, "gold_share": 0.05, "retrain_every": 0, "holdout_target": 100}
+    change_learning(project=project, values=values)
+    truth = _import(project, mia)
+    _answer(project, truth)
+    mark_labels_gold(project=project, positions=range(HOLDOUT, HOLDOUT + 6), by=mia)
+    run_quality(project_id=project.pk, measure=measure_answers)
+    allow_proposals(project=project, is_allowed=True)
+    _judge_rounds(project, truth)
+    _propose(project)
+    add_classes(project=project, names=["smudge"])
+    archive_class(label_class=project.classes.get(name="smudge"), by=mia)
+    invitation = invite(project=project, role=Role.ANNOTATOR, note="for Carl", by=mia)
+    run_export(job_id=create_export(project=project, by=mia, file_format="csv", includes_unlabelled=False).pk)
+    words = "The disk of the server was full. What had been read is kept; try again when there is room."
+    ImportJob.objects.create(project=project, created_by=mia, state=JobState.FAILED, error=words)
+    for kind in (Round, ImportJob):
+        kind.objects.filter(project=project, finished_at=None).update(started_at=clock.now(), finished_at=clock.now())
+    for queue in ("learner", "default", "background"):
+        Worker.objects.create(name=f"{queue}@here", queues=queue, doing="")
+    return project, reverse("invitation", args=[invitation.token])
+
+
+def _import(project: Project, by: User) -> np.ndarray:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = 255 - np.rint(digits.images[:240] * (255 / 16)).astype(np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "digits.npz"
+        np.savez(path, x=np.kron(pixels, np.ones((1, ZOOM, ZOOM), np.uint8)))
+        import_local(project=project, path=path, by=by)
+        broken = Path(folder) / "scans.zip"
+        with zipfile.ZipFile(broken, "w") as archive:
+            archive.writestr("scans/page-1.png", b"not a picture")
+            archive.writestr("scans/notes.txt", b"read me")
+        import_local(project=project, path=broken, by=by)
+    images = Image.objects.filter(project=project).order_by("position")
+    images.filter(position__lt=HOLDOUT).update(is_holdout=True)
+    project.refresh_from_db()
+    return np.asarray(digits.target[: images.count()])
+
+
+def _answer(project: Project, truth: np.ndarray) -> None:
+    """Ann and Bob answer, and differ here and there; where they agree the image has its label."""
+    rng = np.random.default_rng(0)
+    classes = list(LabelClass.objects.filter(project=project))
+    for image in Image.objects.filter(project=project, position__lt=HOLDOUT + LABELLED).order_by("position"):
+        for name in ("ann", "bob"):
+            is_wrong = rng.random() < ERRORS[name]
+            said = classes[(truth[image.position] + is_wrong) % len(classes)]
+            record_answer(
+                project=fresh(project),
+                annotator=User.objects.get(username=name), image_id=image.pk, candidate_id=None, outcome=Outcome.LABEL,
+                label_class_id=said.pk, key=uuid4(), seconds=float(rng.uniform(0.8, 3)),
+            )  # fmt: skip
+
+
+def _judge_rounds(project: Project, truth: np.ndarray) -> None:
+    """Two that take charge, one that is refused, a comparison, one that failed."""
+    project.rounds.filter(state__in=UNFINISHED).delete()  # nobody would make it
+    rng = np.random.default_rng(1)
+    for spent, errors in ((40, 0.3), (90, 0.1), (140, 0.45)):
+        project = fresh(project)
+        means = _said(truth, errors, rng)
+        reason = f"{spent} answers since the last round"
+        finish(round_to_judge(project, means, answers_spent=spent, training_count=spent, reason=reason))
+    stds = rng.uniform(0.01, 0.2, means.shape)
+    scored_round(
+        project, _said(truth, 0.15, rng).tolist(), stds.tolist(), trigger=Trigger.COMPARISON, number=number_of(project),
+    )  # fmt: skip
+    Round.objects.create(
+        project=project, number=number_of(project), trigger=Trigger.BUTTON, reason="Mia asked for it", seed=0,
+        state=RoundState.FAILED, config=config_of(project.learning), attempts=3,
+        error="The worker was killed three times while it fitted: this machine may have too little memory.",
+    )  # fmt: skip
+
+
+def number_of(project: Project) -> int:
+    """Of the next round."""
+    return project.rounds.count() + 1
+
+
+def _said(truth: np.ndarray, errors: float, rng: np.random.Generator) -> np.ndarray:
+    classes = 10
+    logits = rng.normal(0, 1, (len(truth), classes))
+    said = np.where(rng.random(len(truth)) < errors, (truth + rng.integers(1, 4, len(truth))) % classes, truth)
+    logits[np.arange(len(truth)), said] += rng.uniform(1, 6, len(truth))
+    probabilities = np.exp(logits)
+    return np.asarray(probabilities / probabilities.sum(1, keepdims=True))
+
+
+def _propose(project: Project) -> None:
+    ann = User.objects.get(username="ann")
+    image = Image.objects.filter(project=project, state=ImageState.POOL, is_holdout=False).last()
+    key = uuid4()
+
+    def save(label_class_id: int) -> Annotation:
+        return record_answer(
+            project=fresh(project), annotator=ann, image_id=image.pk, candidate_id=None, outcome=Outcome.LABEL,
+            label_class_id=label_class_id, key=key, seconds=4.0,
+        )  # fmt: skip
+
+    record_proposal(project=fresh(project), annotator=ann, name="letter", key=key, save=save)
+
+
+def addresses(project: Project) -> dict[str, str]:
+    """Of every name that there is, whatever it answers. A new one that the matrix knows is among them."""
+    network = PoolNetwork.objects.create(
+        project=project,
+        seed=0,
+        labels={"classes": [], "positions": [], "labels": []},
+        answers=0,
+        checkpoint="",
+        state=JobState.CANCELLED,
+        finished_at=clock.now(),
+    )
+    done = Round.objects.filter(project=project, standing="accepted").order_by("-number").first()
+    image = Image.objects.filter(project=project, position=HOLDOUT + 10).get()
+    world = World(
+        project,
+        {
+            "class": project.classes.first().pk, "image": image.pk, "format": "csv",
+            "change": ClassChange.objects.filter(project=project).first().pk,
+            "member": project.memberships.get(user__username="bob").pk,
+            "invitation": Invitation.objects.get(project=project).pk,
+            "import": ImportJob.objects.filter(project=project, refused__gt=0).first().pk,
+            "export": ExportJob.objects.get(project=project).pk,
+            "network": network.pk, "round": done.number, "scored": done.number, "position": image.position,
+            "gallery": "sure", "person": User.objects.get(username="ann").pk,
+        },
+    )  # fmt: skip
+    found = {name: _address(world, name) for name in sorted(names())}
+    of_rounds = {
+        f"round {round_.standing or round_.state}": reverse("round", args=[project.slug, round_.number])
+        for round_ in project.rounds.order_by("-number")
+    }
+    galleries = {f"gallery {name}": reverse("gallery", args=[project.slug, name]) for name, _ in gallery_pages()}
+    images = Image.objects.filter(project=project)
+    others = {
+        "image contested": reverse("image", args=[project.slug, images.filter(is_contested=True)[0].pk]),
+        "image gold": reverse("image", args=[project.slug, images.get(position=HOLDOUT).pk]),
+        "import failed": reverse("import", args=[project.slug, ImportJob.objects.filter(state=JobState.FAILED)[0].pk]),
+        "answers of all": reverse("images", args=[project.slug]) + "?state=labelled",
+    }
+    return found | of_rounds | galleries | others
+
+
+def _address(world: World, name: str) -> str:
+    try:
+        return world.url(name)
+    except NoReverseMatch:  # not of a project
+        return reverse(name, args={"invitation": ["gone"], "script-words": ["de"]}.get(name, []))
+
+
+if __name__ == "__main__":
+    sys.exit("This is a part of tests/e2e/backstage.py.")
