@@ -16,13 +16,17 @@ from labeler.selectors.classes import waiting_proposals
 
 # Written out because every request runs it: to build it by the ORM takes several times as long as to run it.
 PROJECTS, LEARNING = Reader(Project), Reader(LearningConfig)
+UNREAD = """CASE WHEN m.role = 'manager' THEN (
+    SELECT COUNT(*) FROM labeler_notice n WHERE n.project_id = p.id AND n.created_at >= m.created_at
+      AND NOT EXISTS (SELECT 1 FROM labeler_noticedismissal d WHERE d.notice_id = n.id AND d.user_id = m.user_id)
+) ELSE 0 END"""
 MEMBER = """
-SELECT m.role, m.deactivated_at IS NOT NULL, {project}, {learning}
+SELECT m.role, m.deactivated_at IS NOT NULL, {notices}, {project}, {learning}
 FROM labeler_membership m
 JOIN labeler_project p ON p.id = m.project_id
 LEFT JOIN labeler_learningconfig l ON l.project_id = p.id
 WHERE m.user_id = %s AND p.slug = %s
-""".format(project=PROJECTS.columns("p"), learning=LEARNING.columns("l"))
+""".format(notices=UNREAD, project=PROJECTS.columns("p"), learning=LEARNING.columns("l"))
 
 
 DEACTIVATED = _(
@@ -40,6 +44,7 @@ class Access:
     user: User
     project: Project
     role: str
+    notices: int = 0  # that a manager has not dismissed
 
     @property
     def is_manager(self) -> bool:
@@ -68,13 +73,13 @@ def member_access(request: HttpRequest, slug: str) -> Access:
         row = cursor.fetchone()
     if row is not None:
         values = iter(row)
-        role, is_deactivated = next(values), next(values)
+        role, is_deactivated, notices = next(values), next(values), next(values)
         project, learning = PROJECTS.take(values), LEARNING.take(values)
         if is_deactivated:
             raise Deactivated(DEACTIVATED.format(project.name))
         if learning.pk is not None:
             project.learning = learning
-        return Access(user, project, role)
+        return Access(user, project, role, notices)
     if user.is_superuser:
         for project in Project.objects.filter(slug=slug).select_related("learning"):
             return Access(user, project, Role.MANAGER)

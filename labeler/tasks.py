@@ -25,6 +25,7 @@ from labeler.services import (
     importing,
     maps,
     networks,
+    notice_mails,
     quality,
     replays,
     reruns,
@@ -199,6 +200,12 @@ def scheduled_round(project_id: int) -> None:
     project = Project.objects.select_related("learning__schedule").filter(pk=project_id).first()
     if project is not None:
         triggers.scheduled_round(project=project)
+
+
+@shared_task(name="labeler.send_notice_mails")  # type: ignore[untyped-decorator]
+def send_notice_mails() -> None:
+    with busy_with("sending mail"):
+        notice_mails.send_mails()
 
 
 @shared_task(name="labeler.sweep")  # type: ignore[untyped-decorator]

@@ -19,6 +19,8 @@ urlpatterns = [
     path("", include("labeler.views.imports")),
     path("", include("labeler.views.exports")),
     path("", include("labeler.views.monitor")),
+    path("", include("labeler.views.worth")),
+    path("", include("labeler.views.notices")),
     path("", include("labeler.views.rounds")),
     path("", include("labeler.views.explore")),
     path("", include("labeler.views.compare")),

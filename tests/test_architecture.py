@@ -17,8 +17,12 @@ LABELER = sorted(path for path in (ROOT / "labeler").rglob("*.py") if "migration
 LEARNER = sorted((ROOT / "learner").rglob("*.py"))
 MODULES = [*LABELER, *LEARNER]
 DOOR = ROOT / "labeler" / "learning"
-READING_ROOM = ROOT / "labeler" / "selectors" / "scores.py"  # pages read score files here
-READ_WITHOUT_TORCH = ("learner.config", "learner.errors", "learner.metrics", "learner.scores", "learner.summary")
+SELECTORS = ROOT / "labeler" / "selectors"
+READING_ROOMS = {SELECTORS / "scores.py", SELECTORS / "forecast.py"}  # pages read score files and curves here
+READ_WITHOUT_TORCH = (
+    "learner.config", "learner.errors", "learner.forecast", "learner.metrics", "learner.scores",
+    "learner.summary",
+)  # fmt: skip
 MAX_MODULE, MAX_FUNCTION = 400, 40
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 
@@ -84,7 +88,7 @@ def test_the_learner_knows_no_django_and_no_labeler(path: Path):
 def test_only_the_door_the_score_files_and_the_demo_data_reach_the_learner(path: Path):
     unrun = is_type_checking(path)
     reached = {name for name, at in imports(tree_of(path)) if is_in(name, "learner") and at not in unrun}
-    if path == READING_ROOM:
+    if path in READING_ROOMS:
         reached = {name for name in reached if not any(is_in(name, one) for one in READ_WITHOUT_TORCH)}
     if shown(path) == "labeler/datasets.py":  # torchvision's datasets; used by a command, inside a function
         reached -= {"learner.vision", "learner.vision.torchvision"}

@@ -36,3 +36,12 @@ class ProjectForm(DescriptionForm):
 
     def clean_classes(self) -> list[str]:
         return class_names_in(self.cleaned_data["classes"])
+
+
+class CopyForm(PlainForm):
+    """A new project with the settings of another."""
+
+    name = NameField(max_length=100, label="Name", help_text="Of the new project.")
+    with_people = forms.BooleanField(
+        required=False, label="Its people, too", help_text="Everybody who is in this project now, in their roles."
+    )

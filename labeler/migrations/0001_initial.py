@@ -1131,4 +1131,96 @@ class Migration(migrations.Migration):
             model_name='gridpage',
             constraint=models.UniqueConstraint(fields=('by', 'key'), name='one_grid_page_of_a_key'),
         ),
+        migrations.AddField(
+            model_name='membership',
+            name='gets_mail',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='pause_reason',
+            field=models.CharField(blank=True, max_length=200),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='paused_at',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='paused_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='steps_dismissed_at',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='steps_skipped',
+            field=models.JSONField(default=list),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='target_accuracy',
+            field=models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0.01), django.core.validators.MaxValueValidator(0.9999)]),
+        ),
+        migrations.CreateModel(
+            name='Notice',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('round_failed', 'a round failed'), ('model_refused', 'a model was refused'), ('target_met', 'the target is met'), ('queue_dry', 'nothing is left to answer')], max_length=16)),
+                ('key', models.CharField(max_length=60)),
+                ('words', models.CharField(max_length=500)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='labeler.project')),
+                ('round', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labeler.round')),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='NoticeDismissal',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('at', models.DateTimeField(default=labeler.clock.now)),
+                ('notice', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='dismissals', to='labeler.notice')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='NoticeMail',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('state', models.CharField(choices=[('waiting', 'waiting for a worker'), ('sending', 'being sent'), ('sent', 'sent'), ('failed', 'not sent'), ('unknown', 'perhaps sent')], default='waiting', max_length=8)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('not_before', models.DateTimeField(default=labeler.clock.now)),
+                ('began_at', models.DateTimeField(null=True)),
+                ('sent_at', models.DateTimeField(null=True)),
+                ('error', models.CharField(blank=True, max_length=300)),
+                ('notice', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='mails', to='labeler.notice')),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='notice',
+            constraint=models.UniqueConstraint(fields=('project', 'kind', 'key'), name='one_notice_of_an_event'),
+        ),
+        migrations.AddConstraint(
+            model_name='noticedismissal',
+            constraint=models.UniqueConstraint(fields=('notice', 'user'), name='dismissed_once'),
+        ),
+        migrations.AddIndex(
+            model_name='noticemail',
+            index=models.Index(condition=models.Q(('state__in', ['waiting', 'sending'])), fields=['not_before'], name='mail_waiting'),
+        ),
+        migrations.AddConstraint(
+            model_name='noticemail',
+            constraint=models.UniqueConstraint(fields=('notice', 'user'), name='one_mail_a_person'),
+        ),
     ]

@@ -20,6 +20,7 @@ from labeler.models.jobs import (
     Rerun,
     Worker,
 )
+from labeler.models.notices import Notice, NoticeDismissal, NoticeKind, NoticeMail
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import Fate, LabelClass, LearningConfig, Project
 from labeler.models.quality import AnnotatorQuality, AnswerQuality, GoldImage
@@ -64,6 +65,10 @@ __all__ = [
     "LearningConfig",
     "Membership",
     "ModelChange",
+    "Notice",
+    "NoticeDismissal",
+    "NoticeKind",
+    "NoticeMail",
     "OfferedLabel",
     "Outcome",
     "Pack",

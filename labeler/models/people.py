@@ -29,6 +29,7 @@ class Membership(models.Model):
     role = models.CharField(max_length=16, choices=Role)
     created_at = models.DateTimeField(default=clock.now)
     deactivated_at = models.DateTimeField(null=True, blank=True)  # until a manager brings the person back
+    gets_mail = models.BooleanField(default=False)  # of notices; each manager's own choice
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["user", "project"], name="one_membership")]

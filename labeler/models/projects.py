@@ -38,6 +38,16 @@ class Project(models.Model):
     # Kept here because every page shows them: comments that wait for a manager, and examples that the guide has.
     open_comments = models.PositiveIntegerField(default=0)
     examples = models.PositiveIntegerField(default=0)
+    # The share of images that a model is to get right, if a manager has said so; and first steps that can wait.
+    target_accuracy = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.01), MaxValueValidator(0.9999)]
+    )
+    steps_skipped = models.JSONField(default=list)
+    steps_dismissed_at = models.DateTimeField(null=True)
+    # While it is paused nobody is asked and no round starts: see services/pausing.py.
+    paused_at = models.DateTimeField(null=True)
+    paused_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    pause_reason = models.CharField(max_length=200, blank=True)
 
     class Meta:
         ordering = ["name"]

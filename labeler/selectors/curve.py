@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from django.db.models import F
 from django.db.models.fields.json import KT
@@ -76,6 +77,9 @@ class Curve:
     band: str
     across: list[Tick]
     up: list[Tick]
+    target: float | None = None  # where its line is drawn
+    ahead: str = ""  # what is expected of further answers: a line and the band around it
+    ahead_band: str = ""
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -83,12 +87,22 @@ class Curve:
     bottom: int = HEIGHT - BOTTOM
 
 
+Ahead = tuple[float, float, float, float]  # answers, and the accuracy then: low, middle, high
+
+
 def learning_curve(project: Project) -> Curve:
     points = measured_rounds(project)
-    if not points:
-        return Curve([], [], "", "", [], [])
-    across = round_ticks(max(point.answers for point in points))
-    most, least = across[-1], math.floor(min(point.low for point in points) * 5) / 5
+    return _drawn(points, None, []) if points else Curve([], [], "", "", [], [])
+
+
+def with_outlook(curve: Curve, target: float | None, ahead: Sequence[Ahead]) -> Curve:
+    """The same, with a line for the target and what is expected of further answers."""
+    return _drawn(curve.points, target, ahead) if curve.points else curve
+
+
+def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) -> Curve:
+    across = round_ticks(math.ceil(max([point.answers for point in points] + [row[0] for row in ahead])))
+    most, least = across[-1], math.floor(min([point.low for point in points] + [target or 1.0]) * 5) / 5
 
     def x(answers: float) -> float:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * answers / most, 1)
@@ -100,14 +114,21 @@ def learning_curve(project: Project) -> Curve:
     upper = [f"{x(point.answers)},{y(point.high)}" for point in on]
     lower = [f"{x(point.answers)},{y(point.low)}" for point in reversed(on)]
     steps = [least + (1 - least) * i / 4 for i in range(5)]
-    return Curve(
+    drawn = Curve(
         points=points,
         marks=[Mark(point, x(point.answers), y(point.value), y(point.low), y(point.high)) for point in points],
         line=" ".join(f"{x(point.answers)},{y(point.value)}" for point in on),
         band=" ".join(upper + lower),
         across=[Tick(x(answers), f"{answers:,}") for answers in across],
         up=[Tick(y(step), f"{step * 100:.0f} %") for step in steps],
+        target=None if target is None else y(target),
     )
+    if not ahead:
+        return drawn
+    band = [f"{x(at)},{y(max(least, high))}" for at, _, _, high in ahead]
+    band += [f"{x(at)},{y(max(least, low))}" for at, low, _, _ in reversed(ahead)]
+    line = " ".join(f"{x(at)},{y(max(least, middle))}" for at, _, middle, _ in ahead)
+    return replace(drawn, ahead=line, ahead_band=" ".join(band))
 
 
 def measured_rounds(project: Project) -> list[Point]:

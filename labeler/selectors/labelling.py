@@ -200,6 +200,9 @@ def has_classes(project: Project) -> bool:
 
 def why_empty(project: Project, annotator: User, *, is_manager: bool = False) -> Empty:
     """In the order in which a person can do something about it. To a manager the page shows the way itself."""
+    if project.paused_at is not None:
+        reason = f" They say: {project.pause_reason}" if project.pause_reason else ""
+        return Empty("paused", f"A manager has paused this project.{reason} What you have answered is kept.", 15)
     total = total_images(project)
     if not total:
         words = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db.models import Count, F, JSONField, OuterRef, Q, QuerySet, Subquery, Sum
@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.models import (
+    AuditKind,
     Candidate,
     CandidateState,
     Chunk,
@@ -29,6 +30,8 @@ from labeler.models import (
 )
 from labeler.numerals import numeral
 from labeler.selectors.pool import says_something
+
+MOST_SOURCES = 100  # offered for a copy
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,14 @@ def can_create_projects(user: User) -> bool:
     )
 
 
+def managed_projects(user: User) -> list[Project]:
+    """Whose settings this person may copy."""
+    own = Project.objects.filter(
+        memberships__user=user, memberships__role=Role.MANAGER, memberships__deactivated_at__isnull=True
+    )
+    return list((Project.objects.all() if user.is_superuser else own).order_by("name", "pk")[:MOST_SOURCES])
+
+
 def home_rows(user: User) -> list[ProjectRow]:
     """The person's projects; for a site admin also those of others."""
     roles = dict(Membership.objects.filter(user=user, deactivated_at__isnull=True).values_list("project_id", "role"))
@@ -131,13 +142,15 @@ def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
 
 def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:
     slug = project.slug
+    if project.paused_at is not None:
+        yield Need("Paused: nobody is asked", reverse("monitor" if role == Role.MANAGER else "label", args=[slug]))
     if role == Role.MANAGER:
         if project.last_state == RoundState.FAILED:
             url = reverse("round", args=[slug, project.last_number])
             yield Need(_("Round %(number)s failed") % {"number": project.last_number}, url, is_warning=True)
         if lacking := _lacking(counts):
             yield Need(lacking, reverse("project-start", args=[slug]))
-    if counts.waiting and counts.classes:
+    if counts.waiting and counts.classes and project.paused_at is None:
         waiting = ngettext(  # an image may have several
             "%(count)s question waits for an answer", "%(count)s questions wait for an answer", counts.waiting
         )
@@ -185,21 +198,55 @@ def _by_project(rows: QuerySet[Any]) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class Step:
+    key: str
     title: str
     words: str
     url: str
     action: str
     is_done: bool
+    is_skipped: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.is_done or self.is_skipped
 
 
-def first_steps(project: Project) -> list[Step]:
-    """What a new project needs, in order. What is done is read from the data, so one may leave and come back."""
+@dataclass(frozen=True)
+class Steps:
+    steps: list[Step]
+
+    @property
+    def following(self) -> Step | None:
+        return next((step for step in self.steps if not step.is_over), None)
+
+    @property
+    def done(self) -> int:
+        return sum(step.is_done for step in self.steps)
+
+    @property
+    def is_over(self) -> bool:
+        return self.following is None
+
+
+def first_steps(project: Project) -> Steps:
+    """What a new project needs, in order. What is done is read from the data, so one may leave and come back; what a
+    manager has put off stands in the project."""
+    skipped = set(project.steps_skipped)
+    return Steps([replace(step, is_skipped=step.key in skipped and not step.is_done) for step in _steps(project)])
+
+
+STEPS = ("classes", "images", "people", "settings", "label")
+
+
+def _steps(project: Project) -> list[Step]:
+    """All together, in the order of the page."""
     counts = _counts([project.pk])[project.pk]
     invited = counts.members > 1 or project.invitations.filter(revoked_at=None).exists()
     slug = project.slug
     has_answers = project.annotations.exists()
     return [
         Step(
+            "classes",
             "Classes",
             f"{counted(counts.classes, 'class', 'classes')}: {_sample(project)}"
             if counts.classes
@@ -209,6 +256,7 @@ def first_steps(project: Project) -> list[Step]:
             counts.classes >= 2,
         ),
         Step(
+            "images",
             "Images",
             f"{counted(counts.images, 'image is', 'images are')} in."
             if counts.images
@@ -218,6 +266,7 @@ def first_steps(project: Project) -> list[Step]:
             counts.images > 0,
         ),
         Step(
+            "people",
             "People",
             "Invite who answers, by a link. You can also label alone.",
             reverse("people", args=[slug]),
@@ -225,6 +274,15 @@ def first_steps(project: Project) -> list[Step]:
             invited,
         ),
         Step(
+            "settings",
+            "Settings",
+            "The defaults suit most projects: how many people answer each image, what starts a round.",
+            reverse("learning-settings", args=[slug]),
+            "Look at the settings",
+            project.audit.filter(kind=AuditKind.SETTINGS, words__startswith="changed how").exists(),
+        ),
+        Step(
+            "label",
             "Label",
             "The first questions need no model; soon it chooses them.",
             reverse("label", args=[slug]),

@@ -20,6 +20,7 @@ from labeler.models import Round, RoundChunk, RoundState
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.features import ChunkInput
 from labeler.selectors.workers import idle_workers
+from labeler.services import notices
 from labeler.wake import wake
 
 RUN, SCORE = "learner.run_round", "learner.score_chunks"
@@ -44,7 +45,8 @@ def claim_fit(*, round_id: int, claim: str) -> Round | None:
     dead may still be writing into the last one."""
     now = clock.now()
     due = Round.objects.filter(pk=round_id, state=RoundState.QUEUED, not_before__lte=now)
-    found = due.values("number", "started_at").first()
+    # A join in the UPDATE itself would let two win on PostgreSQL: it looks again at the round alone.
+    found = due.filter(project__paused_at=None).values("number", "started_at").first()
     if found is None:
         return None
     taken = due.update(
@@ -264,6 +266,13 @@ def lost_words(attempts: int | None = None) -> str:
     )
 
 
+@transaction.atomic
 def end_round(which: Q, state: str, words: str, **changes: Any) -> bool:
+    """End the one round that this finds. Managers hear of one that failed."""
     unfinished = Round.objects.filter(which, state__in=UNFINISHED)
-    return bool(unfinished.update(state=state, error=words[:2000], claim="", finished_at=clock.now(), **changes))
+    found = unfinished.select_related("project").first() if state == RoundState.FAILED else None
+    if not unfinished.update(state=state, error=words[:2000], claim="", finished_at=clock.now(), **changes):
+        return False
+    if found is not None:
+        notices.note_failure(round_=found, error=words)
+    return True

@@ -9,7 +9,15 @@ from django.db import transaction
 from labeler.models import AuditKind, Project, Round, RoundState, Trigger, User
 from labeler.services import audit
 from labeler.services.claims import RUN
-from labeler.services.rounds import RoundRefused, add_round, config_of, newest_round, why_not_trainable
+from labeler.services.rounds import (
+    PAUSED,
+    RoundRefused,
+    add_round,
+    config_of,
+    is_paused,
+    newest_round,
+    why_not_trainable,
+)
 from labeler.wake import wake
 
 
@@ -20,7 +28,7 @@ def start_comparison(*, project: Project, values: dict[str, Any], reason: str, b
     `values` replace those of the project's settings. Raises RoundRefused where no model could be fitted.
     Answers that it sees count towards the next learning round as if it had not been.
     """
-    if words := why_not_trainable(project):
+    if words := PAUSED if is_paused(project) else why_not_trainable(project):
         raise RoundRefused(words)
     last = newest_round(project)
     if last is not None and last.is_unfinished:

@@ -29,10 +29,12 @@ JOIN labeler_image i ON i.id = c.image_id
 JOIN labeler_pack k ON k.id = i.pack_id
 JOIN labeler_round r ON r.id = c.round_id
 """
+# Of a project that is paused nobody gets a place, nor sees one again.
 HELD = f"""
 SELECT {COLUMNS}
 FROM labeler_candidate c {JOINS}
 WHERE c.leased_to_id = %(me)s AND c.project_id = %(project)s AND c.state = 'open' AND c.leased_until > %(now)s
+  AND EXISTS (SELECT 1 FROM labeler_project p WHERE p.id = %(project)s AND p.paused_at IS NULL)
 ORDER BY c.leased_at, c.round_id, c.rank, c.slot
 """  # noqa: S608  (columns of models, not input)
 
@@ -51,7 +53,8 @@ SET leased_to_id = %(me)s, leased_at = %(now)s, leased_until = %(until)s
 WHERE id = (
     SELECT c.id
     FROM labeler_candidate c
-    WHERE c.round_id = (SELECT p.queue_round_id FROM labeler_project p WHERE p.id = %(project)s)
+    WHERE c.round_id = (
+        SELECT p.queue_round_id FROM labeler_project p WHERE p.id = %(project)s AND p.paused_at IS NULL)
       AND c.state = 'open'
       AND (c.leased_until IS NULL OR c.leased_until <= %(now)s)
       AND (c.reason IN ('relabel', 'gold', 'grid_check') OR EXISTS (
@@ -162,8 +165,10 @@ def _read_place(row: Sequence[Any]) -> Candidate:
 def renew_leases(*, project: Project, annotator: User, candidate_ids: list[int]) -> list[int]:
     """Prolong those that the person still holds, and say which these are, in rank order.
 
-    One that ran out is not revived: it may have been offered to others.
+    One that ran out is not revived: it may have been offered to others. Of a paused project nobody holds any.
     """
+    if project.paused_at is not None:
+        return []
     now = clock.now()
     mine = Candidate.objects.filter(
         project=project, leased_to=annotator, state=CandidateState.OPEN, pk__in=candidate_ids, leased_until__gt=now

@@ -12,7 +12,7 @@ from django.utils.text import slugify
 
 from labeler import clock
 from labeler.models import AuditKind, LearningConfig, Membership, Project, Role, Trigger, User
-from labeler.services import audit
+from labeler.services import audit, notices
 from labeler.services.classes import add_classes
 from labeler.services.consensus import settle_enough
 from labeler.services.rounds import newest_round, start_cold_round
@@ -82,6 +82,38 @@ def change_project(*, project: Project, name: str, guidelines: str, by: User | N
     audit.record_changes(
         project=project, by=by, kind=AuditKind.SETTINGS, what="the project", before=before, after=after
     )
+
+
+@transaction.atomic
+def set_target(*, project: Project, target: float | None, by: User) -> None:
+    """The accuracy that a model is to reach; None: no target. Where the model in charge has met it, that is said."""
+    locked = lock_project(project=project)
+    before, locked.target_accuracy = locked.target_accuracy, target
+    locked.clean_fields(exclude={field.name for field in Project._meta.fields} - {"target_accuracy"})
+    locked.save(update_fields=["target_accuracy"])
+    audit.record_changes(
+        project=project,
+        by=by,
+        kind=AuditKind.SETTINGS,
+        what="the project",
+        before={"target_accuracy": before},
+        after={"target_accuracy": target},
+    )
+    if locked.model_round is not None:
+        notices.note_target(project=locked, round_=locked.model_round)
+
+
+@transaction.atomic
+def skip_step(*, project: Project, step: str, is_skipped: bool) -> None:
+    """One of the first steps can wait, or is taken up again. Repeatable."""
+    locked = lock_project(project=project)
+    others = [each for each in locked.steps_skipped if each != step]
+    Project.objects.filter(pk=project.pk).update(steps_skipped=[*others, step] if is_skipped else others)
+
+
+def dismiss_steps(*, project: Project) -> None:
+    """The Monitor no longer leads there."""
+    Project.objects.filter(pk=project.pk, steps_dismissed_at=None).update(steps_dismissed_at=clock.now())
 
 
 @transaction.atomic

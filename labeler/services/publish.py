@@ -21,6 +21,7 @@ from labeler.models import (
     Round,
 )
 from labeler.models.rounds import NOT_OF_THE_POOL
+from labeler.services import notices
 from labeler.services.charge import Ruling, check_charge, take_charge, takes_over
 from labeler.services.claims import mark_done
 from labeler.services.draw import LOOKUP, Draw, Place, mix
@@ -62,6 +63,8 @@ def publish_round(
     mark_done(round_=round_, metrics=metrics, **(ruling.fields if ruling is not None else {}))
     if ruling is not None and takes_over(ruling):
         take_charge(project=project, round_=round_)
+    if ruling is not None:
+        notices.note_published(project=project, round_=round_, standing=ruling.standing)
     return _publish(project, round_, draw, main, again)
 
 

@@ -53,7 +53,7 @@ def refill_queue(*, project: Project, annotator: User) -> int:
     """
     locked = Project.objects.select_related("learning").select_for_update(of=("self",), no_key=True).get(pk=project.pk)
     queue = locked.queue_round_id
-    if queue is None:
+    if queue is None or locked.paused_at is not None:
         return 0
     lock_queue(project.pk)
     places = Candidate.objects.filter(round_id=queue)

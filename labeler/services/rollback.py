@@ -73,7 +73,7 @@ def sweep_charge() -> int:
         project=OuterRef("pk"), trigger=Trigger.CHARGE, created_at__gte=OuterRef("model_kept_since")
     )
     waiting = Project.objects.filter(~Exists(unfinished), ~Exists(tried), model_kept_since__isnull=False)
-    waiting = waiting.filter(model_round__isnull=False).exclude(queue_round__asked_by=F("model_round"))
+    waiting = waiting.filter(model_round__isnull=False, paused_at=None).exclude(queue_round__asked_by=F("model_round"))
     return sum(_make_again(pk) for pk in waiting.values_list("pk", flat=True))
 
 
@@ -88,7 +88,10 @@ def _make_again(project_id: int) -> int:
 
 def _make_queue(project: Project, model: Round, reason: str, by: User | None) -> Round | None:
     """A round that fits and scores nothing: a learner chooses by the scores of a model that there is. None: one is
-    unfinished. It has seen no answer that the last had not, so that the same answers start the next."""
+    unfinished, or the project is paused: then the sweep makes it afterwards. It has seen no answer that the last had
+    not, so that the same answers start the next."""
+    if project.paused_at is not None:
+        return None
     last = newest_round(project)
     round_ = add_round(
         project=project,

@@ -57,6 +57,14 @@ def last_annotation_id(project: Project) -> int:
     return newest or 0
 
 
+PAUSED = "The project is paused, so no round starts. Go on with it first."
+
+
+def is_paused(project: Project) -> bool:
+    """As it is now: the caller's row may be older."""
+    return Project.objects.filter(pk=project.pk, paused_at__isnull=False).exists()
+
+
 def why_not_trainable(project: Project) -> str:
     """Empty if a model can be fitted, else what is missing."""
     classes = learned_classes(project, most=2)
@@ -82,7 +90,7 @@ def request_round(*, project: Project, trigger: str, reason: str, requested_by: 
     last = newest_round(project)
     if last is not None and last.is_unfinished:
         return None
-    if words := why_not_trainable(project):
+    if words := PAUSED if is_paused(project) else why_not_trainable(project):
         raise RoundRefused(words)
     now = clock.now()
     not_before = now if trigger in (Trigger.BUTTON, Trigger.SCHEDULE) else calm_start(project.learning, last, now)
@@ -152,7 +160,7 @@ def start_cold_round(
     until then, and once all groups have been asked about, all at random. The holdout has its share.
     """
     last = newest_round(project)
-    if last is not None and last.is_unfinished:
+    if (last is not None and last.is_unfinished) or is_paused(project):
         return None
     now, graph = clock.now(), current_graph(project)
     alone = {"random_share": 0.0} if graph is None else {"graph": graph.pk}

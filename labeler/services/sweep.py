@@ -24,6 +24,7 @@ from labeler.services import (
     lease,
     maps,
     networks,
+    notice_mails,
     quality,
     replays,
     reruns,
@@ -54,6 +55,7 @@ def sweep() -> dict[str, int]:
         triggers.start_due_rounds,
         networks.sweep_networks,
         quality.sweep_quality,
+        notice_mails.sweep_mails,
         lease.free_expired_leases,
         forget_old_workers,
     ]
@@ -77,7 +79,8 @@ def wake_learners() -> int:
     waiting |= Q(state=RoundState.SCORING)
     rows = Round.objects.filter(waiting, Q(heartbeat_at__isnull=True) | Q(heartbeat_at__lt=long_ago))
     sent = 0
-    for pk, state in rows.values_list("pk", "state"):
+    resting = Q(state=RoundState.QUEUED, project__paused_at__isnull=False)
+    for pk, state in rows.exclude(resting).values_list("pk", "state"):
         if rows.filter(pk=pk, state=state).update(heartbeat_at=now):  # one sweep of two sends it
             wake(claims.RUN if state == RoundState.QUEUED else claims.SCORE, pk)
             sent += 1

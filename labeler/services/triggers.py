@@ -34,6 +34,7 @@ from labeler.models import (
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
 from labeler.selectors.pool import PoolCounts, learned_classes, pool_counts
+from labeler.services import notices
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 
 logger = logging.getLogger(__name__)
@@ -183,6 +184,9 @@ def _dry(project: Project, last: Round, new: int) -> Due | None:
 
 
 def _start(project: Project, due: Due) -> bool:
+    if due.trigger in (Trigger.COLD_START, Trigger.QUEUE_DRY) and is_dry(project):
+        notices.note_dry(project=project, images=pool_counts(project).total)
+        return False
     if due.trigger == Trigger.COLD_START:
         return start_cold_round(project=project, reason=due.reason) is not None
     if due.trigger == Trigger.QUEUE_DRY and not _has_pool(project):
@@ -209,7 +213,9 @@ def _projects_to_look_at() -> Iterable[Project]:
     changed = ClassChange.objects.filter(changes_since(Subquery(began)), project=OuterRef("pk"))
     return (
         Project.objects.select_related("learning")
-        .filter(~Exists(unfinished), Exists(new) | ~Exists(open_) | Exists(changed), chunks__count__gt=0)
+        .filter(
+            ~Exists(unfinished), Exists(new) | ~Exists(open_) | Exists(changed), chunks__count__gt=0, paused_at=None
+        )
         .distinct()
         .iterator()
     )
@@ -376,6 +382,11 @@ def _open_places(round_id: Any) -> QuerySet[Candidate]:
 def _nth(rows: QuerySet, n: int) -> QuerySet:  # type: ignore[type-arg]
     """The id of the n-th row, for a subquery: null if there are fewer."""
     return rows.order_by("pk").values("pk")[n - 1 : n]
+
+
+def is_dry(project: Project) -> bool:
+    """Nobody has anything to answer, and nothing that a round could ask about is left."""
+    return not _open_places(project.queue_round_id).exists() and not _has_pool(project)
 
 
 def _has_pool(project: Project) -> bool:

@@ -11,9 +11,14 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from labeler.access import manager_access, member_access
+from labeler.access import Access, manager_access, member_access
+from labeler.models import Notice, NoticeKind, Project
 from labeler.selectors.curve import learning_curve
-from labeler.selectors.monitor import monitor_of, people_rows
+from labeler.selectors.forecast import advice_of, curve_ahead
+from labeler.selectors.monitor import Monitor, monitor_of, people_rows
+from labeler.selectors.notices import unread_notices
+from labeler.selectors.projects import Steps, first_steps
+from labeler.selectors.worth import saved_by_order
 
 PEOPLE_SECONDS = 20
 
@@ -25,11 +30,15 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
     access = member_access(request, slug)
     if not access.is_manager:
         return redirect("label", slug)
+    state = monitor_of(access.project)
     context = {
         "access": access,
         "tab": "monitor",
-        "monitor": monitor_of(access.project),
-        "curve": learning_curve(access.project),
+        "page": "monitor",
+        "monitor": state,
+        "notices": _notices(access, state),
+        "steps": steps_left(access.project),
+        **_curve(access.project),
         "people": people_rows(access.project),
         "people_at": int(time.time()),
     }
@@ -49,11 +58,37 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "access": access,
         "monitor": state,
-        "curve": learning_curve(access.project) if is_new else None,
+        "notices": _notices(access, state),
+        **(_curve(access.project) if is_new else {"curve": None}),
         "people": people_rows(access.project) if are_due else None,
         "people_at": int(time.time()) if are_due else request.GET["people"],
     }
     return render(request, "monitor/_state.html", context)
+
+
+def _notices(access: Access, state: Monitor) -> list[Notice]:
+    """Without the failures that the page shows anyway, with a button to try again."""
+    rows = unread_notices(access.project, access.user) if access.notices else []
+    shown = {failure.pk for failure in state.failures}
+    return [row for row in rows if row.kind != NoticeKind.ROUND_FAILED or row.round_id not in shown]
+
+
+def _curve(project: Project) -> dict[str, object]:
+    """The curve with what it leads to."""
+    curve = learning_curve(project)
+    return {
+        "curve": curve_ahead(project, curve),
+        "advice": advice_of(project, curve.points),
+        "saved": saved_by_order(project),
+    }
+
+
+def steps_left(project: Project) -> Steps | None:
+    """The first steps, until they are done or dismissed, or a model is in charge."""
+    if project.steps_dismissed_at is not None or project.model_round_id is not None:
+        return None
+    steps = first_steps(project)
+    return None if steps.is_over else steps
 
 
 def _is_lately(moment: str) -> bool:

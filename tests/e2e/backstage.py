@@ -20,7 +20,8 @@ from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from labeler.models import Annotation, Candidate, Image, ImageState, Membership, Outcome, Project, Role, User  # noqa: E402
+from labeler.models import Annotation, Candidate, Image, ImageState, Membership, Outcome, Project, Role, Round, User  # noqa: E402
+from labeler.services.claims import fail_round  # noqa: E402
 from labeler.services.class_changes import archive_class, merge_class, split_class  # noqa: E402
 from labeler.services.classes import add_classes, allow_proposals  # noqa: E402
 from labeler.services.importing import import_local  # noqa: E402
@@ -151,6 +152,13 @@ def measure(slug: str) -> None:
     first.update(is_holdout=True, state=ImageState.LABELLED, label=project.classes.first())
 
 
+def fail(slug: str) -> None:
+    """A round is begun and fails."""
+    fields = {"trigger": "button", "reason": "", "seed": 0, "state": "fitting", "claim": "mine"}
+    round_ = Round.objects.create(project=Project.objects.get(slug=slug), number=50, **fields)
+    fail_round(round_id=round_.pk, claim="mine", words="It broke.")
+
+
 def hold_out(slug: str) -> None:
     Image.objects.filter(project__slug=slug).update(is_holdout=True)
 
@@ -277,6 +285,7 @@ if __name__ == "__main__":
         "judge": judge,
         "make-bands": make_bands,
         "mislead": mislead,
+        "fail": fail,
         "hold-out": hold_out,
         "confuse": confuse,
     }

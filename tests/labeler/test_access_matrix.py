@@ -19,6 +19,7 @@ from labeler.models import (
     JobState,
     LearningConfig,
     Membership,
+    Notice,
     PoolNetwork,
     Project,
     Role,
@@ -44,6 +45,7 @@ MANAGERS = {
     "compare-start", "features", "features-start", "features-stop", "replay", "replay-state", "replay-start",
     "replay-cancel", "answers", "annotator", "review", "review-undo", "gold", "gold-mark", "gold-unmark",
     "network", "network-start", "network-stop", "network-leave", "network-take",
+    "worth", "notices", "notice-dismiss", "notices-dismiss", "project-pause", "project-resume", "project-copy",
     "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
     "comments", "comment-close", "example",
 }  # fmt: skip
@@ -81,7 +83,7 @@ class World:
             "round": "round", "round-cancel": "round", "round-retry": "round",
             "round-charge": "round", "round-rerun": "round", "round-rerun-stop": "round", "round-model": "round",
             "round-confusion": "round",
-            "network-take": "network",
+            "network-take": "network", "notice-dismiss": "notice",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
             "explore-at": "position", "explore-thumb": "position", "gallery": "gallery",
         }  # fmt: skip
@@ -138,6 +140,7 @@ def build(project: Project, manager, make_images) -> World:
             "position": images[0].position,
             "gallery": "sure",
             "person": manager.pk,
+            "notice": Notice.objects.create(project=project, kind="queue_dry", key="3", words="Nothing is left.").pk,
         },
     )
 

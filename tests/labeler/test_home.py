@@ -174,5 +174,5 @@ def test_wrong_methods(project, manager, client_of) -> None:
     client = client_of(manager)
     assert client.post("/").status_code == 405
     assert client.delete("/projects/new/").status_code == 405
-    assert client.post(reverse("project-start", args=[project.slug])).status_code == 405
+    assert client.delete(reverse("project-start", args=[project.slug])).status_code == 405
     assert Client().get("/").headers["Location"] == "/login/?next=/"

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from labeler import clock
+
+
+class NoticeKind(models.TextChoices):
+    ROUND_FAILED = "round_failed", "a round failed"
+    MODEL_REFUSED = "model_refused", "a model was refused"
+    TARGET_MET = "target_met", "the target is met"
+    QUEUE_DRY = "queue_dry", "nothing is left to answer"
+
+
+class Notice(models.Model):
+    """Something that managers should hear of, once: `key` tells one such event of a project from another."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="notices", db_index=False)
+    kind = models.CharField(max_length=16, choices=NoticeKind)
+    key = models.CharField(max_length=60)
+    words = models.CharField(max_length=500)
+    round = models.ForeignKey("labeler.Round", null=True, on_delete=models.CASCADE, related_name="+")  # that it is of
+    created_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["project", "kind", "key"], name="one_notice_of_an_event")]
+
+    def __str__(self) -> str:
+        return self.words
+
+
+class NoticeDismissal(models.Model):
+    """A person has read a notice and does not want to see it again."""
+
+    notice = models.ForeignKey(Notice, on_delete=models.CASCADE, related_name="dismissals", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["notice", "user"], name="dismissed_once")]
+
+    def __str__(self) -> str:
+        return f"{self.notice} read by {self.user}"
+
+
+class NoticeMail(models.Model):
+    """A notice on its way to a person. One row, one mail: see services/notice_mails.py."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "waiting for a worker"
+        SENDING = "sending", "being sent"
+        SENT = "sent", "sent"
+        FAILED = "failed", "not sent"
+        UNKNOWN = "unknown", "perhaps sent"  # its worker died in the middle: it is not sent again
+
+    notice = models.ForeignKey(Notice, on_delete=models.CASCADE, related_name="mails", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    not_before = models.DateTimeField(default=clock.now)
+    began_at = models.DateTimeField(null=True)  # the last attempt
+    sent_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["notice", "user"], name="one_mail_a_person")]
+        indexes = [
+            models.Index(
+                fields=["not_before"], condition=models.Q(state__in=["waiting", "sending"]), name="mail_waiting"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"mail to {self.user}: {self.notice}"

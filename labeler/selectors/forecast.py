@@ -1,0 +1,139 @@
+"""Where the learning curve leads, and whether to go on: the sentences and the reasons for them.
+
+Beside scores.py the one module of selectors that reaches the learner: `learner.forecast` is numpy alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labeler.intervals import Interval
+from labeler.models import Project
+from labeler.selectors.curve import Curve, Point, with_outlook
+
+if TYPE_CHECKING:
+    from learner.forecast import Forecast
+
+NEXT = 100  # answers that the advice is about
+LEAST_GAIN = 0.003  # of accuracy: less than that for the next answers is not worth them
+HARDLY = 0.1  # a target that is reached with less probability than this is hardly ever reached
+MOST_TIMES = 10  # an interval that reaches past so many times the answers of now says nothing
+EARLY = (
+    "Too early to say. It takes four measured rounds, 30 holdout answers, and twice as many answers as the first "
+    "measured round had."
+)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Further answers to the target: an interval, or `high` None where it may never be reached."""
+
+    value: int | None
+    low: int
+    high: int | None
+    chance: float  # that any number of answers reaches it
+    target: str  # in words
+
+
+@dataclass(frozen=True)
+class Advice:
+    """`kind`: met, early, worth, not_worth or open. `gain`: points of accuracy of the next answers."""
+
+    kind: str
+    title: str
+    reason: str
+    gain: Interval | None = None
+    reach: Reach | None = None
+
+
+def forecast_of(points: Sequence[Point]) -> Forecast | None:
+    """From the rounds whose models took charge. None: too early to say."""
+    from learner.forecast import forecast
+
+    rows = sorted((row for row in points if not row.is_off), key=lambda row: row.answers)
+    wrong = [round((1 - row.value) * row.n) for row in rows]
+    return forecast([row.answers for row in rows], wrong, [row.n for row in rows])
+
+
+def curve_ahead(project: Project, curve: Curve) -> Curve:
+    """The curve with its target, and what is expected of the next answers."""
+    fitted = forecast_of(curve.points)
+    outlook = []
+    if fitted is not None:
+        for share in (1.0, 1.1, 1.2, 1.35, 1.5):
+            error = fitted.error_at(fitted.now * share)
+            outlook.append((fitted.now * share, 1 - error.high, 1 - error.value, 1 - error.low))
+    return with_outlook(curve, project.target_accuracy, outlook)
+
+
+def advice_of(project: Project, points: Sequence[Point]) -> Advice:
+    """Whether the next answers are worth their while, with the numbers that say so."""
+    target, charge = project.target_accuracy, next((row for row in points if row.is_in_charge), None)
+    model = charge or next((row for row in reversed(points) if not row.is_off), None)
+    if target is not None and model is not None and model.low >= target:
+        reason = (
+            f"Round {model.number} is {_percent(model.value)} right on {model.n:,} holdout images; its whole 95 % "
+            f"interval ({_percent(model.low)} to {_percent(model.high)}) lies at or above the target of "
+            f"{_target(target)}."
+        )
+        return Advice("met", "Target met", reason)
+    fitted = forecast_of(points)
+    if fitted is None:
+        return Advice("early", "Too early to say", EARLY)
+    span = fitted.gain(NEXT)
+    gain = Interval(span.value, span.low, span.high, NEXT)
+    reach = _reach(fitted, target) if target is not None else None
+    if reach is not None and target is not None and reach.chance < HARDLY:
+        reason = (
+            f"Going by its rounds, this model levels off below the target of {_target(target)}: that more answers "
+            f"alone ever reach it has a probability of {reach.chance:.2f}. Other images, classes or settings might."
+        )
+        return Advice("not_worth", "Not worth going on like this", reason, gain, reach)
+    return _by_gain(gain, reach, target, model)
+
+
+def _by_gain(gain: Interval, reach: Reach | None, target: float | None, model: Point | None) -> Advice:
+    words = (
+        f"The next {NEXT} answers are worth {100 * gain.value:+.1f} points of accuracy "
+        f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
+    )
+    if target is not None and model is not None and model.value >= target:
+        words += (
+            f" The model measures {_percent(model.value)}, which is at the target, but its interval begins at "
+            f"{_percent(model.low)}: more holdout answers would make sure."
+        )
+        return Advice("open", "Nearly there", words, gain, reach)
+    if gain.high < LEAST_GAIN:
+        return Advice("not_worth", "Not worth going on", f"{words} {_bar('Even the upper end is')}", gain, reach)
+    if gain.low > 0 or gain.value >= LEAST_GAIN:
+        return Advice("worth", "Worth going on", words, gain, reach)
+    return Advice("open", "Hardly worth it, perhaps", f"{words} {_bar('The expected gain is')}", gain, reach)
+
+
+def _bar(what: str) -> str:
+    return f"{what} below {100 * LEAST_GAIN:g} points, which is less than such a round moves by chance."
+
+
+def _reach(fitted: Forecast, target: float) -> Reach:
+    span, now = fitted.answers_to(target), fitted.now
+    more = [None if math.isinf(each) or each > MOST_TIMES * now else each for each in (span.value, span.high)]
+    value, high = (None if each is None else max(0, _rounded(each - now)) for each in more)
+    low = min(span.low, MOST_TIMES * now)
+    return Reach(value, max(0, _rounded(low - now)), high, fitted.chance_of(target), _target(target))
+
+
+def _rounded(answers: float) -> int:
+    """To two digits: nobody knows more."""
+    size = 10 ** max(0, math.floor(math.log10(max(1.0, abs(answers)))) - 1)
+    return round(answers / size) * size
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _target(share: float) -> str:
+    return f"{100 * share:.4g} %"

@@ -1,0 +1,51 @@
+"""What a manager has not read yet, and what there was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from labeler.models import Membership, Notice, NoticeDismissal, NoticeMail, Project, User
+
+SHOWN = 5  # on the Monitor; all of them stand on their page
+PAGE = 100
+
+
+@dataclass(frozen=True)
+class NoticeRow:
+    notice: Notice
+    is_read: bool
+    mail: str  # what became of the person's own mail, in words; empty: there was none
+
+
+def unread_notices(project: Project, user: User) -> list[Notice]:
+    """Newest first. One statement."""
+    return list(_unread(project, user).select_related("round").order_by("-id")[:SHOWN])
+
+
+def notice_rows(project: Project, user: User) -> list[NoticeRow]:
+    notices = Notice.objects.filter(project=project).select_related("round").order_by("-id")[:PAGE]
+    unread = set(_unread(project, user).values_list("pk", flat=True))
+    mails = {
+        mail.notice_id: mail_words(mail)
+        for mail in NoticeMail.objects.filter(user=user, notice__project=project).order_by("-id")[:PAGE]
+    }
+    return [NoticeRow(notice, notice.pk not in unread, mails.get(notice.pk, "")) for notice in notices]
+
+
+def mail_words(mail: NoticeMail) -> str:
+    words = str(mail.get_state_display())
+    return f"mail {words}: {mail.error}" if mail.error else f"mail {words}"
+
+
+def own_choice(project: Project, user: User) -> bool | None:
+    """Whether this manager gets mail; None: who is no member (a superuser) gets none."""
+    return Membership.objects.filter(project=project, user=user).values_list("gets_mail", flat=True).first()
+
+
+def _unread(project: Project, user: User) -> QuerySet[Notice]:
+    """Not what was before the person came, nor what they have dismissed."""
+    read = NoticeDismissal.objects.filter(notice=OuterRef("pk"), user=user)
+    since = Membership.objects.filter(user=user, project=OuterRef("project"), created_at__lte=OuterRef("created_at"))
+    return Notice.objects.filter(~Exists(read), Exists(since), project=project)

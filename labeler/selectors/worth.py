@@ -1,0 +1,191 @@
+"""Is it worth it? What answers were spent on, what the order saved, and how right the model's own labels would be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from django.db.models import Avg, Count, Q, StdDev, Sum
+
+from labeler.intervals import Interval, exact_share, mean
+from labeler.models import Annotation, JobState, Outcome, Project, Replay, Round
+from labeler.selectors.charge import charge_of
+from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, waiting_positions
+from labeler.selectors.scores import NoScores, predicted_classes, probability, summary_of
+from labeler.services.quality import KINDS, kind_of
+
+PAUSE_SECONDS = 120  # an answer that took longer had a break in it
+NO_MODEL = "No model is in charge yet. The first round that learns makes one."
+THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Answers of one kind, and what they took of people's time. `seconds`: of those that were timed, without breaks."""
+
+    name: str
+    words: str
+    answers: int
+    timed: int
+    seconds: float
+    each: Interval | None
+
+    @property
+    def estimated(self) -> float | None:
+        """Of all of them, as if the others had taken as long."""
+        return self.each.value * self.answers if self.each else None
+
+
+@dataclass(frozen=True)
+class Costs:
+    kinds: Sequence[Cost]
+    answers: int
+    seconds: float
+
+    def share(self, cost: Cost) -> float:
+        return cost.answers / self.answers if self.answers else 0.0
+
+
+def costs_of(project: Project) -> Costs:
+    """Live answers by what they were spent on. One statement, which reads all answers."""
+    is_timed = Q(seconds__gt=0, seconds__lte=PAUSE_SECONDS)
+    rows = (
+        Annotation.objects.filter(project=project, retracted_at__isnull=True)
+        .exclude(outcome=Outcome.UNDO)
+        .order_by()
+        .values("candidate__reason", "is_decision")
+        .annotate(
+            n=Count("pk"),
+            timed=Count("pk", filter=is_timed),
+            total=Sum("seconds", filter=is_timed),
+            average=Avg("seconds", filter=is_timed),
+            deviation=StdDev("seconds", filter=is_timed),
+        )
+    )
+    n: Counter[str] = Counter()
+    timed: Counter[str] = Counter()
+    sums: dict[str, float] = {}
+    squares: dict[str, float] = {}
+    for row in rows:
+        kind = kind_of(row["candidate__reason"] or "", is_decision=row["is_decision"])
+        n[kind] += row["n"]
+        timed[kind] += row["timed"]
+        sums[kind] = sums.get(kind, 0.0) + (row["total"] or 0.0)
+        if row["timed"]:
+            of_squares = row["timed"] * (row["deviation"] ** 2 + row["average"] ** 2)
+            squares[kind] = squares.get(kind, 0.0) + of_squares
+    kinds = [
+        Cost(kind, words, n[kind], timed[kind], sums[kind], _each(timed[kind], sums[kind], squares.get(kind, 0.0)))
+        for kind, words in KINDS.items()
+        if n[kind]
+    ]
+    return Costs(kinds, sum(n.values()), sum(sums.values()))
+
+
+def _each(timed: int, total: float, squares: float) -> Interval | None:
+    if timed < 2:
+        return None
+    average = total / timed
+    return mean(average, max(0.0, squares / timed - average**2) ** 0.5, timed)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What the newest replay says; `interval` None: none has been played."""
+
+    interval: Interval | None
+    words: str
+
+    @property
+    def is_known(self) -> bool:
+        return self.interval is not None
+
+
+def saved_by_order(project: Project) -> Saved:
+    result = (
+        Replay.objects.filter(project=project, state=JobState.DONE).order_by("-pk").values_list("result", flat=True)
+    ).first()
+    if not result:
+        return Saved(None, "Whether the ordering has saved answers is not known yet: no replay has been played.")
+    value, low, high = result["saved"]
+    interval = Interval(value, low, high, int(result["answers"][-1]))
+    if low > 0:
+        words = f"The ordering has saved {value:.0f} answers (95 % interval {low:.0f} to {high:.0f}) against random."
+    elif high < 0:
+        words = (
+            f"The ordering has cost {-value:.0f} more answers (95 % interval {-high:.0f} to {-low:.0f}) than random "
+            "would have."
+        )
+    else:
+        words = f"Whether the ordering has saved answers is too early to say: {low:.0f} to {high:.0f} against random."
+    return Saved(interval, words)
+
+
+# --- The model's own labels ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Accepting what the model says of every image with at least this probability. `right`: measured on the holdout."""
+
+    probability: float
+    images: int  # that wait, and would be accepted
+    measured: int  # holdout images that it was measured on
+    right: Interval | None
+
+
+@dataclass(frozen=True)
+class AutoLabels:
+    """`rows`: from the lowest threshold up; the intervals hold all at once. `best`: the lowest that keeps the goal."""
+
+    model: Round | None
+    rows: Sequence[Threshold]
+    waiting: int
+    measured: int
+    goal: float
+    best: Threshold | None = None
+    problem: str = ""
+
+    @property
+    def goal_words(self) -> str:
+        return f"{100 * self.goal:.4g} %"
+
+
+def auto_labels(project: Project) -> AutoLabels:
+    """How right the labels of the model in charge would be, by the holdout: a random sample nobody has learned from."""
+    model, goal = charge_of(project).model, project.target_accuracy or 0.99
+    if model is None:
+        return AutoLabels(None, [], 0, 0, goal, problem=NO_MODEL)
+    try:
+        scores = summary_of(model)
+        said = predicted_classes(model, scores)
+    except NoScores as error:
+        return AutoLabels(model, [], 0, 0, goal, problem=str(error))
+    holdout = labelled_images(project, is_holdout=True).values_list("position", "label_id")
+    labels = [row for row in holdout if row[0] < len(scores)]
+    if len(labels) < LEAST_HOLDOUT:
+        problem = f"It is measured on holdout images with a label: {len(labels)} so far, {LEAST_HOLDOUT} are the least."
+        return AutoLabels(model, [], 0, len(labels), goal, problem=problem)
+    at = np.array([position for position, _ in labels], np.int64)
+    is_right = said[at] == np.array([label for _, label in labels], np.int64)
+    waiting = waiting_positions(project, is_holdout=False)
+    waiting = waiting[waiting < len(scores)]
+    sure, sure_of_measured = probability(scores, waiting), probability(scores, at)
+    rows = [
+        Threshold(
+            level,
+            int((sure >= level).sum()),
+            int((sure_of_measured >= level).sum()),
+            exact_share(
+                int(is_right[sure_of_measured >= level].sum()),
+                int((sure_of_measured >= level).sum()),
+                confidence=1 - 0.05 / len(THRESHOLDS),
+            ),
+        )
+        for level in THRESHOLDS
+    ]
+    best = next((row for row in rows if row.right and row.images and row.right.low >= goal), None)
+    rows = [row for row in rows if row.images or row.measured]  # the intervals were made for all
+    return AutoLabels(model, rows, len(waiting), len(labels), goal, best)

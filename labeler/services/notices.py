@@ -1,0 +1,116 @@
+"""What managers should hear of: written in the transaction of what happened, once, and mailed to who wants that."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import transaction
+
+from labeler.models import (
+    AuditKind,
+    Membership,
+    Notice,
+    NoticeDismissal,
+    NoticeKind,
+    NoticeMail,
+    Project,
+    Role,
+    Round,
+    Standing,
+    Trigger,
+    User,
+)
+from labeler.selectors.pool import says_something
+from labeler.services import audit
+from labeler.wake import wake
+
+SEND_MAILS = "labeler.send_notice_mails"
+MOST_WORDS = 500
+
+
+@transaction.atomic
+def notify(*, project: Project, kind: str, key: str, words: str, round_: Round | None = None) -> Notice | None:
+    """Write a notice, and a mail to each manager who wants mail. None: this event has its notice already.
+
+    It ends in the caller's transaction: what did not happen is not told. Of two that find the same at once, the
+    database lets one write.
+    """
+    if Notice.objects.filter(project=project, kind=kind, key=key).exists():
+        return None
+    row = Notice(project=project, kind=kind, key=key, words=audit.shortened(words, MOST_WORDS), round=round_)
+    Notice.objects.bulk_create([row], ignore_conflicts=True)
+    notice = Notice.objects.get(project=project, kind=kind, key=key)
+    if settings.MAIL_IS_ON:
+        readers = Membership.objects.filter(
+            project=project, role=Role.MANAGER, deactivated_at__isnull=True, gets_mail=True, user__is_active=True
+        ).exclude(user__email="")
+        mails = [NoticeMail(notice=notice, user_id=pk) for pk in readers.values_list("user", flat=True)]
+        NoticeMail.objects.bulk_create(mails, ignore_conflicts=True)
+        if mails:
+            wake(SEND_MAILS)
+    return notice
+
+
+def note_failure(*, round_: Round, error: str) -> None:
+    """A round has just failed; in its transaction."""
+    what = "The comparison in round" if round_.trigger == Trigger.COMPARISON else "Round"
+    words = f"{what} {round_.number} failed. {error} The queue and the last model stay as they were."
+    notify(project=round_.project, kind=NoticeKind.ROUND_FAILED, key=str(round_.number), words=words, round_=round_)
+
+
+def note_published(*, project: Project, round_: Round, standing: str) -> None:
+    """A round has just been published and judged: its model was refused, or met the target.
+
+    Met is a target when the whole 95 % interval lies above it: the point alone would be there by chance sooner or
+    later, round after round.
+    """
+    if standing == Standing.REFUSED:
+        words = (
+            f"The model of round {round_.number} was refused: it is worse than the one in charge, which goes on "
+            "choosing the questions. The round’s page says by how much."
+        )
+        notify(project=project, kind=NoticeKind.MODEL_REFUSED, key=str(round_.number), words=words, round_=round_)
+    if standing in (Standing.ACCEPTED, Standing.CHOSEN):
+        note_target(project=project, round_=round_)
+
+
+def note_target(*, project: Project, round_: Round) -> Notice | None:
+    """Say once of each target that the model in charge has met it."""
+    target, accuracy = project.target_accuracy, round_.metrics.get("accuracy")
+    if target is None or not accuracy or not says_something(round_.metrics) or accuracy["low"] < target:
+        return None
+    value, low = (f"{100 * accuracy[name]:.1f} %" for name in ("value", "low"))
+    words = (
+        f"The target is met: the model of round {round_.number} is {value} right on {round_.metrics['n']:,} holdout "
+        f"images, and the 95 % interval begins at {low}; the target is {100 * target:.4g} %."
+    )
+    return notify(project=project, kind=NoticeKind.TARGET_MET, key=f"{target:.6g}", words=words, round_=round_)
+
+
+def note_dry(*, project: Project, images: int) -> Notice | None:
+    """Nothing is left to ask: once for each number of images, so that it is said again after another import."""
+    words = (
+        f"Nobody has anything to answer: of {images:,} images none waits any more. Import more, or export the labels."
+    )
+    return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=str(images), words=words)
+
+
+def dismiss_notices(*, user: User, notices: list[Notice]) -> None:
+    """For this person; others go on seeing them. Repeatable."""
+    rows = [NoticeDismissal(notice=notice, user=user) for notice in notices]
+    NoticeDismissal.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+@transaction.atomic
+def choose_mail(*, project: Project, user: User, gets_mail: bool, address: str) -> bool:
+    """A manager's own choice for this project. False: without a membership (a superuser) there is none to make."""
+    members = Membership.objects.filter(project=project, user=user, role=Role.MANAGER)
+    before = members.values_list("gets_mail", flat=True).first()
+    if before is None:
+        return False
+    members.update(gets_mail=gets_mail)
+    if address and address != user.email:
+        User.objects.filter(pk=user.pk).update(email=address)
+    if before != gets_mail:
+        words = "chose to get notices by mail" if gets_mail else "chose to get no more notices by mail"
+        audit.record(project=project, by=user, kind=AuditKind.PEOPLE, words=words)
+    return True

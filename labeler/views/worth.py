@@ -1,0 +1,49 @@
+"""Is it worth it? What answers cost, where they lead, and how right the model's own labels would be. Managers only."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from labeler.access import manager_access
+from labeler.forms.notices import TargetForm
+from labeler.selectors.curve import learning_curve
+from labeler.selectors.forecast import advice_of, curve_ahead
+from labeler.selectors.worth import auto_labels, costs_of, saved_by_order
+from labeler.services.projects import set_target
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def worth(request: HttpRequest, slug: str) -> HttpResponse:
+    """The page, and its form: the target."""
+    access = manager_access(request, slug)
+    project = access.project
+    shown = None if project.target_accuracy is None else f"{100 * project.target_accuracy:.4g}"
+    form = TargetForm(request.POST if request.method == "POST" else None, initial={"target": shown})
+    if request.method == "POST" and form.is_valid():
+        set_target(project=project, target=form.share, by=access.user)
+        messages.success(request, "Saved." if form.share else "Saved: no target.")
+        return redirect("worth", slug)
+    curve = learning_curve(project)
+    context = {
+        "access": access,
+        "tab": "monitor",
+        "page": "worth",
+        "form": form,
+        "curve": curve_ahead(project, curve),
+        "advice": advice_of(project, curve.points),
+        "costs": costs_of(project),
+        "saved": saved_by_order(project),
+        "auto": auto_labels(project),
+    }
+    return render(request, "monitor/worth.html", context)
+
+
+urlpatterns = [path("p/<slug:slug>/worth/", worth, name="worth")]
