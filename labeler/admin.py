@@ -127,6 +127,48 @@ class AnnotatorQualityAdmin(ShownWhole):
     list_select_related = ("project", "annotator")
 
 
+@admin.register(models.Comment)
+class CommentAdmin(ShownWhole):
+    list_display = ("id", "project", "image_id", "by", "text", "created_at", "closed_at")
+    list_select_related = ("project", "by")
+
+
+@admin.register(models.ClassExample)
+class ClassExampleAdmin(ShownWhole):
+    list_display = ("id", "label_class", "image_id", "created_by", "created_at")
+    list_select_related = ("label_class", "created_by")
+
+
+@admin.register(models.GridPage)
+class GridPageAdmin(ShownWhole):
+    list_display = ("id", "project", "label_class", "by", "created_at", "undone_at")
+    list_select_related = ("project", "label_class", "by")
+
+
+@admin.register(models.GridCheck)
+class GridCheckAdmin(ShownWhole):
+    list_display = ("id", "project", "page_id", "image_id", "accepted_id")
+    list_select_related = ("project",)
+
+
+@admin.register(models.Notice)
+class NoticeAdmin(ShownWhole):
+    list_display = ("id", "project", "kind", "words", "created_at")
+    list_select_related = ("project",)
+
+
+@admin.register(models.NoticeDismissal)
+class NoticeDismissalAdmin(ShownWhole):
+    list_display = ("id", "notice_id", "user", "at")
+    list_select_related = ("user",)
+
+
+@admin.register(models.NoticeMail)
+class NoticeMailAdmin(ShownWhole):
+    list_display = ("id", "notice_id", "user", "state", "attempts", "not_before", "sent_at")
+    list_select_related = ("user",)
+
+
 @admin.register(models.Chunk)
 class ChunkAdmin(ShownWhole):
     list_display = ("id", "project", "number", "count", "pixels")

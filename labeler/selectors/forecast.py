@@ -128,7 +128,7 @@ def _reach(fitted: Forecast, target: float) -> Reach:
 def _rounded(answers: float) -> int:
     """To two digits: nobody knows more."""
     size = 10 ** max(0, math.floor(math.log10(max(1.0, abs(answers)))) - 1)
-    return round(answers / size) * size
+    return int(round(answers / size) * size)
 
 
 def _percent(share: float) -> str:

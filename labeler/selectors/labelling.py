@@ -201,14 +201,11 @@ def has_classes(project: Project) -> bool:
 def why_empty(project: Project, annotator: User, *, is_manager: bool = False) -> Empty:
     """In the order in which a person can do something about it. To a manager the page shows the way itself."""
     if project.paused_at is not None:
-        reason = f" They say: {project.pause_reason}" if project.pause_reason else ""
-        return Empty("paused", f"A manager has paused this project.{reason} What you have answered is kept.", 15)
+        return _paused(project)
     total = total_images(project)
     if not total:
-        words = (
-            _("There are no images yet.") if is_manager else _("There are no images yet. A manager can import some.")
-        )
-        return Empty("no_images", words, 10)
+        to_annotators = _("There are no images yet. A manager can import some.")
+        return Empty("no_images", _("There are no images yet.") if is_manager else to_annotators, 10)
     if not has_classes(project):
         to_annotators = _("There are no classes yet. A manager can add them in the settings.")
         return Empty("no_classes", _("There are no classes yet.") if is_manager else to_annotators, 10)
@@ -241,6 +238,11 @@ def why_empty(project: Project, annotator: User, *, is_manager: bool = False) ->
         )
     words = _("You have answered all that is left. Other people have to answer it too.")
     return Empty("all_answered", words, 10)
+
+
+def _paused(project: Project) -> Empty:
+    reason = f" They say: {project.pause_reason}" if project.pause_reason else ""
+    return Empty("paused", f"A manager has paused this project.{reason} What you have answered is kept.", 15)
 
 
 def as_json(value: Progress | Empty | None) -> dict[str, Any] | None:

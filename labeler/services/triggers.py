@@ -119,7 +119,7 @@ def note_answer(*, project: Project) -> None:
         return
     if is_enough:
         _request(project, Due(Trigger.ANSWERS, _count(new, "new answer")))
-    elif _has_pool(project):
+    elif images_to_ask(project, pool_counts(project)):
         _request(project, Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers"))
 
 
@@ -189,7 +189,7 @@ def _start(project: Project, due: Due) -> bool:
         return False
     if due.trigger == Trigger.COLD_START:
         return start_cold_round(project=project, reason=due.reason) is not None
-    if due.trigger == Trigger.QUEUE_DRY and not _has_pool(project):
+    if due.trigger == Trigger.QUEUE_DRY and not images_to_ask(project, pool_counts(project)):
         return False
     return _request(project, due)
 
@@ -386,11 +386,7 @@ def _nth(rows: QuerySet, n: int) -> QuerySet:  # type: ignore[type-arg]
 
 def is_dry(project: Project) -> bool:
     """Nobody has anything to answer, and nothing that a round could ask about is left."""
-    return not _open_places(project.queue_round_id).exists() and not _has_pool(project)
-
-
-def _has_pool(project: Project) -> bool:
-    return images_to_ask(project, pool_counts(project)) > 0
+    return not _open_places(project.queue_round_id).exists() and not images_to_ask(project, pool_counts(project))
 
 
 def images_to_ask(project: Project, counts: PoolCounts) -> int:

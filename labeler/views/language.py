@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.translation import override
@@ -25,7 +25,7 @@ def keep_language(response: HttpResponseBase, language: str) -> None:
         max_age=settings.LANGUAGE_COOKIE_AGE,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=settings.LANGUAGE_COOKIE_HTTPONLY,
-        samesite=settings.LANGUAGE_COOKIE_SAMESITE,
+        samesite="Lax",
     )
 
 
@@ -44,7 +44,7 @@ def language(request: HttpRequest) -> HttpResponseBase:
 
 @require_safe
 @cache_control(max_age=3600)
-def script_words(request: HttpRequest, code: str) -> HttpResponse:
+def script_words(request: HttpRequest, code: str) -> HttpResponseBase:
     """What `static/base/words.js` looks words up in. The address names the language: browsers may keep it."""
     if code not in dict(settings.LANGUAGES):
         raise Http404

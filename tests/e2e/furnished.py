@@ -19,6 +19,7 @@ from labeler.learning import measure_answers
 from labeler.models import (
     Annotation,
     ClassChange,
+    Comment,
     ExportJob,
     Image,
     ImageState,
@@ -27,6 +28,7 @@ from labeler.models import (
     JobState,
     LabelClass,
     Membership,
+    Notice,
     Outcome,
     PoolNetwork,
     Project,
@@ -192,6 +194,10 @@ def addresses(project: Project) -> dict[str, str]:
             "change": ClassChange.objects.filter(project=project).first().pk,
             "member": project.memberships.get(user__username="bob").pk,
             "invitation": Invitation.objects.get(project=project).pk,
+            "comment": Comment.objects.create(
+                project=project, image=image, by=User.objects.get(username="ann"), text="Upside down?", key=uuid4()
+            ).pk,
+            "notice": Notice.objects.create(project=project, kind="queue_dry", key="0", words="Nothing is left.").pk,
             "import": ImportJob.objects.filter(project=project, refused__gt=0).first().pk,
             "export": ExportJob.objects.get(project=project).pk,
             "network": network.pk, "round": done.number, "scored": done.number, "position": image.position,

@@ -158,7 +158,7 @@ def test_one_image_shows_its_answers_with_those_taken_back(
         Annotation.objects.filter(pk=old.pk).update(retracted_at=old.created_at)
     url = reverse("image", args=[project.slug, image.pk])
     client = client_of(manager)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         page = client.get(url).content.decode()
     assert page.count("taken back") == 3
     assert "secret owl" in page

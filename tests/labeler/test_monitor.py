@@ -66,7 +66,7 @@ def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, cl
     running.delete()
     text = client.get(at + "state/?seen=0").content.decode()
     assert 'hx-trigger="every 20s, focus from:window"' in text  # or an open page never hears of the next round
-    assert '<section id="curve" class="section" hx-swap-oob="true"' in text
+    assert '<section id="curve" class="section stack" hx-swap-oob="true"' in text
     assert '<section id="people" class="section" hx-swap-oob="true"' in text
 
 

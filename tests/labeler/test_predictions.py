@@ -117,7 +117,7 @@ def test_more_rounds_cost_no_more_statements(pool, manager, client_of, django_as
     for _ in range(6):
         five(pool)
     client = client_of(manager)
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(16):
         page = page_of(client, pool, 3)
     assert len(page.context["prediction"].history.rounds) == 6
 
