@@ -103,6 +103,9 @@ def acquire(
         labelled = np.asarray(labelled_positions, dtype=np.int64)
         among = preselect(how, scores, count, config, seed, Pool(chunks), eligible, report)
         chosen = _as_a_whole(directory, Pool(chunks), eligible, labelled, among, count, config, seed, report)
+        if len(chosen) < count:  # BatchBALD, and all others look like one of these
+            order = rank("top", scores, coldness=config.coldness, seed=seed)
+            chosen = np.concatenate([chosen, order[~np.isin(order, chosen)][: count - len(chosen)]])
         probabilities = np.full(count, np.nan)
     else:
         order = rank(how, scores, coldness=config.coldness, seed=seed)
@@ -151,7 +154,7 @@ def preselect(
 ) -> Integers:
     """Indices of the images that a batch is chosen among, rising; see `PRESELECTED`.
 
-    Of near-duplicates BatchBALD gets one, unless there are fewer others than the batch wants.
+    Of near-duplicates BatchBALD gets one.
 
     Raises:
         ConfigError: If the samples of a batch for BatchBALD are more than `JOINT_FLOATS`.
@@ -170,7 +173,7 @@ def preselect(
     size = min(max(PRESELECTED[how], count), most, len(order))
     if not config.apart or count < 2:
         return np.sort(order[:size])
-    return np.sort(spread(order, size, *_looks(pool, eligible, config), fill=count, report=report))
+    return np.sort(spread(order, size, *_looks(pool, eligible, config), fill=1, report=report))
 
 
 def _as_a_whole(

@@ -178,7 +178,14 @@ def _began(project: Project) -> bool:
 
 
 def run_network(*, job_id: int, train: Train) -> None:
-    """The task: 1. Claim the job. 2. Train and judge, in turns. 3. Close; if it is accepted, let it take over."""
+    """The task: 1. Claim the job, unless others wait. 2. Train and judge, in turns. 3. Close; if it is accepted, let it
+    take over.
+
+    Of a job that waits long there are several messages, the sweep's and those of its turns, and all stand before the
+    one of a graph that has just been asked for. So a message by itself is no turn.
+    """
+    if others_wait():
+        return  # the sweep asks again
     job = claim_job(model=PoolNetwork, job_id=job_id)
     if job is None:
         return
