@@ -116,7 +116,7 @@ def test_features_keep_their_scale_among_each_other(make_chunks):
 
 def test_vectors_are_not_augmented(make_chunks, quick, monkeypatch):
     vectors, labels = np.eye(6, dtype=np.float32), [0, 1, 2, 3, 4, 5]
-    monkeypatch.setattr("learner.fit.random_affine", lambda *_: pytest.fail("augmented"))
+    monkeypatch.setattr("learner.fit.random_view", lambda *_: pytest.fail("augmented"))
     fitted = fit(make_chunks, vectors, labels, replace(quick, architecture="head", recipe=Recipe(steps=60)))
     with torch.inference_mode():
         assert fitted.network(torch.from_numpy(vectors)).argmax(1).tolist() == labels

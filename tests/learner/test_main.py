@@ -74,7 +74,7 @@ def test_answers_from_a_file(tmp_path, capsys):
     [
         ("round /no/such/folder", "learner: there is no /no/such/folder"),
         ("round {npz} --labels 0 --device cpu", "learner: there are no training labels yet"),
-        ("round {npz} --labels 1 --device cpu", "learner: all 1 labels to learn from are of one class"),
+        ("round {npz} --labels 1 --device cpu", "learner: there is one label to learn from"),
         ("round {npz} --posterior-samples 0", "learner: posterior_samples is 0, expected 1 to 10,000"),
     ],
 )

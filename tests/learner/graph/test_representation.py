@@ -18,7 +18,7 @@ def test_pixels_keep_their_distances_in_the_first_components(digits, make_chunks
     found = np.square(vectors[:, None] - vectors[None]).sum(2)
     assert vectors.shape == (300, 50)
     assert np.corrcoef(true.ravel(), found.ravel())[0, 1] > 0.999
-    assert "grey images of 8 × 8 pixels" in representation.reason
+    assert "grey images brought to 8 × 8 pixels" in representation.reason
 
 
 def test_features_are_compared_by_direction(tmp_path):
