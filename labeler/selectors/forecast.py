@@ -21,10 +21,7 @@ NEXT = 100  # answers that the advice is about
 LEAST_GAIN = 0.003  # of accuracy: less than that for the next answers is not worth them
 HARDLY = 0.1  # a target that is reached with less probability than this is hardly ever reached
 MOST_TIMES = 10  # an interval that reaches past so many times the answers of now says nothing
-EARLY = (
-    "Too early to say. It takes four measured rounds, 30 holdout answers, and twice as many answers as the first "
-    "measured round had."
-)
+EARLY = "It takes four measured rounds, 30 holdout answers, and twice as many answers as the first measured round had."
 
 
 @dataclass(frozen=True)

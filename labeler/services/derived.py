@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeVar
 
@@ -11,7 +12,7 @@ from django.db import transaction
 from labeler import storage
 from labeler.models import JobState, PoolGraph, PoolMap, Project, Replay, Rerun, Round, User
 from labeler.models.jobs import UNFINISHED_JOB
-from labeler.services.jobs import Beat, ClaimLost, JobCancelled, finish_job
+from labeler.services.jobs import AnyJob, Beat, ClaimLost, JobCancelled, finish_job
 from labeler.services.leftovers import mark_replaced
 from labeler.wake import wake
 
@@ -91,6 +92,21 @@ def derive_file(
     else:
         for name in names.values():
             storage.delete(name)
+
+
+@contextmanager
+def ending_in_words(job: AnyJob) -> Iterator[None]:
+    """What goes wrong inside closes the job, in words. A lost claim leaves it to its new owner."""
+    try:
+        yield
+    except ClaimLost:
+        return
+    except JobCancelled:
+        finish_job(job=job, state=JobState.CANCELLED)
+    except CannotDerive as error:
+        finish_job(job=job, state=JobState.FAILED, error=str(error))
+    except OSError as error:
+        finish_job(job=job, state=JobState.FAILED, error=f"Files could not be read or written: {error}")
 
 
 def forget_older(job: PoolMap | PoolGraph) -> None:

@@ -12,8 +12,8 @@ from labeler.models import JobState, Project, Replay, User
 from labeler.selectors.grid import training_images
 from labeler.selectors.pool import labelled_images
 from labeler.selectors.replays import why_no_replay
-from labeler.services.derived import CannotDerive, request_derived
-from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, hand_back, resume_stalled
+from labeler.services.derived import ending_in_words, request_derived
+from labeler.services.jobs import Beat, claim_job, finish_job, hand_back, resume_stalled
 from labeler.services.rounds import RoundRefused, config_of, new_seed
 from labeler.wake import wake
 
@@ -66,23 +66,12 @@ def run_replay(*, job_id: int, play: Callable[[Replay, Callable[[int, int], None
     if job is None:
         return
     beat = Beat(job)
-    try:
+    with ending_in_words(job):
         beat.now()
         played = play(job, lambda done, total: beat(done=done, total=total))
-    except ClaimLost:
-        return
-    except JobCancelled:
-        finish_job(job=job, state=JobState.CANCELLED)
-        return
-    except CannotDerive as error:
-        finish_job(job=job, state=JobState.FAILED, error=str(error))
-        return
-    except OSError as error:
-        finish_job(job=job, state=JobState.FAILED, error=f"Files could not be read or written: {error}")
-        return
-    curves = [*job.curves, played.curve]
-    if played.result is None:
-        if hand_back(job=job, curves=curves, done=played.done, total=played.total):
-            wake(PLAY, job.pk)
-    elif finish_job(job=job, state=JobState.DONE, curves=curves, result=played.result):
-        Replay.objects.filter(project=job.project, pk__lt=job.pk, state=JobState.DONE).delete()
+        curves = [*job.curves, played.curve]
+        if played.result is None:
+            if hand_back(job=job, curves=curves, done=played.done, total=played.total):
+                wake(PLAY, job.pk)
+        elif finish_job(job=job, state=JobState.DONE, curves=curves, result=played.result):
+            Replay.objects.filter(project=job.project, pk__lt=job.pk, state=JobState.DONE).delete()

@@ -7,8 +7,8 @@ from typing import Any
 
 from labeler.models import JobState, Rerun, Round, User
 from labeler.selectors.reruns import why_no_rerun
-from labeler.services.derived import CannotDerive, Report, request_derived
-from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled
+from labeler.services.derived import Report, ending_in_words, request_derived
+from labeler.services.jobs import Beat, claim_job, finish_job, resume_stalled
 from labeler.services.rounds import RoundRefused
 
 RERUN = "background.rerun"
@@ -32,19 +32,8 @@ def run_rerun(*, job_id: int, again: Again) -> None:
     if job is None:
         return
     beat = Beat(job)
-    try:
+    with ending_in_words(job):
         beat.now(done=0, total=0)
         result = again(job, lambda done, total: beat(done=done, total=total))
-    except ClaimLost:
-        return
-    except JobCancelled:
-        finish_job(job=job, state=JobState.CANCELLED)
-        return
-    except CannotDerive as error:
-        finish_job(job=job, state=JobState.FAILED, error=str(error))
-        return
-    except OSError as error:
-        finish_job(job=job, state=JobState.FAILED, error=f"Files could not be read or written: {error}")
-        return
-    if finish_job(job=job, state=JobState.DONE, result=result):
-        Rerun.objects.filter(round=job.round_id, pk__lt=job.pk, state=JobState.DONE).delete()
+        if finish_job(job=job, state=JobState.DONE, result=result):
+            Rerun.objects.filter(round=job.round_id, pk__lt=job.pk, state=JobState.DONE).delete()
