@@ -38,6 +38,10 @@ def prepare() -> None:
         User.objects.create_user(name, password=os.environ["PASSWORD"])
 
 
+def forget_language(username: str) -> None:
+    User.objects.filter(username=username).update(language="")
+
+
 def make(slug: str, images: str, classes: str, guidelines: str) -> None:
     """No model is trained: nothing but the server runs."""
     manager = User.objects.get(username="mia")
@@ -266,6 +270,7 @@ if __name__ == "__main__":
         "sign-out": sign_everybody_out,
         "archive": archive,
         "add-class": add_class,
+        "forget-language": forget_language,
         "delete-class": delete_class,
         "merge": merge,
         "split": split,
