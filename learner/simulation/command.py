@@ -10,19 +10,26 @@ from learner.config import FEATURE_ARCHITECTURES, Report, RoundConfig
 from learner.errors import ConfigError
 from learner.files import write_bytes
 from learner.folder import Collection
+from learner.pool import Pool
 from learner.simulation.drawing import drawing
-from learner.simulation.run import GROUPS, STRATEGIES, Strategy, growing
+from learner.simulation.run import GROUPS, NETWORKS, STRATEGIES, Strategy, growing
 from learner.simulation.source import Source
 from learner.simulation.study import LEARNS_FROM, Cell, Study, run_study
 from learner.simulation.summary import COLUMNS, Curves, table, write_csv
 
-WORDS = {GROUPS: "groups first", "random": "at random", "propagated_random": "at random, labels passed on"}
+WORDS = {
+    GROUPS: "groups first",
+    NETWORKS: "groups first, and networks",
+    "random": "at random",
+    "propagated_random": "at random, labels passed on",
+}
 
 
 def add_simulate(command: argparse.ArgumentParser) -> None:
     """Add the command's own options."""
     command.add_argument("--strategies", nargs="+", default=[GROUPS, "random"], metavar="NAME",
-                         help="groups (the product's own path), any acquisition function, which learns from answers "
+                         help="groups (the product's own path), networks (the same, with full networks that take over, "
+                         "which takes minutes a run), any acquisition function, which learns from answers "
                          "alone, or one after propagated_, which learns from labels passed on, too (default groups "
                          "random)")  # fmt: skip
     command.add_argument("--seeds", type=int, default=1, help="seeds --seed, --seed + 1, ... (default 1)")
@@ -32,6 +39,9 @@ def add_simulate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--learns-from", choices=LEARNS_FROM, default=LEARNS_FROM[0],
                          help="where images stand among those that look alike, as in the product, or each image alone "
                          f"(default {LEARNS_FROM[0]})")  # fmt: skip
+    command.add_argument("--backbone", default="", metavar="NAME",
+                         help="compare images, and learn from them, by a pretrained network's features, as the product "
+                         "does with photographs, for example efficientnet_lite0")  # fmt: skip
     command.add_argument("--random-share", type=float, default=0.1,
                          help="of the questions of groups, as in the product (default 0.1)")  # fmt: skip
     command.add_argument("--target", type=float, nargs="+", default=[0.9, 0.95, 0.99])
@@ -48,7 +58,7 @@ def run_simulate(
         LearnerError: If an option or the source does not fit; the message says which and how.
     """
     study, cells = _study(options, Source.of(collection, scratch), config, scratch)
-    study.open()
+    study.open(report)
     try:
         run_study(study, cells, jobs=options.jobs, report=lambda done, total: report("answers", done, total))
     finally:
@@ -74,8 +84,19 @@ def _study(options: argparse.Namespace, source: Source, config: RoundConfig, scr
                 "or add --learns-from images"
             )
         config = replace(config, architecture=FEATURE_ARCHITECTURES[0])
+    if NETWORKS in options.strategies and options.learns_from != "likeness":
+        raise ConfigError(f"the strategy {NETWORKS} goes by likeness: leave out --learns-from {options.learns_from}")
+    is_pixels = len(Pool(source.chunks).shape) > 1
+    for name, is_wanted in (
+        (f"the strategy {NETWORKS}", NETWORKS in options.strategies),
+        ("--backbone", options.backbone),
+    ):
+        if is_wanted and not is_pixels:
+            raise ConfigError(f"{name} needs images; {options.source} holds feature vectors")
     folder = options.out or scratch / "study"
-    study = Study(source, config, budgets, options.holdout, options.random_share, options.learns_from, folder)
+    study = Study(
+        source, config, budgets, options.holdout, options.random_share, options.learns_from, folder, options.backbone
+    )
     seeds = range(options.seed, options.seed + options.seeds)
     return study, [Cell(name, seed) for seed in seeds for name in dict.fromkeys(options.strategies)]
 

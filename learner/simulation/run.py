@@ -20,6 +20,7 @@ from learner.pool import Chunk
 from learner.round import acquire, fit
 from learner.scores import scores_at
 from learner.seeds import derive
+from learner.simulation.networks import Images, Networks, Sight
 
 if TYPE_CHECKING:
     from learner.graph.hypotheses import Answers
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 
 Integers = npt.NDArray[np.int64]
 
-GROUPS, PROPAGATED = "groups", "propagated_"
-STRATEGIES = (GROUPS, *(f"{PROPAGATED}{name}" for name in ACQUISITIONS), *ACQUISITIONS)
-"""`groups`: the product's own path. An acquisition function alone: the network learns from answers only. With
-`propagated_`: it learns from what the graph passes on, too, as the product's does, but the graph asks nothing; so
-`propagated_random` differs from `groups` in the order alone."""
+GROUPS, NETWORKS, PROPAGATED = "groups", "networks", "propagated_"
+STRATEGIES = (GROUPS, NETWORKS, *(f"{PROPAGATED}{name}" for name in ACQUISITIONS), *ACQUISITIONS)
+"""`groups`: the product's own path until a network takes over; `networks`: with those. An acquisition function alone:
+the model learns from answers only. With `propagated_`: it learns from what the graph passes on, too, as the product's
+does, but the graph asks nothing; so `propagated_random` differs from `groups` in the order alone."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Strategy:
         asks_groups: Whether parts of the pool without a certain class are asked about first.
         propagates: Whether the network learns from what the graph passes on.
         random_share: The chance of a question to be a random image, as in the product's queue.
+        trains_networks: Whether full networks are trained and take over.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Strategy:
     asks_groups: bool = False
     propagates: bool = False
     random_share: float = 0.0
+    trains_networks: bool = False
 
     @classmethod
     def named(cls, name: str, *, acquisition: str, random_share: float) -> Strategy:
@@ -58,18 +61,18 @@ class Strategy:
 
         Args:
             name: One of `STRATEGIES`.
-            acquisition: Of the groups' later rounds.
-            random_share: Of the groups.
+            acquisition: Of the later rounds of `groups` and `networks`.
+            random_share: Of those two.
 
         Raises:
             UnknownNameError: If there is none of that name; the message says which there are.
         """
-        if name == GROUPS:
-            return cls(name, acquisition, asks_groups=True, propagates=True, random_share=random_share)
+        if name in (GROUPS, NETWORKS):
+            return cls(name, acquisition, True, True, random_share, trains_networks=name == NETWORKS)
         if name not in STRATEGIES:
             raise UnknownNameError(
-                f"unknown strategy {name!r}; known: {GROUPS}, {', '.join(ACQUISITIONS)}, and each of these after "
-                f"{PROPAGATED!r}"
+                f"unknown strategy {name!r}; known: {GROUPS}, {NETWORKS}, {', '.join(ACQUISITIONS)}, and each of these "
+                f"after {PROPAGATED!r}"
             )
         return cls(name, name.removeprefix(PROPAGATED), propagates=name.startswith(PROPAGATED))
 
@@ -92,6 +95,7 @@ class Material:
         apart: Chunks of measured images that are not part of the pool, numbered after it.
         graph: The pool's, a file that `learner.graph.pool_graph` wrote.
         propagate_to: int64, images that may get a label by it; none that is measured.
+        images: Their pixels, for a strategy with networks.
 
     Raises:
         LabelError: If what is measured may be asked about or learned from, or nothing is measured.
@@ -104,6 +108,7 @@ class Material:
     apart: tuple[Chunk, ...] = ()
     graph: Path | None = None
     propagate_to: Integers = field(default_factory=lambda: np.empty(0, np.int64))
+    images: Images | None = None
 
     def __post_init__(self) -> None:
         if not len(self.measured):
@@ -190,6 +195,7 @@ def simulate(
         for budget in budgets:
             started = time.perf_counter()
             run.ask(budget - len(run.asked))
+            run.train()
             run.learn()
             run.score(is_last=budget == budgets[-1])
             points.append(run.measured(time.perf_counter() - started))
@@ -213,6 +219,8 @@ class _Run:
         self.asked = np.empty(0, np.int64)
         self.directory: Path | None = None
         self.doubts_graph = False
+        self.chunks, self.apart, self.graph = material.chunks, material.apart, material.graph
+        self.networks = _networks_of(material, scratch) if strategy.trains_networks else None
 
     def ask(self, count: int) -> None:
         """Answers to so many more images."""
@@ -233,14 +241,12 @@ class _Run:
 
     def _about_parts(self, count: int) -> Integers:
         """Images that stand for a part of the pool: with a model, as long as that is worth it."""
-        from learner.graph.hypotheses import Answers
         from learner.graph.pool_graph import questions_about_parts
 
-        graph, eligible = self.material.graph, self._eligible()
+        graph, eligible, answers = self.graph, self._eligible(), self._answers()
         assert graph is not None
         if not count:
             return np.empty(0, np.int64)
-        answers = Answers(self.asked, self.material.labels_N[self.asked], self.config.n_classes)
         if self.directory is None:
             questions = _first_questions(graph, answers, eligible, count, self.config.seed)
         else:
@@ -254,13 +260,30 @@ class _Run:
             return self._at_random(count)
         return acquire(
             self.directory,
-            chunks=self.material.chunks,
+            chunks=self.chunks,
             eligible_positions=self._eligible(),
             labelled_positions=self.asked,
             count=count,
             config=self.round_config,
             report=self.report,
         ).positions
+
+    def train(self) -> None:
+        """A network, if it is time for one."""
+        answers = self._answers()
+        if self.networks is None or self.graph is None or len(answers.classes_K) < 2:
+            return
+        sight = Sight(self.chunks, self.apart, self.graph)
+        if not self.networks.is_due(sight, len(self.asked)):
+            return
+        config = replace(self.config, seed=derive(self.config.seed, f"network of {len(self.asked)} answers"))
+        sight = self.networks.train(sight, answers, config, self.report)
+        self.chunks, self.apart, self.graph = sight.chunks, sight.apart, sight.graph
+
+    def _answers(self) -> Answers:
+        from learner.graph.hypotheses import Answers
+
+        return Answers(self.asked, self.material.labels_N[self.asked], self.config.n_classes)
 
     def learn(self) -> None:
         """Fit a model, if two classes are known."""
@@ -270,8 +293,8 @@ class _Run:
             return
         self.directory = self.scratch / str(len(self.asked))
         request = RoundRequest(
-            self.material.chunks, self.asked, labels, self.round_config, self.directory,
-            graph=self.material.graph if self.strategy.propagates else None,
+            self.chunks, self.asked, labels, self.round_config, self.directory,
+            graph=self.graph if self.strategy.propagates else None,
             propagate_to=np.setdiff1d(self.material.propagate_to, self.asked),
         )  # fmt: skip
         self.doubts_graph = fit(request, self.report).doubts_graph
@@ -285,7 +308,7 @@ class _Run:
         looks_at_scores = not is_last and split_acquisition(self.strategy.acquisition)[0] != "random"
         wanted = np.union1d(self.material.measured, self._eligible()) if looks_at_scores else self.material.measured
         wanted, scorer = np.sort(wanted), Scorer(self.directory)
-        for chunk in (*self.material.chunks, *self.material.apart):
+        for chunk in (*self.chunks, *self.apart):
             low, high = np.searchsorted(wanted, [chunk.start, chunk.start + chunk.count])
             if high > low:
                 scorer.score_some(chunk, wanted[low:high], self.report)
@@ -300,6 +323,12 @@ class _Run:
         of_class = np.bincount(truth)
         shares = np.bincount(truth, weights=is_right)[of_class > 0] / of_class[of_class > 0]
         return Point(len(self.asked), is_right, float(shares.mean()), seconds)
+
+
+def _networks_of(material: Material, scratch: Path) -> Networks:
+    if material.images is None:
+        raise LabelError(f"the strategy {NETWORKS} needs the images' pixels, which feature vectors do not have")
+    return Networks(material.images, scratch)
 
 
 def _first_questions(path: Path, answers: Answers, eligible: Integers, count: int, seed: int) -> list[Question]:

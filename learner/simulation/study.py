@@ -17,16 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from learner.config import RoundConfig
+from learner.config import Report, RoundConfig, ignore
 from learner.errors import ConfigError, LearnerError
 from learner.files import write_array, write_atomically, write_json
-from learner.pool import Chunk, open_chunk
+from learner.pool import Chunk, Pool, open_chunk
 from learner.seeds import derive
-from learner.simulation.run import Strategy, simulate
+from learner.simulation.networks import Images
+from learner.simulation.run import Material, Strategy, simulate
 from learner.simulation.source import Source
 
 POLL_SECONDS = 0.5
-SETTINGS, RUNS, GRAPHS = "settings.json", "runs", "graphs"
+SETTINGS, RUNS, GRAPHS, FEATURES = "settings.json", "runs", "graphs", "features"
 LEARNS_FROM = ("likeness", "images")
 
 
@@ -47,9 +48,10 @@ class Study:
         config: Of every round; the seed is the cell's.
         budgets: Numbers of answers to measure after.
         holdout: Images to measure.
-        random_share: Of the questions of `groups`.
+        random_share: Of the questions of `groups` and `networks`.
         learns_from: `"likeness"`, where images stand in the graph, or `"images"`; see `LEARNS_FROM`.
         folder: Where runs are kept.
+        backbone: By whose features images are compared and learned from; empty: by their pixels.
     """
 
     source: Source
@@ -59,13 +61,26 @@ class Study:
     random_share: float
     learns_from: str
     folder: Path
+    backbone: str = ""
 
-    def open(self) -> None:
-        """Write the settings beside the runs, or see that they are those of the runs that are there.
+    def open(self, report: Report = ignore) -> None:
+        """Write the settings beside the runs, or see that they are those of the runs that are there; then look at the
+        images, if that is for a backbone to do and has not been done.
+
+        Args:
+            report: Called with the phase `"features"`, in images.
 
         Raises:
+            BackboneError: If the backbone cannot be had.
             ConfigError: If runs of other settings are kept in the folder; the message says what differs.
         """
+        self._agree()
+        chunks = [*self.source.chunks, *self.source.apart] if self.backbone else []
+        total = sum(chunk.count for chunk in chunks)
+        if any(not self._features(chunk).path.exists() for chunk in chunks):
+            _look(self.backbone, chunks, [self._features(chunk).path for chunk in chunks], total, report)
+
+    def _agree(self) -> None:
         path, ours = self.folder / SETTINGS, self._settings()
         try:
             theirs = json.loads(path.read_text())
@@ -85,7 +100,7 @@ class Study:
         config = json.loads(replace(self.config, seed=0, budget=1, threads=None).to_json())
         return {
             **config, "content": self.source.content, "budgets": list(self.budgets), "holdout": self.holdout,
-            "random_share": self.random_share, "learns_from": self.learns_from,
+            "random_share": self.random_share, "learns_from": self.learns_from, "backbone": self.backbone,
         }  # fmt: skip
 
     def path(self, cell: Cell) -> Path:
@@ -113,7 +128,7 @@ class Study:
             report: Called with the number of answers so far.
         """
         strategy = Strategy.named(cell.strategy, acquisition=self.config.acquisition, random_share=self.random_share)
-        material = self.source.material(holdout=self.holdout, seed=cell.seed)
+        material = self._material(cell.seed)
         if strategy.needs_graph or self.learns_from == "likeness":
             material = replace(material, graph=self._graph(cell.seed))
         if self.learns_from == "likeness":
@@ -140,6 +155,22 @@ class Study:
         ]
         write_json(self.path(cell), {"points": rows})
 
+    def _material(self, seed: int) -> Material:
+        """Of a seed, without a graph, as the backbone sees it."""
+        of_pixels = self.source.material(holdout=self.holdout, seed=seed)
+        chunks, apart = self._seen(of_pixels.chunks), self._seen(of_pixels.apart)
+        images = None
+        if len(Pool(of_pixels.chunks).shape) > 1:
+            images = Images(of_pixels.chunks, of_pixels.apart, bool(self.backbone), of_pixels.propagate_to)
+        return replace(of_pixels, chunks=chunks, apart=apart, images=images)
+
+    def _seen(self, chunks: Sequence[Chunk]) -> tuple[Chunk, ...]:
+        return tuple(self._features(chunk) if self.backbone else chunk for chunk in chunks)
+
+    def _features(self, chunk: Chunk) -> Chunk:
+        name = self.backbone.replace("/", "-")
+        return Chunk(chunk.number, self.folder / FEATURES / f"{name}-{chunk.number:06d}.npy", chunk.count)
+
     def _graph(self, seed: int) -> Path:
         """The graph of a seed, kept for other strategies: communities are found by chance. With it the vectors of all
         images; those of a test part come from its neighbours in the pool."""
@@ -147,16 +178,35 @@ class Study:
 
         path = self.folder / GRAPHS / f"{seed}.npz"
         if not is_readable(path):
-            made = make_pool_graph(self.source.chunks, (), seed=derive(seed, "graph"))
+            made = make_pool_graph(self._seen(self.source.chunks), (), seed=derive(seed, "graph"))
             write_atomically(self._vectors(seed, "pool"), made.save_vectors)
             if self.source.apart:
-                apart = np.concatenate([made.vectors_of(open_chunk(chunk)) for chunk in self.source.apart])
+                apart = np.concatenate([made.vectors_of(open_chunk(chunk)) for chunk in self._seen(self.source.apart)])
                 write_array(self._vectors(seed, "apart"), apart)
             write_atomically(path, made.pool_graph.save)
         return path
 
     def _vectors(self, seed: int, name: str) -> Path:
         return self.folder / GRAPHS / f"{seed}-{name}.npy"
+
+
+def _look(name: str, chunks: Sequence[Chunk], paths: Sequence[Path], total: int, report: Report) -> None:
+    """Write what a backbone makes of each chunk, if it is not there."""
+    from learner.backbones import load_backbone
+    from learner.features import compute_features
+
+    backbone, before = load_backbone(name), 0
+    for chunk, path in zip(chunks, paths, strict=True):
+        if not path.exists():
+            pixels = open_chunk(chunk)
+            features = compute_features(
+                backbone,
+                lambda start, stop, pixels=pixels: pixels[start:stop],  # type: ignore[misc]
+                chunk.count,
+                report=lambda phase, done, _n, before=before: report(phase, before + done, total),  # type: ignore[misc]
+            )
+            write_array(path, features)
+        before += chunk.count
 
 
 def _rows(chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, int]]:

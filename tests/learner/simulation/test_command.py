@@ -153,7 +153,7 @@ def one_class(folder: Path) -> Path:
         ("/no/such/folder", "there is no /no/such/folder"),
         ("{tmp}/text.txt", "is neither a folder nor a zip of images nor an npz"),
         ("{tmp}/one", "has images of 1 classes, at least two are needed"),
-        ("{npz} --strategies best", "unknown strategy 'best'; known: groups, random,"),
+        ("{npz} --strategies best", "unknown strategy 'best'; known: groups, networks, random,"),
         ("{npz} --until 1000", "5 to 1000 answers of 320 images that may be asked about"),
         ("{npz} --budgets 0 5", "0 to 5 answers of 320"),
         ("{npz} --jobs 0", "--jobs is 0, expected 1 or more"),
@@ -172,3 +172,24 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(npz, tmp_path, capsys, comm
 def test_without_a_holdout_there_is_nothing_to_measure(npz, capsys):
     assert main(f"simulate {npz} --holdout 0 --device cpu".split()) == 2
     assert "learner: a simulation needs known labels for a holdout" in capsys.readouterr().err
+
+
+def test_networks_need_pixels_and_likeness(npz, tmp_path, capsys):
+    features = tmp_path / "features.npz"
+    np.savez(features, x_train=np.random.default_rng(0).random((40, 5), np.float32), y_train=np.arange(40) % 2)
+    assert run(f"{features} --strategies networks --budgets 5") == 2
+    assert "the strategy networks needs images" in capsys.readouterr().err
+    assert run(f"{features} --backbone efficientnet_lite0 --budgets 5") == 2
+    assert "--backbone needs images" in capsys.readouterr().err
+    assert run(f"{npz} --strategies networks --learns-from images --budgets 5") == 2
+    assert "goes by likeness" in capsys.readouterr().err
+
+
+def test_images_are_compared_by_a_backbone_where_that_is_asked_for(npz, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = f"{npz} --strategies groups --budgets 10 --out {out} --backbone"
+    assert run(f"{command} efficientnet_lite0") == 0
+    (path,) = (out / "features").iterdir()
+    assert len(np.load(path)) == 400
+    assert run(f"{command} no_such_backbone") == 2
+    assert "no_such_backbone" in capsys.readouterr().err

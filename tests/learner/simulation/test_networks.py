@@ -1,0 +1,141 @@
+"""Networks in a simulated run: when they are trained, what they never learn from, and that the loop goes by them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from labeler.selectors import networks as product
+from learner import distillation, gate, trial
+from learner.errors import LabelError
+from learner.graph.hypotheses import Answers
+from learner.graph.pool_graph import PoolGraph, make_pool_graph
+from learner.pool import open_chunk
+from learner.simulation import networks
+from learner.simulation.networks import Images, Networks, Sight
+from learner.simulation.run import Material, Strategy, simulate
+
+STEPS = 20
+MEASURED = np.arange(400, 500)
+
+
+@pytest.fixture
+def sight(make_chunks, digits, tmp_path) -> Sight:
+    chunks = make_chunks(digits[0][:500])
+    made = make_pool_graph(chunks, (), seed=0)
+    for name, save in (("graph.npz", made.pool_graph.save), ("vectors.npy", made.save_vectors)):
+        with (tmp_path / name).open("wb") as file:
+            save(file)
+    vectors = tuple(replace(chunk, path=tmp_path / "vectors.npy", row=0) for chunk in chunks)
+    return Sight(vectors, (), tmp_path / "graph.npz")
+
+
+@pytest.fixture
+def images(make_chunks, digits) -> Images:
+    return Images(make_chunks(digits[0][:500]), (), False, np.arange(400))
+
+
+@pytest.fixture
+def head(quick):
+    return replace(quick, architecture="head")
+
+
+def answers_of(digits, count: int) -> Answers:
+    return Answers(np.arange(count), digits[1][:count], 10)
+
+
+def let_in(monkeypatch, *, is_let_in: bool) -> None:
+    judge = gate.judge
+    objections = () if is_let_in else (gate.DISAGREES,)
+    monkeypatch.setattr(gate, "judge", lambda **facts: replace(judge(**facts), objections=objections))
+
+
+def test_they_are_trained_when_the_product_would(sight, images, tmp_path):
+    names = ("FIRST_ANSWERS", "FIRST_BY_ITSELF", "GROWTH")
+    assert [getattr(networks, name) for name in names] == [getattr(product, name) for name in names]
+    by_graph = Networks(images, tmp_path)
+    groups = PoolGraph.load(sight.graph).n_groups
+    assert groups > networks.FIRST_ANSWERS
+    assert not by_graph.is_due(sight, groups - 1) and by_graph.is_due(sight, groups)
+    by_graph.last = 20
+    assert not by_graph.is_due(sight, 29) and by_graph.is_due(sight, 30)
+    by_itself = Networks(replace(images, teaches_itself=True), tmp_path)
+    assert not by_itself.is_due(sight, 39) and by_itself.is_due(sight, 40)
+
+
+def test_one_that_is_let_in_is_what_the_loop_goes_by(sight, images, digits, head, tmp_path, monkeypatch):
+    let_in(monkeypatch, is_let_in=True)
+    trained = Networks(images, tmp_path / "scratch", steps=STEPS)
+    new = trained.train(sight, answers_of(digits, 60), head, lambda *_: None)
+    assert new.graph != sight.graph and PoolGraph.load(new.graph).reason != PoolGraph.load(sight.graph).reason
+    assert [len(open_chunk(chunk)) for chunk in new.chunks] == [500]
+    assert open_chunk(new.chunks[0]).shape[1] != open_chunk(sight.chunks[0]).shape[1]
+    assert trained.last == 60 and [count for count, _ in trained.made] == [60]
+
+
+def test_one_that_is_refused_changes_nothing_but_is_not_tried_again_at_once(
+    sight, images, digits, head, tmp_path, monkeypatch
+):
+    let_in(monkeypatch, is_let_in=False)
+    trained = Networks(images, tmp_path / "scratch", steps=STEPS)
+    assert trained.train(sight, answers_of(digits, 60), head, lambda *_: None) == sight
+    assert not trained.is_due(sight, 61)
+
+
+@pytest.mark.parametrize("teaches_itself", [False, True])
+def test_nothing_is_learned_from_what_is_measured_or_kept_back(
+    sight, images, digits, head, tmp_path, monkeypatch, teaches_itself
+):
+    lessons, requests, measured = [], [], []
+    distil, predict = distillation.distil, trial.predict_classes
+    monkeypatch.setattr(distillation, "distil", lambda chunks, lesson, config, **rest: (
+        lessons.append(lesson), distil(chunks, lesson, config, **rest))[1])  # fmt: skip
+
+    def predict_classes(request, positions):
+        requests.append(request)
+        measured.append(positions)
+        return predict(request, positions)
+
+    monkeypatch.setattr(trial, "predict_classes", predict_classes)
+    trained = Networks(replace(images, teaches_itself=teaches_itself), tmp_path / "scratch", steps=STEPS)
+    trained.train(sight, answers_of(digits, 60), head, lambda *_: None)
+    kept = measured[requests.index(next(each for each in requests if each.graph == sight.graph))]
+    assert len(kept) == (12 if teaches_itself else 0)
+    never = np.concatenate([MEASURED, kept])
+    (lesson,) = lessons
+    for learned in (lesson.positions, lesson.unlabelled, *(each.train_positions for each in requests),
+                    *(each.propagate_to for each in requests)):  # fmt: skip
+        assert not np.isin(learned, never).any()
+
+
+def test_a_run_with_networks_goes_on_after_one_has_taken_over(sight, images, digits, head, monkeypatch):
+    let_in(monkeypatch, is_let_in=True)
+    monkeypatch.setattr(distillation, "STEPS", STEPS)
+    monkeypatch.setattr(distillation, "BY_GRAPH", replace(distillation.BY_GRAPH, steps=STEPS))
+    material = Material(
+        sight.chunks, digits[1][:500], np.arange(400), MEASURED, graph=sight.graph, propagate_to=np.arange(400),
+        images=images,
+    )  # fmt: skip
+    groups = PoolGraph.load(sight.graph).n_groups
+    budgets = (groups - 1, groups, groups + 10)
+    config = replace(head, recipe=replace(head.recipe, steps=60))
+    curves = {
+        name: [
+            point.is_right_M.tolist()
+            for point in simulate(
+                material, strategy=Strategy.named(name, acquisition="power_margin", random_share=0.0), config=config,
+                budgets=budgets,
+            )
+        ]
+        for name in ("groups", "networks")
+    }  # fmt: skip
+    assert curves["groups"][0] == curves["networks"][0]
+    assert curves["groups"][1] != curves["networks"][1]
+    assert np.mean(curves["networks"][2]) > 0.5
+
+
+def test_feature_vectors_have_no_pixels(sight, digits, head):
+    material = Material(sight.chunks, digits[1][:500], np.arange(400), MEASURED, graph=sight.graph)
+    strategy = Strategy.named("networks", acquisition="power_margin", random_share=0.0)
+    with pytest.raises(LabelError, match="needs the images' pixels"):
+        simulate(material, strategy=strategy, config=head, budgets=(10,))
