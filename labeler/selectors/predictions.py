@@ -90,7 +90,10 @@ def image_prediction(project: Project, image: Image, number: str = "") -> ImageP
     """As the round of that number sees it, a comparison too; else the one in charge."""
     rounds = scored_rounds(project)
     asked = (row for row in rounds if str(row.number) == number)
-    round_ = next(asked, None) or in_charge(project, rounds)
+    round_ = next(asked, None)
+    if round_ is None and number:
+        return ImagePrediction(rounds=rounds, problem=f"There is no round {number[:20]} that has scored images.")
+    round_ = round_ or in_charge(project, rounds)
     if round_ is None or (round_.trigger == "comparison" and str(round_.number) != number):
         return ImagePrediction(problem="No model has seen it yet. The first round that learns makes one.")
     try:

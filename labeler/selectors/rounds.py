@@ -11,13 +11,23 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
 
 from labeler import choices
-from labeler.models import Annotation, Candidate, LabelClass, Project, Reason, Round
+from labeler.models import Annotation, Candidate, LabelClass, Project, Reason, Round, RoundState, Trigger
 from labeler.models.rounds import reason_words
 from labeler.selectors.features import architecture_of
 
 CARRIED = "carried over, with some of their answers: beside the images asked for"
 REFILLED = "drawn when the queue had run dry: beside the images asked for"
 MAX_CONFUSION = 40  # classes; a larger matrix is no longer read by anybody
+
+
+def can_try_again(round_: Round) -> bool:
+    """Whether a round that failed or was cancelled is the last word. A comparison is by itself."""
+    if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
+        return False
+    later = Round.objects.filter(project=round_.project_id, number__gt=round_.number).exclude(
+        trigger=Trigger.COMPARISON
+    )
+    return round_.trigger == Trigger.COMPARISON or not later.exists()
 
 
 @dataclass(frozen=True)

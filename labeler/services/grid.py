@@ -28,6 +28,7 @@ from labeler.models import (
     Outcome,
     Project,
     Reason,
+    Round,
     Shown,
     User,
 )
@@ -98,6 +99,7 @@ def accept_page(
         accepted: Ids of the images that are all of the class.
         corrected: Class ids by image id, of tiles that are something else. Who says so has looked at the one image.
         left_out: Ids of images that get no answer here.
+        round_id: The round by which the page was sorted.
 
     Raises:
         GridRefused: In words, for a class that is not offered any more or a project that asks several people.
@@ -163,7 +165,7 @@ def _accept(project: Project, by: User, tiles: Tiles) -> Accepted:
         project=project,
         by=by,
         label_class=label_class,
-        round_id=tiles.round_id,
+        round=Round.objects.filter(pk=tiles.round_id, project=project).first(),
         key=tiles.key,
         left_out=[pk for pk in tiles.left_out if pk in here],
     )

@@ -156,11 +156,11 @@ def sweep_networks() -> int:
 
 
 def _idle_projects() -> list[Project]:
-    """Projects with a queue in which nothing else is being done."""
+    """Projects with a queue in which nothing else is being done, and that are not paused."""
     is_busy = Q(pk__in=Round.objects.filter(state__in=UNFINISHED).values("project"))
     for model in (ImportJob, ExportJob, PoolMap, PoolGraph, PoolFeatures, PoolNetwork):
         is_busy |= Q(pk__in=model._default_manager.filter(state__in=UNFINISHED_JOB).values("project"))
-    projects = Project.objects.select_related("learning").exclude(is_busy)
+    projects = Project.objects.filter(paused_at=None).select_related("learning").exclude(is_busy)
     has_graph = Q(pk__in=PoolGraph.objects.filter(state=JobState.DONE).values("project"))
     return list(projects.filter(has_graph, queue_round__isnull=False))
 

@@ -36,7 +36,14 @@ from labeler.selectors.classes import (
 )
 from labeler.selectors.workers import missing_workers
 from labeler.services import classes as service
-from labeler.services.class_changes import archive_class, merge_class, split_class, undo_change, why_not_undone
+from labeler.services.class_changes import (
+    NOT_TAKEN_BACK,
+    archive_class,
+    merge_class,
+    split_class,
+    undo_change,
+    why_not_undone,
+)
 from labeler.services.proposals import accept_proposal, merge_proposal, note_read, refuse_proposal
 
 PAGE = ["GET", "HEAD", "POST"]
@@ -275,11 +282,14 @@ def _operation(
     error = ""
     if request.method == "POST" and act is not None:
         try:
-            act()
+            done = act()
         except ValidationError as refused:
             error = refused.messages[0]
         else:
-            messages.success(request, "Done. It stands under Changes, where it can be taken back.")
+            is_final = done is None or ClassChange.Kind(done.kind) in NOT_TAKEN_BACK
+            messages.success(
+                request, f"Done. It stands under Changes{'' if is_final else ', where it can be taken back'}."
+            )
             return redirect("class-changes", access.project.slug)
     context = {
         "label_class": source, "form": form, "title": title or f"Change “{source}”", "sent": sent or {}, "error": error,

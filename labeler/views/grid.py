@@ -78,7 +78,7 @@ def _accept(request: HttpRequest, access: Access) -> HttpResponse:
             project=access.project,
             by=access.user,
             class_id=_needed(form.get("class", "")),
-            round_id=None,
+            round_id=_needed(form.get("round", "")),
             accepted=[pk for pk in tiles if pk not in corrected and pk not in out],
             corrected=corrected,
             left_out=[pk for pk in tiles if pk in out and pk not in corrected],

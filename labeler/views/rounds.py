@@ -22,7 +22,7 @@ from labeler.selectors.monitor import began_again, progress_of
 from labeler.selectors.pool import LEAST_HOLDOUT, says_something
 from labeler.selectors.reliability import reliability_of
 from labeler.selectors.reruns import rerun_state
-from labeler.selectors.rounds import class_rows, list_rounds, phases_of, queue_reasons, settings_of
+from labeler.selectors.rounds import can_try_again, class_rows, list_rounds, phases_of, queue_reasons, settings_of
 from labeler.selectors.scores import NoScores
 from labeler.selectors.verdicts import class_names, rerun_words, verdict_of
 from labeler.services.comparisons import repeat_comparison
@@ -72,6 +72,7 @@ def round_page(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "rerun_words": rerun_words(rerun.result) if rerun is not None and rerun.shown is not None else [],
         "progress": progress_of(round_) if round_.is_unfinished else None,
         "is_again": began_again(round_),
+        "can_try_again": can_try_again(round_),
         "phases": phases_of(round_),
         "settings": settings_of(round_),
         "classes": class_rows(round_) if says_something(round_.metrics) else [],

@@ -27,7 +27,8 @@ def pool(project, make_images) -> list[Image]:
 
 def form(project, images, **fields) -> dict[str, object]:
     cat = project.classes.get(name="cat")
-    return {"key": str(uuid.uuid4()), "class": cat.pk, "tile": [image.pk for image in images], **fields}
+    sees = project.rounds.last().pk
+    return {"key": str(uuid.uuid4()), "class": cat.pk, "round": sees, "tile": [image.pk for image in images], **fields}
 
 
 def test_tiles_are_shown_with_the_error_and_the_rule(project, pool, annotator, client_of) -> None:
@@ -47,7 +48,7 @@ def test_a_form_accepts_corrects_and_takes_out(project, pool, annotator, client_
     words = reply.content.decode()
     assert "4 tiles accepted as “cat”. 1 tile given another class. 1 tile taken out" in words
     assert client.post(URL, sent).status_code == 302  # pressed twice
-    assert GridPage.objects.count() == 1
+    assert GridPage.objects.get().round == project.rounds.last()  # by which the tiles were sorted
     assert dict(Annotation.objects.values_list("image", "label_class__name")) == {
         pool[0].pk: "cat", pool[2].pk: "dog", pool[3].pk: "cat", pool[4].pk: "cat", pool[5].pk: "cat",
     }  # fmt: skip
@@ -58,7 +59,7 @@ def test_a_form_accepts_corrects_and_takes_out(project, pool, annotator, client_
 
 @pytest.mark.parametrize(
     "broken",
-    [{"key": "x"}, {"class": ""}, {"class": "99999999"}, {"tile": ["x"]}, {"tile": []}, {"out": ["²"]}],
+    [{"key": "x"}, {"class": ""}, {"class": "99999999"}, {"tile": ["x"]}, {"tile": []}, {"out": ["²"]}, {"round": ""}],
 )
 def test_nonsense_is_refused_in_words(project, pool, annotator, client_of, broken) -> None:
     reply = client_of(annotator).post(URL, form(project, pool[:3]) | broken, follow=True)

@@ -455,7 +455,7 @@ def test_the_sweep_begins_one_where_it_pays(pool, django_capture_on_commit_callb
     assert networks.sweep_networks() == 1
 
 
-@pytest.mark.parametrize("why", ["no", "few", "round", "graph", "photographs", "small"])
+@pytest.mark.parametrize("why", ["no", "few", "round", "graph", "photographs", "paused", "small"])
 def test_the_sweep_begins_none_where(pool, why, monkeypatch) -> None:
     if why == "no":
         LearningConfig.objects.update(trains_network=False)
@@ -467,6 +467,8 @@ def test_the_sweep_begins_none_where(pool, why, monkeypatch) -> None:
         graphs.request_graph(project=pool)  # which is being made
     elif why == "photographs":  # taught by answers alone, which takes more of them
         Project.objects.update(small_colour_images=1)
+    elif why == "paused":
+        Project.objects.update(paused_at=clock.now())
     else:
         monkeypatch.setattr(selected, "LEAST_IMAGES", 1000)
     assert networks.sweep_networks() == 0

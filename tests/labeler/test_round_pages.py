@@ -95,6 +95,26 @@ def test_a_round_that_was_given_back_waits_to_start_again(at, manager, client_of
     assert "is waiting for a learner to start again" in client_of(manager).get(at).content.decode()
 
 
+@pytest.mark.parametrize(
+    ("state", "later", "trigger", "is_offered"),
+    [
+        (RoundState.CANCELLED, False, "answers", True),
+        (RoundState.FAILED, False, "answers", True),
+        (RoundState.CANCELLED, True, "answers", False),
+        (RoundState.FAILED, True, "comparison", True),
+        (RoundState.DONE, False, "answers", False),
+    ],
+)
+def test_trying_again_is_offered_until_a_later_round_has_come(
+    at, manager, client_of, measured, state, later, trigger, is_offered
+) -> None:
+    if later:
+        Round.objects.create(project=measured.project, number=3, state=RoundState.DONE, seed=1)
+    Round.objects.filter(pk=measured.pk).update(state=state, trigger=trigger)
+    page = client_of(manager).get(at + "rounds/2/").content.decode()
+    assert (">Try again</button>" in page) is is_offered
+
+
 def test_the_list_says_of_which_rounds_nothing_was_measured(at, manager, client_of, measured) -> None:
     rows = re.findall(r"<tr>.*?</tr>", client_of(manager).get(at + "rounds/").content.decode(), re.S)
     by_round = {re.search(r"/rounds/(\d+)/", row).group(1): row for row in rows if "/rounds/" in row}
