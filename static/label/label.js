@@ -333,8 +333,8 @@ proposeClass(part("propose"), part("filter"), (proposed) => {
   return isGiven;
 });
 commentImage(part("comment"), () => stage.item?.image, (body) => {
-  outbox.put("comment", body, { words: `comment: ${body.text}` });
-  say("Sent to the managers. Their reply is shown here.");
+  outbox.put("comment", body, { words: fill(gettext("comment: %(text)s"), body) });
+  say(gettext("Sent to the managers. Their reply is shown here."));
 });
 pressByKey(root);
 

@@ -28,7 +28,8 @@ export function proposeClass(box, filter, give) {
     event.preventDefault();
     const name = input.value.trim();
     if (!name || !give(name)) return;
-    box.open = false;
     input.value = "";
+    box.open = false;
+    box.querySelector("summary").focus(); // a browser lets go of a closed field a frame later: the next key would be typed into it
   });
 }

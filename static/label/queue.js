@@ -6,6 +6,7 @@
  * @typedef {{image: number, candidate: number | null, url: string, width: number, height: number, name: string,
  *   element?: HTMLImageElement}} Item
  */
+import { fill, gettext } from "../base/words.js";
 import { DISK_FULL, post } from "./post.js";
 
 const TRIES = 4;
@@ -78,7 +79,7 @@ export class Queue extends EventTarget {
       for (const news of ["progress", "classes"]) this.dispatchEvent(new CustomEvent(news, { detail: reply.body[news] }));
       this.add(reply.body.items.filter((item) => !(this.#answeredAt.get(item.image) > askedAt)), reply.body.empty);
     } else if (reply?.status === 404) {
-      this.#rest({ words: reply.body.error ?? "This project is no longer open to you.", retry_seconds: null });
+      this.#rest({ words: reply.body.error ?? gettext("This project is no longer open to you."), retry_seconds: null });
     } else {
       this.dispatchEvent(new CustomEvent(REFUSALS[reply?.status] ?? "offline", { detail: { words: reply?.body.error ?? "" } }));
       this.#later(2);
@@ -102,7 +103,7 @@ export class Queue extends EventTarget {
  */
 export function decoded(item) {
   const image = new Image(item.width, item.height);
-  image.alt = `Image to label, ${item.name}`;
+  image.alt = fill(gettext("Image to label, %(name)s"), item);
   image.decoding = "sync";
   image.draggable = false;
   image.src = item.src;

@@ -11,7 +11,7 @@ from tests.e2e.conftest import Site
 def shown(page: Page) -> str:
     """The id of the image in view, once it has loaded: before that a class key does nothing."""
     image = "document.querySelector('[data-table] img')"
-    return str(page.evaluate(f"{image}?.naturalWidth ? {image}.dataset.image ?? '' : ''"))
+    return str(page.evaluate(f"{image}?.complete && {image}.naturalWidth ? {image}.dataset.image ?? '' : ''"))
 
 
 def press(page: Page, keys: str) -> None:

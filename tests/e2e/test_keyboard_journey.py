@@ -14,12 +14,12 @@ from tests.e2e.labelling import press, ready, sent, shown
 from tests.labeler.imports import make_zip, png
 
 pytestmark = pytest.mark.e2e
-PATIENCE = 80  # presses of Tab
+STOPS = "a[href], button, input, select, textarea, summary, [tabindex]"
 
 
 def tab_to(page: Page, wanted: Locator) -> None:
     """Press Tab until it has the focus, as somebody does who has no mouse; and it is seen that it has."""
-    for _ in range(PATIENCE):
+    for _ in range(page.locator(STOPS).count() + 1):
         if wanted.evaluate("element => element === document.activeElement"):
             width = wanted.evaluate("element => getComputedStyle(element).outlineStyle")
             assert width != "none"
