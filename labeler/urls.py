@@ -5,6 +5,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/v1/", include("labeler.api.app")),
     path("", include("labeler.views.health")),
     path("", include("labeler.views.language")),
     path("", include("labeler.views.classes")),

@@ -35,11 +35,14 @@ from labeler.models.rounds import (
     Standing,
     Trigger,
 )
+from labeler.models.tokens import ApiReply, ApiToken, Scope
 
 __all__ = [
     "Annotation",
     "AnnotatorQuality",
     "AnswerQuality",
+    "ApiReply",
+    "ApiToken",
     "AuditEntry",
     "AuditKind",
     "Candidate",
@@ -85,6 +88,7 @@ __all__ = [
     "Round",
     "RoundChunk",
     "RoundState",
+    "Scope",
     "Shown",
     "Standing",
     "Trigger",

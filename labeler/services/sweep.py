@@ -29,6 +29,7 @@ from labeler.services import (
     replays,
     reruns,
     rollback,
+    tokens,
     triggers,
     uploads,
 )
@@ -56,6 +57,7 @@ def sweep() -> dict[str, int]:
         networks.sweep_networks,
         quality.sweep_quality,
         notice_mails.sweep_mails,
+        tokens.forget_replies,
         lease.free_expired_leases,
         forget_old_workers,
     ]

@@ -59,11 +59,20 @@ def exports(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 def export_file(request: HttpRequest, slug: str, job_id: int) -> FileResponse:
     access = manager_access(request, slug)
-    job = ExportJob.objects.filter(project=access.project, pk=job_id, state=JobState.DONE).first()
+    job = (
+        ExportJob.objects.select_related("project")
+        .filter(project=access.project, pk=job_id, state=JobState.DONE)
+        .first()
+    )
     if job is None:
         raise Http404("No such export")
+    return export_reply(job)
+
+
+def export_reply(job: ExportJob) -> FileResponse:
+    """Its file. Raises Http404 if that is gone."""
     at = timezone.localtime(job.finished_at or job.created_at)  # one that waited for a worker holds later answers, too
-    name = f"{slugify(access.project.slug)}-labels-{at:%Y-%m-%d-%H%M}.{job.format}"
+    name = f"{slugify(job.project.slug)}-labels-{at:%Y-%m-%d-%H%M}.{job.format}"
     try:
         with storage.local_path(job.file) as file_path:
             return FileResponse(
