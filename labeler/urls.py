@@ -14,6 +14,8 @@ urlpatterns = [
     path("", include("labeler.views.people")),
     path("", include("labeler.views.home")),
     path("", include("labeler.views.accounts")),
+    path("", include("labeler.views.tokens")),
+    path("", include("labeler.views.api_docs")),
     path("", include("labeler.views.label")),
     path("", include("labeler.views.media")),
     path("", include("labeler.views.images")),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from functools import lru_cache, partial, wraps
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
@@ -62,7 +62,7 @@ class JsonBody(Parser):
         if not request.body:
             return {}
         if request.content_type != JSON:
-            raise Problem(415, f"Send the body as {JSON}; this one says it is “{request.content_type[:100]}”.")
+            raise Problem(415, f"Send the body as {JSON}; this one says it is “{str(request.content_type)[:100]}”.")
         try:
             body = json.loads(request.body)
         except (ValueError, RecursionError) as error:  # brackets in brackets in brackets
@@ -104,7 +104,7 @@ def _of_ninja(error: HttpError) -> HttpResponse:
 def _invalid(error: ValidationError) -> HttpResponse:
     """What the schema of an operation says."""
     errors = []
-    for found in cast(list[dict[str, Any]], error.errors):
+    for found in error.errors:
         source, *where = found["loc"]
         if source == "body" and len(where) > 0:
             where = where[1:]  # the name of the view's argument

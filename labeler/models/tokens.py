@@ -5,7 +5,6 @@ import secrets
 from django.conf import settings
 from django.db import models
 from django.utils.crypto import salted_hmac
-from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 
@@ -16,9 +15,9 @@ SHOWN = 8  # characters of it that lists show
 class Scope(models.TextChoices):
     """What a token may do, of what its person may. None includes another."""
 
-    READ = "read", _("read")
-    ANNOTATE = "annotate", _("annotate")
-    MANAGE = "manage", _("manage")
+    READ = "read", "read"
+    ANNOTATE = "annotate", "annotate"
+    MANAGE = "manage", "manage"
 
 
 class ApiToken(models.Model):
