@@ -10,8 +10,9 @@ from labeler.api.problems import KINDS, MEDIA_TYPE
 if TYPE_CHECKING:
     from ninja import NinjaAPI
 
-ANY = (400, 401, 403, 404, 405, 411, 413, 422, 429, 500, 503)
-WRITING = (409, 415, 507)
+ANY = (400, 401, 403, 404, 405, 409, 411, 413, 414, 422, 429, 431, 500, 503)
+WRITING = (415, 507)
+BEFORE_US = (414, 431)  # said by the web server itself, in a page of its own
 PREFIX = "/api/v1"
 PROBLEM = {
     "type": "object",
@@ -60,6 +61,8 @@ def document(api: NinjaAPI) -> dict[str, Any]:
 
 
 def _problem(status: int) -> dict[str, Any]:
+    if status in BEFORE_US:
+        return {"description": KINDS[status][1]}
     schema = {"$ref": "#/components/schemas/Problem"}
     headers: dict[str, Any] = {}
     if status == 429:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from labeler.services.tokens import REPLIES_KEPT
 
 HEADER = "Idempotency-Key"
 LONGEST = 200
+KEY = re.compile(r"[\x21-\x7e]+")
 KEPT_HEADERS = ("Content-Type", "Location")
 SHOWN_ONCE = "X-Shown-Once"  # set by operations whose reply nobody may read again, and taken off here
 FOREIGN = "This Idempotency-Key was used for another request. Make a new one for each thing that you want done."
@@ -36,8 +38,8 @@ def once(request: HttpRequest, run: Callable[[], HttpResponse]) -> HttpResponse:
     key, user = request.headers.get(HEADER), request.user
     if request.method != "POST" or key is None or not isinstance(user, User):
         return _shown(run())
-    if not key or len(key) > LONGEST or not key.isascii() or not key.isprintable():
-        raise Problem(400, f"“{HEADER}” is 1 to {LONGEST} printable ASCII characters; a new UUID is a good one.")
+    if len(key) > LONGEST or not KEY.fullmatch(key):
+        raise Problem(400, f"“{HEADER}” is 1 to {LONGEST} ASCII characters without spaces; a new UUID is a good one.")
     digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).hexdigest()
 
     def work() -> HttpResponse:

@@ -115,10 +115,8 @@ def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[
 
 
 def _object_in(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    for each in (schema, schema.get("items", {}), *schema.get("anyOf", [])):
-        if "$ref" in each:
-            return each
-    return None
+    inner: list[Mapping[str, Any]] = [schema, schema.get("items", {}), *schema.get("anyOf", [])]
+    return next((each for each in inner if "$ref" in each), None)
 
 
 def _kind(schema: Mapping[str, Any]) -> str:
