@@ -36,6 +36,7 @@ from labeler.models.rounds import (
     Trigger,
 )
 from labeler.models.tokens import ApiReply, ApiToken, Scope
+from labeler.models.webhooks import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
     "Annotation",
@@ -93,5 +94,8 @@ __all__ = [
     "Standing",
     "Trigger",
     "User",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
     "Worker",
 ]

@@ -29,6 +29,7 @@ from labeler.models import (
 )
 from labeler.services import audit
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled, unfinished_count
+from labeler.services.webhooks import tell_export
 from labeler.wake import wake
 
 RUN_EXPORT = "labeler.run_export"
@@ -98,7 +99,11 @@ def run_export(*, job_id: int) -> None:
     except (storage.StorageError, OSError) as error:
         finish_job(job=job, state=JobState.FAILED, error=f"The file could not be written: {error}")
         return
-    if not finish_job(job=job, state=JobState.DONE, file=name, size=size, done=job.total):
+    with transaction.atomic():
+        is_ours = finish_job(job=job, state=JobState.DONE, file=name, size=size, done=job.total)
+        if is_ours:
+            tell_export(job=job)
+    if not is_ours:
         storage.delete(name)
 
 

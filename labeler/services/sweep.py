@@ -32,6 +32,7 @@ from labeler.services import (
     tokens,
     triggers,
     uploads,
+    webhook_deliveries,
 )
 from labeler.wake import wake
 
@@ -57,6 +58,7 @@ def sweep() -> dict[str, int]:
         networks.sweep_networks,
         quality.sweep_quality,
         notice_mails.sweep_mails,
+        webhook_deliveries.sweep_webhooks,
         tokens.forget_replies,
         lease.free_expired_leases,
         forget_old_workers,

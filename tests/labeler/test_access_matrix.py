@@ -26,6 +26,7 @@ from labeler.models import (
     Round,
     RoundState,
     Trigger,
+    Webhook,
 )
 from tests.labeler.queues import fill_queue
 
@@ -48,7 +49,7 @@ MANAGERS = {
     "network", "network-start", "network-stop", "network-leave", "network-take",
     "worth", "notices", "notice-dismiss", "notices-dismiss", "project-pause", "project-resume", "project-copy",
     "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
-    "comments", "comment-close", "example",
+    "comments", "comment-close", "example", "webhooks", "webhook-test", "webhook-start", "webhook-delete",
 }  # fmt: skip
 IF_ALLOWED = {"grid", "grid-undo"}  # to annotators where the settings say so
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
@@ -86,6 +87,7 @@ class World:
             "round-confusion": "round",
             "network-take": "network", "notice-dismiss": "notice",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
+            "webhook-test": "webhook", "webhook-start": "webhook", "webhook-delete": "webhook",
             "explore-at": "position", "explore-thumb": "position", "gallery": "gallery",
         }  # fmt: skip
         arguments: list[object] = [slug or self.project.slug]
@@ -136,6 +138,7 @@ def build(project: Project, manager, make_images) -> World:
                 project=project, image=images[0], by=manager, text="?", key=uuid.uuid4()
             ).pk,
             "network": PoolNetwork.objects.create(project=project, seed=0, labels={}, answers=0, checkpoint="").pk,
+            "webhook": Webhook.objects.create(project=project, address="https://example.org/", events=["test"]).pk,
             "round": failed.number,
             "scored": scored.number,
             "position": images[0].position,
