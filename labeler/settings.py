@@ -63,6 +63,7 @@ MIDDLEWARE = [
     "labeler.body_limit.BodyLimit",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "labeler.api.authentication.TokenPerson",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -228,6 +229,11 @@ EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="plusminus@localhost")
 SITE_URL = env.str("SITE_URL", default="")  # https://label.example.org, for links in mails
 MAIL_IS_ON = bool(EMAIL_HOST)
+
+# --- API ------------------------------------------------------------------------------------------------------------
+
+API_RATE = env.int("API_RATE", default=1200)  # requests a minute of one token
+API_UNKNOWN_TOKENS = env.int("API_UNKNOWN_TOKENS", default=60)  # in ten minutes from one address
 
 # --- Labelling ------------------------------------------------------------------------------------------------------
 

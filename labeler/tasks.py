@@ -30,6 +30,7 @@ from labeler.services import (
     replays,
     reruns,
     triggers,
+    webhook_deliveries,
 )
 from labeler.services import sweep as sweeping
 from labeler.workers import busy_with, serves, this_worker
@@ -206,6 +207,12 @@ def scheduled_round(project_id: int) -> None:
 def send_notice_mails() -> None:
     with busy_with("sending mail"):
         notice_mails.send_mails()
+
+
+@shared_task(name="labeler.send_webhooks")  # type: ignore[untyped-decorator]
+def send_webhooks() -> None:
+    with busy_with("telling webhooks"):
+        webhook_deliveries.send_webhooks()
 
 
 @shared_task(name="labeler.sweep")  # type: ignore[untyped-decorator]

@@ -1,8 +1,10 @@
-"""A counter of failures in the cache: who fails too often waits."""
+"""Counters in the cache: who fails too often waits, and so does who asks too often."""
 
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import dataclass
 
 from django.core.cache import cache
 from redis.exceptions import RedisError
@@ -38,3 +40,33 @@ class Throttle:
 
     def _key(self, key: str) -> str:
         return f"throttle:{self.name}:{key}"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What is left of a window: below 0 the request is one too many."""
+
+    limit: int
+    remaining: int
+    seconds: int  # until the next window
+
+
+class RateLimit:
+    """At most so many requests of one key in each window of `seconds`, counted as `Throttle` counts."""
+
+    def __init__(self, name: str, *, seconds: int) -> None:
+        self.name, self.seconds = name, seconds
+
+    def count(self, key: str, limit: int) -> Rate:
+        window, into = divmod(int(time.time()), self.seconds)
+        name = f"rate:{self.name}:{key}:{window}"
+        left = self.seconds - into
+        try:
+            cache.add(name, 0, timeout=2 * self.seconds)
+            counted = int(cache.incr(name))
+        except RedisError as error:
+            log.warning("The limit %s does not count: %s", self.name, error)
+            counted = 1
+        except ValueError:  # it expired between the two calls
+            counted = 1
+        return Rate(limit, limit - counted, left)

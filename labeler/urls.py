@@ -5,14 +5,18 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/v1/", include("labeler.api.app")),
     path("", include("labeler.views.health")),
     path("", include("labeler.views.language")),
     path("", include("labeler.views.classes")),
     path("", include("labeler.views.settings")),
+    path("", include("labeler.views.webhooks")),
     path("", include("labeler.views.audit")),
     path("", include("labeler.views.people")),
     path("", include("labeler.views.home")),
     path("", include("labeler.views.accounts")),
+    path("", include("labeler.views.tokens")),
+    path("", include("labeler.views.api_docs")),
     path("", include("labeler.views.label")),
     path("", include("labeler.views.media")),
     path("", include("labeler.views.images")),

@@ -7,6 +7,7 @@ import django.db.models.deletion
 import django.utils.timezone
 import labeler.clock
 import labeler.models.people
+import labeler.models.webhooks
 from django.conf import settings
 from django.db import migrations, models
 
@@ -1182,7 +1183,7 @@ class Migration(migrations.Migration):
             name='Notice',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('round_failed', 'a round failed'), ('model_refused', 'a model was refused'), ('target_met', 'the target is met'), ('queue_dry', 'nothing is left to answer')], max_length=16)),
+                ('kind', models.CharField(choices=[('round_failed', 'a round failed'), ('model_refused', 'a model was refused'), ('target_met', 'the target is met'), ('queue_dry', 'nothing is left to answer'), ('webhook_stopped', 'a webhook was stopped')], max_length=16)),
                 ('key', models.CharField(max_length=60)),
                 ('words', models.CharField(max_length=500)),
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
@@ -1282,5 +1283,81 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='offeredanswer',
             constraint=models.UniqueConstraint(fields=('image', 'person'), name='one_offered_answer_a_person'),
+        ),
+        migrations.CreateModel(
+            name='ApiToken',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('prefix', models.CharField(max_length=20)),
+                ('token_hash', models.CharField(max_length=64, unique=True)),
+                ('scopes', models.JSONField(default=list)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('expires_at', models.DateTimeField(null=True)),
+                ('last_used_at', models.DateTimeField(null=True)),
+                ('revoked_at', models.DateTimeField(null=True)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_tokens', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Webhook',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('address', models.CharField(max_length=500)),
+                ('events', models.JSONField(default=list)),
+                ('seed', models.CharField(default=labeler.models.webhooks.new_seed, max_length=64)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('failures', models.PositiveIntegerField(default=0)),
+                ('stopped_at', models.DateTimeField(null=True)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to='labeler.project')),
+            ],
+            options={
+                'ordering': ['id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ApiReply',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.CharField(max_length=200)),
+                ('digest', models.CharField(max_length=64)),
+                ('status', models.PositiveSmallIntegerField(default=0)),
+                ('body', models.TextField(blank=True)),
+                ('headers', models.JSONField(default=dict)),
+                ('created_at', models.DateTimeField(db_index=True, default=labeler.clock.now)),
+                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'verbose_name_plural': 'API replies',
+                'constraints': [models.UniqueConstraint(fields=('user', 'key'), name='one_reply_of_a_key')],
+            },
+        ),
+        migrations.CreateModel(
+            name='WebhookDelivery',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('event', models.CharField(choices=[('round_done', 'a round is done'), ('round_failed', 'a round failed'), ('target_met', 'the target is met'), ('export_ready', 'an export is ready'), ('test', 'a test')], max_length=16)),
+                ('key', models.CharField(max_length=80)),
+                ('body', models.TextField()),
+                ('state', models.CharField(choices=[('waiting', 'waiting'), ('sending', 'being sent'), ('sent', 'sent'), ('failed', 'given up')], default='waiting', max_length=8)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('not_before', models.DateTimeField(default=labeler.clock.now)),
+                ('began_at', models.DateTimeField(null=True)),
+                ('ended_at', models.DateTimeField(null=True)),
+                ('status', models.PositiveSmallIntegerField(null=True)),
+                ('error', models.CharField(blank=True, max_length=300)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('webhook', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='labeler.webhook')),
+            ],
+            options={
+                'verbose_name_plural': 'webhook deliveries',
+                'ordering': ['-id'],
+                'indexes': [models.Index(condition=models.Q(('state__in', ['waiting', 'sending'])), fields=['not_before'], name='delivery_waiting')],
+                'constraints': [models.UniqueConstraint(fields=('webhook', 'key'), name='one_delivery_of_an_event')],
+            },
         ),
     ]

@@ -36,11 +36,15 @@ from labeler.models.rounds import (
     Standing,
     Trigger,
 )
+from labeler.models.tokens import ApiReply, ApiToken, Scope
+from labeler.models.webhooks import Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
     "Annotation",
     "AnnotatorQuality",
     "AnswerQuality",
+    "ApiReply",
+    "ApiToken",
     "AuditEntry",
     "AuditKind",
     "Candidate",
@@ -90,9 +94,13 @@ __all__ = [
     "Round",
     "RoundChunk",
     "RoundState",
+    "Scope",
     "Shown",
     "Standing",
     "Trigger",
     "User",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
     "Worker",
 ]

@@ -11,6 +11,7 @@ class NoticeKind(models.TextChoices):
     MODEL_REFUSED = "model_refused", "a model was refused"
     TARGET_MET = "target_met", "the target is met"
     QUEUE_DRY = "queue_dry", "nothing is left to answer"
+    WEBHOOK_STOPPED = "webhook_stopped", "a webhook was stopped"
 
 
 class Notice(models.Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,10 +95,12 @@ def managed_projects(user: User) -> list[Project]:
     return list((Project.objects.all() if user.is_superuser else own).order_by("name", "pk")[:MOST_SOURCES])
 
 
-def home_rows(user: User) -> list[ProjectRow]:
-    """The person's projects; for a site admin also those of others."""
+def home_rows(user: User, *, among: Sequence[int] | None = None) -> list[ProjectRow]:
+    """The person's projects; for a site admin also those of others. `among`: of these alone, by their ids."""
     roles = dict(Membership.objects.filter(user=user, deactivated_at__isnull=True).values_list("project_id", "role"))
     projects = Project.objects.all() if user.is_superuser else Project.objects.filter(pk__in=list(roles))
+    if among is not None:
+        projects = projects.filter(pk__in=among)
     newest = Round.objects.filter(project=OuterRef("pk")).order_by("-number")
     measured = newest.filter(state=RoundState.DONE, metrics__has_key="accuracy").exclude(trigger=Trigger.COMPARISON)
     projects = projects.annotate(

@@ -180,3 +180,14 @@ def _in_words(round_: Round) -> Iterator[None]:
         yield
     except (LearnerError, OSError) as error:
         raise NoScores(f"The score files of round {round_.number} cannot be read: {error}.") from error
+
+
+def distributions_at(round_: Round, positions: Sequence[int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Means and standard deviations of all classes, `[n, C]` each, of positions that the round has scored. Raises
+    NoScores."""
+    from learner.scores import scores_at
+
+    wanted = np.asarray(positions, np.int64)
+    with _in_words(round_):
+        means, stds = (scores_at(round_folder(round_), wanted, name) for name in ("mean_probs_N_C", "std_probs_N_C"))
+    return means.astype(np.float64), stds.astype(np.float64)

@@ -16,11 +16,11 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from labeler import clock
-from labeler.models import Round, RoundChunk, RoundState
+from labeler.models import Round, RoundChunk, RoundState, WebhookEvent
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.features import ChunkInput
 from labeler.selectors.workers import idle_workers
-from labeler.services import notices
+from labeler.services import notices, webhooks
 from labeler.wake import wake
 
 RUN, SCORE = "learner.run_round", "learner.score_chunks"
@@ -178,6 +178,7 @@ def mark_done(*, round_: Round, **changes: Any) -> None:
         phase_seconds={**round_.phase_seconds, "acquire": seconds_since(round_.phase_started_at, now)},
         **changes,
     )
+    webhooks.tell_round(round_=round_, event=WebhookEvent.ROUND_DONE)
 
 
 def change_mine(round_: Round, **changes: Any) -> None:

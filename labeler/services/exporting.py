@@ -33,6 +33,7 @@ from labeler.services.jobs import (
     resume_stalled,
     unfinished_count,
 )
+from labeler.services.webhooks import tell_export
 from labeler.wake import wake
 
 __all__ = ["ExportRefused", "cancel_export", "create_export", "delete_export", "run_export", "spreadsheet_safe"]
@@ -119,9 +120,13 @@ def run_export(*, job_id: int) -> None:
         finish_job(job=job, state=JobState.FAILED, error=f"The file could not be written: {error}")
         return
     rows = manifest["rows"]
-    if not finish_job(
-        job=job, state=JobState.DONE, file=name, size=manifest["bytes"], done=rows, total=rows, manifest=manifest
-    ):
+    with transaction.atomic():
+        is_ours = finish_job(
+            job=job, state=JobState.DONE, file=name, size=manifest["bytes"], done=rows, total=rows, manifest=manifest
+        )
+        if is_ours:
+            tell_export(job=job)
+    if not is_ours:
         storage.delete(name)
 
 

@@ -18,9 +18,10 @@ from labeler.models import (
     Standing,
     Trigger,
     User,
+    WebhookEvent,
 )
 from labeler.selectors.pool import says_something
-from labeler.services import audit
+from labeler.services import audit, webhooks
 from labeler.wake import wake
 
 SEND_MAILS = "labeler.send_notice_mails"
@@ -55,6 +56,7 @@ def note_failure(*, round_: Round, error: str) -> None:
     what = "The comparison in round" if round_.trigger == Trigger.COMPARISON else "Round"
     words = f"{what} {round_.number} failed. {error} The queue and the last model stay as they were."
     notify(project=round_.project, kind=NoticeKind.ROUND_FAILED, key=str(round_.number), words=words, round_=round_)
+    webhooks.tell_round(round_=round_, event=WebhookEvent.ROUND_FAILED, words=words)
 
 
 def note_published(*, project: Project, round_: Round, standing: str) -> None:
@@ -83,7 +85,11 @@ def note_target(*, project: Project, round_: Round) -> Notice | None:
         f"The target is met: the model of round {round_.number} is {value} right on {round_.metrics['n']:,} holdout "
         f"images, and the 95 % interval begins at {low}; the target is {100 * target:.4g} %."
     )
-    return notify(project=project, kind=NoticeKind.TARGET_MET, key=f"{target:.6g}", words=words, round_=round_)
+    found = notify(project=project, kind=NoticeKind.TARGET_MET, key=f"{target:.6g}", words=words, round_=round_)
+    if found is not None:
+        data = {"round": round_.number, "target": target, "accuracy": accuracy, "words": words}
+        webhooks.tell(project=project, event=WebhookEvent.TARGET_MET, key=f"target {target:.6g}", data=data)
+    return found
 
 
 def note_dry(*, project: Project, images: int) -> Notice | None:

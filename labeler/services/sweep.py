@@ -29,8 +29,10 @@ from labeler.services import (
     replays,
     reruns,
     rollback,
+    tokens,
     triggers,
     uploads,
+    webhook_deliveries,
 )
 from labeler.wake import wake
 
@@ -56,6 +58,8 @@ def sweep() -> dict[str, int]:
         networks.sweep_networks,
         quality.sweep_quality,
         notice_mails.sweep_mails,
+        webhook_deliveries.sweep_webhooks,
+        tokens.forget_replies,
         lease.free_expired_leases,
         forget_old_workers,
     ]

@@ -1,4 +1,4 @@
-"""What went wrong, in words: a page for a browser, `{"error": words}` for who asks for JSON."""
+"""What went wrong, in words: a page for a browser, `{"error": words}` for who asks for JSON, a problem for the API."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext_lazy as _
 
+from labeler.api.problems import is_api, problem_response
 from labeler.disk import is_of_full_disk, note_full
 from labeler.kept_answers import address_with_answer
 from labeler.outages import is_of_database_away
@@ -42,6 +43,8 @@ def wants_json(request: HttpRequest) -> bool:
 
 
 def error_response(request: HttpRequest, status: HTTPStatus, words: StrOrPromise, template: str) -> HttpResponse:
+    if is_api(request):
+        return problem_response(status, str(words))
     if wants_json(request):
         return JsonResponse({"error": str(words)}, status=status)
     return render(request, template, {"words": words}, status=status)
@@ -86,6 +89,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     elif is_of_database_away(sys.exception()):
         status = HTTPStatus.SERVICE_UNAVAILABLE
     words = WORDS[status]
+    if is_api(request):
+        return problem_response(status, str(words))
     if wants_json(request):
         return JsonResponse({"error": words}, status=status)
     return render(None, f"{status:d}.html", {"words": words}, status=status)

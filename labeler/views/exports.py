@@ -88,7 +88,11 @@ def export_delete(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
 @require_safe
 @login_required
 def export_file(request: HttpRequest, slug: str, job_id: int) -> HttpResponseBase:
-    job = _done(manager_access(request, slug), job_id)
+    return export_reply(request, _done(manager_access(request, slug), job_id))
+
+
+def export_reply(request: HttpRequest, job: ExportJob) -> HttpResponseBase:
+    """Its file. Raises Http404 if that is gone."""
     try:
         with storage.local_path(job.file) as file_path:
             return file_reply(

@@ -196,7 +196,7 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
             if "propose" not in form:
                 form.pop("proposed", None)
             answer = read_answer(form)
-            _save(access, answer)
+            save_answer(access, answer)
             if answer.suggestion == Shown.AFTER and (words := suggestion_after(access.project, answer.candidate_id)):
                 messages.info(request, f"The model says {words}")
     except BadRequest as error:
@@ -228,7 +228,7 @@ def label_answer(request: HttpRequest, access: Access) -> JsonResponse:
     answer = read_answer(body)
     room = _want(body) - len(_ids(body, "holding"))
     kept, places = answer_and_lease(
-        project=access.project, annotator=access.user, save=lambda: _save(access, answer), room=room
+        project=access.project, annotator=access.user, save=lambda: save_answer(access, answer), room=room
     )
     is_idle = room >= _want(body) and not places
     news = {}
@@ -271,7 +271,7 @@ def _items(access: Access, places: list[Candidate], *, is_idle: bool) -> dict[st
     return {"items": items, "empty": empty}
 
 
-def _save(access: Access, answer: Answer) -> Annotation:
+def save_answer(access: Access, answer: Answer) -> Annotation:
     if not answer.proposed:
         return _record(access, answer)
     return record_proposal(

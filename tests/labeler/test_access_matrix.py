@@ -26,11 +26,13 @@ from labeler.models import (
     Round,
     RoundState,
     Trigger,
+    Webhook,
 )
 from tests.labeler.queues import fill_queue
 
-EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-words"}
-SIGNED_IN = {"home", "project-new", "password-change"}
+EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-words", "api-docs"}
+SIGNED_IN = {"home", "project-new", "password-change", "tokens"}
+OWN_OBJECTS = {"token-revoke"}  # of the person alone: tests/labeler/test_tokens_page.py
 SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases", "label-comment"}  # 401 instead of a redirect
 MEMBERS = {"label", "label-read", "comment-send", "reply-read", "guide", *SCRIPTS, "media", "images", "image"}
 MANAGERS = {
@@ -48,7 +50,7 @@ MANAGERS = {
     "network", "network-start", "network-stop", "network-leave", "network-take",
     "worth", "notices", "notice-dismiss", "notices-dismiss", "project-pause", "project-resume", "project-copy",
     "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
-    "comments", "comment-close", "example",
+    "comments", "comment-close", "example", "webhooks", "webhook-test", "webhook-start", "webhook-delete",
 }  # fmt: skip
 IF_ALLOWED = {"grid", "grid-undo"}  # to annotators where the settings say so
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
@@ -58,7 +60,7 @@ OF_A_PROJECT = MEMBERS | MANAGERS | IF_ALLOWED | SENDS_ANNOTATORS_ON
 def names() -> set[str]:
     found = set()
     for group in get_resolver().url_patterns:
-        if str(group.pattern) == "admin/":
+        if str(group.pattern) in ("admin/", "api/v1/"):  # the API has a matrix of its own: tests/labeler/api
             continue
         found |= {each.name for each in getattr(group, "url_patterns", [group]) if isinstance(each, URLPattern)}
     return found
@@ -87,6 +89,7 @@ class World:
             "round-confusion": "round",
             "network-take": "network", "notice-dismiss": "notice",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
+            "webhook-test": "webhook", "webhook-start": "webhook", "webhook-delete": "webhook",
             "explore-at": "position", "explore-thumb": "position", "gallery": "gallery",
         }  # fmt: skip
         arguments: list[object] = [slug or self.project.slug]
@@ -137,6 +140,7 @@ def build(project: Project, manager, make_images) -> World:
                 project=project, image=images[0], by=manager, text="?", key=uuid.uuid4()
             ).pk,
             "network": PoolNetwork.objects.create(project=project, seed=0, labels={}, answers=0, checkpoint="").pk,
+            "webhook": Webhook.objects.create(project=project, address="https://example.org/", events=["test"]).pk,
             "round": failed.number,
             "scored": scored.number,
             "position": images[0].position,
@@ -157,7 +161,7 @@ def statuses(client: Client, url: str) -> set[int]:
 
 
 def test_every_address_is_in_the_table() -> None:
-    assert names() == EVERYBODY | SIGNED_IN | OF_A_PROJECT
+    assert names() == EVERYBODY | SIGNED_IN | OWN_OBJECTS | OF_A_PROJECT
 
 
 @pytest.mark.parametrize("name", sorted(OF_A_PROJECT))

@@ -1,0 +1,223 @@
+"""The API as one thing: its routers, what becomes of errors, its document, and what stands before every operation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache, partial, wraps
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.core.exceptions import ValidationError as DjangoRefusal
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import URLPattern, path
+from django.utils.cache import add_never_cache_headers
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.parser import Parser
+
+from labeler.api import (
+    classes,
+    comments,
+    exports,
+    gold,
+    images,
+    imports,
+    model,
+    people,
+    predictions,
+    projects,
+    queue,
+    record,
+    rounds,
+)
+from labeler.api.authentication import token_of
+from labeler.api.document import document
+from labeler.api.once import once
+from labeler.api.problems import FieldError, Problem, problem_response
+from labeler.body_limit import takes_body
+from labeler.services.comments import ExampleRefused
+from labeler.services.exporting import ExportRefused
+from labeler.services.gold import GoldRefused
+from labeler.services.rounds import RoundRefused
+from labeler.services.uploads import UploadRefused, WrongOffset
+from labeler.storage import StorageError, StorageFull
+from labeler.throttle import Rate, RateLimit
+from labeler.views.errors import WORDS
+
+VERSION = "1"
+REFUSALS = (RoundRefused, ExportRefused, UploadRefused, GoldRefused, ExampleRefused, StorageError)
+RATE_SECONDS = 60
+LARGE_BODIES = {"put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE"}
+JSON = "application/json"
+requests_of_a_token = RateLimit("api", seconds=RATE_SECONDS)
+
+
+class JsonBody(Parser):
+    """JSON, said to be JSON: another site's form cannot send that, and a mistake is named."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        if not request.body:
+            return {}
+        if request.content_type != JSON:
+            raise Problem(415, f"Send the body as {JSON}; this one says it is “{str(request.content_type)[:100]}”.")
+        try:
+            body = json.loads(request.body)
+        except (ValueError, RecursionError) as error:  # brackets in brackets in brackets
+            raise Problem(400, f"The body is not JSON: {error}") from error
+        return body  # type: ignore[no-any-return]
+
+
+class Api(NinjaAPI):
+    """With problem details for all that goes wrong. What nobody foresaw is raised: it may be a race, to be run again
+    (api/once.py), or the database that is away (views/errors.py)."""
+
+    def set_default_exception_handlers(self) -> None:
+        handlers: dict[type[Exception], Callable[[Any], HttpResponse]] = {
+            Problem: lambda error: error.response(),
+            Http404: lambda _: problem_response(404, str(WORDS[HTTPStatus.NOT_FOUND])),
+            PermissionDenied: lambda error: problem_response(403, str(error) or str(WORDS[HTTPStatus.FORBIDDEN])),
+            DjangoRefusal: _refusal,
+            ValidationError: _invalid,
+            HttpError: _of_ninja,
+            WrongOffset: lambda error: problem_response(409, str(error), received=error.received),
+            **dict.fromkeys(REFUSALS, lambda error: problem_response(409, str(error))),
+            StorageFull: lambda error: problem_response(507, str(error)),
+        }
+        for kind, handler in handlers.items():
+            self.add_exception_handler(kind, partial(_handled, handler))
+
+
+def _handled(handler: Callable[[Any], HttpResponse], _request: HttpRequest, error: Any) -> HttpResponse:
+    return handler(error)
+
+
+def _of_ninja(error: HttpError) -> HttpResponse:
+    """It wraps what the parser of bodies raises."""
+    if isinstance(error.__cause__, Problem):
+        return error.__cause__.response()
+    return problem_response(error.status_code, str(error))
+
+
+def _invalid(error: ValidationError) -> HttpResponse:
+    """What the schema of an operation says."""
+    errors = []
+    for found in error.errors:
+        source, *where = found["loc"]
+        if source == "body" and len(where) > 0:
+            where = where[1:]  # the name of the view's argument
+        errors.append(FieldError(".".join(str(part) for part in where), found["msg"]))
+    first = errors[0]
+    words = f"{first.field}: {first.detail}" if first.field else first.detail
+    return problem_response(422, words, errors=errors)
+
+
+def _refusal(error: DjangoRefusal) -> HttpResponse:
+    """What a service says."""
+    if hasattr(error, "error_dict"):
+        named = error.message_dict.items()
+        errors = [FieldError("" if at == NON_FIELD_ERRORS else at, words) for at, all_ in named for words in all_]
+    else:
+        errors = [FieldError("", words) for words in error.messages]
+    return problem_response(422, errors[0].detail, errors=errors)
+
+
+api = Api(
+    title="PlusMinus",
+    version=VERSION,
+    description="Label images with people and a model that says how unsure it is. See /api/v1/docs/.",
+    openapi_url=None,
+    docs_url=None,
+    urls_namespace="api",
+    parser=JsonBody(),
+)
+for prefix, module in (
+    ("", projects),
+    ("", classes),
+    ("", people),
+    ("", imports),
+    ("", images),
+    ("", queue),
+    ("", predictions),
+    ("", rounds),
+    ("", model),
+    ("", exports),
+    ("", comments),
+    ("", gold),
+    ("", record),
+):
+    api.add_router(prefix, module.router)
+
+
+@lru_cache(maxsize=1)
+def openapi() -> dict[str, Any]:
+    return document(api)
+
+
+def openapi_json(request: HttpRequest) -> HttpResponse:
+    """The document, for programs; nothing in it is secret."""
+    if request.method not in ("GET", "HEAD"):
+        return problem_response(405, "This address is only read.", headers={"Allow": "GET, HEAD"})
+    return JsonResponse(openapi())
+
+
+def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """The rate limit before an operation, an Idempotency-Key around it, and headers behind it."""
+
+    @wraps(view)
+    def run(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        token = token_of(request)
+        rate = requests_of_a_token.count(str(token.pk), settings.API_RATE) if token is not None else None
+        if rate is not None and rate.remaining < 0:
+            reply = _too_many(rate)
+        else:
+            try:
+                reply = once(request, lambda: view(request, *args, **kwargs))
+            except Problem as problem:
+                reply = problem.response()
+        if reply.status_code == 405:
+            allowed = reply["Allow"]
+            words = f"This address takes {allowed}, not {request.method}."
+            reply = problem_response(405, words, headers={"Allow": allowed})
+        if rate is not None:
+            _tell(reply, rate)
+        if not reply.has_header("Cache-Control"):
+            add_never_cache_headers(reply)
+        return reply
+
+    run.csrf_exempt = True  # type: ignore[attr-defined]
+    return run
+
+
+def _too_many(rate: Rate) -> HttpResponse:
+    words = f"This token has made more than {rate.limit:,} requests in a minute. Wait {rate.seconds} s."
+    return problem_response(429, words, headers={"Retry-After": str(rate.seconds)})
+
+
+def _tell(reply: HttpResponse, rate: Rate) -> None:
+    reply["RateLimit-Limit"] = str(rate.limit)
+    reply["RateLimit-Remaining"] = str(max(0, rate.remaining))
+    reply["RateLimit-Reset"] = str(rate.seconds)
+
+
+def _urls() -> list[Any]:
+    found: list[Any] = list(api.urls[0])
+    return found
+
+
+def _patterns() -> list[URLPattern]:
+    found = []
+    for pattern in _urls():
+        if pattern.name == "api-root":
+            continue
+        run = guarded(pattern.callback)
+        if (setting := LARGE_BODIES.get(pattern.name or "")) is not None:
+            run = takes_body(setting)(run)
+        found.append(URLPattern(pattern.pattern, run, pattern.default_args, pattern.name))
+    return found
+
+
+app_name = "api"
+urlpatterns = [path("openapi.json", openapi_json, name="openapi"), *_patterns()]

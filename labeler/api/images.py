@@ -1,0 +1,207 @@
+"""Images, their answers and pictures, and labels. Annotators see what the pages show them: no folders, no answers of
+others, nothing that tells which images measure or check."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import Query
+from pydantic import Field
+
+from labeler.access import Access, manager_access, member_access
+from labeler.api.operations import BIGGEST, PATTERN, Nothing, Operations, Out
+from labeler.api.paging import Page, Paging, Rows, cursor_of, page_of, position_in
+from labeler.api.shapes import ClassName, Outcome, class_name
+from labeler.models import Annotation, Candidate, GoldImage, Image, ImageState
+from labeler.selectors.images import ImageFilter, image_page, image_with_history, untold_gold
+from labeler.services.consensus import put_back
+from labeler.views.media import media
+
+router = Operations("Images")
+ROOT = "/projects/{slug:slug}/images"
+ONE = f"{ROOT}/{{int:image_id}}"
+StateName = Literal["", "pool", "labelled", "disputed", "set_aside", "bad"]
+
+
+class ImageRow(Out):
+    id: int
+    position: int = Field(description="In the project, from 0, in the order of import.")
+    name: str
+    width: int
+    height: int
+    state: str
+    label: ClassName | None
+    is_holdout: bool | None = Field(description="Managers only; null for others.")
+    label_probability: float | None = Field(description="That the label is right, as far as people can be trusted.")
+
+
+class AnswerRow(Out):
+    id: int
+    image: int
+    annotator: str
+    outcome: str = Field(description="label, skip, unsure, bad_image or undo.")
+    named: ClassName | None = Field(description="The class that the person chose.")
+    means: ClassName | None = Field(description="What that class means now: another one, where it was merged.")
+    seconds: float | None
+    is_live: bool = Field(description="Not corrected, undone or void.")
+    is_decision: bool
+    key: str
+    created_at: datetime
+
+
+class QuestionRow(Out):
+    """A place in a round's queue."""
+
+    round: int
+    rank: int
+    slot: int
+    reason: str
+    score: float | None
+    percentile: float | None
+    selection_probability: float | None
+    state: str
+
+
+class ImageOut(ImageRow):
+    content_hash: str
+    is_contested: bool | None
+    offered_label: str | None = Field(description="That came with the image; managers only.")
+    gold: ClassName | None
+    answers: list[AnswerRow]
+    questions: list[QuestionRow]
+
+
+class LabelRow(Out):
+    image: int
+    position: int
+    name: str
+    label: ClassName
+    label_probability: float | None
+    is_holdout: bool
+    is_contested: bool
+    labelled_at: datetime | None
+
+
+class Narrowed(Paging):
+    state: StateName = ""
+    label: int = Field(0, ge=0, le=BIGGEST, description="The id of a class; 0: any.")
+    holdout: Literal["", "yes", "no"] = Field("", description="Managers only.")
+    name: Annotated[str, Field(max_length=100, pattern=PATTERN)] = Field("", description="A part of the name.")
+
+
+@router.read(ROOT, Page[ImageRow])
+def list_images(request: HttpRequest, slug: str, paging: Query[Narrowed]) -> Rows[ImageRow]:
+    """Images in the order of import. A page has 60 at most; of a filter over a large pool it may have fewer and still
+    be followed by others."""
+    access = member_access(request, slug)
+    wanted = ImageFilter(
+        state=paging.state,
+        label_id=paging.label or None,
+        is_holdout={"yes": True, "no": False}.get(paging.holdout) if access.is_manager else None,
+        name=paging.name.strip(),
+        is_base_name=not access.is_manager,
+    )
+    name = f"images {slug} {wanted}"
+    page = image_page(access.project, wanted, start=position_in(name, paging.cursor) or 0)
+    rows, start = page.images[: paging.limit], page.start
+    if len(page.images) > paging.limit:
+        start = page.images[paging.limit].position
+    untold = _untold(access, rows)
+    shown = [ImageRow(**_row(access, row, row.pk in untold)) for row in rows]
+    return Rows(shown, cursor_of(name, start) if start is not None else None)
+
+
+@router.read(ONE, ImageOut)
+def read_image(request: HttpRequest, slug: str, image_id: int) -> ImageOut:
+    """An image with its answers (an annotator's own) and, for managers, why it was asked about, with scores."""
+    access = member_access(request, slug)
+    image = image_with_history(access.project, image_id, answers_of=None if access.is_manager else access.user)
+    if image is None:
+        raise Http404("No such image")
+    gold = GoldImage.objects.filter(image=image).select_related("label_class").first() if access.is_manager else None
+    offered = getattr(image, "offered", None) if access.is_manager else None
+    return ImageOut(
+        **_row(access, image, image.pk in _untold(access, [image])),
+        content_hash=image.content_hash,
+        is_contested=image.is_contested if access.is_manager else None,
+        offered_label=offered.class_name if offered is not None else None,
+        gold=class_name(gold.label_class) if gold is not None else None,
+        answers=[answer_row(row) for row in image.annotations.all()],
+        questions=[_question(row) for row in image.candidates.all()] if access.is_manager else [],
+    )
+
+
+@router.read(f"{ONE}/picture", None, media=("image/png", "image/jpeg", "image/webp"))
+def read_picture(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
+    """The picture as people see it."""
+    member_access(request, slug)
+    return media(request, slug, image_id)
+
+
+@router.act(f"{ONE}/return", Outcome)
+def return_image(request: HttpRequest, slug: str, image_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+    """Ask again about one that was set aside, disputed or bad."""
+    access = manager_access(request, slug)
+    image = access.project.images.filter(pk=image_id).first()
+    if image is None:
+        raise Http404("No such image")
+    changed = put_back(image.pk, by=access.user)
+    return Outcome(changed=changed, detail="It is back in the pool." if changed else "It was in the pool or labelled.")
+
+
+@router.read("/projects/{slug:slug}/labels", Page[LabelRow], who="manager")
+def list_labels(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[LabelRow]:
+    """What the answers say: an item an image that has a label. For millions of them, make an export."""
+    access = manager_access(request, slug)
+    rows = Image.objects.filter(project=access.project, state=ImageState.LABELLED).select_related("label")
+    page = page_of(f"labels {slug}", rows, paging)
+    return Rows([_label(row) for row in page.items], page.next)
+
+
+def answer_row(row: Annotation) -> AnswerRow:
+    return AnswerRow(
+        id=row.pk,
+        image=row.image_id,
+        annotator=row.annotator.get_username(),
+        outcome=row.outcome,
+        named=class_name(row.label_class),
+        means=class_name(row.label_class.meaning) if row.label_class else None,
+        seconds=row.seconds,
+        is_live=row.retracted_at is None and row.outcome != "undo",
+        is_decision=row.is_decision,
+        key=str(row.key),
+        created_at=row.created_at,
+    )
+
+
+def _untold(access: Access, rows: list[Image]) -> set[int]:
+    return set() if access.is_manager else untold_gold(access.project, access.user, [row.pk for row in rows])
+
+
+def _row(access: Access, image: Image, is_untold: bool) -> dict[str, Any]:
+    is_manager = access.is_manager
+    return {
+        "id": image.pk,
+        "position": image.position,
+        "name": image.name if is_manager else image.base_name,
+        "width": image.width,
+        "height": image.height,
+        "state": ImageState.POOL if is_untold else image.state,
+        "label": None if is_untold else class_name(image.label),
+        "is_holdout": image.is_holdout if is_manager else None,
+        "label_probability": image.label_probability if is_manager else None,
+    }
+
+
+def _question(row: Candidate) -> QuestionRow:
+    names = ("rank", "slot", "reason", "score", "percentile", "selection_probability", "state")
+    return QuestionRow(**{name: getattr(row, name) for name in names}, round=row.round.number)
+
+
+def _label(row: Image) -> LabelRow:
+    names = ("position", "name", "label_probability", "is_holdout", "is_contested", "labelled_at")
+    label = class_name(row.label)
+    assert label is not None
+    return LabelRow(image=row.pk, label=label, **{name: getattr(row, name) for name in names})

@@ -1,0 +1,186 @@
+"""Images in: an upload is made, filled in parts, and finished; a worker does the rest. Managers only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from django.http import Http404, HttpRequest
+from ninja import Query
+from pydantic import Field
+
+from labeler.access import Access, manager_access
+from labeler.api.operations import BIGGEST, PATTERN, In, Nothing, Operations, Out
+from labeler.api.paging import Page, Paging, Rows, page_of
+from labeler.api.problems import Problem
+from labeler.api.shapes import Outcome, Person, person_of
+from labeler.imaging.names import NAME_LENGTH
+from labeler.models import ImportJob, JobState
+from labeler.selectors.imports import import_progress, offer_of
+from labeler.services.offered_labels import make_offered_classes, take_offered_labels
+from labeler.services.uploads import (
+    PART_BYTES,
+    add_part,
+    cancel_import,
+    create_import,
+    finish_upload,
+    retry_import,
+)
+
+router = Operations("Imports")
+ROOT = "/projects/{slug:slug}/imports"
+ONE = f"{ROOT}/{{int:import_id}}"
+OCTETS = "application/octet-stream"
+
+
+class ImportOut(Out):
+    id: int
+    state: str = Field(description="uploading, queued, running, done, failed or cancelled.")
+    error: str = Field(description="Why it failed, or added nothing; for people.")
+    bytes_received: int
+    bytes_total: int
+    done: int = Field(description="Entries that were read.")
+    total: int
+    added: int
+    duplicates: int
+    refused: int
+    ignored: int
+    seconds_left: float | None
+    has_offered_labels: bool
+    created_by: Person | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Part(In):
+    model_config = {"extra": "ignore", "strict": False}
+
+    name: Annotated[str, Field(min_length=1, max_length=NAME_LENGTH, pattern=PATTERN)]
+    size: int = Field(ge=0, le=BIGGEST, description="Of the whole file, in bytes.")
+    offset: int = Field(ge=0, le=BIGGEST, description="Where in the file these bytes begin.")
+
+
+class Received(Out):
+    received: int = Field(description="Bytes of this file that are there: go on from here.")
+
+
+class Refusal(Out):
+    file: str
+    kind: str = Field(description="refused or duplicate.")
+    reason: str
+
+
+class Take(In):
+    take: Literal["classes", "answers"] = Field(
+        description="classes: make the names that came with images classes; answers: take the labels as your answers."
+    )
+
+
+class Kinds(Paging):
+    kind: Literal["", "refused", "duplicate"] = ""
+
+
+@router.read(ROOT, Page[ImportOut], who="manager")
+def list_imports(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[ImportOut]:
+    """Newest first."""
+    access = manager_access(request, slug)
+    rows = access.project.imports.select_related("created_by", "project")
+    page = page_of(f"imports {slug}", rows, paging, newest_first=True)
+    return Rows([_shown(job) for job in page.items], page.next)
+
+
+@router.make(ROOT, ImportOut)
+def make_import(request: HttpRequest, slug: str, body: Nothing) -> ImportOut:  # noqa: ARG001
+    """An empty upload. Put its files into it, then finish it."""
+    access = manager_access(request, slug)
+    return _shown(create_import(project=access.project, by=access.user))
+
+
+@router.read(ONE, ImportOut, who="manager")
+def read_import(request: HttpRequest, slug: str, import_id: int) -> ImportOut:
+    """How far it is."""
+    return _shown(_job(manager_access(request, slug), import_id))
+
+
+@router.change(f"{ONE}/files", Received, method="PUT", body=OCTETS)
+def put_import_part(request: HttpRequest, slug: str, import_id: int, part: Query[Part]) -> Received:
+    """A part of a file: an archive, an image or an .npz. The body is the bytes, 8 MiB at most. Sent again it does no
+    harm: 409 says where to go on (`received`)."""
+    job = _job(manager_access(request, slug), import_id)
+    if request.content_type != OCTETS:
+        raise Problem(415, f"Send the bytes as {OCTETS}.")
+    if len(request.body) > PART_BYTES:
+        raise Problem(413, f"A part has at most {PART_BYTES:,} bytes.")
+    received = add_part(job=job, name=part.name, size=part.size, offset=part.offset, data=request.body)
+    return Received(received=received)
+
+
+@router.act(f"{ONE}/finish", ImportOut)
+def finish_import(request: HttpRequest, slug: str, import_id: int, body: Nothing) -> ImportOut:  # noqa: ARG001
+    """All files are there: a worker begins."""
+    access = manager_access(request, slug)
+    finish_upload(job=_job(access, import_id))
+    return _shown(_job(access, import_id))
+
+
+@router.act(f"{ONE}/cancel", ImportOut)
+def cancel_import_(request: HttpRequest, slug: str, import_id: int, body: Nothing) -> ImportOut:  # noqa: ARG001
+    """Stop it. Images that are in already stay."""
+    access = manager_access(request, slug)
+    cancel_import(job=_job(access, import_id), by=access.user)
+    return _shown(_job(access, import_id))
+
+
+@router.act(f"{ONE}/retry", Outcome)
+def retry_import_(request: HttpRequest, slug: str, import_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+    """Go on with one that failed, without another upload."""
+    access = manager_access(request, slug)
+    changed = retry_import(job=_job(access, import_id), by=access.user)
+    return Outcome(changed=changed, detail="" if changed else "There is nothing to try again.")
+
+
+@router.read(f"{ONE}/refusals", Page[Refusal], who="manager")
+def list_refusals(request: HttpRequest, slug: str, import_id: int, paging: Query[Kinds]) -> Rows[Refusal]:
+    """Files that did not become images, by name, with the reason."""
+    job = _job(manager_access(request, slug), import_id)
+    rows = job.rejected.filter(kind=paging.kind) if paging.kind else job.rejected.all()
+    page = page_of(f"refusals {job.pk} {paging.kind}", rows, paging)
+    return Rows([Refusal(file=row.name, kind=row.kind, reason=row.reason) for row in page.items], page.next)
+
+
+@router.act(f"{ONE}/labels", Outcome)
+def take_labels(request: HttpRequest, slug: str, import_id: int, body: Take) -> Outcome:
+    """Labels that came with the images (folders, an .npz): make classes of them, or take them as your answers."""
+    access = manager_access(request, slug)
+    job = _job(access, import_id)
+    offer = offer_of(access.project, access.user)
+    if offer is None or job.state != JobState.DONE:
+        raise Problem(409, "No labels came with the images, or the import is not done yet.")
+    if body.take == "classes":
+        made = make_offered_classes(project=access.project, names=offer.new_names, by=access.user)
+        return Outcome(changed=made > 0, detail=f"{made} classes were made.")
+    taken = take_offered_labels(project=access.project, by=access.user)
+    return Outcome(changed=taken > 0, detail=f"{taken:,} labels were taken as your answers.")
+
+
+def _job(access: Access, pk: int) -> ImportJob:
+    rows = ImportJob.objects.select_related("created_by", "project").filter(project=access.project, pk=pk)
+    if (job := rows.first()) is None:
+        raise Http404("No such import")
+    return job
+
+
+def _shown(job: ImportJob) -> ImportOut:
+    progress = import_progress(job)
+    names = (
+        "id", "state", "error", "total", "added", "duplicates", "refused", "ignored", "has_offered_labels",
+        "created_at", "finished_at",
+    )  # fmt: skip
+    return ImportOut(
+        **{name: getattr(job, name) for name in names},
+        done=progress.done,
+        bytes_received=progress.bytes_received,
+        bytes_total=progress.bytes_total,
+        seconds_left=progress.seconds_left,
+        created_by=person_of(job.created_by),
+    )

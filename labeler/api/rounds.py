@@ -1,0 +1,185 @@
+"""Rounds: the list, one with its metrics and intervals, starting and stopping. Managers only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from ninja import Query
+from pydantic import Field
+
+from labeler.access import Access, manager_access
+from labeler.api.operations import Nothing, Operations, Out
+from labeler.api.paging import Page, Paging, Rows, page_of
+from labeler.api.problems import Problem
+from labeler.api.shapes import Measured, Outcome, Person, measured, person_of
+from labeler.models import Project, Round, RoundState, Trigger
+from labeler.selectors.model_files import NoModel, model_archive
+from labeler.selectors.monitor import progress_of
+from labeler.selectors.pool import says_something
+from labeler.selectors.rounds import class_rows, list_rounds
+from labeler.selectors.verdicts import class_names, verdict_of
+from labeler.services.comparisons import repeat_comparison
+from labeler.services.rollback import remake_queue
+from labeler.services.rounds import cancel_round, request_round, retry_round
+
+router = Operations("Rounds")
+ROOT = "/projects/{slug:slug}/rounds"
+ONE = f"{ROOT}/{{int:number}}"
+RUNNING = "A round is running already. Its answers will be in the next one."
+
+
+class Share(Out):
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+class RoundRow(Out):
+    number: int
+    trigger: str
+    reason: str
+    state: str = Field(description="queued, fitting, scoring, acquiring, done, failed or cancelled.")
+    is_in_charge: bool
+    standing: str = Field(description="Of its model: accepted, refused, aside, rolled_back, chosen, or empty.")
+    accuracy: Measured | None = Field(description="On the holdout; null: too few of it have a label.")
+    training_count: int
+    answers_spent: int
+    requested_by: Person | None
+    error: str
+    progress: Share | None = Field(description="Of the phase that it is in; null: it is over.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Recall(Out):
+    label_class: int
+    name: str
+    recall: Measured | None
+    n: int = Field(description="Holdout images of this class.")
+
+
+class RoundOut(RoundRow):
+    holdout: int = Field(description="Holdout images that it was measured on.")
+    nll: Measured | None
+    brier: Measured | None
+    ece: Measured | None
+    classes: list[Recall]
+    verdict: list[str] = Field(description="What the gate said of its model, in sentences.")
+    phase_seconds: dict[str, float]
+    settings: dict[str, Any]
+    seed: int
+    training_digest: str
+
+
+@router.read(ROOT, Page[RoundRow], who="manager")
+def list_rounds_(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[RoundRow]:
+    """Newest first, with their accuracy."""
+    access = manager_access(request, slug)
+    page = page_of(f"rounds {slug}", list_rounds(access.project), paging, by="number", newest_first=True)
+    return Rows([RoundRow(**_row(access.project, row, _listed(row))) for row in page.items], page.next)
+
+
+@router.make(ROOT, RoundOut)
+def start_round(request: HttpRequest, slug: str, body: Nothing) -> RoundOut:  # noqa: ARG001
+    """Start a round now."""
+    access = manager_access(request, slug)
+    reason = f"{access.user.get_username()} asked for it"
+    made = request_round(project=access.project, trigger=Trigger.BUTTON, reason=reason, requested_by=access.user)
+    return _begun(access, made)
+
+
+@router.read(ONE, RoundOut, who="manager")
+def read_round(request: HttpRequest, slug: str, number: int) -> RoundOut:
+    """A round with its metrics and their 95 % intervals."""
+    access = manager_access(request, slug)
+    return _shown(access.project, _round(access, number))
+
+
+@router.act(f"{ONE}/cancel", Outcome)
+def cancel_round_(request: HttpRequest, slug: str, number: int, body: Nothing) -> Outcome:  # noqa: ARG001
+    """The queue and the last model stay as they were."""
+    access = manager_access(request, slug)
+    changed = cancel_round(round_=_round(access, number), by=access.user)
+    return Outcome(changed=changed, detail="Cancelled." if changed else "It was over already.")
+
+
+@router.make(f"{ONE}/retry", RoundOut)
+def retry_round_(request: HttpRequest, slug: str, number: int, body: Nothing) -> RoundOut:  # noqa: ARG001
+    """A new round after one that failed or was cancelled."""
+    access = manager_access(request, slug)
+    round_ = _round(access, number)
+    again = {Trigger.COMPARISON: repeat_comparison, Trigger.CHARGE: remake_queue}.get(Trigger(round_.trigger))
+    return _begun(access, (again or retry_round)(round_=round_, by=access.user))
+
+
+@router.read(f"{ONE}/model", None, who="manager", media=("application/zip",))
+def download_model(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Its weights as safetensors and everything else as JSON, in a zip."""
+    round_ = _round(manager_access(request, slug), number)
+    try:
+        if round_.state != RoundState.DONE:
+            raise NoModel(f"Round {number} has no model.")
+        archive = model_archive(round_)
+    except NoModel as error:
+        raise Problem(409, str(error)) from error
+    return FileResponse(archive, as_attachment=True, filename=f"{slug}-round-{number}-model.zip")  # type: ignore[return-value]
+
+
+def _round(access: Access, number: int) -> Round:
+    rows = Round.objects.select_related("requested_by", "project").filter(project=access.project, number=number)
+    if (round_ := rows.first()) is None:
+        raise Http404("No such round")
+    return round_
+
+
+def _begun(access: Access, made: Round | None) -> RoundOut:
+    if made is None:
+        raise Problem(409, RUNNING)
+    return _shown(access.project, _round(access, made.number))
+
+
+def _listed(row: Any) -> Measured | None:
+    """The accuracy of a row of `list_rounds`, which reads nothing else of the metrics."""
+    if row.accuracy_value is None or not says_something({"n": row.accuracy_n or 0}):
+        return None
+    return Measured(value=row.accuracy_value, low=row.accuracy_low, high=row.accuracy_high, n=row.accuracy_n)
+
+
+def _row(project: Project, row: Round, accuracy: Measured | None) -> dict[str, Any]:
+    progress = progress_of(row) if row.is_unfinished else None
+    names = (
+        "number", "trigger", "reason", "state", "standing", "training_count", "answers_spent", "error", "created_at",
+        "started_at", "finished_at",
+    )  # fmt: skip
+    return {name: getattr(row, name) for name in names} | {
+        "is_in_charge": project.model_round_id == row.pk,
+        "accuracy": accuracy,
+        "requested_by": person_of(row.requested_by),
+        "progress": Share(done=progress.done, total=progress.total, seconds_left=progress.seconds_left)
+        if progress
+        else None,
+    }
+
+
+def _shown(project: Project, row: Round) -> RoundOut:
+    metrics = row.metrics if says_something(row.metrics) else {}
+    verdict = verdict_of(row, class_names(project, row))
+    return RoundOut(
+        **_row(project, row, measured(metrics.get("accuracy"))),
+        holdout=row.metrics.get("n", 0),
+        nll=measured(metrics.get("nll")),
+        brier=measured(metrics.get("brier")),
+        ece=measured(metrics.get("ece")),
+        classes=[
+            Recall(label_class=each.pk, name=each.name, recall=measured(each.recall), n=each.total)
+            for each in (class_rows(row) if metrics else [])
+        ],
+        verdict=list(verdict.sentences) if verdict else [],
+        phase_seconds=row.phase_seconds,
+        settings=row.config,
+        seed=row.seed,
+        training_digest=row.training_digest,
+    )

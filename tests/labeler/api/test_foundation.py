@@ -1,0 +1,127 @@
+"""What all operations share: problems that name the field, cursors, and requests that are done once."""
+
+from __future__ import annotations
+
+import pytest
+
+from labeler.models import ApiReply, AuditEntry, LabelClass, Project
+from labeler.services.tokens import forget_replies
+
+
+def test_problems_name_the_field(as_manager, project):
+    reply = as_manager.patch("/projects/signs", {"name": 7, "nmae": "x"})
+    assert reply.status_code == 422
+    assert reply["Content-Type"] == "application/problem+json"
+    assert {error["field"] for error in reply.json()["errors"]} == {"name", "nmae"}
+    assert reply.json()["type"] == "/api/v1/docs/#invalid"
+
+
+def test_what_a_service_refuses_names_the_field_too(as_manager, project):
+    reply = as_manager.patch(f"/projects/signs/classes/{project.classes.first().pk}", {"name": "dog"})
+    assert reply.status_code == 422
+    assert reply.json()["errors"][0]["field"] == "name"
+
+
+@pytest.mark.parametrize("body", ["{", "[" * 100_000, "NaN x"])
+def test_what_is_no_json_is_said(as_manager, project, body):
+    assert as_manager.post("/projects/signs/classes", body).status_code == 400
+
+
+@pytest.mark.parametrize("body", ['{"target_accuracy": NaN}', '{"name": "\\u0000"}', '{"name": "\\ud800"}', "[1]", "3"])
+def test_values_that_no_database_could_keep(as_manager, project, body):
+    assert as_manager.send("PATCH", "/projects/signs", body).status_code == 422
+
+
+def test_other_kinds_of_body(as_manager, project):
+    reply = as_manager.client.post("/api/v1/projects", "name=x", "text/plain", headers=as_manager.headers)
+    assert reply.status_code == 415 and reply.json()["status"] == 415
+
+
+def test_methods_that_there_are_not(as_manager, project):
+    reply = as_manager.send("DELETE", "/projects/signs/labels")
+    assert reply.status_code == 405 and reply["Allow"] == "GET"
+    assert reply["Content-Type"] == "application/problem+json"
+    assert as_manager.get("/nothing").json()["status"] == 404
+
+
+def test_a_large_body_is_refused_before_it_is_read(as_manager, project, settings):
+    settings.BODY_MAX = settings.BODY_MAX_SIGNED_OUT = 100
+    reply = as_manager.post("/projects/signs/classes", {"names": ["x" * 100]})
+    assert reply.status_code == 413 and reply["Content-Type"] == "application/problem+json"
+
+
+def test_pages_neither_hide_nor_repeat_what_comes_meanwhile(as_manager, project):
+    for number in range(7):
+        LabelClass.objects.create(project=project, name=f"extra {number}", colour="#000000", order=number)
+    first = as_manager.get("/projects/signs/classes?limit=4").json()
+    LabelClass.objects.create(project=project, name="later", colour="#000000", order=0)
+    second = as_manager.get(f"/projects/signs/classes?limit=4&cursor={first['next']}").json()
+    third = as_manager.get(f"/projects/signs/classes?limit=4&cursor={second['next']}").json()
+    names = [row["name"] for page in (first, second, third) for row in page["items"]]
+    assert len(names) == len(set(names)) == 11 and third["next"] is None
+
+
+def test_a_cursor_is_of_its_list_and_ours(as_manager, project, make_images):
+    make_images(project, 3)
+    cursor = as_manager.get("/projects/signs/classes?limit=1").json()["next"]
+    assert as_manager.get(f"/projects/signs/images?cursor={cursor}").status_code == 422
+    assert as_manager.get(f"/projects/signs/classes?cursor={cursor[:-1]}!").status_code == 422
+    assert as_manager.get("/projects/signs/classes?cursor=1").json()["errors"][0]["field"] == "cursor"
+
+
+def test_a_key_does_a_thing_once(as_manager, project):
+    body = {"names": ["bat", "fox"]}
+    first = as_manager.post("/projects/signs/classes", body, Idempotency_Key="one")
+    again = as_manager.post("/projects/signs/classes", body, Idempotency_Key="one")
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json() and len(again.json()) == 2
+    assert again["Idempotent-Replayed"] == "true" and "Idempotent-Replayed" not in first
+    assert AuditEntry.objects.count() == 1
+    other = as_manager.post("/projects/signs/classes", {"names": ["elk"]}, Idempotency_Key="one")
+    assert other.status_code == 409 and not LabelClass.objects.filter(name="elk").exists()
+
+
+def test_keys_are_a_persons_own(api_of, manager, annotator, project, as_manager):
+    as_manager.post("/projects/signs/classes", {"names": ["bat"]}, Idempotency_Key="one")
+    reply = api_of(annotator).post("/projects/signs/classes", {"names": ["bat"]}, Idempotency_Key="one")
+    assert reply.status_code == 403
+
+
+def test_an_error_is_not_kept(as_manager, project):
+    for name, status in (("cat", 422), ("bat", 200)):
+        class_id = project.classes.get(name="dog").pk
+        reply = as_manager.post(f"/projects/signs/classes/{class_id}/merge", {"into": 10**6}, Idempotency_Key="m")
+        assert reply.status_code == 422, (name, status)
+    assert ApiReply.objects.count() == 0
+
+
+def test_a_key_after_a_day(as_manager, project):
+    as_manager.post("/projects", {"name": "New"}, Idempotency_Key="k")
+    assert Project.objects.filter(name="New").count() == 1
+    ApiReply.objects.update(created_at="2020-01-01T00:00:00Z")
+    assert forget_replies() == 1 and ApiReply.objects.count() == 0
+
+
+@pytest.mark.parametrize("key", ["", "x" * 201, "\u00fc"])
+def test_a_key_that_is_none(as_manager, project, key):
+    assert as_manager.post("/projects", {"name": "New"}, Idempotency_Key=key).status_code == 400
+
+
+def test_a_secret_is_shown_once_and_kept_nowhere(as_manager, project):
+    first = as_manager.post("/projects/signs/invitations", {"role": "annotator"}, Idempotency_Key="i")
+    assert first.status_code == 201 and "/invite/" in first.json()["link"] and "X-Shown-Once" not in first
+    again = as_manager.post("/projects/signs/invitations", {"role": "annotator"}, Idempotency_Key="i")
+    assert again.status_code == 409 and project.invitations.count() == 1
+    assert "invite" not in ApiReply.objects.get().body
+
+
+def test_the_database_away_is_a_problem_too(as_manager, project, monkeypatch):
+    from django.db import OperationalError
+
+    def away(*_: object) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr("labeler.api.projects.member_access", away)
+    as_manager.client.raise_request_exception = False
+    reply = as_manager.get("/projects/signs")
+    assert reply.status_code in (500, 503) and reply["Content-Type"] == "application/problem+json"

@@ -1,0 +1,76 @@
+"""The example of docs/api.md, as it stands there, against a real server with its workers; and the client alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.servers import worker
+from tests.api_site import ROOT, ApiSite, api_site
+
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiSite]:
+    folder = tmp_path_factory.mktemp("api")
+    with api_site(folder, LEARNER_DEVICE="cpu") as site, contextlib.ExitStack() as stack:
+        for kind in ("worker", "learner", "background", "beat"):
+            server = worker(kind, site.env, log=folder / f"{kind}.log")
+            server.start()
+            stack.callback(server.stop)
+        yield site
+
+
+def test_the_example_of_the_documents(working_site, tmp_path, capsys):
+    blocks = BLOCK.findall((ROOT / "docs" / "api.md").read_text())
+    assert len(blocks) >= 7
+    names = {"SITE": working_site.url, "TOKEN": working_site.manager, "FOLDER": tmp_path}
+    exec(compile("\n".join(blocks), "docs/api.md", "exec"), names)
+    said = capsys.readouterr().out
+    assert "manager manages shapes" in said and "60 images" in said and " ± " in said
+    assert (tmp_path / "labels.csv").read_text().count("\n") >= 30
+    assert (tmp_path / "model.zip").stat().st_size > 1000
+    run_the_commands(working_site, tmp_path)
+
+
+def run_the_commands(site: ApiSite, folder: Path) -> None:
+    env = {**os.environ, "PLUSMINUS_URL": site.url, "PLUSMINUS_TOKEN": site.manager}
+
+    def client(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "labeler.client", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+    again = client("import", "shapes", str(folder / "shapes.zip"))
+    assert again.returncode == 0 and "0 added, 60 known, 1 refused" in again.stdout, again
+    assert "notes.txt" in again.stdout
+    assert "4 answers" in client("oracle", "shapes", "--answers", "4").stdout
+    watched = client("watch", "shapes")
+    assert "round" in watched.stdout
+    assert client("export", "shapes", str(folder / "all.jsonl"), "--format", "jsonl", "--unlabelled").returncode == 0
+    assert (folder / "all.jsonl").read_text().count("\n") == 60
+    assert client("predict", "shapes", str(folder / "predictions.csv"), "--top", "2").returncode == 0
+    assert (folder / "predictions.csv").read_text().count("\n") == 121
+    nobody = client("watch", "nothing")
+    assert nobody.returncode == 1 and "not shared with you" in nobody.stderr
+
+
+def test_the_client_works_alone(tmp_path):
+    """One folder, copied; neither Django nor anything else of PlusMinus is loaded."""
+    shutil.copytree(ROOT / "labeler" / "client", tmp_path / "plusminus_client")
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(('django', 'celery', 'labeler', 'learner')));"
+        f"sys.path.insert(0, {str(tmp_path)!r}); import plusminus_client, plusminus_client.__main__;"
+        "print(sorted(plusminus_client.__all__))"
+    )
+    alone = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    assert "PlusMinus" in alone.stdout
