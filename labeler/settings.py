@@ -178,7 +178,7 @@ IS_HTTPS = env.bool("HTTPS", default=False)  # set behind a TLS proxy that sends
 if IS_HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^health$"]
+    SECURE_REDIRECT_EXEMPT = [r"^health$", r"^metrics$"]
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = int(timedelta(days=30).total_seconds())
 # Subdomains and the browsers' preload list are for whoever owns the domain to decide.
@@ -234,6 +234,11 @@ MAIL_IS_ON = bool(EMAIL_HOST)
 
 API_RATE = env.int("API_RATE", default=1200)  # requests a minute of one token
 API_UNKNOWN_TOKENS = env.int("API_UNKNOWN_TOKENS", default=60)  # in ten minutes from one address
+
+# --- Metrics: off unless one of these is set; where both are, both have to hold ---------------------------------------
+
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_NETWORKS = env.list("METRICS_NETWORKS", default=[])  # 10.0.0.0/8
 
 # --- Labelling ------------------------------------------------------------------------------------------------------
 

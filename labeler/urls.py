@@ -7,6 +7,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("labeler.api.app")),
     path("", include("labeler.views.health")),
+    path("", include("labeler.views.metrics")),
     path("", include("labeler.views.language")),
     path("", include("labeler.views.classes")),
     path("", include("labeler.views.settings")),

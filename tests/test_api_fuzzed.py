@@ -15,10 +15,11 @@ FREE = {"API_RATE": "100000000", "API_UNKNOWN_TOKENS": "100000000", "LOG_LEVEL":
 def test_the_api_does_what_its_document_says(tmp_path: Path):
     with api_site(tmp_path, **FREE) as site:
         command = [
-            str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(ROOT / "tests" / "schemathesis.toml"), "run",
+            str(Path(sys.executable).with_name("schemathesis")),
+            "--config-file", str(ROOT / "tests" / "schemathesis.toml"), "run",
             f"{site.url}/api/v1/openapi.json", "--header", f"Authorization: Bearer {site.manager}",
             "--phases", "coverage,fuzzing", "--checks", "all", "--max-examples", "5", "--workers", "2",
-            "--no-shrink", "--continue-on-failure", "--generation-database", "none", "--generation-deterministic",
+            "--no-shrink", "--continue-on-failure", "--generation-deterministic",
             "--no-color", "--warnings", "off", "--report-dir", str(tmp_path / "report"),
         ]  # fmt: skip
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)

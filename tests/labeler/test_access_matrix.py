@@ -30,7 +30,7 @@ from labeler.models import (
 )
 from tests.labeler.queues import fill_queue
 
-EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-words", "api-docs"}
+EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-words", "api-docs", "metrics"}
 SIGNED_IN = {"home", "project-new", "password-change", "tokens"}
 OWN_OBJECTS = {"token-revoke"}  # of the person alone: tests/labeler/test_tokens_page.py
 SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases", "label-comment"}  # 401 instead of a redirect
