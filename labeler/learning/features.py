@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from django.conf import settings
-from PIL import Image as Picture
 
+from labeler.imaging.pixels import to_picture
 from labeler.learning.files import limit_threads
 from labeler.learning.networks import open_student
 from labeler.learning.pool import cannot_derive
@@ -33,13 +32,10 @@ def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
     if job.network is not None:
         return _open_network(job.network)
     with cannot_derive():
-        from learner.backbones import load_backbone
         from learner.background import in_background
 
-        _keep_downloads()
         limit_threads()
-        weights = Path(settings.BACKBONE_DIR) / job.weights if job.weights else None
-        backbone = in_background(lambda: load_backbone(job.backbone, weights), beat)
+        backbone = in_background(lambda: load_named_backbone(job.backbone, job.weights), beat)
 
     def compute(part: Part, report: Report) -> Write:
         from learner.features import compute_features
@@ -56,6 +52,14 @@ def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
         return _written(before, features)
 
     return compute
+
+
+def load_named_backbone(name: str, weights: str) -> Backbone:
+    """A backbone with its own weights, or those of a file in `BACKBONE_DIR`."""
+    from learner.backbones import load_backbone
+
+    _keep_downloads()
+    return load_backbone(name, Path(settings.BACKBONE_DIR) / weights if weights else None)
 
 
 def _vectors_before(part: Part) -> npt.NDArray[np.float16] | None:
@@ -116,11 +120,8 @@ def _reader(part: Part, backbone: Backbone) -> Callable[[int, int], Pixels]:
 
 
 def _picture(side: int, name: str, pack: str, offset: int, length: int) -> Pixels:
-    """uint8 `[3, side, side]`; other shapes are stretched to a square, as they are for the learner."""
+    """See `to_picture`."""
     try:
-        with Picture.open(io.BytesIO(read_range(pack, offset, length))) as picture:
-            picture.draft("RGB", (2 * side, 2 * side))  # a JPEG is read at about that size
-            colour = picture.convert("RGB").resize((side, side), Picture.Resampling.BICUBIC, reducing_gap=3.0)
+        return to_picture(read_range(pack, offset, length), side)
     except (OSError, SyntaxError, ValueError) as error:
         raise CannotDerive(f"The picture {name} cannot be read in the storage ({error}).") from error
-    return np.asarray(colour, dtype=np.uint8).transpose(2, 0, 1)

@@ -36,6 +36,7 @@ from labeler.models.rounds import (
     Standing,
     Trigger,
 )
+from labeler.models.serving import ModelExport
 from labeler.models.tokens import ApiReply, ApiToken, Scope
 from labeler.models.webhooks import Webhook, WebhookDelivery, WebhookEvent
 
@@ -73,6 +74,7 @@ __all__ = [
     "LearningConfig",
     "Membership",
     "ModelChange",
+    "ModelExport",
     "Notice",
     "NoticeDismissal",
     "NoticeKind",

@@ -34,7 +34,19 @@ EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-word
 SIGNED_IN = {"home", "project-new", "password-change", "tokens"}
 OWN_OBJECTS = {"token-revoke"}  # of the person alone: tests/labeler/test_tokens_page.py
 SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases", "label-comment"}  # 401 instead of a redirect
-MEMBERS = {"label", "label-read", "comment-send", "reply-read", "guide", *SCRIPTS, "media", "images", "image"}
+MEMBERS = {
+    "label",
+    "label-read",
+    "comment-send",
+    "reply-read",
+    "guide",
+    *SCRIPTS,
+    "media",
+    "images",
+    "image",
+    "try",
+    "predict",
+}
 MANAGERS = {
     "settings", "learning-settings", "classes", "class-keys", "class-edit", "class-archive", "class-restore",
     "class-move", "class-merge", "class-split", "class-changes", "class-change-undo", "class-proposing", "proposals",
@@ -51,6 +63,7 @@ MANAGERS = {
     "worth", "notices", "notice-dismiss", "notices-dismiss", "project-pause", "project-resume", "project-copy",
     "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
     "comments", "comment-close", "example", "webhooks", "webhook-test", "webhook-start", "webhook-delete",
+    "model-prepare", "model-prepare-stop", "model-card",
 }  # fmt: skip
 IF_ALLOWED = {"grid", "grid-undo"}  # to annotators where the settings say so
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
@@ -86,7 +99,7 @@ class World:
             "export-manifest": "export", "export-cancel": "export", "export-delete": "export",
             "round": "round", "round-cancel": "round", "round-retry": "round",
             "round-charge": "round", "round-rerun": "round", "round-rerun-stop": "round", "round-model": "round",
-            "round-confusion": "round",
+            "round-confusion": "round", "model-prepare": "round", "model-prepare-stop": "round", "model-card": "round",
             "network-take": "network", "notice-dismiss": "notice",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
             "webhook-test": "webhook", "webhook-start": "webhook", "webhook-delete": "webhook",
