@@ -53,7 +53,7 @@ class Tiles:
     """What somebody said of a page, see `accept_page`."""
 
     class_id: int
-    round_id: int | None
+    round_id: int
     accepted: Sequence[int]
     corrected: Mapping[int, int]
     left_out: Sequence[int]
@@ -87,7 +87,7 @@ def accept_page(
     project: Project,
     by: User,
     class_id: int,
-    round_id: int | None,
+    round_id: int,
     accepted: Sequence[int],
     corrected: Mapping[int, int],
     left_out: Sequence[int],

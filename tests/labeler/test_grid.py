@@ -57,7 +57,7 @@ def accept(project, by, images, *, corrected=None, left_out=(), key=None, label=
         project=fresh(project),
         by=by,
         class_id=project.classes.get(name=label).pk,
-        round_id=None,
+        round_id=fresh(project).model_round_id,
         accepted=[image.pk for image in images],
         corrected=corrected or {},
         left_out=[image.pk for image in left_out],
