@@ -225,6 +225,7 @@ class CandidateAdmin(ShownWhole):
 @admin.register(
     models.ImportJob,
     models.ExportJob,
+    models.ModelExport,
     models.PoolMap,
     models.PoolFeatures,
     models.PoolGraph,
@@ -266,3 +267,54 @@ class ClassProposalAdmin(ShownWhole):
 class AuditEntryAdmin(ShownWhole):
     list_display = ("id", "at", "project", "by", "kind", "words")
     list_select_related = ("project", "by")
+
+
+@admin.register(models.ImageMetadata)
+class ImageMetadataAdmin(ShownWhole):
+    ordering = ("-pk",)
+    list_display = ("image_id",)
+
+
+@admin.register(models.ImportedPerson)
+class ImportedPersonAdmin(ShownWhole):
+    list_display = ("id", "project", "name", "user")
+    list_select_related = ("project", "user")
+
+
+@admin.register(models.OfferedAnswer)
+class OfferedAnswerAdmin(ShownWhole):
+    list_display = ("id", "image_id", "person", "class_name", "answered_at")
+    list_select_related = ("person",)
+
+
+@admin.register(models.ImportSecret)
+class ImportSecretAdmin(ShownWhole):
+    ordering = ("-pk",)
+    list_display = ("job_id",)
+    exclude = ("sealed",)
+
+
+@admin.register(models.ApiToken)
+class ApiTokenAdmin(ShownWhole):
+    list_display = ("id", "user", "name", "prefix", "created_at", "expires_at", "last_used_at", "revoked_at")
+    list_select_related = ("user",)
+    exclude = ("token_hash",)
+
+
+@admin.register(models.ApiReply)
+class ApiReplyAdmin(ShownWhole):
+    list_display = ("id", "user", "key", "status", "created_at")
+    list_select_related = ("user",)
+    exclude = ("body", "headers")
+
+
+@admin.register(models.Webhook)
+class WebhookAdmin(ShownWhole):
+    list_display = ("id", "project", "address", "created_by", "created_at", "failures", "stopped_at")
+    list_select_related = ("project", "created_by")
+    exclude = ("seed",)
+
+
+@admin.register(models.WebhookDelivery)
+class WebhookDeliveryAdmin(ShownWhole):
+    list_display = ("id", "webhook_id", "event", "state", "attempts", "status", "created_at", "ended_at")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from django.test import Client
+from django.utils import translation
 
 from labeler.models import Chunk, Image, LabelClass, LearningConfig, Membership, Pack, Project, Role, User
 
@@ -25,6 +26,13 @@ def own_data_folder(settings, tmp_path: Path) -> Path:
     }
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def own_language() -> Iterator[None]:
+    """A request leaves its language behind in the thread: the next test begins with that of the settings."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -37,6 +37,7 @@ from labeler.models import (
     RoundState,
     Trigger,
     User,
+    Webhook,
     Worker,
 )
 from labeler.models.rounds import UNFINISHED
@@ -200,6 +201,7 @@ def addresses(project: Project) -> dict[str, str]:
             "notice": Notice.objects.create(project=project, kind="queue_dry", key="0", words="Nothing is left.").pk,
             "import": ImportJob.objects.filter(project=project, refused__gt=0).first().pk,
             "export": ExportJob.objects.get(project=project).pk,
+            "webhook": Webhook.objects.create(project=project, address="https://example.org/", events=["round_done"]).pk,
             "network": network.pk, "round": done.number, "scored": done.number, "position": image.position,
             "gallery": "sure", "person": User.objects.get(username="ann").pk,
         },
@@ -224,7 +226,7 @@ def _address(world: World, name: str) -> str:
     try:
         return world.url(name)
     except NoReverseMatch:  # not of a project
-        return reverse(name, args={"invitation": ["gone"], "script-words": ["de"]}.get(name, []))
+        return reverse(name, args={"invitation": ["gone"], "script-words": ["de"], "token-revoke": [1]}.get(name, []))
 
 
 if __name__ == "__main__":
