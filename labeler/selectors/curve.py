@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from django.db.models import F
 from django.db.models.fields.json import KT
+from django.utils.translation import gettext as _
 
 from labeler.models import Project, Round, RoundState, Standing, Trigger
+from labeler.numerals import numeral
 from labeler.selectors.pool import says_something
 from labeler.selectors.verdicts import TAGS
 
@@ -38,12 +40,22 @@ class Point:
     @property
     def words(self) -> str:
         if self.is_in_charge:
-            return "in charge"
-        return TAGS[Standing(self.standing)][0] if self.standing else ""
+            return _("in charge")
+        return str(TAGS[Standing(self.standing)][0]) if self.standing else ""
 
     @property
     def percent(self) -> str:
-        return f"{self.value * 100:.1f} % (from {self.low * 100:.1f} to {self.high * 100:.1f})"
+        value, low, high = (numeral(share * 100, 1) for share in (self.value, self.low, self.high))
+        return _("%(value)s %% (from %(low)s to %(high)s)") % {"value": value, "low": low, "high": high}
+
+    @property
+    def title(self) -> str:
+        """All that the drawing says of it, for whoever points at it."""
+        round_ = ", ".join(filter(None, [_("Round %(number)s") % {"number": self.number}, self.words]))
+        values = {"round": round_, "percent": self.percent, "answers": numeral(self.answers), "n": numeral(self.n)}
+        return (
+            _("%(round)s: %(percent)s after %(answers)s answers (Wilson 95 %% interval, %(n)s holdout images)") % values
+        )
 
 
 @dataclass(frozen=True)
@@ -119,8 +131,8 @@ def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) ->
         marks=[Mark(point, x(point.answers), y(point.value), y(point.low), y(point.high)) for point in points],
         line=" ".join(f"{x(point.answers)},{y(point.value)}" for point in on),
         band=" ".join(upper + lower),
-        across=[Tick(x(answers), f"{answers:,}") for answers in across],
-        up=[Tick(y(step), f"{step * 100:.0f} %") for step in steps],
+        across=[Tick(x(answers), numeral(answers)) for answers in across],
+        up=[Tick(y(step), f"{numeral(step * 100)} %") for step in steps],
         target=None if target is None else y(target),
     )
     if not ahead:

@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from labeler.intervals import Interval
 from labeler.models import Project
+from labeler.numerals import localised, numeral
 from labeler.selectors.curve import Curve, Point, with_outlook
 
 if TYPE_CHECKING:
@@ -21,7 +25,9 @@ NEXT = 100  # answers that the advice is about
 LEAST_GAIN = 0.003  # of accuracy: less than that for the next answers is not worth them
 HARDLY = 0.1  # a target that is reached with less probability than this is hardly ever reached
 MOST_TIMES = 10  # an interval that reaches past so many times the answers of now says nothing
-EARLY = "It takes four measured rounds, 30 holdout answers, and twice as many answers as the first measured round had."
+EARLY = gettext_lazy(
+    "It takes four measured rounds, 30 holdout answers, and twice as many answers as the first measured round had."
+)
 
 
 @dataclass(frozen=True)
@@ -71,47 +77,55 @@ def advice_of(project: Project, points: Sequence[Point]) -> Advice:
     target, charge = project.target_accuracy, next((row for row in points if row.is_in_charge), None)
     model = charge or next((row for row in reversed(points) if not row.is_off), None)
     if target is not None and model is not None and model.low >= target:
-        reason = (
-            f"Round {model.number} is {_percent(model.value)} right on {model.n:,} holdout images; its whole 95 % "
-            f"interval ({_percent(model.low)} to {_percent(model.high)}) lies at or above the target of "
-            f"{_target(target)}."
-        )
-        return Advice("met", "Target met", reason)
+        return Advice("met", _("Target met"), _met(model, target))
     fitted = forecast_of(points)
     if fitted is None:
-        return Advice("early", "Too early to say", EARLY)
+        return Advice("early", _("Too early to say"), str(EARLY))
     span = fitted.gain(NEXT)
     gain = Interval(span.value, span.low, span.high, NEXT)
     reach = _reach(fitted, target) if target is not None else None
     if reach is not None and target is not None and reach.chance < HARDLY:
-        reason = (
-            f"Going by its rounds, this model levels off below the target of {_target(target)}: that more answers "
-            f"alone ever reach it has a probability of {reach.chance:.2f}. Other images, classes or settings might."
-        )
-        return Advice("not_worth", "Not worth going on like this", reason, gain, reach)
+        reason = _(
+            "Going by its rounds, this model levels off below the target of %(target)s: that more answers "
+            "alone ever reach it has a probability of %(chance)s. Other images, classes or settings might."
+        ) % {"target": reach.target, "chance": numeral(reach.chance, 2)}
+        return Advice("not_worth", _("Not worth going on like this"), reason, gain, reach)
     return _by_gain(gain, reach, target, model)
 
 
+def _met(model: Point, target: float) -> str:
+    return _(
+        "Round %(number)s is %(value)s right on %(n)s holdout images; its whole 95 %% interval (%(low)s to %(high)s) "
+        "lies at or above the target of %(target)s."
+    ) % {
+        "number": model.number,
+        "value": _percent(model.value),
+        "n": numeral(model.n),
+        "low": _percent(model.low),
+        "high": _percent(model.high),
+        "target": _target(target),
+    }
+
+
 def _by_gain(gain: Interval, reach: Reach | None, target: float | None, model: Point | None) -> Advice:
-    words = (
-        f"The next {NEXT} answers are worth {100 * gain.value:+.1f} points of accuracy "
-        f"(95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})."
-    )
+    points = {name: localised(f"{100 * getattr(gain, name):+.1f}") for name in ("value", "low", "high")}
+    words = _(
+        "The next %(count)s answers are worth %(value)s points of accuracy (95 %% interval %(low)s to %(high)s)."
+    ) % {"count": NEXT, **points}
     if target is not None and model is not None and model.value >= target:
-        words += (
-            f" The model measures {_percent(model.value)}, which is at the target, but its interval begins at "
-            f"{_percent(model.low)}: more holdout answers would make sure."
-        )
-        return Advice("open", "Nearly there", words, gain, reach)
+        near = _(
+            "The model measures %(value)s, which is at the target, but its interval begins at %(low)s: more holdout "
+            "answers would make sure."
+        ) % {"value": _percent(model.value), "low": _percent(model.low)}
+        return Advice("open", _("Nearly there"), f"{words} {near}", gain, reach)
+    bar = {"least": localised(f"{100 * LEAST_GAIN:g}")}
     if gain.high < LEAST_GAIN:
-        return Advice("not_worth", "Not worth going on", f"{words} {_bar('Even the upper end is')}", gain, reach)
+        why = _("Even the upper end is below %(least)s points, which is less than such a round moves by chance.") % bar
+        return Advice("not_worth", _("Not worth going on"), f"{words} {why}", gain, reach)
     if gain.low > 0 or gain.value >= LEAST_GAIN:
-        return Advice("worth", "Worth going on", words, gain, reach)
-    return Advice("open", "Hardly worth it, perhaps", f"{words} {_bar('The expected gain is')}", gain, reach)
-
-
-def _bar(what: str) -> str:
-    return f"{what} below {100 * LEAST_GAIN:g} points, which is less than such a round moves by chance."
+        return Advice("worth", _("Worth going on"), words, gain, reach)
+    why = _("The expected gain is below %(least)s points, which is less than such a round moves by chance.") % bar
+    return Advice("open", _("Hardly worth it, perhaps"), f"{words} {why}", gain, reach)
 
 
 def _reach(fitted: Forecast, target: float) -> Reach:
@@ -129,8 +143,8 @@ def _rounded(answers: float) -> int:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{numeral(100 * share, 1)} %"
 
 
 def _target(share: float) -> str:
-    return f"{100 * share:.4g} %"
+    return f"{localised(f'{100 * share:.4g}')} %"

@@ -10,6 +10,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Avg, Count, Max, Q, QuerySet, StdDev, Sum
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.intervals import Interval, mean
@@ -27,6 +29,7 @@ from labeler.models import (
     Worker,
 )
 from labeler.models.rounds import NOT_OF_THE_POOL
+from labeler.numerals import numeral
 from labeler.selectors.answers import PersonQuality, people_of
 from labeler.selectors.charge import Charge, charge_of
 from labeler.selectors.features import FeaturesState, features_state
@@ -149,18 +152,24 @@ class Monitor:
     def accuracy_title(self) -> str:
         if self.model is None or not self.is_measured:
             return ""
-        return f"Wilson 95 % interval, {self.model.metrics['n']:,} holdout images, round {self.model.number}"
+        values = {"n": numeral(self.model.metrics["n"]), "number": self.model.number}
+        return _("Wilson 95 %% interval, %(n)s holdout images, round %(number)s") % values
 
     @property
     def missing_words(self) -> str:
         holdout, missing = self.counts.holdout, self.missing_holdout
         if not holdout:
-            return "not measured: there is no holdout"
+            return _("not measured: there is no holdout")
         if holdout < LEAST_HOLDOUT:
-            return f"not measured: it needs {LEAST_HOLDOUT} holdout images, and has {holdout}"
+            values = {"least": LEAST_HOLDOUT, "holdout": holdout}
+            return _("not measured: it needs %(least)s holdout images, and has %(holdout)s") % values
         if missing:
-            return f"not measured yet: {missing} more holdout answer{'s' * (missing != 1)}"
-        return "not measured yet: the next round measures it"
+            return ngettext(
+                "not measured yet: %(missing)s more holdout answer",
+                "not measured yet: %(missing)s more holdout answers",
+                missing,
+            ) % {"missing": missing}
+        return _("not measured yet: the next round measures it")
 
 
 @dataclass(frozen=True)
@@ -332,7 +341,7 @@ def _recent_workers(project: Project) -> list[WorkerRow]:
 def _shown(doing: str, project: Project) -> str:
     """Without the name of another project: its very existence is not told to who is not in it."""
     named = NAMES_A_PROJECT.search(doing)
-    return "working for another project" if named and named["name"] != project.name else doing
+    return _("working for another project") if named and named["name"] != project.name else doing
 
 
 def _failures(rounds) -> list[Round]:  # type: ignore[no-untyped-def]  # noqa: ANN001

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 from labeler.models import Worker
@@ -18,10 +20,14 @@ from labeler.supervisor import read_procfile
 # A queue, and the line of the Procfile that serves it. Beat serves none, and is found by the same name.
 PROGRAMS = {"learner": "learner", "default": "worker", "background": "background", "beat": "beat"}
 WAITING = {
-    "learner": "No learner is alive: rounds wait, answers are kept.",
-    "default": "No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds.",
-    "background": "No background worker is alive: features, groups of alike images, networks, maps and replays wait.",
-    "beat": "Beat is not alive: rounds by the clock do not start, and nobody sees to work that was lost or left lying.",
+    "learner": _("No learner is alive: rounds wait, answers are kept."),
+    "default": _("No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds."),
+    "background": _(
+        "No background worker is alive: features, groups of alike images, networks, maps and replays wait."
+    ),
+    "beat": _(
+        "Beat is not alive: rounds by the clock do not start, and nobody sees to work that was lost or left lying."
+    ),
 }
 
 
@@ -69,15 +75,18 @@ def _missing(queue: str) -> Missing:
     program = PROGRAMS[queue]
     if settings.STARTED_BY == "supervisor":
         log = shlex.quote(str(settings.DATA_DIR / "logs" / f"{program}.log"))
-        advice = (
+        advice = gettext(
             "It is started again by itself: within seconds if it ended, within three minutes if it hangs. If this "
             "stays, its log says why:"
         )
-        return Missing(queue, WAITING[queue], advice, f"tail -n 50 {log}")
+        return Missing(queue, str(WAITING[queue]), advice, f"tail -n 50 {log}")
     if settings.STARTED_BY == "compose":
-        return Missing(queue, WAITING[queue], "Start one on the server:", f"docker compose up --detach {program}")
-    advice = "Start one:" if settings.IS_EMBEDDED else "Start one, with the variables that the web process has:"
-    return Missing(queue, WAITING[queue], advice, _by_hand(program))
+        return Missing(
+            queue, str(WAITING[queue]), gettext("Start one on the server:"), f"docker compose up --detach {program}"
+        )
+    by_hand = gettext("Start one, with the variables that the web process has:")
+    advice = gettext("Start one:") if settings.IS_EMBEDDED else by_hand
+    return Missing(queue, str(WAITING[queue]), advice, _by_hand(program))
 
 
 def _by_hand(program: str) -> str:

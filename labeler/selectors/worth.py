@@ -8,16 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from django.db.models import Avg, Count, Q, StdDev, Sum
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from labeler.intervals import Interval, exact_share, mean
 from labeler.models import Annotation, JobState, Outcome, Project, Replay, Round
+from labeler.numerals import localised
 from labeler.selectors.charge import charge_of
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, predicted_classes, probability, summary_of
 from labeler.services.quality import KINDS, kind_of
 
 PAUSE_SECONDS = 120  # an answer that took longer had a break in it
-NO_MODEL = "No model is in charge yet. The first round that learns makes one."
+NO_MODEL = gettext_lazy("No model is in charge yet. The first round that learns makes one.")
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 
@@ -77,7 +80,7 @@ def costs_of(project: Project) -> Costs:
             of_squares = row["timed"] * (row["deviation"] ** 2 + row["average"] ** 2)
             squares[kind] = squares.get(kind, 0.0) + of_squares
     kinds = [
-        Cost(kind, words, n[kind], timed[kind], sums[kind], _each(timed[kind], sums[kind], squares.get(kind, 0.0)))
+        Cost(kind, str(words), n[kind], timed[kind], sums[kind], _each(timed[kind], sums[kind], squares.get(kind, 0.0)))
         for kind, words in KINDS.items()
         if n[kind]
     ]
@@ -108,19 +111,19 @@ def saved_by_order(project: Project) -> Saved:
         Replay.objects.filter(project=project, state=JobState.DONE).order_by("-pk").values_list("result", flat=True)
     ).first()
     if not result:
-        return Saved(None, "Whether the ordering has saved answers is not known yet: no replay has been played.")
+        return Saved(None, _("Whether the ordering has saved answers is not known yet: no replay has been played."))
     value, low, high = result["saved"]
     interval = Interval(value, low, high, int(result["answers"][-1]))
     if low > 0:
-        words = f"The ordering has saved {value:.0f} answers (95 % interval {low:.0f} to {high:.0f}) against random."
+        words = _("The ordering has saved %(value)s answers (95 %% interval %(low)s to %(high)s) against random.")
     elif high < 0:
-        words = (
-            f"The ordering has cost {-value:.0f} more answers (95 % interval {-high:.0f} to {-low:.0f}) than random "
-            "would have."
+        value, low, high = -value, -high, -low
+        words = _(
+            "The ordering has cost %(value)s more answers (95 %% interval %(low)s to %(high)s) than random would have."
         )
     else:
-        words = f"Whether the ordering has saved answers is too early to say: {low:.0f} to {high:.0f} against random."
-    return Saved(interval, words)
+        words = _("Whether the ordering has saved answers is too early to say: %(low)s to %(high)s against random.")
+    return Saved(interval, words % {"value": f"{value:.0f}", "low": f"{low:.0f}", "high": f"{high:.0f}"})
 
 
 # --- The model's own labels ------------------------------------------------------------------------------------------
@@ -150,14 +153,14 @@ class AutoLabels:
 
     @property
     def goal_words(self) -> str:
-        return f"{100 * self.goal:.4g} %"
+        return f"{localised(f'{100 * self.goal:.4g}')} %"
 
 
 def auto_labels(project: Project) -> AutoLabels:
     """How right the labels of the model in charge would be, by the holdout: a random sample nobody has learned from."""
     model, goal = charge_of(project).model, project.target_accuracy or 0.99
     if model is None:
-        return AutoLabels(None, [], 0, 0, goal, problem=NO_MODEL)
+        return AutoLabels(None, [], 0, 0, goal, problem=str(NO_MODEL))
     try:
         scores = summary_of(model)
         said = predicted_classes(model, scores)
@@ -166,7 +169,10 @@ def auto_labels(project: Project) -> AutoLabels:
     holdout = labelled_images(project, is_holdout=True).values_list("position", "label_id")
     labels = [row for row in holdout if row[0] < len(scores)]
     if len(labels) < LEAST_HOLDOUT:
-        problem = f"It is measured on holdout images with a label: {len(labels)} so far, {LEAST_HOLDOUT} are the least."
+        problem = _("It is measured on holdout images with a label: %(labelled)s so far, %(least)s are the least.") % {
+            "labelled": len(labels),
+            "least": LEAST_HOLDOUT,
+        }
         return AutoLabels(model, [], 0, len(labels), goal, problem=problem)
     at = np.array([position for position, _ in labels], np.int64)
     is_right = said[at] == np.array([label for _, label in labels], np.int64)

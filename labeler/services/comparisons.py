@@ -16,6 +16,7 @@ from labeler.services.rounds import (
     config_of,
     is_paused,
     newest_round,
+    nothing_to_try,
     why_not_trainable,
 )
 from labeler.wake import wake
@@ -28,7 +29,7 @@ def start_comparison(*, project: Project, values: dict[str, Any], reason: str, b
     `values` replace those of the project's settings. Raises RoundRefused where no model could be fitted.
     Answers that it sees count towards the next learning round as if it had not been.
     """
-    if words := PAUSED if is_paused(project) else why_not_trainable(project):
+    if words := str(PAUSED) if is_paused(project) else why_not_trainable(project):
         raise RoundRefused(words)
     last = newest_round(project)
     if last is not None and last.is_unfinished:
@@ -51,6 +52,6 @@ def start_comparison(*, project: Project, values: dict[str, Any], reason: str, b
 def repeat_comparison(*, round_: Round, by: User) -> Round | None:
     """The same again, after one that failed or was cancelled."""
     if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
-        raise RoundRefused(f"Round {round_.number} is {round_.get_state_display()}: there is nothing to try again.")
+        raise RoundRefused(nothing_to_try(round_))
     values = {name: round_.config[name] for name in config_of(round_.project.learning) if name in round_.config}
     return start_comparison(project=round_.project, values=values, reason=round_.reason, by=by)

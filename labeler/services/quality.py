@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from django.db import connection, transaction
 from django.db.models import Count, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 from labeler.models import (
@@ -39,15 +40,15 @@ LOOKUP = 500
 MOVED = 0.005  # a probability that changed by less is left as it is
 MOVE = "UPDATE labeler_image SET label_probability = %s WHERE id = %s"
 KINDS = {
-    "train": "to learn from",
-    "random": "drawn at random",
-    "holdout": "to measure accuracy",
-    "gold": "gold",
-    "relabel": "asked again",
-    "grid_check": "to check the grid",
-    "grid": "accepted in the grid, by the page",
-    "decision": "decisions",
-    "other": "not asked by the queue",
+    "train": _("to learn from"),
+    "random": _("drawn at random"),
+    "holdout": _("to measure accuracy"),
+    "gold": _("gold"),
+    "relabel": _("asked again"),
+    "grid_check": _("to check the grid"),
+    "grid": _("accepted in the grid, by the page"),
+    "decision": _("decisions"),
+    "other": _("not asked by the queue"),
 }
 KIND_OF_REASON = {
     Reason.ACQUIRED: "train",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
+from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.models import AuditKind, ModelChange, Project, Round, RoundState, Standing, Trigger, User
@@ -12,7 +13,7 @@ from labeler.selectors.charge import why_not_in_charge
 from labeler.services import audit
 from labeler.services.claims import SCORE
 from labeler.services.publish import count_answers
-from labeler.services.rounds import RoundRefused, add_round, newest_round
+from labeler.services.rounds import RoundRefused, add_round, newest_round, nothing_to_try
 from labeler.wake import wake
 
 TOOK = [Standing.ACCEPTED, Standing.CHOSEN]
@@ -60,9 +61,9 @@ def remake_queue(*, round_: Round, by: User) -> Round | None:
     Raises RoundRefused."""
     project = _locked(round_.project_id)
     if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
-        raise RoundRefused(f"Round {round_.number} is {round_.get_state_display()}: there is nothing to try again.")
+        raise RoundRefused(nothing_to_try(round_))
     if (model := project.model_round) is None:
-        raise RoundRefused("No model is in charge any more, so there is nothing that could choose a queue.")
+        raise RoundRefused(_("No model is in charge any more, so there is nothing that could choose a queue."))
     return _make_queue(project, model, f"{by.get_username()} tried round {round_.number} again", by)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from labeler import clock
 from labeler.models import (
@@ -57,7 +59,7 @@ def last_annotation_id(project: Project) -> int:
     return newest or 0
 
 
-PAUSED = "The project is paused, so no round starts. Go on with it first."
+PAUSED = gettext_lazy("The project is paused, so no round starts. Go on with it first.")
 
 
 def is_paused(project: Project) -> bool:
@@ -69,9 +71,9 @@ def why_not_trainable(project: Project) -> str:
     """Empty if a model can be fitted, else what is missing."""
     classes = learned_classes(project, most=2)
     if classes == 0:
-        return "No image has a label yet that may be learned from. A model needs labels of two classes."
+        return _("No image has a label yet that may be learned from. A model needs labels of two classes.")
     if classes == 1:
-        return "All labels that may be learned from are of one class so far. A model needs labels of two classes."
+        return _("All labels that may be learned from are of one class so far. A model needs labels of two classes.")
     return ""
 
 
@@ -90,7 +92,7 @@ def request_round(*, project: Project, trigger: str, reason: str, requested_by: 
     last = newest_round(project)
     if last is not None and last.is_unfinished:
         return None
-    if words := PAUSED if is_paused(project) else why_not_trainable(project):
+    if words := str(PAUSED) if is_paused(project) else why_not_trainable(project):
         raise RoundRefused(words)
     now = clock.now()
     not_before = now if trigger in (Trigger.BUTTON, Trigger.SCHEDULE) else calm_start(project.learning, last, now)
@@ -140,10 +142,15 @@ def cancel_round(*, round_: Round, by: User) -> bool:
     return is_over
 
 
+def nothing_to_try(round_: Round) -> str:
+    values = {"number": round_.number, "state": round_.get_state_display()}
+    return _("Round %(number)s is %(state)s: there is nothing to try again.") % values
+
+
 def retry_round(*, round_: Round, by: User) -> Round | None:
     """A new round after one that failed or was cancelled. None: another one is unfinished already."""
     if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
-        raise RoundRefused(f"Round {round_.number} is {round_.get_state_display()}: there is nothing to try again.")
+        raise RoundRefused(nothing_to_try(round_))
     reason = f"{by.get_username()} tried round {round_.number} again"
     return request_round(project=round_.project, trigger=Trigger.BUTTON, reason=reason, requested_by=by)
 

@@ -16,6 +16,9 @@ from django.db import DatabaseError, connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django_celery_beat.models import PeriodicTask
 
 from labeler import clock
@@ -32,6 +35,7 @@ from labeler.models import (
     Trigger,
 )
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
+from labeler.numerals import numeral
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
 from labeler.selectors.pool import PoolCounts, learned_classes, pool_counts
 from labeler.services import notices
@@ -263,8 +267,8 @@ def next_round_words(project: Project) -> str:
     if project.learning.retrain_every:
         parts.append(_after_answers_words(project, last))
     if (at := next_scheduled(project.learning)) is not None:
-        parts.append(f"at {_clock(at)}")
-    return ", or ".join(parts) if parts else "when a manager starts it"
+        parts.append(_("at %(time)s") % {"time": _clock(at)})
+    return _(", or ").join(parts) if parts else _("when a manager starts it")
 
 
 def _after_answers_words(project: Project, last: Round | None) -> str:
@@ -274,19 +278,20 @@ def _after_answers_words(project: Project, last: Round | None) -> str:
     missing = every - bounded_count(answers_since(project, last.last_annotation_id if last else 0), every)
     classes, left = learned_classes(project, most=2), images_to_ask(project, counts)
     if waits_for_likeness(project.learning, likeness):
-        return "once it is known which images look alike"
+        return _("once it is known which images look alike")
     if missing <= 0 and classes == 2:
-        return "in a moment"
+        return _("in a moment")
     if left == 0:
-        return "once there are more images"
+        return _("once there are more images")
     if classes + counts.eligible < 2:
-        return "once there are more images to learn from"
+        return _("once there are more images to learn from")
     if missing <= 0:
-        return "as soon as two classes have labels"
+        return _("as soon as two classes have labels")
     if missing <= left * project.learning.overlap:
-        return f"after {_count(missing, 'more answer')}"
+        words = ngettext("after %(missing)s more answer", "after %(missing)s more answers", missing)
+        return words % {"missing": numeral(missing)}
     is_failed = last is not None and last.state == RoundState.FAILED
-    return "once there are more images" if left == 1 or is_failed else "when the queue is nearly empty"
+    return _("once there are more images") if left == 1 or is_failed else _("when the queue is nearly empty")
 
 
 def next_scheduled(learning: LearningConfig) -> datetime | None:
@@ -301,7 +306,7 @@ def next_scheduled(learning: LearningConfig) -> datetime | None:
 
 def _clock(at: datetime) -> str:
     local, today = timezone.localtime(at), timezone.localdate(clock.now())
-    return f"{local:%H:%M}" if local.date() - today <= timedelta(days=1) else f"{local:%A %H:%M}"
+    return f"{local:%H:%M}" if local.date() - today <= timedelta(days=1) else date_format(local, "l H:i")
 
 
 # --- Counting -------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -29,7 +30,7 @@ def worth(request: HttpRequest, slug: str) -> HttpResponse:
     form = TargetForm(request.POST if request.method == "POST" else None, initial={"target": shown})
     if request.method == "POST" and form.is_valid():
         set_target(project=project, target=form.share, by=access.user)
-        messages.success(request, "Saved." if form.share else "Saved: no target.")
+        messages.success(request, _("Saved.") if form.share else _("Saved: no target."))
         return redirect("worth", slug)
     curve = learning_curve(project)
     context = {

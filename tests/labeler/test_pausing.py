@@ -114,7 +114,7 @@ def test_an_answer_that_makes_a_round_due_is_kept_all_the_same(asked, manager, a
 def test_the_button_says_why_not(asked, manager, client_of) -> None:
     pause_project(project=asked, by=manager)
     reply = client_of(manager).post(reverse("round-start", args=["signs"]), follow=True)
-    assert PAUSED in reply.content.decode()
+    assert str(PAUSED) in reply.content.decode()
 
 
 def test_a_manager_pauses_and_goes_on_by_the_monitor(asked, manager, client_of) -> None:
