@@ -1,96 +1,107 @@
 """The learner's names with a line for people. A test checks that the learner knows exactly these."""
 
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
 ARCHITECTURES = [
-    ("cnn", "Small convolutional network"),
-    ("gal_cnn", "Gal's convolutional network (2017)"),
-    ("mlp", "Multilayer perceptron"),
+    ("cnn", _("Small convolutional network")),
+    ("gal_cnn", _("Gal's convolutional network (2017)")),
+    ("mlp", _("Multilayer perceptron")),
 ]
 FEATURE_ARCHITECTURES = [
-    ("head", "One hidden layer"),
-    ("mlp", "Multilayer perceptron"),
+    ("head", _("One hidden layer")),
+    ("mlp", _("Multilayer perceptron")),
 ]
 LEARNS_FROM = [
-    ("likeness", "Where each image stands among those that look alike"),
-    ("images", "What is seen of each image alone"),
+    ("likeness", _("Where each image stands among those that look alike")),
+    ("images", _("What is seen of each image alone")),
 ]
 REPRESENTATIONS = [
-    ("auto", "Let the images decide"),
-    ("pixels", "Their pixels"),
-    ("default", "Features of the backbone that comes with PlusMinus"),
-    ("other", "Features of another backbone"),
+    ("auto", _("Let the images decide")),
+    ("pixels", _("Their pixels")),
+    ("default", _("Features of the backbone that comes with PlusMinus")),
+    ("other", _("Features of another backbone")),
 ]
 RELABEL = [
-    ("never", "Never"),
-    ("overlap", "Where several people answer each image"),
-    ("always", "Wherever it pays"),
+    ("never", _("Never")),
+    ("overlap", _("Where several people answer each image")),
+    ("always", _("Wherever it pays")),
 ]
 GRID = [
-    ("off", "Nobody"),
-    ("managers", "Managers"),
-    ("everybody", "Everybody"),
+    ("off", _("Nobody")),
+    ("managers", _("Managers")),
+    ("everybody", _("Everybody")),
 ]
 SUGGESTIONS = [
-    ("hidden", "Never"),
-    ("after", "After the answer"),
-    ("before", "Before the answer"),
+    ("hidden", _("Never")),
+    ("after", _("After the answer")),
+    ("before", _("Before the answer")),
 ]
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BACKBONE_NAME = r"(timm/)?[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}"
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 ESTIMATORS = [
-    ("mc_dropout", "MC dropout"),
-    ("laplace", "Laplace"),
-    ("ensemble", "Deep ensemble"),
-    ("bootstrap", "Bootstrap"),
-    ("swag", "SWAG"),
-    ("gaussian_process", "Gaussian process"),
+    ("mc_dropout", _("MC dropout")),
+    ("laplace", _("Laplace")),
+    ("ensemble", _("Deep ensemble")),
+    ("bootstrap", _("Bootstrap")),
+    ("swag", _("SWAG")),
+    ("gaussian_process", _("Gaussian process")),
 ]
 # What each costs against MC dropout, which is one fit and about one and a half passes over the pool.
 ESTIMATOR_COSTS = {
-    "mc_dropout": "one fit; the network is run once an image, its last layers K times",
-    "laplace": "one fit and its curvature; the last layer K times, of the perceptron all layers: 15 times as slow",
-    "ensemble": "a fit and a pass for each member",
-    "bootstrap": "a fit and a pass for each member",
-    "swag": "two fits with few answers, then one and a half; the last layers K times: Gal’s network 10 times as slow",
-    "gaussian_process": "one fit and a kernel; K functions of each class: half as fast, and memory for many classes",
+    "mc_dropout": _("one fit; the network is run once an image, its last layers K times"),
+    "laplace": _("one fit and its curvature; the last layer K times, of the perceptron all layers: 15 times as slow"),
+    "ensemble": _("a fit and a pass for each member"),
+    "bootstrap": _("a fit and a pass for each member"),
+    "swag": _(
+        "two fits with few answers, then one and a half; the last layers K times: Gal’s network 10 times as slow"
+    ),
+    "gaussian_process": _("one fit and a kernel; K functions of each class: half as fast, and memory for many classes"),
 }
 LAPLACE_PRIORS = [
-    ("initial_weights", "As wide as the weights were drawn before training"),
-    ("marginal_likelihood", "As wide as makes the answers likeliest (too wide with few answers)"),
+    ("initial_weights", _("As wide as the weights were drawn before training")),
+    ("marginal_likelihood", _("As wide as makes the answers likeliest (too wide with few answers)")),
 ]
-# Of each measure its name, and which images are asked about: a small margin and a low confidence mean unsure.
+# Of each measure its name after “by” and “of”, and which images are asked about: a small margin and a low confidence
+# mean unsure.
 MEASURES = [
-    ("predictive_entropy", "predictive entropy", "Highest predictive entropy"),
-    ("mutual_information", "mutual information (BALD)", "Highest mutual information (BALD)"),
-    ("margin", "small margin", "Smallest margin"),
-    ("variation_ratio", "variation ratio", "Highest variation ratio"),
-    ("mean_std", "mean standard deviation", "Highest mean standard deviation"),
-    ("least_confidence", "low confidence", "Lowest confidence"),
-    ("std_entropy", "std entropy", "Highest std entropy"),
-    ("epig", "gain for other images (EPIG)", "Highest gain for other images (EPIG)"),
+    ("predictive_entropy", pgettext_lazy("sampled by", "predictive entropy"), _("Highest predictive entropy")),
+    (
+        "mutual_information",
+        pgettext_lazy("sampled by", "mutual information (BALD)"),
+        _("Highest mutual information (BALD)"),
+    ),
+    ("margin", pgettext_lazy("sampled by", "small margin"), _("Smallest margin")),
+    ("variation_ratio", pgettext_lazy("sampled by", "variation ratio"), _("Highest variation ratio")),
+    ("mean_std", pgettext_lazy("sampled by", "mean standard deviation"), _("Highest mean standard deviation")),
+    ("least_confidence", pgettext_lazy("sampled by", "low confidence"), _("Lowest confidence")),
+    ("std_entropy", pgettext_lazy("sampled by", "std entropy"), _("Highest std entropy")),
+    ("epig", pgettext_lazy("sampled by", "gain for other images (EPIG)"), _("Highest gain for other images (EPIG)")),
 ]
 ACQUISITION_WAYS = [
-    ("power", "Sampled: the more unsure, the likelier", "Sampled by {0}"),
-    ("softmax", "Sampled by softmax", "Sampled by the softmax of {0}"),
-    ("soft_rank", "Sampled by rank", "Sampled by the rank of {0}"),
-    ("top", "The most unsure, in order", "{1}"),
+    ("power", _("Sampled: the more unsure, the likelier"), _("Sampled by {0}")),
+    ("softmax", _("Sampled by softmax"), _("Sampled by the softmax of {0}")),
+    ("soft_rank", _("Sampled by rank"), _("Sampled by the rank of {0}")),
+    ("top", _("The most unsure, in order"), "{1}"),
 ]
 
 ACQUISITION_GROUPS = [
     *(
-        (title, [(f"{way}_{name}", text.format(words, most)) for name, words, most in MEASURES])
+        (title, [(f"{way}_{name}", format_lazy(text, words, most)) for name, words, most in MEASURES])
         for way, title, text in ACQUISITION_WAYS
     ),
     (
-        "A batch as a whole",
+        _("A batch as a whole"),
         [
-            ("batchbald", "BatchBALD: the batch that tells most about the model"),
-            ("badge", "BADGE: what would change the model most, each its own way"),
-            ("k_centre", "k-centre: far from all that is labelled"),
-            ("typicality", "Typicality: the most typical of each cluster, for the first labels"),
+            ("batchbald", _("BatchBALD: the batch that tells most about the model")),
+            ("badge", _("BADGE: what would change the model most, each its own way")),
+            ("k_centre", _("k-centre: far from all that is labelled")),
+            ("typicality", _("Typicality: the most typical of each cluster, for the first labels")),
         ],
     ),
-    ("Without the model", [("random", "At random")]),
+    (_("Without the model"), [("random", _("At random"))]),
 ]
 ACQUISITIONS = [choice for _, choices in ACQUISITION_GROUPS for choice in choices]
 # What those go by that do not name a measure, or are shown with.
@@ -103,11 +114,21 @@ SHOWN_MEASURES = {
 }
 
 
+MEASURE_WORDS = {
+    "predictive_entropy": _("predictive entropy"),
+    "mutual_information": _("mutual information"),
+    "margin": _("1 − margin"),
+    "variation_ratio": _("variation ratio"),
+    "mean_std": _("mean std"),
+    "least_confidence": _("1 − confidence"),
+    "std_entropy": _("std entropy"),
+    "epig": _("EPIG"),
+}
+
+
 def measure_words(name: str) -> str:
     """What the number is that pages show of a measure. All of them are larger the less sure the model is."""
-    return {"margin": "1 − margin", "least_confidence": "1 − confidence", "epig": "EPIG"}.get(
-        name, name.replace("_", " ")
-    )
+    return str(MEASURE_WORDS.get(name, name.replace("_", " ")))
 
 
 def measure_of(acquisition: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.translation import gettext as _
+
 from labeler.models import ModelChange, Project, Round, RoundState, Standing, Trigger
 from labeler.storage import round_folder
 
@@ -30,7 +32,7 @@ class Charge:
 def charge_of(project: Project) -> Charge:
     """As it is now."""
     row = Project.objects.select_related("model_round", "model_kept_by").get(pk=project.pk)
-    kept_by = row.model_kept_by.get_username() if row.model_kept_by else "somebody who has left"
+    kept_by = row.model_kept_by.get_username() if row.model_kept_by else _("somebody who has left")
     return Charge(row.model_round, kept_by if row.model_kept_since else "", row.model_kept_since)
 
 
@@ -45,11 +47,12 @@ def in_charge(project: Project, rounds: Sequence[Round]) -> Round | None:
 def why_not_in_charge(round_: Round) -> str:
     """Empty if its model can be put in charge, else what speaks against it."""
     if round_.trigger == Trigger.COMPARISON:
-        return "A comparison is only looked at. Choose its settings for the project, and the next round has them."
+        return _("A comparison is only looked at. Choose its settings for the project, and the next round has them.")
     if round_.state != RoundState.DONE or not round_.folder:
-        return f"Round {round_.number} has no model."
+        return _("Round %(number)s has no model.") % {"number": round_.number}
     if not (round_folder(round_) / "scores").is_dir():
-        return f"The score files of round {round_.number} are gone, so nothing can be chosen by its model."
+        words = _("The score files of round %(number)s are gone, so nothing can be chosen by its model.")
+        return words % {"number": round_.number}
     return ""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import gettext as _
 
 from labeler.models import LabelClass, Project, Round
 from labeler.selectors.explore import PAGE, Tile, tiles_of
@@ -44,8 +45,8 @@ def cell_page(project: Project, round_: Round, said: int, predicted: int, number
     confusion = round_.metrics.get("confusion")
     at = [round_.classes.index(pk) for pk in (said, predicted)]
     return CellPage(
-        said=names.get(said, "a deleted class"),
-        predicted=names.get(predicted, "a deleted class"),
+        said=names.get(said, _("a deleted class")),
+        predicted=names.get(predicted, _("a deleted class")),
         is_right=said == predicted,
         tiles=tiles_of(round_, scores, positions[(number - 1) * PAGE : number * PAGE].tolist()),
         count=len(positions),

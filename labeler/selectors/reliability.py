@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from labeler.models import Round
+from labeler.numerals import numeral
 from labeler.selectors.curve import Tick
 from labeler.selectors.pool import says_something
 
@@ -53,9 +56,19 @@ class Diagram:
         sure = sum(each.n for each in self.bins if each.accuracy["high"] < each.confidence)
         shy = sum(each.n for each in self.bins if each.accuracy["low"] > each.confidence)
         if not sure and not shy:
-            return "In no part do the images contradict its confidence."
-        parts = [f"too sure of {sure:,}"] * bool(sure) + [f"not sure enough of {shy:,}"] * bool(shy)
-        return f"It is {' and '.join(parts)} of {self.images:,} images: there the whole interval is off the line."
+            return _("In no part do the images contradict its confidence.")
+        if sure and shy:
+            words = _(
+                "It is too sure of %(sure)s and not sure enough of %(shy)s of %(images)s images: there the whole "
+                "interval is off the line."
+            )
+        elif sure:
+            words = _("It is too sure of %(sure)s of %(images)s images: there the whole interval is off the line.")
+        else:
+            words = _(
+                "It is not sure enough of %(shy)s of %(images)s images: there the whole interval is off the line."
+            )
+        return words % {"sure": numeral(sure), "shy": numeral(shy), "images": numeral(self.images)}
 
 
 def reliability_of(round_: Round) -> Diagram | None:
@@ -76,7 +89,7 @@ def reliability_of(round_: Round) -> Diagram | None:
 def _bin(row: dict[str, Any], fullest: int) -> Bin:
     share, accuracy = row["n"] / fullest, row["accuracy"]
     return Bin(
-        words=f"{row['low'] * 100:.0f} to {row['high'] * 100:.0f} %",
+        words=_("%(low)s to %(high)s %%") % {"low": f"{row['low'] * 100:.0f}", "high": f"{row['high'] * 100:.0f}"},
         n=row["n"],
         confidence=row["confidence"],
         accuracy=accuracy,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from labeler.models import JobState, Rerun, Round, RoundState
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.workers import Missing, missing_workers
@@ -49,7 +51,7 @@ def rerun_state(round_: Round) -> RerunState:
 def why_no_rerun(round_: Round) -> str:
     """Empty if it can be tried, else what is missing; what else may be gone is found by the one who tries."""
     if round_.state != RoundState.DONE or not round_.folder:
-        return "It has no model to run again."
+        return _("It has no model to run again.")
     if not (round_folder(round_) / TRAINING).is_file():
-        return "What it learned from was not kept, so it cannot be run again."
+        return _("What it learned from was not kept, so it cannot be run again.")
     return ""

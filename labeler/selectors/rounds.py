@@ -9,14 +9,17 @@ from typing import Any
 from django.db.models import Exists, FloatField, IntegerField, OuterRef, QuerySet
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from labeler import choices
 from labeler.models import Annotation, Candidate, LabelClass, Project, Reason, Round, RoundState, Trigger
 from labeler.models.rounds import reason_words
+from labeler.numerals import localised
 from labeler.selectors.features import architecture_of
 
-CARRIED = "carried over, with some of their answers: beside the images asked for"
-REFILLED = "drawn when the queue had run dry: beside the images asked for"
+CARRIED = gettext_lazy("carried over, with some of their answers: beside the images asked for")
+REFILLED = gettext_lazy("drawn when the queue had run dry: beside the images asked for")
 MAX_CONFUSION = 40  # classes; a larger matrix is no longer read by anybody
 
 
@@ -61,7 +64,11 @@ class Setting:
     value: str
 
 
-PHASES = {"fit": "Fitting", "score": "Scoring the pool", "acquire": "Measuring, choosing and publishing"}
+PHASES = {
+    "fit": gettext_lazy("Fitting"),
+    "score": gettext_lazy("Scoring the pool"),
+    "acquire": gettext_lazy("Measuring, choosing and publishing"),
+}
 
 
 def list_rounds(project: Project) -> QuerySet[Round]:
@@ -88,13 +95,15 @@ def class_rows(round_: Round) -> list[ClassRow]:
     for index, pk in enumerate(round_.classes):
         counts = confusion[index] if index < len(confusion) else []
         cells = [Cell(n, other, other == pk) for n, other in zip(counts, round_.classes, strict=False)]
-        name = names.get(pk, "a deleted class")
+        name = names.get(pk, _("a deleted class"))
         rows.append(ClassRow(pk, name, recalls[index], changes.get(pk), cells if is_small else [], sum(counts)))
     return rows
 
 
 def phases_of(round_: Round) -> list[Phase]:
-    return [Phase(words, round_.phase_seconds[key]) for key, words in PHASES.items() if key in round_.phase_seconds]
+    return [
+        Phase(str(words), round_.phase_seconds[key]) for key, words in PHASES.items() if key in round_.phase_seconds
+    ]
 
 
 def posterior_samples(config: dict[str, Any]) -> int | None:
@@ -112,38 +121,40 @@ def settings_of(round_: Round) -> list[Setting]:
     """What the round ran with, in words."""
     config = round_.config
     names = {
-        "estimator": ("Posterior", dict(choices.ESTIMATORS)),
-        "acquisition": ("Asks about", dict(choices.ACQUISITIONS)),
+        "estimator": (_("Posterior"), dict(choices.ESTIMATORS)),
+        "acquisition": (_("Asks about"), dict(choices.ACQUISITIONS)),
     }
     features = config.get("features")
     is_of_vectors = features or config.get("has_likeness")
     networks = dict(choices.FEATURE_ARCHITECTURES if is_of_vectors else choices.ARCHITECTURES)
     network = architecture_of(config) if "architecture" in config else ""
-    seen = f"features of {features}" if features else "pixels"
-    rows = [Setting("Learns from", f"images that look alike, by {seen}" if config.get("has_likeness") else seen)]
-    rows.append(Setting("Network", networks.get(network, network)))
-    rows += [Setting(words, known.get(config.get(key), config.get(key))) for key, (words, known) in names.items()]
+    seen = _("features of %(backbone)s") % {"backbone": features} if features else _("pixels")
+    alike = _("images that look alike, by %(seen)s") % {"seen": seen}
+    rows = [Setting(_("Learns from"), alike if config.get("has_likeness") else seen)]
+    rows.append(Setting(_("Network"), str(networks.get(network, network))))
+    rows += [Setting(words, str(known.get(config.get(key), config.get(key)))) for key, (words, known) in names.items()]
     if config.get("estimator") == "laplace":
-        rows.append(Setting("Prior of the weights", dict(choices.LAPLACE_PRIORS).get(config.get("laplace_prior"), "")))
+        prior = dict(choices.LAPLACE_PRIORS).get(config.get("laplace_prior"), "")
+        rows.append(Setting(_("Prior of the weights"), str(prior)))
     if config.get("estimator") in ("bootstrap", "ensemble"):
-        extras = {"member_dropout": "with dropout", "temperature_scaling": "with scaled temperature"}
+        extras = {"member_dropout": _("with dropout"), "temperature_scaling": _("with scaled temperature")}
         parts = [str(config["members"]), *(words for key, words in extras.items() if config.get(key))]
-        rows.append(Setting("Members", ", ".join(parts)))
+        rows.append(Setting(_("Members"), ", ".join(parts)))
     if "posterior_samples" in config:
-        rows.append(Setting("Posterior samples", str(posterior_samples(config))))
+        rows.append(Setting(_("Posterior samples"), str(posterior_samples(config))))
     if "propagation" in config:
         is_known = config.get("graph") is not None  # which images look alike, when it began
-        words = ("yes" if is_known else "not found yet") if config["propagation"] else "no"
-        rows.append(Setting("Begins with images that look alike", words))
+        words = (_("yes") if is_known else _("not found yet")) if config["propagation"] else _("no")
+        rows.append(Setting(_("Begins with images that look alike"), words))
     plain = {
-        "coldness": "Coldness",
-        "budget": "Images asked for",
-        "overlap": "Answers an image",
+        "coldness": _("Coldness"),
+        "budget": _("Images asked for"),
+        "overlap": _("Answers an image"),
     }
-    rows += [Setting(words, f"{config[key]:g}") for key, words in plain.items() if key in config]
-    shares = {"random_share": "Share at random", "holdout_questions": "Share of holdout"}
-    rows += [Setting(words, f"{config[key]:.0%}".replace("%", " %")) for key, words in shares.items() if key in config]
-    return [*rows, Setting("Seed", str(round_.seed))]
+    rows += [Setting(words, localised(f"{config[key]:g}")) for key, words in plain.items() if key in config]
+    shares = {"random_share": _("Share at random"), "holdout_questions": _("Share of holdout")}
+    rows += [Setting(words, f"{100 * config[key]:.0f} %") for key, words in shares.items() if key in config]
+    return [*rows, Setting(_("Seed"), str(round_.seed))]
 
 
 def queue_reasons(round_: Round) -> dict[str, int]:
@@ -165,9 +176,9 @@ def queue_reasons(round_: Round) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for pk, reason, rank, group in columns:
         if pk in carried:
-            counts[CARRIED] += 1
+            counts[str(CARRIED)] += 1
         elif published is not None and rank > published and reason in (Reason.RANDOM, Reason.HOLDOUT):
-            counts[REFILLED] += 1
+            counts[str(REFILLED)] += 1
         else:
             counts[reason_words(reason, group)] += 1
     return dict(counts)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext as _
 
 from labeler.models import LabelClass, Project, Round, RoundChunk, RoundState
 from labeler.selectors.charge import in_charge
@@ -179,7 +180,8 @@ def _in_words(round_: Round) -> Iterator[None]:
     try:
         yield
     except (LearnerError, OSError) as error:
-        raise NoScores(f"The score files of round {round_.number} cannot be read: {error}.") from error
+        words = _("The score files of round %(number)s cannot be read: %(error)s.")
+        raise NoScores(words % {"number": round_.number, "error": error}) from error
 
 
 def distributions_at(round_: Round, positions: Sequence[int]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -6,16 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
 from labeler.models import LabelClass, Project, Round, Standing
+from labeler.numerals import localised, numeral
 from labeler.selectors.pool import LEAST_HOLDOUT
 
 MOST_NAMED = 5  # classes in one sentence
 TAGS = {
-    Standing.ACCEPTED: ("accepted", ""),
-    Standing.REFUSED: ("refused", "tag-bad"),
-    Standing.ASIDE: ("made aside", "tag-warn"),
-    Standing.ROLLED_BACK: ("rolled back", "tag-warn"),
-    Standing.CHOSEN: ("put in charge", ""),
+    Standing.ACCEPTED: (gettext_lazy("accepted"), ""),
+    Standing.REFUSED: (gettext_lazy("refused"), "tag-bad"),
+    Standing.ASIDE: (gettext_lazy("made aside"), "tag-warn"),
+    Standing.ROLLED_BACK: (gettext_lazy("rolled back"), "tag-warn"),
+    Standing.CHOSEN: (gettext_lazy("put in charge"), ""),
 }
 
 
@@ -39,7 +43,7 @@ def verdict_of(round_: Round, names: Mapping[int, str]) -> Verdict | None:
     reasons = reasons_against(found, names)
     sentences = [*_standing(round_, reasons), *_evidence(found), *_left_out(found, names)]
     short = "; ".join(reasons) if round_.standing == Standing.REFUSED else ""
-    return Verdict(tag, tone, short, sentences, found.get("difference"))
+    return Verdict(str(tag), tone, short, sentences, found.get("difference"))
 
 
 def class_names(project: Project, *rounds: Round) -> dict[int, str]:
@@ -60,122 +64,178 @@ def class_names(project: Project, *rounds: Round) -> dict[int, str]:
 
 def reasons_against(found: Mapping[str, Any], names: Mapping[int, str]) -> list[str]:
     """Why the gate refused it, as parts of a sentence."""
-    parts, against = [], f"the model of round {found.get('against')}"
+    parts, against = [], found.get("against")
     objections = found.get("objections", [])
     lost = sorted(found.get("lost", []), key=lambda each: each["p"]) if "lost_class" in objections else []
-    for each in lost[:MOST_NAMED]:
-        name = names.get(each["class"], "a deleted class")
-        parts.append(
-            f"it finds {each['new_right']:,} of {each['n']:,} images of {name}, {against} finds "
-            f"{each['old_right']:,} ({p_words(each['p'])})"
-        )
-    if len(lost) > MOST_NAMED:
-        parts.append(f"and {_count(len(lost) - MOST_NAMED, 'more class', 'more classes')}")
+    parts = [_lost_class(each, against, names) for each in lost[:MOST_NAMED]]
+    if more := max(0, len(lost) - MOST_NAMED):
+        words = ngettext("and %(count)s more class", "and %(count)s more classes", more)
+        parts.append(words % {"count": numeral(more)})
     if "fewer_right" in objections:
-        n = found["n"]
-        parts.append(
-            f"it is right about {found['new_right']:,} of {n:,} holdout images, {against} is about "
-            f"{found['old_right']:,} ({p_words(found['p'])})"
+        words = _(
+            "it is right about %(new)s of %(n)s holdout images, the model of round %(against)s is about %(old)s (%(p)s)"
         )
+        parts.append(words % {**_rights(found), "against": against, "p": p_words(found["p"])})
     return parts
+
+
+def _lost_class(lost: Mapping[str, Any], against: Any, names: Mapping[int, str]) -> str:
+    name = names.get(lost["class"], _("a deleted class"))
+    words = _("it finds %(new)s of %(n)s images of %(name)s, the model of round %(against)s finds %(old)s (%(p)s)")
+    return words % {**_rights(lost), "name": name, "against": against, "p": p_words(lost["p"])}
+
+
+def _rights(found: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "new": numeral(found["new_right"]),
+        "old": numeral(found["old_right"]),
+        "n": numeral(found["n"]),
+    }
 
 
 def _standing(round_: Round, reasons: Sequence[str]) -> list[str]:
     found, standing = round_.verdict, round_.standing
-    against = f"The model of round {found.get('against')}"
+    values = {
+        "reasons": "; ".join(reasons),
+        "against": found.get("against"),
+        "person": found.get("kept_by"),
+        "why": found.get("why"),
+    }
     if standing == Standing.REFUSED:
-        return [f"Refused: {'; '.join(reasons)}. {against} stays in charge, and chose the queue."]
-    if standing == Standing.ASIDE:
-        return [f"Made aside: {found.get('kept_by')} keeps the model of round {found.get('against')} in charge."]
-    if standing == Standing.ROLLED_BACK:
-        return ["Rolled back: it was in charge, until a person put an older model in its place."]
-    if standing == Standing.CHOSEN:
-        before = f" The gate had refused it: {'; '.join(reasons)}." if reasons else ""
-        return [f"A person put it in charge.{before}"]
-    if found.get("basis") == "first":
-        return ["It took charge: there was no model before it."]
-    if found.get("basis") == "unreadable":
-        return [f"It took charge: the score files of round {found.get('against')} cannot be read ({found.get('why')})."]
-    return ["Accepted: it took charge."]
+        words = _("Refused: %(reasons)s. The model of round %(against)s stays in charge, and chose the queue.")
+    elif standing == Standing.ASIDE:
+        words = _("Made aside: %(person)s keeps the model of round %(against)s in charge.")
+    elif standing == Standing.ROLLED_BACK:
+        words = _("Rolled back: it was in charge, until a person put an older model in its place.")
+    elif standing == Standing.CHOSEN and reasons:
+        words = _("A person put it in charge. The gate had refused it: %(reasons)s.")
+    elif standing == Standing.CHOSEN:
+        words = _("A person put it in charge.")
+    elif found.get("basis") == "first":
+        words = _("It took charge: there was no model before it.")
+    elif found.get("basis") == "unreadable":
+        words = _("It took charge: the score files of round %(against)s cannot be read (%(why)s).")
+    else:
+        words = _("Accepted: it took charge.")
+    return [words % values]
 
 
 def _evidence(found: Mapping[str, Any]) -> list[str]:
     """How it did beside the one in charge, whatever came of it."""
-    against = f"the model of round {found.get('against')}"
+    against = found.get("against")
     if found.get("basis") == "too_few":
-        return [
-            f"It was not compared with {against}: {_count(found['n'], 'holdout image has', 'holdout images have')} a "
-            f"label and {'was' if found['n'] == 1 else 'were'} scored by both, and {LEAST_HOLDOUT} are needed."
-        ]
+        words = ngettext(
+            "It was not compared with the model of round %(against)s: %(n)s holdout image has a label and was scored "
+            "by both, and %(least)s are needed.",
+            "It was not compared with the model of round %(against)s: %(n)s holdout images have a label and were "
+            "scored by both, and %(least)s are needed.",
+            found["n"],
+        )
+        return [words % {"against": against, "n": numeral(found["n"]), "least": LEAST_HOLDOUT}]
     if found.get("basis") != "compared":
         return []
-    words = [
-        f"On the same {found['n']:,} holdout images it is right about {found['new_right']:,}, {against} about "
-        f"{found['old_right']:,}."
-    ]
+    words = _(
+        "On the same %(n)s holdout images it is right about %(new)s, the model of round %(against)s about %(old)s."
+    )
+    said = [words % {**_rights(found), "against": against}]
     if found.get("is_off"):
-        words.append("The gate was off: nothing would have held it back.")
+        said.append(_("The gate was off: nothing would have held it back."))
     elif not found["objections"]:
-        words.append(
-            f"Neither in all nor in any of {_count(found['n_classes'], 'class', 'classes')} is it significantly worse."
+        words = ngettext(
+            "Neither in all nor in any of %(classes)s class is it significantly worse.",
+            "Neither in all nor in any of %(classes)s classes is it significantly worse.",
+            found["n_classes"],
         )
-    return words
+        said.append(words % {"classes": numeral(found["n_classes"])})
+    return said
 
 
 def _left_out(found: Mapping[str, Any], names: Mapping[int, str]) -> list[str]:
-    words, against = [], f"the model of round {found.get('against')}"
+    said = []
     if new := found.get("new_classes"):
-        count = found["of_other_classes"]
-        words.append(
-            f"{_named(new, names)} came since: {against} does not know {'it' if len(new) == 1 else 'them'}, so "
-            f"{_count(count, 'holdout image', 'holdout images')} of other classes than both know "
-            f"{'was' if count == 1 else 'were'} left out."
-        )
+        said += [_new_classes(found, new, names)]
     elif gone := found.get("gone_classes"):
-        words.append(f"{_named(gone, names)} {'is' if len(gone) == 1 else 'are'} no longer told apart from the others.")
-    if count := found.get("unscored"):
-        words.append(
-            f"{_count(count, 'holdout image', 'holdout images')} came after one of both was made, and "
-            f"{'was' if count == 1 else 'were'} left out."
+        words = ngettext(
+            "%(classes)s is no longer told apart from the others.",
+            "%(classes)s are no longer told apart from the others.",
+            len(gone),
         )
-    return words
+        said.append(words % {"classes": _named(gone, names)})
+    if count := found.get("unscored"):
+        words = ngettext(
+            "%(images)s holdout image came after one of both was made, and was left out.",
+            "%(images)s holdout images came after one of both was made, and were left out.",
+            count,
+        )
+        said.append(words % {"images": numeral(count)})
+    return said
+
+
+def _new_classes(found: Mapping[str, Any], new: Sequence[int], names: Mapping[int, str]) -> str:
+    """Two sentences with a colon between them: each has a number of its own."""
+    count = found["of_other_classes"]
+    came = ngettext(
+        "%(classes)s came since: the model of round %(against)s does not know it",
+        "%(classes)s came since: the model of round %(against)s does not know them",
+        len(new),
+    )
+    left = ngettext(
+        "so %(images)s holdout image of other classes than both know was left out.",
+        "so %(images)s holdout images of other classes than both know were left out.",
+        count,
+    )
+    values = {"classes": _named(new, names), "against": found.get("against"), "images": numeral(count)}
+    return f"{came}, {left}" % values
 
 
 def _named(classes: Sequence[int], names: Mapping[int, str]) -> str:
-    shown = [names.get(pk, "a deleted class") for pk in classes[:MOST_NAMED]]
-    more = len(classes) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+    shown = ", ".join(names.get(pk, _("a deleted class")) for pk in classes[:MOST_NAMED])
+    more = len(classes) - MOST_NAMED
+    return _("%(classes)s and %(more)s more") % {"classes": shown, "more": numeral(more)} if more > 0 else shown
 
 
 def p_words(p: float) -> str:
     """The exact sign test's, of classes corrected for how many there are."""
-    return "p under 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+    if p < 0.0001:
+        return _("p under %(least)s") % {"least": numeral(0.0001, 4)}
+    return f"p = {numeral(p, 4)}"
 
 
 def rerun_words(result: Mapping[str, Any]) -> list[str]:
     """A rerun's result, in sentences."""
     if not result["training"]:
         return [
-            "Not run: what the round learned from is not what it was. The file of its labels, its settings or its seed "
-            "were changed since: their digest is another."
+            _(
+                "Not run: what the round learned from is not what it was. The file of its labels, its settings or its "
+                "seed were changed since: their digest is another."
+            )
         ]
-    files = f"{_count(result['weights'], 'file', 'files')} of weights"
-    scores = f"{_count(result['scores'], 'score file', 'score files')}"
+    files = ngettext("%(count)s file of weights", "%(count)s files of weights", result["weights"])
+    scores = ngettext("%(count)s score file", "%(count)s score files", result["scores"])
+    values = {
+        "files": files % {"count": numeral(result["weights"])},
+        "scores": scores % {"count": numeral(result["scores"])},
+        "digest": result["digest"][:12],
+    }
     if result["is_equal"]:
-        return [f"Equal, bit for bit: {files} and {scores} (digest {result['digest'][:12]}…)."]
-    words = [f"Different: {result['n_differing']:,} of {files} and {scores}, such as {', '.join(result['differing'])}."]
+        return [_("Equal, bit for bit: %(files)s and %(scores)s (digest %(digest)s…).") % values]
+    values |= {"differing": numeral(result["n_differing"]), "such": ", ".join(result["differing"])}
+    words = [_("Different: %(differing)s of %(files)s and %(scores)s, such as %(such)s.") % values]
+    return [*words, *_differences(result)]
+
+
+def _differences(result: Mapping[str, Any]) -> list[str]:
+    words = []
     if result["missing"]:
-        words.append(f"Of those of the round are gone: {', '.join(result['missing'])}.")
+        words.append(_("Of those of the round are gone: %(files)s.") % {"files": ", ".join(result["missing"])})
     if not result["images"]:
-        words.append("The images that it learned from, as the learner sees them, are not those of then.")
+        words.append(_("The images that it learned from, as the learner sees them, are not those of then."))
     if result["digest"] == result["digest_then"]:
-        words.append("The model itself is the same.")
+        words.append(_("The model itself is the same."))
     if result["largest"] is not None:
-        words.append(f"Probabilities differ by {result['largest']:.2g} at most.")
+        largest = localised(f"{result['largest']:.2g}")
+        words.append(_("Probabilities differ by %(largest)s at most.") % {"largest": largest})
     if result["device"] != "cpu":
-        words.append(f"It was fitted on {result['device']}, where sums have no fixed order: bits may differ.")
-    return [*words, *(f"Another {each}." for each in result["surroundings"])]
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
+        device = {"device": result["device"]}
+        words.append(_("It was fitted on %(device)s, where sums have no fixed order: bits may differ.") % device)
+    return [*words, *(_("Another %(what)s.") % {"what": each} for each in result["surroundings"])]

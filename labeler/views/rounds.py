@@ -10,6 +10,8 @@ from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -32,7 +34,7 @@ from labeler.services.reruns import request_rerun
 from labeler.services.rollback import put_in_charge, release_model, remake_queue
 from labeler.services.rounds import RoundRefused, cancel_round, request_round, retry_round
 
-RUNNING_WORDS = "A round is running already. Its answers will be in the next one."
+RUNNING_WORDS = gettext_lazy("A round is running already. Its answers will be in the next one.")
 
 
 @never_cache
@@ -106,9 +108,12 @@ def round_cancel(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     access = manager_access(request, slug)
     round_ = get_object_or_404(Round, project=access.project, number=number)
     if cancel_round(round_=round_, by=access.user):
-        messages.success(request, f"Round {number} is cancelled. The queue and the last model stay as they were.")
+        messages.success(
+            request,
+            _("Round %(number)s is cancelled. The queue and the last model stay as they were.") % {"number": number},
+        )
     else:
-        messages.info(request, f"Round {number} was over already.")
+        messages.info(request, _("Round %(number)s was over already.") % {"number": number})
     return redirect("monitor", slug)
 
 
@@ -135,12 +140,13 @@ def round_charge(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     round_ = get_object_or_404(Round, project=access.project, number=number)
     try:
         if put_in_charge(round_=round_, by=access.user):
-            words = (
-                f"The model of round {number} is in charge, until somebody releases it. The queue is being made again."
+            words = _(
+                "The model of round %(number)s is in charge, until somebody releases it. The queue is being made again."
             )
-            messages.success(request, words)
+            messages.success(request, words % {"number": number})
         else:
-            messages.info(request, f"The model of round {number} was kept in charge already.")
+            words = _("The model of round %(number)s was kept in charge already.")
+            messages.info(request, words % {"number": number})
     except RoundRefused as refused:
         messages.error(request, str(refused))
     return redirect("round", slug, number)
@@ -151,9 +157,9 @@ def round_charge(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 def charge_release(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     if release_model(project=access.project, by=access.user):
-        messages.success(request, "Released: the next round whose model is accepted takes charge.")
+        messages.success(request, _("Released: the next round whose model is accepted takes charge."))
     else:
-        messages.info(request, "No model was kept in charge: nothing changed.")
+        messages.info(request, _("No model was kept in charge: nothing changed."))
     model = access.project.model_round
     return redirect("round", slug, model.number) if model is not None else redirect("rounds", slug)
 
@@ -165,7 +171,8 @@ def round_rerun(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     round_ = get_object_or_404(Round.objects.select_related("project"), project=access.project, number=number)
     try:
         if request_rerun(round_=round_, by=access.user) is None:
-            messages.info(request, "A round of this project is being run again already. Ask again when that has ended.")
+            words = _("A round of this project is being run again already. Ask again when that has ended.")
+            messages.info(request, words)
     except RoundRefused as refused:
         messages.error(request, str(refused))
     return redirect(f"{reverse('round', args=[slug, number])}#rerun")

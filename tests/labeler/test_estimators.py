@@ -56,7 +56,7 @@ def test_a_round_with_each_posterior(project, make_images, annotator, manager, c
     assert {name: round_.config[name] for name in values} == values
     assert Round.objects.get(pk=round_.pk).candidates.filter(reason="acquired").exists()
     text = client_of(manager).get(f"/p/signs/rounds/{round_.number}/").content.decode()
-    assert dict(choices.ESTIMATORS)[estimator] in text
+    assert str(dict(choices.ESTIMATORS)[estimator]) in text
     temperature = round_.metrics["fit"]["temperature"]
     has_members = estimator in ("bootstrap", "ensemble")
     assert (temperature is not None) is has_members
