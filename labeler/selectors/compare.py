@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from labeler import choices
 from labeler.models import LabelClass, Project, Round
@@ -21,15 +23,17 @@ from labeler.selectors.scores import meanings_of, metrics_on, predicted_classes,
 
 MOST_PAIRS = 12
 METRICS = (
-    ("accuracy", "Right", "%", 1, "Share of holdout images that it gets right, Wilson 95 % interval"),
-    ("nll", "Negative log-likelihood", "nats", 3, "Mean over the holdout, normal 95 % interval. Lower is better"),
-    ("brier", "Brier score", "", 3, "Squared distance from the label, normal 95 % interval. Lower is better"),
-    ("ece", "Calibration error", "%", 1, "Gap of confidence and accuracy, bootstrap 95 % interval. Lower is better"),
+    ("accuracy", _("Right"), "%", 1, _("Share of holdout images that it gets right, Wilson 95 %% interval")),
+    ("nll", _("Negative log-likelihood"), "nats", 3,
+     _("Mean over the holdout, normal 95 %% interval. Lower is better")),
+    ("brier", _("Brier score"), "", 3, _("Squared distance from the label, normal 95 %% interval. Lower is better")),
+    ("ece", _("Calibration error"), "%", 1,
+     _("Gap of confidence and accuracy, bootstrap 95 %% interval. Lower is better")),
 )  # fmt: skip
 OPTIONS = (
-    (("bootstrap", "ensemble"), "member_dropout", True, "dropout inside"),
-    (("bootstrap", "ensemble"), "temperature_scaling", True, "scaled temperature"),
-    (("laplace",), "laplace_prior", "marginal_likelihood", "prior by marginal likelihood"),
+    (("bootstrap", "ensemble"), "member_dropout", True, _("dropout inside")),
+    (("bootstrap", "ensemble"), "temperature_scaling", True, _("scaled temperature")),
+    (("laplace",), "laplace_prior", "marginal_likelihood", _("prior by marginal likelihood")),
 )
 """Of which estimators, and the setting whose value is told apart from the usual one."""
 
@@ -109,7 +113,7 @@ def compare(project: Project, one: Round, other: Round, page: int) -> Comparison
         differing=len(differing),
         pairs=_pairs(classes[0][differing], classes[1][differing]),
         rows=[
-            MetricRow(words, unit, digits, title, [_shown(side.metrics, name) for side in sides])
+            MetricRow(str(words), unit, digits, str(title) % {}, [_shown(side.metrics, name) for side in sides])
             for name, words, unit, digits, title in METRICS
         ],
         tiles=[TilePair(tile, tiles[1][pk]) for pk, tile in tiles[0].items() if pk in tiles[1]],
@@ -131,8 +135,9 @@ def estimator_words(config: dict[str, Any]) -> str:
     """`Deep ensemble on mlp, K = 5, scaled temperature`: all that may tell two rounds apart."""
     estimator = config.get("estimator", "")
     words = str(dict(choices.ESTIMATORS).get(estimator, estimator))
-    extras = [text for names, key, value, text in OPTIONS if estimator in names and config.get(key) == value]
-    return ", ".join([f"{words} on {_network_words(config)}", f"K = {posterior_samples(config) or '?'}", *extras])
+    extras = [str(text) for names, key, value, text in OPTIONS if estimator in names and config.get(key) == value]
+    name = gettext("%(estimator)s on %(network)s") % {"estimator": words, "network": _network_words(config)}
+    return ", ".join([name, f"K = {posterior_samples(config) or '?'}", *extras])
 
 
 def planned_words(project: Project, config: dict[str, Any]) -> str:
@@ -144,13 +149,14 @@ def planned_words(project: Project, config: dict[str, Any]) -> str:
 
 def _network_words(config: dict[str, Any]) -> str:
     network = architecture_of(config) if "architecture" in config else ""
-    seen = config.get("features") or "pixels"
+    names = {"network": network, "seen": config.get("features") or gettext("pixels")}
     if config.get("has_likeness"):
-        return f"{network} of likeness by {seen}"
-    return f"{network} of {seen}" if config.get("features") else network
+        return gettext("%(network)s of likeness by %(seen)s") % names
+    return gettext("%(network)s of %(seen)s") % names if config.get("features") else network
 
 
 def _pairs(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> list[PairCount]:
     counts = Counter(zip(one.tolist(), other.tolist(), strict=True)).most_common(MOST_PAIRS)
     names = dict(LabelClass.objects.filter(pk__in={pk for pair, _ in counts for pk in pair}).values_list("pk", "name"))
-    return [PairCount(names.get(a, "a deleted class"), names.get(b, "a deleted class"), n) for (a, b), n in counts]
+    gone = gettext("a deleted class")
+    return [PairCount(names.get(a, gone), names.get(b, gone), n) for (a, b), n in counts]

@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from django.db.models import QuerySet
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from labeler.models import Image, ImageState, LabelClass, Project, Round
+from labeler.numerals import numeral
 from labeler.selectors.scores import meanings_of, predicted_classes, probability, spread
 
 if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
     from learner.summary import ScoreSummary
 
 Integers = npt.NDArray[np.int64]
@@ -37,51 +42,74 @@ AGREES, DIFFERS, LEFT, HOLDOUT = (
 @dataclass(frozen=True)
 class Region:
     key: str
-    name: str
-    words: str
+    name: StrOrPromise
+    words: StrOrPromise
     corner: tuple[float, float, float, float]  # probability from, to; spread from, to
-    empty: str = ""  # said where no image is in it
+
+    @property
+    def empty(self) -> str:
+        """Said where no image is in it."""
+        return none_torn() if self.key == "torn" else ""
 
 
-NONE_TORN = (
-    f"No image has a probability below {LOW:.2f} and a standard deviation of at most {CALM:.2f}. Posteriors that "
-    "spread widely, such as MC dropout, leave few images there or none: look under Lost and Least confident."
-)
 REGIONS = [
-    Region("sure", "Sure", "One class, and the samples agree on it.", (HIGH, 1.0, 0.0, CALM)),
+    Region("sure", _("Sure"), _("One class, and the samples agree on it."), (HIGH, 1.0, 0.0, CALM)),
     Region(
         "torn",
-        "Torn",
-        "Between classes, and the samples agree on that: to this model the image is ambiguous.",
+        _("Torn"),
+        _("Between classes, and the samples agree on that: to this model the image is ambiguous."),
         (0.0, LOW, 0.0, CALM),
-        NONE_TORN,
     ),
-    Region("lost", "Lost", "The samples contradict each other: here a label teaches most.", (0.0, 1.0, WILD, 0.5)),
-    Region("wrong", "Confident but wrong", "Sure of a class, and people say another.", (HIGH, 1.0, 0.0, CALM)),
+    Region(
+        "lost", _("Lost"), _("The samples contradict each other: here a label teaches most."), (0.0, 1.0, WILD, 0.5)
+    ),
+    Region("wrong", _("Confident but wrong"), _("Sure of a class, and people say another."), (HIGH, 1.0, 0.0, CALM)),
 ]
 GALLERIES = {
-    "sure": ("Most confident", "The highest probability and the least spread first."),
-    "unsure": ("Least confident", "The lowest probability of the predicted class first."),
+    "sure": (_("Most confident"), _("The highest probability and the least spread first.")),
+    "unsure": (_("Least confident"), _("The lowest probability of the predicted class first.")),
     "wrong": (
-        "Most confident but wrong",
-        "The model is sure and people say otherwise: a slip of theirs or of the model.",
+        _("Most confident but wrong"),
+        _("The model is sure and people say otherwise: a slip of theirs or of the model."),
     ),
     "torn": (
-        "Torn but sure",
-        f"In between classes (a probability below {LOW:.2f}), and the samples agree on that (a standard deviation of "
-        f"at most {CALM:.2f}).",
+        _("Torn but sure"),
+        _(
+            "In between classes (a probability below %(low)s), and the samples agree on that (a standard deviation of "
+            "at most %(calm)s)."
+        ),
     ),
-    "lost": ("Lost", "The samples contradict each other most."),
+    "lost": (_("Lost"), _("The samples contradict each other most.")),
     "disagreement": (
-        "Disagreement",
-        "People against the model or among themselves; the newest answers first.",
+        _("Disagreement"),
+        _("People against the model or among themselves; the newest answers first."),
     ),
 }
 DUPLICATES = (
-    "Near-duplicates",
-    "Pairs that look most alike, nearest first, whatever the model says: copies have a distance of 0, two images drawn "
-    "at random about 1.4. They are found on the map.",
+    _("Near-duplicates"),
+    _(
+        "Pairs that look most alike, nearest first, whatever the model says: copies have a distance of 0, two images "
+        "drawn at random about 1.4. They are found on the map."
+    ),
 )
+
+
+def none_torn() -> str:
+    words = gettext(
+        "No image has a probability below %(low)s and a standard deviation of at most %(calm)s. Posteriors that "
+        "spread widely, such as MC dropout, leave few images there or none: look under Lost and Least confident."
+    )
+    return words % _bounds()
+
+
+def gallery_words(key: str) -> tuple[str, str]:
+    """Title, and what is shown there in which order."""
+    title, words = GALLERIES[key]
+    return str(title), str(words) % _bounds()
+
+
+def _bounds() -> dict[str, str]:
+    return {"low": numeral(LOW, 2), "calm": numeral(CALM, 2)}
 
 
 @dataclass(frozen=True)
@@ -113,7 +141,8 @@ class Tile:
 
     @property
     def words(self) -> str:
-        return f"{self.predicted.name if self.predicted else 'a deleted class'}: {self.mean:.2f} ± {self.std:.2f}"
+        name = self.predicted.name if self.predicted else gettext("a deleted class")
+        return f"{name}: {numeral(self.mean, 2)} ± {numeral(self.std, 2)}"
 
     @property
     def can_be_sent(self) -> bool:
@@ -122,7 +151,7 @@ class Tile:
 
 def gallery_pages() -> list[tuple[str, str]]:
     """Key and title of each, for the navigation."""
-    return [*((key, title) for key, (title, _) in GALLERIES.items()), ("duplicates", DUPLICATES[0])]
+    return [*((key, str(title)) for key, (title, _words) in GALLERIES.items()), ("duplicates", str(DUPLICATES[0]))]
 
 
 def known_of(project: Project, n: int) -> Known:

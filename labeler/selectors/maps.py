@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext as _
 
 from labeler import storage
 from labeler.models import Image, ImageState, JobState, PoolMap, Project
@@ -74,7 +75,7 @@ def map_records(name: str) -> npt.NDArray[Any]:
         with storage.local_path(name) as path:
             records: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise NoMap("The map's file cannot be read. Draw the map again.") from error
+        raise NoMap(_("The map's file cannot be read. Draw the map again.")) from error
     return records
 
 

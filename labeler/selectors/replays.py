@@ -6,15 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from labeler.models import JobState, Project, Replay
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.numerals import numeral
 from labeler.selectors.curve import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick, round_ticks
 from labeler.selectors.pool import learned_classes, pool_counts
 from labeler.selectors.workers import Missing, missing_workers
 
 LEAST_LABELS = 40  # with fewer, both orders are over before a network knows anything
 LEAST_HOLDOUT = 30  # with fewer, a step of accuracy is larger than what is looked for
-ORDERS = {"own": "in the project's order", "random": "at random"}
+ORDERS = {"own": gettext_lazy("in the project's order"), "random": gettext_lazy("at random")}
 
 
 @dataclass(frozen=True)
@@ -73,16 +77,16 @@ def replay_state(project: Project) -> ReplayState:
 def why_no_replay(project: Project) -> str:
     """Empty if a replay would say something, else what is missing."""
     if project.learning.acquisition == "random":
-        return "The project asks at random, so there is no order to compare with."
+        return _("The project asks at random, so there is no order to compare with.")
     counts = pool_counts(project)
     if counts.labelled < LEAST_LABELS:
-        return (
-            f"Too few labels to say: {counts.labelled} of at least {LEAST_LABELS} on images that may be learned from."
-        )
+        words = _("Too few labels to say: %(labels)s of at least %(least)s on images that may be learned from.")
+        return words % {"labels": counts.labelled, "least": LEAST_LABELS}
     if counts.holdout_labelled < LEAST_HOLDOUT:
-        return f"Too few labels to say: {counts.holdout_labelled} of at least {LEAST_HOLDOUT} on holdout images."
+        words = _("Too few labels to say: %(labels)s of at least %(least)s on holdout images.")
+        return words % {"labels": counts.holdout_labelled, "least": LEAST_HOLDOUT}
     if learned_classes(project, most=2) < 2:
-        return "All labels are of one class so far. A model needs labels of two classes."
+        return _("All labels are of one class so far. A model needs labels of two classes.")
     return ""
 
 
@@ -104,7 +108,7 @@ def replay_drawing(replay: Replay) -> ReplayDrawing:
         return [f"{x(count)},{y(value)}" for count, value in zip(answers, values, strict=True)]
 
     lines = [
-        OrderLine(key, words, " ".join(path(median)), " ".join([*path(high), *reversed(path(low))]), median)
+        OrderLine(key, str(words), " ".join(path(median)), " ".join([*path(high), *reversed(path(low))]), median)
         for key, words in ORDERS.items()
         for low, median, high in [curves[key]]
     ]
@@ -112,7 +116,7 @@ def replay_drawing(replay: Replay) -> ReplayDrawing:
     return ReplayDrawing(
         lines=lines,
         rows=[(count, [line.values[index] for line in lines]) for index, count in enumerate(answers)],
-        across=[Tick(x(count), f"{count:,}") for count in across],
+        across=[Tick(x(count), numeral(count)) for count in across],
         up=[Tick(y(step), f"{step * 100:.0f} %") for step in steps],
         target=y(replay.result["target"]),
     )

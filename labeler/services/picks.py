@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, Min, Q
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.models import AuditKind, Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
+from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.draw import LOOKUP
 from labeler.services.races import again_if_raced, lock_queue, not_in_work
@@ -36,18 +39,24 @@ class Picked:
 
     @property
     def words(self) -> str:
-        said = ["Nothing was sent."]
+        said = [_("Nothing was sent.")]
         if self.sent:
-            said = [f"{_count(self.sent, 'image')} will be asked next. Random and holdout images come after that."]
+            words = ngettext(
+                "%(images)s image will be asked next. Random and holdout images come after that.",
+                "%(images)s images will be asked next. Random and holdout images come after that.",
+                self.sent,
+            )
+            said = [words % {"images": numeral(self.sent)}]
         left = {
-            "labelled already": self.labelled,
-            "holdout, which measures accuracy and must stay random": self.holdout,
-            "set aside, disputed or bad": self.set_aside,
-            "on somebody's screen right now": self.held,
-            "not in this project": self.unknown,
+            _("labelled already"): self.labelled,
+            _("holdout, which measures accuracy and must stay random"): self.holdout,
+            _("set aside, disputed or bad"): self.set_aside,
+            _("on somebody's screen right now"): self.held,
+            _("not in this project"): self.unknown,
         }
-        parts = [f"{number:,} {why}" for why, number in left.items() if number]
-        return " ".join([*said, f"Left out: {'; '.join(parts)}."] if parts else said)
+        parts = [f"{numeral(number)} {why}" for why, number in left.items() if number]
+        left_out = _("Left out: %(parts)s.") % {"parts": "; ".join(parts)}
+        return " ".join([*said, left_out] if parts else said)
 
 
 def send_to_queue(*, project: Project, positions: Sequence[int], by: User) -> Picked:
@@ -61,16 +70,17 @@ def send_to_queue(*, project: Project, positions: Sequence[int], by: User) -> Pi
     """
     wanted = list(dict.fromkeys(positions))
     if not wanted:
-        raise PickRefused("Nothing is selected.")
+        raise PickRefused(_("Nothing is selected."))
     if len(wanted) > MOST:
-        raise PickRefused(f"{len(wanted):,} images are selected; at most {MOST:,} can be sent at once.")
+        words = _("%(images)s images are selected; at most %(most)s can be sent at once.")
+        raise PickRefused(words % {"images": numeral(len(wanted)), "most": numeral(MOST)})
     return again_if_raced(lambda: _send(project, wanted, by))
 
 
 def _send(project: Project, wanted: Sequence[int], by: User) -> Picked:
     locked = Project.objects.select_for_update(of=("self",), no_key=True).select_related("learning").get(pk=project.pk)
     if locked.queue_round_id is None:
-        raise PickRefused("There is no queue yet: it is made a few seconds after the first import.")
+        raise PickRefused(_("There is no queue yet: it is made a few seconds after the first import."))
     lock_queue(project.pk)
     images = _images(locked, wanted)
     waiting = [image for image in images if image.state == ImageState.POOL and not image.is_holdout]

@@ -7,6 +7,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
+from django.utils.translation import gettext as _
+from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -61,7 +63,8 @@ def compare_start(request: HttpRequest, slug: str) -> HttpResponse:
         context = {**_base(access, rounds), "form": form, "one": None, "other": None}
         return render(request, "explore/compare.html", context, status=400)
     values = form.cleaned_data
-    words = planned_words(access.project, {**config_of(access.project.learning), **values})
+    with override("en"):  # it is kept, and read by everybody
+        words = planned_words(access.project, {**config_of(access.project.learning), **values})
     reason = f"{access.user.get_username()} compares {words}"
     try:
         round_ = start_comparison(project=access.project, values=values, reason=reason, by=access.user)
@@ -69,9 +72,10 @@ def compare_start(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, str(refused))
     else:
         if round_ is None:
-            messages.info(request, "A round is running already. Start the comparison when it is done.")
+            messages.info(request, _("A round is running already. Start the comparison when it is done."))
         else:
-            messages.success(request, f"Round {round_.number} scores the pool. The queue stays as it is.")
+            said = _("Round %(number)s scores the pool. The queue stays as it is.")
+            messages.success(request, said % {"number": round_.number})
     return redirect("compare", slug)
 
 

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -21,12 +22,13 @@ from labeler.selectors.columns import dots, map_points, round_points, states
 from labeler.selectors.explore import (
     DUPLICATES,
     GALLERIES,
-    NONE_TORN,
     PAGE,
     REGIONS,
     gallery_pages,
     gallery_positions,
+    gallery_words,
     known_of,
+    none_torn,
     position_image,
     region_counts,
     tiles_of,
@@ -73,10 +75,10 @@ def explore(request: HttpRequest, slug: str) -> HttpResponse:
         "later": max(0, images - len(scores)),
         "setup": {
             "classes": [
-                {"name": row.name, "colour": row.colour} if row else {"name": "a deleted class", "colour": "#7f7f7f"}
+                {"name": row.name, "colour": row.colour} if row else {"name": _("a deleted class"), "colour": "#7f7f7f"}
                 for row in shown
             ],
-            "regions": [{"key": row.key, "name": row.name, "corner": row.corner} for row in REGIONS],
+            "regions": [{"key": row.key, "name": str(row.name), "corner": row.corner} for row in REGIONS],
             "most": MOST,
             "page": PAGE,
         },
@@ -116,7 +118,7 @@ def map_dots(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     access = manager_access(request, slug)
     round_, shown = _round_of(access, number), current_map(access.project)
     if shown is None:
-        return HttpResponse("No map has been drawn yet.", status=410, content_type="text/plain; charset=utf-8")
+        return HttpResponse(_("No map has been drawn yet."), status=410, content_type="text/plain; charset=utf-8")
     try:
         n = len(summary_of(round_))
         return _columns(request, f"{shown.file} {n}", lambda: map_points(shown.file, n))
@@ -142,7 +144,7 @@ def explore_map(request: HttpRequest, slug: str) -> HttpResponse:
 def explore_draw(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     if request_map(project=access.project, by=access.user) is None:
-        messages.info(request, "The map is being drawn already, or there are no images yet.")
+        messages.info(request, _("The map is being drawn already, or there are no images yet."))
     return redirect(f"{reverse('explore', args=[slug])}#map")
 
 
@@ -185,7 +187,7 @@ def gallery(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     if name not in GALLERIES:
         raise Http404("No such gallery")
     round_ = _round(request, access)
-    title, words = GALLERIES[name]
+    title, words = gallery_words(name)
     only_waiting = request.GET.get("waiting") == "yes"
     context = {
         **_gallery_page(access, name, title, words),
@@ -205,7 +207,7 @@ def gallery(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     context |= _paged(page, pages, len(positions))
     context["query"] = _query(request)
     shown = tiles_of(round_, scores, positions[(page - 1) * PAGE : page * PAGE].tolist())
-    context |= {"tiles": shown, "can_send": any(tile.can_be_sent for tile in shown), "none_torn": NONE_TORN}
+    context |= {"tiles": shown, "can_send": any(tile.can_be_sent for tile in shown), "none_torn": none_torn()}
     context["can_be_gold"] = any(tile.image.label_id is not None for tile in shown)
     return render(request, "explore/gallery.html", context)
 
@@ -229,7 +231,7 @@ def explore_send(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _duplicates(request: HttpRequest, access: Access) -> HttpResponse:
     state = map_state(access.project)
-    context, shown = {**_gallery_page(access, "duplicates", *DUPLICATES), "map": state}, state.shown
+    context, shown = {**_gallery_page(access, "duplicates", *map(str, DUPLICATES)), "map": state}, state.shown
     if shown is None:
         return render(request, "explore/duplicates.html", context)
     try:

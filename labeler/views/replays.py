@@ -7,10 +7,12 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from labeler.access import Access, manager_access
+from labeler.numerals import numeral
 from labeler.selectors.explore import gallery_pages
 from labeler.selectors.replays import LEAST_HOLDOUT, LEAST_LABELS, replay_drawing, replay_state
 from labeler.services.jobs import request_cancel
@@ -31,7 +33,7 @@ def replay_page(request: HttpRequest, slug: str) -> HttpResponse:
         "galleries": gallery_pages(),
         "drawing": replay_drawing(shown) if shown is not None else None,
         "result": shown.result if shown is not None else None,
-        "target": f"{100 * shown.result['target']:.1f}" if shown is not None else "",
+        "target": numeral(100 * shown.result["target"], 1) if shown is not None else "",
     }
     return render(request, "explore/replay.html", context)
 
@@ -54,7 +56,7 @@ def replay_start(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     try:
         if request_replay(project=access.project, by=access.user) is None:
-            messages.info(request, "The answers are being replayed already.")
+            messages.info(request, _("The answers are being replayed already."))
     except RoundRefused as refused:
         messages.error(request, str(refused))
     return redirect("replay", slug)

@@ -1,4 +1,5 @@
 /** Columns of bytes as the server packs them (labeler/selectors/columns.py). */
+import { fill, gettext } from "../base/words.js";
 
 /**
  * @typedef {object} Points
@@ -42,7 +43,7 @@ async function fetchBytes(url) {
 
 async function answerOf(url, signal) {
   const response = await fetch(url, { headers: { Accept: "*/*" }, signal });
-  if (!response.ok) throw new Error((await response.text()).slice(0, 300) || `The server said ${response.status}.`);
-  if (response.redirected) throw new Error("You are signed out. Sign in and open the page again.");
+  if (!response.ok) throw new Error((await response.text()).slice(0, 300) || fill(gettext("The server said %(status)s."), { status: response.status }));
+  if (response.redirected) throw new Error(gettext("You are signed out. Sign in and open the page again."));
   return response;
 }

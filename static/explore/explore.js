@@ -4,15 +4,17 @@ import { inside } from "./lasso.js";
 import { Near } from "./near.js";
 import { Plot } from "./plot.js";
 import { Selection } from "./selection.js";
+import { fill, gettext, number } from "../base/words.js";
 
 const FULL = 65535;
 const HOLDOUT = 8;
+const TWO_DIGITS = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
 const STATES = [
-  ["waiting for an answer", "#8a8c8f"],
-  ["labelled, the model agrees", "#009e73"],
-  ["labelled, the model says another class", "#d55e00"],
-  ["set aside, disputed or bad", "#cc79a7"],
-  ["holdout, not answered", "#56b4e9"],
+  [gettext("waiting for an answer"), "#8a8c8f"],
+  [gettext("labelled, the model agrees"), "#009e73"],
+  [gettext("labelled, the model says another class"), "#d55e00"],
+  [gettext("set aside, disputed or bad"), "#cc79a7"],
+  [gettext("holdout, not answered"), "#56b4e9"],
 ];
 const LAYERS = [4, 0, 3, 1, 2];
 const DIFFERS = 2;
@@ -32,13 +34,16 @@ try {
   start(points, states, map);
 } catch (error) {
   status.classList.add("notice-bad");
-  status.textContent = `The dots could not be loaded. ${error.message} The galleries above work without them.`;
+  status.textContent = fill(
+    gettext("The dots could not be loaded. %(why)s The galleries above work without them."),
+    { why: error.message },
+  );
 }
 
 function start(points, states, map) {
   const axes = {
-    across: { most: 1, words: "probability of the predicted class" },
-    up: { most: 0.5, words: "standard deviation" },
+    across: { most: 1, words: gettext("probability of the predicted class") },
+    up: { most: 0.5, words: gettext("standard deviation") },
   };
   const outlines = regions.filter((region) => region.key !== "wrong");
   const plots = [new Plot(document.getElementById("scatter"), { x: points.x, y: points.y, axes, regions: outlines })];
@@ -151,8 +156,9 @@ function inLayers(shown) {
 function describe(points, states, dot) {
   const { name } = setup.classes[points.classes[dot]];
   const [mean, std] = [points.x[dot] / FULL, points.y[dot] / FULL / 2];
-  const holdout = states[dot] > HOLDOUT ? ", holdout" : "";
-  return `${name}: ${mean.toFixed(2)} ± ${std.toFixed(2)}\n${STATES[shownState(states[dot])][0]}${holdout}`;
+  const state = STATES[shownState(states[dot])][0];
+  const holdout = states[dot] > HOLDOUT ? gettext(", holdout") : "";
+  return `${name}: ${number(mean, TWO_DIGITS)} ± ${number(std, TWO_DIGITS)}\n${state}${holdout}`;
 }
 
 let tipTimer = 0;

@@ -1,4 +1,5 @@
 /** What lies over the dots: axes, outlines of the regions, the lasso, the ring around the dot that is looked at. */
+import { number } from "../base/words.js";
 
 const FULL = 65535;
 const STEPS = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
@@ -97,4 +98,4 @@ function ticks(from, to, most) {
   return found;
 }
 
-const short = (value) => String(Number(value.toFixed(4)));
+const short = (value) => number(value, { maximumFractionDigits: 4 });

@@ -1,5 +1,6 @@
 /** What is selected: marked in the plots, shown as thumbnails page by page, sent to the queue. */
 import { fetchTiles } from "./columns.js";
+import { fill, gettext, ngettext, number } from "../base/words.js";
 
 export class Selection {
   /**
@@ -22,14 +23,10 @@ export class Selection {
     this.page = 0;
     const waiting = dots.filter(this.canBeSent);
     const sent = waiting.slice(0, this.setup.most);
-    this.part("count").textContent = dots.length
-      ? `${number(dots.length)} image${dots.length === 1 ? "" : "s"}, ${number(waiting.length)} waiting for an answer`
-      : "none yet";
+    this.part("count").textContent = dots.length ? counted(dots.length, waiting.length) : gettext("none yet");
     this.part("at").value = sent.map(this.positionOf).join(",");
     this.part("send").disabled = !sent.length;
-    this.part("send").textContent = sent.length
-      ? `Send ${sent.length < waiting.length ? "the first " : ""}${number(sent.length)} to the queue`
-      : "Send to the queue";
+    this.part("send").textContent = sendWords(sent.length, waiting.length);
     this.part("clear").disabled = !dots.length;
     const answered = dots.filter((dot) => !this.canBeSent(dot)).slice(0, this.setup.most);
     this.part("gold-at").value = answered.map(this.positionOf).join(",");
@@ -51,7 +48,7 @@ export class Selection {
     const pages = Math.ceil(this.dots.length / page);
     this.part("earlier").hidden = this.page === 0;
     this.part("later").hidden = this.page >= pages - 1;
-    this.part("page").textContent = pages > 1 ? `Page ${number(this.page + 1)} of ${number(pages)}` : "";
+    this.part("page").textContent = pages > 1 ? pageWords(this.page + 1, pages) : "";
     this.loading?.abort();
     if (!pages) return;
     this.loading = new AbortController();
@@ -61,9 +58,24 @@ export class Selection {
       const tiles = await fetchTiles(`${this.setup.tiles}&at=${at.join(",")}`, signal);
       if (!signal.aborted) window.htmx.swap(this.part("tiles"), tiles, { swapStyle: "innerHTML" });
     } catch (error) {
-      if (!signal.aborted) this.part("tiles").textContent = `The images could not be loaded. ${error.message}`;
+      if (!signal.aborted) this.part("tiles").textContent = fill(gettext("The images could not be loaded. %(why)s"), { why: error.message });
     }
   }
 }
 
-const number = (value) => value.toLocaleString("en");
+function counted(all, waiting) {
+  const words = ngettext(
+    "%(all)s image, %(waiting)s waiting for an answer",
+    "%(all)s images, %(waiting)s waiting for an answer",
+    all,
+  );
+  return fill(words, { all: number(all), waiting: number(waiting) });
+}
+
+function sendWords(sent, waiting) {
+  if (!sent) return gettext("Send to the queue");
+  const words = sent < waiting ? gettext("Send the first %(count)s to the queue") : gettext("Send %(count)s to the queue");
+  return fill(words, { count: number(sent) });
+}
+
+const pageWords = (page, pages) => fill(gettext("Page %(page)s of %(pages)s"), { page: number(page), pages: number(pages) });

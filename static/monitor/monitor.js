@@ -1,4 +1,6 @@
 /** A page that cannot be brought up to date says so, and since when. */
+import { timeOfDay } from "../base/words.js";
+
 const note = document.getElementById("stale");
 let freshAt = new Date();
 
@@ -8,7 +10,7 @@ document.body.addEventListener("htmx:afterOnLoad", () => {
 });
 for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
   document.body.addEventListener(name, () => {
-    note.querySelector("time").textContent = freshAt.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+    note.querySelector("time").textContent = timeOfDay(freshAt);
     note.hidden = false;
   });
 }
