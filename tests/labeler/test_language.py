@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.test import Client
 from django.utils.translation import override
 
-from labeler.models import User
+from labeler.models import Project, User
 from labeler.numerals import numeral
 from labeler.templatetags.numbers import interval
 from tests.conftest import PASSWORD
@@ -223,3 +224,76 @@ def test_what_runs_was_compiled_of_what_is_read(path, tmp_path) -> None:
     made = tmp_path / "made.mo"
     subprocess.run(["msgfmt", "--check-format", "-o", made, path], check=True, capture_output=True)
     assert made.read_bytes() == path.with_suffix(".mo").read_bytes()
+
+
+# --- German pages ---------------------------------------------------------------------------------------------------
+
+ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
+TOLD = re.compile(r'\s(?:title|aria-label|aria-roledescription|placeholder|alt)="([^"]*)"|>([^<>]*)<')
+
+
+def pieces(page: str) -> set[str]:
+    """All that a person can read of a page: between tags, in titles and labels; without what holds no word."""
+    page = re.sub(r"(?s)<(script|style)\b.*?</\1>|<code\b.*?</code>|<textarea\b.*?</textarea>|<!--.*?-->", "", page)
+    said = {" ".join(unescape(one or other).split()) for one, other in TOLD.findall(page)}
+    moment = re.compile(r"\d{4}-\d\d-\d\d [\d:]+ \w+|\d+ (s|min)")
+    return {piece for piece in said if re.search(r"[A-Za-z]{3}", piece) and not moment.fullmatch(piece)}
+
+
+def english_left(english: str, german: str, known: set[str]) -> set[str]:
+    """Pieces that are the same in both languages or hold an English word, but for what is known to be data or to be
+    kept in words, and for single words that are names or are spelled alike."""
+    said = pieces(german)
+    same = {piece for piece in said & pieces(english) if len(piece.split()) > 1 or piece in EVERYDAY}
+    left = same | {piece for piece in said if ENGLISH.search(without(piece, known))}
+    return {piece for piece in left if re.search(r"[A-Za-z]{3}", without(piece, known))}
+
+
+EVERYDAY = {"Now", "Answers", "Save", "Show", "Next", "Class", "Images", "State", "Why", "Found", "list", "Right"}
+
+
+def without(piece: str, known: set[str]) -> str:
+    for words in sorted(known, key=len, reverse=True):
+        piece = piece.replace(words, "")
+    return piece
+
+
+@pytest.fixture
+def furnished(db, make_user) -> Project:
+    for name in ("mia", "ann", "bob"):
+        make_user(name)
+    return furnish("Digits")[0]
+
+
+def kept_in_words(project: Project) -> set[str]:
+    """What is data, or was written when it happened and stays as it was written."""
+    rounds = list(project.rounds.all())
+    written = {words for round_ in rounds for words in (round_.reason, round_.error) if words}
+    written |= set(project.notices.values_list("words", flat=True))
+    written |= set(project.images.values_list("name", flat=True)) | set(project.classes.values_list("name", flat=True))
+    return written | {project.name, "PlusMinus", "Monitor"}
+
+
+GERMAN_PAGES = (
+    "monitor", "monitor-state", "worth", "rounds", "round", "explore", "explore-map", "explore-tiles", "gallery",
+    "compare", "replay", "replay-state",
+)  # fmt: skip
+
+
+def in_both(client: Client, address: str) -> tuple[str, str]:
+    english, german = client.get(address), client.get(address, headers={"accept-language": "de"})
+    assert english.status_code == german.status_code == 200, address
+    return english.content.decode(), german.content.decode()
+
+
+def test_no_english_is_left_on_german_pages(furnished) -> None:
+    client = Client()
+    client.force_login(User.objects.get(username="mia"))
+    known, walked = kept_in_words(furnished), 0
+    for name, address in addresses(furnished).items():
+        if name.split()[0] not in GERMAN_PAGES:
+            continue
+        left = english_left(*in_both(client, address), known)
+        assert not left, (name, left)
+        walked += 1
+    assert walked > 20
