@@ -98,4 +98,5 @@ function ticks(from, to, most) {
   return found;
 }
 
-const short = (value) => number(value, { maximumFractionDigits: 4 });
+/** No zero has a sign. */
+const short = (value) => number(Number(value.toFixed(4)) + 0, { maximumFractionDigits: 4 });
