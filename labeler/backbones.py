@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from labeler.choices import BACKBONE_NAME, WEIGHT_SUFFIXES
 
@@ -27,18 +28,18 @@ def weight_files(*, also: str = "") -> list[tuple[str, str]]:
     """What a manager may choose among, and `also` what is chosen already though it is gone."""
     folder = Path(settings.BACKBONE_DIR)
     names = {path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES} if folder.is_dir() else set()
-    gone = [(also, f"{also} (gone)")] if also and also not in names else []
-    return [("", "None: the weights that belong to the name"), *gone, *((name, name) for name in sorted(names))]
+    gone = [(also, _("%(name)s (gone)") % {"name": also})] if also and also not in names else []
+    return [("", _("None: the weights that belong to the name")), *gone, *((name, name) for name in sorted(names))]
 
 
 def why_not_backbone(name: str, file: str) -> WhyNot | None:
     """Why a backbone cannot be taken, as far as the web process can tell."""
     if not name:
-        return WhyNot("backbone", "Name the backbone, or choose another kind above.")
+        return WhyNot("backbone", _("Name the backbone, or choose another kind above."))
     if not re.fullmatch(BACKBONE_NAME, name):
-        return WhyNot("backbone", "A name such as resnet50 or timm/vit_small_patch16_224.")
+        return WhyNot("backbone", _("A name such as resnet50 or timm/vit_small_patch16_224."))
     if name.startswith("timm/") and importlib.util.find_spec("timm") is None:
-        return WhyNot("backbone", "The package timm is not installed on this server. Take a name of torchvision’s.")
+        return WhyNot("backbone", _("The package timm is not installed on this server. Take a name of torchvision’s."))
     words = _why_not_weights(Path(settings.BACKBONE_DIR) / file) if file else ""
     return WhyNot("backbone_file", words) if words else None
 
@@ -54,9 +55,9 @@ def _why_not_weights(path: Path) -> str:
             else:
                 is_fine = start.startswith(PICKLE) or zipfile.is_zipfile(path)
     except FileNotFoundError:
-        return "This file is gone."
+        return _("This file is gone.")
     except OSError as error:
-        return f"This file cannot be read: {error.strerror}."
+        return _("This file cannot be read: %(error)s.") % {"error": error.strerror}
     except ValueError:
         is_fine = False
-    return "" if is_fine else "This file holds no weights, or is damaged."
+    return "" if is_fine else _("This file holds no weights, or is damaged.")

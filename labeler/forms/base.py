@@ -9,22 +9,23 @@ from typing import Any
 from django import forms
 from django.utils.choices import flatten_choices
 from django.utils.text import Truncator
+from django.utils.translation import gettext_lazy as _
 
 from labeler.naming import clean_name
 
 PLAIN = {
-    "required": "This is needed.",
-    "min_value": "%(limit_value)s or more.",
-    "max_value": "%(limit_value)s or less.",
-    "max_length": "At most %(limit_value)s characters; this has %(show_value)s.",
-    "invalid_choice": "Choose one from the list.",
+    "required": _("This is needed."),
+    "min_value": _("%(limit_value)s or more."),
+    "max_value": _("%(limit_value)s or less."),
+    "max_length": _("At most %(limit_value)s characters; this has %(show_value)s."),
+    "invalid_choice": _("Choose one from the list."),
 }
 INVALID = (  # the first that fits: Django's FloatField is an IntegerField
-    (forms.FloatField, "A number."),
-    (forms.IntegerField, "A whole number."),
-    (forms.TimeField, "A time such as 02:30."),
+    (forms.FloatField, _("A number.")),
+    (forms.IntegerField, _("A whole number.")),
+    (forms.TimeField, _("A time such as 02:30.")),
 )
-OVERTAKEN = (
+OVERTAKEN = _(
     "Nothing was saved: somebody else (or you, in another tab) has changed this since you opened the page. See beside "
     "the fields what differs: {}. Save again to keep what stands in them."
 )
@@ -66,7 +67,7 @@ class ChangeForm(PlainForm):
         changed = [name for name in self.fields if self._digest(name) not in known]
         overtaken = [name for name in changed if name not in cleaned or not self._is_saved(name, cleaned[name])]
         for name in overtaken:
-            self.add_error(name, f"Now saved: {self.words_of(name, self.initial[name])}.")
+            self.add_error(name, _("Now saved: %(words)s.") % {"words": self.words_of(name, self.initial[name])})
         if overtaken:
             self.add_error(None, OVERTAKEN.format(", ".join(str(self.fields[name].label) for name in overtaken)))
         return cleaned
@@ -74,13 +75,13 @@ class ChangeForm(PlainForm):
     def words_of(self, name: str, value: Any) -> str:
         field = self.fields[name]
         if isinstance(value, bool):
-            return "on" if value else "off"
+            return _("on") if value else _("off")
         if isinstance(field, forms.ChoiceField):
             choices: Iterator[tuple[Any, Any]] = flatten_choices(field.choices)  # type: ignore[arg-type]
             words = {str(each): str(text) for each, text in choices}
             return ", ".join(words[str(each)] for each in (value if isinstance(value, list) else [value]))
         text = field.widget.format_value(self._shown(name, value))
-        return f"“{Truncator(text).chars(LONGEST_SHOWN)}”" if text else "nothing"
+        return f"“{Truncator(text).chars(LONGEST_SHOWN)}”" if text else _("nothing")
 
     def _shown(self, name: str, value: Any) -> Any:
         return self.fields[name].prepare_value(value)

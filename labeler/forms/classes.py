@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from labeler.choices import RESERVED_KEYS
 from labeler.forms.base import NameField, PlainForm
@@ -13,9 +15,9 @@ from labeler.services.classes import MAX_NAME, class_names_in
 
 class AddClassesForm(PlainForm):
     names = forms.CharField(
-        label="Add classes",
+        label=_("Add classes"),
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="One a line; paste as many as you have. Each gets the next free key and a colour.",
+        help_text=_("One a line; paste as many as you have. Each gets the next free key and a colour."),
     )
 
     def clean_names(self) -> list[str]:
@@ -23,21 +25,25 @@ class AddClassesForm(PlainForm):
 
 
 class ClassForm(PlainForm):
-    name = NameField(max_length=MAX_NAME, label="Name", help_text="Answers stay with the class: renaming is safe.")
+    name = NameField(
+        max_length=MAX_NAME, label=_("Name"), help_text=_("Answers stay with the class: renaming is safe.")
+    )
     shortcut = forms.RegexField(
         r"^[0-9a-zA-Z]$",
         required=False,
         max_length=1,
-        label="Key",
+        label=_("Key"),
         widget=forms.TextInput(attrs={"autocomplete": "off", "size": 3}),
-        error_messages=dict.fromkeys(("invalid", "max_length"), "One digit or one letter."),
-        help_text=f"One digit or letter, or nothing. The Label page keeps {', '.join(RESERVED_KEYS)} for itself.",
+        error_messages=dict.fromkeys(("invalid", "max_length"), _("One digit or one letter.")),
+        help_text=format_lazy(
+            _("One digit or letter, or nothing. The Label page keeps {keys} for itself."), keys=", ".join(RESERVED_KEYS)
+        ),
     )
     colour = forms.RegexField(
         r"^#[0-9a-f]{6}$",
-        label="Colour",
+        label=_("Colour"),
         widget=forms.ColorInput,
-        error_messages={"invalid": "A colour such as #0072b2."},
+        error_messages={"invalid": _("A colour such as #0072b2.")},
     )
 
     def __init__(self, *args: Any, label_class: LabelClass, **kwargs: Any) -> None:
@@ -52,10 +58,10 @@ class ClassForm(PlainForm):
 class MergeForm(PlainForm):
     into = forms.ModelChoiceField(
         LabelClass.objects.none(),
-        label="Merge into",
-        empty_label="Choose a class",
-        error_messages={"invalid_choice": "Choose a class that is offered."},
-        help_text="Both become one. Answers keep the name that was given, and mean the other class.",
+        label=_("Merge into"),
+        empty_label=_("Choose a class"),
+        error_messages={"invalid_choice": _("Choose a class that is offered.")},
+        help_text=_("Both become one. Answers keep the name that was given, and mean the other class."),
     )
 
     def __init__(self, *args: Any, label_class: LabelClass, **kwargs: Any) -> None:
@@ -65,10 +71,12 @@ class MergeForm(PlainForm):
 
 class SplitForm(PlainForm):
     names = forms.CharField(
-        label="Split into",
+        label=_("Split into"),
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-        help_text="Two names or more, one a line; classes that are there already may be among them. All images of this "
-        "class are asked again, first of all, also of people who have answered them.",
+        help_text=_(
+            "Two names or more, one a line; classes that are there already may be among them. All images of this "
+            "class are asked again, first of all, also of people who have answered them."
+        ),
     )
 
     def clean_names(self) -> list[str]:

@@ -4,7 +4,11 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.functional import lazy
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from labeler.backbones import weight_files, why_not_backbone
 from labeler.choices import (
@@ -35,7 +39,8 @@ MODEL = (
     "learns_from", "architecture", "feature_architecture", "propagation", "estimator", "posterior_samples",
     "members", "member_dropout", "temperature_scaling", "laplace_prior",
 )  # fmt: skip
-MEMBERS = "Bootstrap and deep ensemble only. "
+
+_html = lazy(format_html, SafeString)  # in the language of the page, not of the start
 
 
 class LearningForm(ChangeForm):
@@ -44,236 +49,286 @@ class LearningForm(ChangeForm):
     retrain_every = forms.IntegerField(
         min_value=0,
         max_value=100_000,
-        label="New answers that start a round",
-        help_text="0: only by the schedule or the button. Fewer follow the answers closely, and keep a learner busier. "
-        "A round that learns from likeness does not wait for so many while little is known: 3 at first, then a fifth "
-        "of the labels. While a worker finds out which images look alike for the first time, answers wait for that.",
+        label=_("New answers that start a round"),
+        help_text=_(
+            "0: only by the schedule or the button. Fewer follow the answers closely, and keep a learner busier. A "
+            "round that learns from likeness does not wait for so many while little is known: 3 at first, then a fifth "
+            "of the labels. While a worker finds out which images look alike for the first time, answers wait for that."
+        ),
     )
     schedule_at = forms.TimeField(
         required=False,
-        label="And at a time of day",
+        label=_("And at a time of day"),
         widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
-        help_text=f"By the clock of {settings.TIME_ZONE}. Empty: no schedule. A scheduled round is left out when there "
-        "is nothing new to learn from.",
+        help_text=format_lazy(
+            "{} {}",
+            format_lazy(_("By the clock of {zone}."), zone=settings.TIME_ZONE),
+            _("Empty: no schedule. A scheduled round is left out when there is nothing new to learn from."),
+        ),
     )
     schedule_days = forms.TypedMultipleChoiceField(
         required=False,
         coerce=int,
         choices=[(day, DAYS[day]) for day in WEEK],
         widget=forms.CheckboxSelectMultiple,
-        label="On these days",
+        label=_("On these days"),
     )
     debounce_seconds = forms.IntegerField(
         min_value=0,
         max_value=3600,
-        label="Delay of a round, in seconds",
-        help_text="A round that is due begins this much later, and takes along what is answered meanwhile.",
+        label=_("Delay of a round, in seconds"),
+        help_text=_("A round that is due begins this much later, and takes along what is answered meanwhile."),
     )
     cooldown_seconds = forms.IntegerField(
         min_value=0,
         max_value=7 * 86400,
-        label="Pause between rounds, in seconds",
-        help_text="At least this long after a round before answers start another one. Longer spares the machine.",
+        label=_("Pause between rounds, in seconds"),
+        help_text=_("At least this long after a round before answers start another one. Longer spares the machine."),
     )
     budget = forms.IntegerField(
         min_value=1,
         max_value=10_000,
-        label="Queue (budget)",
-        help_text="Images that a round puts into the queue. Have more than people answer while the next round runs.",
+        label=_("Queue (budget)"),
+        help_text=_("Images that a round puts into the queue. Have more than people answer while the next round runs."),
     )
     overlap = forms.IntegerField(
         min_value=1,
         max_value=20,
-        label="People an image (overlap)",
-        help_text="So many different people answer each image; most votes decide. Each one costs an answer. "
-        "It counts from the next answer on. A lower number settles at once the images that have as many answers; "
-        "a higher one leaves labels as they are.",
+        label=_("People an image (overlap)"),
+        help_text=_(
+            "So many different people answer each image; most votes decide. Each one costs an answer. "
+            "It counts from the next answer on. A lower number settles at once the images that have as many answers; "
+            "a higher one leaves labels as they are."
+        ),
     )
     random_share = PercentField(
-        label="Drawn at random, in %",
-        help_text="Of the places that the holdout leaves. A control arm: shows what the ordering saves, and finds what "
-        "the model does not know of.",
+        label=_("Drawn at random, in %"),
+        help_text=_(
+            "Of the places that the holdout leaves. A control arm: shows what the ordering saves, and finds what "
+            "the model does not know of."
+        ),
     )
     gold_share = PercentField(
         highest=50,
-        label="Gold among the questions, in %",
-        help_text="Images whose class is known, mixed in unseen: they measure how often each person is right, and cost "
-        "that share of the answers. 5 % is a good start. They look like images drawn at random, so some have to be.",
+        label=_("Gold among the questions, in %"),
+        help_text=_(
+            "Images whose class is known, mixed in unseen: they measure how often each person is right, and cost "
+            "that share of the answers. 5 % is a good start. They look like images drawn at random, so some have to be."
+        ),
     )
     relabel = forms.ChoiceField(
         choices=RELABEL,
         widget=forms.RadioSelect,
-        label="Ask again about labels that are in doubt",
-        help_text="Another person is asked where that is worth more than a new image, as far as what is known of "
-        "people’s errors and the model’s accuracy can tell.",
+        label=_("Ask again about labels that are in doubt"),
+        help_text=_(
+            "Another person is asked where that is worth more than a new image, as far as what is known of "
+            "people’s errors and the model’s accuracy can tell."
+        ),
     )
     relabel_share = PercentField(
         highest=50,
-        label="Asked again, in % at most",
-        help_text="Of the places that the model fills; each takes the place of a new image.",
+        label=_("Asked again, in % at most"),
+        help_text=_("Of the places that the model fills; each takes the place of a new image."),
     )
     suggestions = forms.ChoiceField(
         choices=SUGGESTIONS,
         widget=forms.RadioSelect,
-        label="Show what the model says",
-        help_text="Its likeliest class. Shown before the answer it saves time and sways people: they agree with it "
-        "more often than they should. Images that measure accuracy or check people, and those drawn at random, never "
-        "show it; each answer keeps whether it was shown.",
+        label=_("Show what the model says"),
+        help_text=_(
+            "Its likeliest class. Shown before the answer it saves time and sways people: they agree with it more "
+            "often than they should. Images that measure accuracy or check people, and those drawn at random, never "
+            "show it; each answer keeps whether it was shown."
+        ),
     )
     grid = forms.ChoiceField(
         choices=GRID,
         widget=forms.RadioSelect,
-        label="Accept whole pages of tiles (grid)",
-        help_text="One look at many images of one class, the surest first. It costs some accuracy: a tenth is looked "
-        "at singly to measure how much, and what was accepted trains only once that is below 2 %.",
+        label=_("Accept whole pages of tiles (grid)"),
+        help_text=_(
+            "One look at many images of one class, the surest first. It costs some accuracy: a tenth is looked "
+            "at singly to measure how much, and what was accepted trains only once that is below 2 %."
+        ),
     )
     holdout_questions = PercentField(
         highest=90,
-        label="Asked from the holdout, in %",
-        help_text="These answers measure accuracy and are never trained on, until the number below is reached.",
+        label=_("Asked from the holdout, in %"),
+        help_text=_("These answers measure accuracy and are never trained on, until the number below is reached."),
     )
     holdout_target = forms.IntegerField(
         min_value=0,
         max_value=100_000,
-        label="Holdout answers wanted",
-        help_text="At 95 % accuracy 100 answers give ± 4 points, 200 ± 3, 400 ± 2.",
+        label=_("Holdout answers wanted"),
+        help_text=_("At 95 % accuracy 100 answers give ± 4 points, 200 ± 3, 400 ± 2."),
     )
     holdout_share = PercentField(
         highest=90,
-        label="Holdout drawn at import, in %",
-        help_text="For images to come: those that are in already keep their part.",
+        label=_("Holdout drawn at import, in %"),
+        help_text=_("For images to come: those that are in already keep their part."),
     )
     gates_rounds = forms.BooleanField(
         required=False,
-        label="Hold back a model that is worse",
-        help_text="A round’s model takes charge unless it is significantly worse on the same holdout images, in all or "
-        "in one class. It costs a moment a round; one in twenty models that are as good is held back.",
+        label=_("Hold back a model that is worse"),
+        help_text=_(
+            "A round’s model takes charge unless it is significantly worse on the same holdout images, in all or "
+            "in one class. It costs a moment a round; one in twenty models that are as good is held back."
+        ),
     )
     acquisition = forms.ChoiceField(
         choices=ACQUISITION_GROUPS,
-        label="What is asked next",
-        help_text="Sampling avoids asking the same kind of image over and over. EPIG makes scoring twice as long, "
-        "and far longer with hundreds of classes. BatchBALD takes some seconds of a core for a queue of 10, half a "
-        "minute for 50, about a minute for 100.",
+        label=_("What is asked next"),
+        help_text=_(
+            "Sampling avoids asking the same kind of image over and over. EPIG makes scoring twice as long, "
+            "and far longer with hundreds of classes. BatchBALD takes some seconds of a core for a queue of 10, half a "
+            "minute for 50, about a minute for 100."
+        ),
     )
     coldness = forms.FloatField(
         min_value=0.1,
         max_value=64,
-        label="Coldness of the sampling",
-        help_text="1 is mild, 8 the measured default; past 30 it is nearly the highest. By rank 1 is enough. The "
-        "softmax counts in the measure’s own units: of small ones (mean standard deviation, mutual information, EPIG) "
-        "even the coldest stays close to random.",
+        label=_("Coldness of the sampling"),
+        help_text=_(
+            "1 is mild, 8 the measured default; past 30 it is nearly the highest. By rank 1 is enough. The softmax "
+            "counts in the measure’s own units: of small ones (mean standard deviation, mutual information, EPIG) even "
+            "the coldest stays close to random."
+        ),
     )
     representation = forms.ChoiceField(
         choices=REPRESENTATIONS,
         widget=forms.RadioSelect,
-        label="Images are compared by and learned from",
-        help_text=f"Let them decide: small grey images go by their pixels, all others by {DEFAULT_BACKBONE}, which "
-        "needs no network. A worker computes features once an image; until then it goes by pixels.",
+        label=_("Images are compared by and learned from"),
+        help_text=format_lazy(
+            _(
+                "Let them decide: small grey images go by their pixels, all others by {backbone}, which needs no "
+                "network. A worker computes features once an image; until then it goes by pixels."
+            ),
+            backbone=DEFAULT_BACKBONE,
+        ),
     )
     backbone = forms.CharField(
         required=False,
         max_length=110,
-        label="Name of the other backbone",
-        help_text="Any classification model of torchvision, such as resnet50, or of timm, as timm/NAME. Its weights "
-        "are downloaded, unless a file is chosen.",
+        label=_("Name of the other backbone"),
+        help_text=_(
+            "Any classification model of torchvision, such as resnet50, or of timm, as timm/NAME. Its weights "
+            "are downloaded, unless a file is chosen."
+        ),
     )
     backbone_file = forms.ChoiceField(
         required=False,
-        label="File of its weights",
-        help_text="Those in the folder that the server’s operator keeps for them: .safetensors, .pth or .pt.",
+        label=_("File of its weights"),
+        help_text=_("Those in the folder that the server’s operator keeps for them: .safetensors, .pth or .pt."),
     )
     trains_network = forms.BooleanField(
         required=False,
-        label="Train a network on this project’s images",
-        help_text="A worker trains it while nothing else is to be done, for some minutes: on the labels and on images "
-        "whose class leaves little doubt, once groups have names, or at 40 labels of photographs, then whenever the "
-        "labels have grown by half. What it makes of images takes the place of what is chosen above, if it proves "
-        "to be the better model.",
+        label=_("Train a network on this project’s images"),
+        help_text=_(
+            "A worker trains it while nothing else is to be done, for some minutes: on the labels and on images whose "
+            "class leaves little doubt, once groups have names, or at 40 labels of photographs, then whenever the "
+            "labels have grown by half. What it makes of images takes the place of what is chosen above, if it proves "
+            "to be the better model."
+        ),
     )
     learns_from = forms.ChoiceField(
         choices=LEARNS_FROM,
         widget=forms.RadioSelect,
-        label="A round learns from",
-        help_text="By likeness it takes some seconds and needs the fewest answers; where no worker has found yet which "
-        "images look alike, it goes by the image alone, and ends early once that is known. A network on pixels takes "
-        "ten seconds of a core for small grey images, a minute or more for photographs, that times the fits of the "
-        "posterior, and longer beside other work; it may be right about more once there are hundreds of answers.",
+        label=_("A round learns from"),
+        help_text=_(
+            "By likeness it takes some seconds and needs the fewest answers; where no worker has found yet which "
+            "images look alike, it goes by the image alone, and ends early once that is known. A network on pixels "
+            "takes ten seconds of a core for small grey images, a minute or more for photographs, that times the fits "
+            "of the posterior, and longer beside other work; it may be right about more once there are hundreds of "
+            "answers."
+        ),
     )
     architecture = forms.ChoiceField(
         choices=ARCHITECTURES,
         widget=forms.RadioSelect,
-        label="Network on pixels",
-        help_text="Where rounds learn from an image’s pixels. Trained from scratch each round, on images that are "
-        "shifted, turned, scaled and sheared a little.",
+        label=_("Network on pixels"),
+        help_text=_(
+            "Where rounds learn from an image’s pixels. Trained from scratch each round, on images that are "
+            "shifted, turned, scaled and sheared a little."
+        ),
     )
     feature_architecture = forms.ChoiceField(
         choices=FEATURE_ARCHITECTURES,
         widget=forms.RadioSelect,
-        label="Network on vectors",
-        help_text="Where rounds learn from likeness, or from the features of a backbone. It takes a second or two to "
-        "train.",
+        label=_("Network on vectors"),
+        help_text=_(
+            "Where rounds learn from likeness, or from the features of a backbone. It takes a second or two to train."
+        ),
     )
     propagation = forms.BooleanField(
         required=False,
-        label="Begin with images that look alike",
-        help_text="Groups whose class is not known are asked about first, and the network also learns from images "
-        "without an answer, where those of their neighbours leave little doubt. It saves most answers at the start.",
+        label=_("Begin with images that look alike"),
+        help_text=_(
+            "Groups whose class is not known are asked about first, and the network also learns from images "
+            "without an answer, where those of their neighbours leave little doubt. It saves most answers at the start."
+        ),
     )
     estimator = forms.ChoiceField(
         choices=[
-            (name, format_html('{} <span class="soft">{}</span>', words, ESTIMATOR_COSTS[name]))
-            for name, words in ESTIMATORS
+            (name, _html('{} <span class="soft">{}</span>', words, ESTIMATOR_COSTS[name])) for name, words in ESTIMATORS
         ],
         widget=forms.RadioSelect,
-        label="Posterior",
-        help_text="Where the spread of the predictions comes from. The Explore pages compare two of them.",
+        label=_("Posterior"),
+        help_text=_("Where the spread of the predictions comes from. The Explore pages compare two of them."),
     )
     posterior_samples = forms.IntegerField(
         min_value=2,
         max_value=1000,
-        label="Posterior samples (K)",
-        help_text="More make the spread more exact; scoring takes a little longer with each. Of a bootstrap or a deep "
-        "ensemble each member is one sample and this does nothing, unless there is dropout in each member.",
+        label=_("Posterior samples (K)"),
+        help_text=_(
+            "More make the spread more exact; scoring takes a little longer with each. Of a bootstrap or a deep "
+            "ensemble each member is one sample and this does nothing, unless there is dropout in each member."
+        ),
     )
 
     members = forms.IntegerField(
-        min_value=2, max_value=20, label="Networks (members)", help_text=MEMBERS + "Each costs a fit and a pass."
+        min_value=2,
+        max_value=20,
+        label=_("Networks (members)"),
+        help_text=_("Bootstrap and deep ensemble only. Each costs a fit and a pass."),
     )
     member_dropout = forms.BooleanField(
         required=False,
-        label="Dropout in each member",
-        help_text=MEMBERS + "K samples spread over the members, where else each member is one.",
+        label=_("Dropout in each member"),
+        help_text=_(
+            "Bootstrap and deep ensemble only. K samples spread over the members, where else each member is one."
+        ),
     )
     temperature_scaling = forms.BooleanField(
         required=False,
-        label="Scale the temperature",
-        help_text=MEMBERS + "Each member leaves out some answers, on which it is measured how sure they may be.",
+        label=_("Scale the temperature"),
+        help_text=_(
+            "Bootstrap and deep ensemble only. Each member leaves out some answers, on which it is measured how sure "
+            "they may be."
+        ),
     )
     laplace_prior = forms.ChoiceField(
         choices=LAPLACE_PRIORS,
         widget=forms.RadioSelect,
-        label="Prior of the weights",
-        help_text="Laplace only: how wide the spread may be.",
+        label=_("Prior of the weights"),
+        help_text=_("Laplace only: how wide the spread may be."),
     )
 
     SCHEDULE = ("schedule_at", "schedule_days")
     SECTIONS = (
-        ("When a round starts", TRIGGERS),
-        ("What people are asked", QUESTIONS),
-        ("How answers are checked", CHECKS),
-        ("What the model shows people", SEEN),
-        ("How accuracy is measured", HOLDOUT),
-        ("How images are compared", IMAGES),
-        ("The model", MODEL),
+        ("when-a-round-starts", _("When a round starts"), TRIGGERS),
+        ("what-people-are-asked", _("What people are asked"), QUESTIONS),
+        ("how-answers-are-checked", _("How answers are checked"), CHECKS),
+        ("what-the-model-shows-people", _("What the model shows people"), SEEN),
+        ("how-accuracy-is-measured", _("How accuracy is measured"), HOLDOUT),
+        ("how-images-are-compared", _("How images are compared"), IMAGES),
+        ("the-model", _("The model"), MODEL),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["backbone_file"].choices = weight_files(also=self.initial.get("backbone_file", ""))  # type: ignore[attr-defined]
 
-    def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
-        return [(title, [self[name] for name in names]) for title, names in self.SECTIONS]
+    def sections(self) -> list[tuple[str, str, list[forms.BoundField]]]:
+        """Of each its place on the page (the same in all languages), its title and its fields."""
+        return [(key, str(title), [self[name] for name in names]) for key, title, names in self.SECTIONS]
 
     @classmethod
     def initial_of(cls, learning: LearningConfig) -> dict[str, Any]:
@@ -285,9 +340,9 @@ class LearningForm(ChangeForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if cleaned.get("schedule_at") and not cleaned.get("schedule_days"):
-            self.add_error("schedule_days", "Choose at least one day, or empty the time.")
+            self.add_error("schedule_days", _("Choose at least one day, or empty the time."))
         if cleaned.get("gold_share") and cleaned.get("random_share") == 0:
-            self.add_error("gold_share", "With nothing drawn at random gold images would stand out: draw some, too.")
+            self.add_error("gold_share", _("With nothing drawn at random gold images would stand out: draw some, too."))
         if cleaned.get("representation") == "other" and not self.errors.keys() & set(IMAGES):
             self._check_backbone(cleaned["backbone"], cleaned["backbone_file"])
         return cleaned
@@ -298,21 +353,24 @@ class LearningForm(ChangeForm):
             self.add_error(why.field, why.words)
 
     def words_of(self, name: str, value: Any) -> str:
-        return dict(ESTIMATORS)[value] if name == "estimator" else super().words_of(name, value)
+        return str(dict(ESTIMATORS)[value]) if name == "estimator" else super().words_of(name, value)
 
     def advice(self, *, people: int, has_holdout: bool) -> list[str]:
         """What is sound but surprising, to be said after it is saved."""
         values, words = self.cleaned_data, []
         if values["overlap"] > people:
-            words.append(f"Each image now waits for {values['overlap']} people, and the project has {people}.")
+            words.append(
+                _("Each image now waits for %(overlap)s people, and the project has %(people)s.")
+                % {"overlap": values["overlap"], "people": people}
+            )
         if values["retrain_every"] > values["budget"] * values["overlap"]:
-            words.append("The queue holds fewer answers than a round waits for: rounds will start when it runs dry.")
+            words.append(_("The queue holds fewer answers than a round waits for: rounds will start when it runs dry."))
         if not values["retrain_every"] and not values["schedule_at"]:
-            words.append("Rounds now start only by the button.")
+            words.append(_("Rounds now start only by the button."))
         if not has_holdout and not values["holdout_share"]:
-            words.append("There is no holdout: accuracy will not be measured.")
+            words.append(_("There is no holdout: accuracy will not be measured."))
         elif not values["holdout_questions"] or not values["holdout_target"]:
-            words.append("Nobody is asked about the holdout any more: accuracy rests on the answers so far.")
+            words.append(_("Nobody is asked about the holdout any more: accuracy rests on the answers so far."))
         return words
 
     @property

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from labeler.forms.base import PlainForm
 from labeler.models import Role
@@ -8,8 +9,13 @@ from labeler.models import Role
 
 class InvitationForm(PlainForm):
     role = forms.ChoiceField(
-        label="Role",
-        choices=[(Role.ANNOTATOR, "annotator: labels images"), (Role.MANAGER, "manager: everything, settings too")],
+        label=_("Role"),
+        choices=[
+            (Role.ANNOTATOR, _("annotator: labels images")),
+            (Role.MANAGER, _("manager: everything, settings too")),
+        ],
         initial=Role.ANNOTATOR,
     )
-    note = forms.CharField(label="Note", required=False, max_length=100, help_text="For your own list: who is it for?")
+    note = forms.CharField(
+        label=_("Note"), required=False, max_length=100, help_text=_("For your own list: who is it for?")
+    )

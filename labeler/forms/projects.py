@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from labeler.forms.base import ChangeForm, NameField, PlainForm
 from labeler.services.classes import class_names_in
@@ -9,13 +10,13 @@ GUIDELINES_MAX = 20_000
 
 
 class DescriptionForm(PlainForm):
-    name = NameField(max_length=100, label="Name", help_text="What everybody in the project sees.")
+    name = NameField(max_length=100, label=_("Name"), help_text=_("What everybody in the project sees."))
     guidelines = forms.CharField(
         max_length=GUIDELINES_MAX,
         required=False,
-        label="Guidelines",
+        label=_("Guidelines"),
         widget=forms.Textarea(attrs={"rows": 8}),
-        help_text="How to decide in doubt. People open them beside the image. Plain text.",
+        help_text=_("How to decide in doubt. People open them beside the image. Plain text."),
     )
 
 
@@ -28,9 +29,9 @@ class ProjectForm(DescriptionForm):
 
     classes = forms.CharField(
         required=False,
-        label="Classes",
+        label=_("Classes"),
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
-        help_text="One a line. Keys (1 to 9, 0, letters) and colours are given in this order; you can change them.",
+        help_text=_("One a line. Keys (1 to 9, 0, letters) and colours are given in this order; you can change them."),
     )
     field_order = ["name", "classes", "guidelines"]
 
@@ -41,7 +42,7 @@ class ProjectForm(DescriptionForm):
 class CopyForm(PlainForm):
     """A new project with the settings of another."""
 
-    name = NameField(max_length=100, label="Name", help_text="Of the new project.")
+    name = NameField(max_length=100, label=_("Name"), help_text=_("Of the new project."))
     with_people = forms.BooleanField(
-        required=False, label="Its people, too", help_text="Everybody who is in this project now, in their roles."
+        required=False, label=_("Its people, too"), help_text=_("Everybody who is in this project now, in their roles.")
     )

@@ -18,8 +18,8 @@ class Outcome(models.TextChoices):
 class Shown(models.TextChoices):
     """Whether a person saw what the model says of the image, and when; empty: they did not."""
 
-    AFTER = "after", "after the answer"
-    BEFORE = "before", "before the answer"
+    AFTER = "after", _("after the answer")
+    BEFORE = "before", _("before the answer")
 
 
 class Annotation(models.Model):

@@ -2,23 +2,24 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 
 
 class AuditKind(models.TextChoices):
-    SETTINGS = "settings", "settings"
-    CLASSES = "classes", "classes"
-    PEOPLE = "people", "people"
-    INVITATIONS = "invitations", "invitations"
-    IMPORTS = "imports", "imports"
-    EXPORTS = "exports", "exports"
-    ROUNDS = "rounds", "rounds and models"
-    QUEUE = "queue", "images sent to the queue"
-    GOLD = "gold", "gold images"
-    REVIEW = "review", "decisions on images"
-    GRID = "grid", "pages of tiles"
-    COMMENTS = "comments", "comments and examples"
+    SETTINGS = "settings", _("settings")
+    CLASSES = "classes", _("classes")
+    PEOPLE = "people", _("people")
+    INVITATIONS = "invitations", _("invitations")
+    IMPORTS = "imports", _("imports")
+    EXPORTS = "exports", _("exports")
+    ROUNDS = "rounds", _("rounds and models")
+    QUEUE = "queue", _("images sent to the queue")
+    GOLD = "gold", _("gold images")
+    REVIEW = "review", _("decisions on images")
+    GRID = "grid", _("pages of tiles")
+    COMMENTS = "comments", _("comments and examples")
 
 
 class AuditEntry(models.Model):

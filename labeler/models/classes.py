@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 from labeler.models.jobs import Job
@@ -16,12 +17,12 @@ class ClassChange(Job):
     """
 
     class Kind(models.TextChoices):
-        MERGE = "merge", "merged"
-        SPLIT = "split", "split"
-        ARCHIVE = "archive", "archived"
-        ACCEPT = "accept", "proposal accepted"
-        REFUSE = "refuse", "proposal refused"
-        UNDO = "undo", "taken back"
+        MERGE = "merge", _("merged")
+        SPLIT = "split", _("split")
+        ARCHIVE = "archive", _("archived")
+        ACCEPT = "accept", _("proposal accepted")
+        REFUSE = "refuse", _("proposal refused")
+        UNDO = "undo", _("taken back")
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="class_changes")
     kind = models.CharField(max_length=10, choices=Kind)

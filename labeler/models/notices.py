@@ -2,16 +2,17 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 
 
 class NoticeKind(models.TextChoices):
-    ROUND_FAILED = "round_failed", "a round failed"
-    MODEL_REFUSED = "model_refused", "a model was refused"
-    TARGET_MET = "target_met", "the target is met"
-    QUEUE_DRY = "queue_dry", "nothing is left to answer"
-    WEBHOOK_STOPPED = "webhook_stopped", "a webhook was stopped"
+    ROUND_FAILED = "round_failed", _("a round failed")
+    MODEL_REFUSED = "model_refused", _("a model was refused")
+    TARGET_MET = "target_met", _("the target is met")
+    QUEUE_DRY = "queue_dry", _("nothing is left to answer")
+    WEBHOOK_STOPPED = "webhook_stopped", _("a webhook was stopped")
 
 
 class Notice(models.Model):
@@ -50,11 +51,11 @@ class NoticeMail(models.Model):
     """A notice on its way to a person. One row, one mail: see services/notice_mails.py."""
 
     class State(models.TextChoices):
-        WAITING = "waiting", "waiting for a worker"
-        SENDING = "sending", "being sent"
-        SENT = "sent", "sent"
-        FAILED = "failed", "not sent"
-        UNKNOWN = "unknown", "perhaps sent"  # its worker died in the middle: it is not sent again
+        WAITING = "waiting", _("waiting for a worker")
+        SENDING = "sending", _("being sent")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("not sent")
+        UNKNOWN = "unknown", _("perhaps sent")  # its worker died in the middle: it is not sent again
 
     notice = models.ForeignKey(Notice, on_delete=models.CASCADE, related_name="mails", db_index=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")

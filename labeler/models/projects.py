@@ -71,7 +71,7 @@ class LearningConfig(models.Model):
         max_length=110,
         blank=True,
         validators=[
-            RegexValidator(rf"^{choices.BACKBONE_NAME}$", "A name such as resnet50 or timm/vit_small_patch16.")
+            RegexValidator(rf"^{choices.BACKBONE_NAME}$", _("A name such as resnet50 or timm/vit_small_patch16."))
         ],
     )
     backbone_file = models.CharField(max_length=200, blank=True)  # in settings.BACKBONE_DIR
@@ -136,9 +136,11 @@ class LabelClass(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="classes")
     name = models.CharField(max_length=100)
     shortcut = models.CharField(
-        max_length=1, blank=True, validators=[RegexValidator(r"^[0-9a-z]$", "One digit or lower-case letter.")]
+        max_length=1, blank=True, validators=[RegexValidator(r"^[0-9a-z]$", _("One digit or lower-case letter."))]
     )
-    colour = models.CharField(max_length=7, validators=[RegexValidator(r"^#[0-9a-f]{6}$", "A colour such as #0072b2.")])
+    colour = models.CharField(
+        max_length=7, validators=[RegexValidator(r"^#[0-9a-f]{6}$", _("A colour such as #0072b2."))]
+    )
     order = models.PositiveIntegerField(default=0)
     is_archived = models.BooleanField(default=False)
     fate = models.CharField(max_length=10, choices=Fate, blank=True, default="")

@@ -10,6 +10,8 @@ from typing import Any
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import Exact
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler.intervals import Interval
 from labeler.models import (
@@ -23,6 +25,7 @@ from labeler.models import (
     Project,
     User,
 )
+from labeler.numerals import numeral
 from labeler.selectors.classes import MEANING
 from labeler.services.quality import KINDS, LEAST_IMAGES
 
@@ -166,6 +169,11 @@ def _kinds(stats: Mapping[str, Any]) -> list[Kind]:
 
 def _missing(paired: int, *, is_of_one_class: bool) -> str:
     if is_of_one_class:
-        return "not measured yet: all answers name one class"
+        return _("not measured yet: all answers name one class")
     more = max(1, LEAST_IMAGES - paired)
-    return f"not measured yet: {more:,} more image{'s' * (more != 1)} with two answers"
+    words = ngettext(
+        "not measured yet: %(count)s more image with two answers",
+        "not measured yet: %(count)s more images with two answers",
+        more,
+    )
+    return words % {"count": numeral(more)}

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler.models import Annotation, ClassChange, Image, ImageState, LabelClass, Outcome, Project, Round
+from labeler.numerals import numeral
 from labeler.selectors.classes import MEANING, group_of, label_counts, labelled_count
 
 MANY = 10_000  # answers from which a worker does it, see services/class_changes.py
@@ -34,10 +37,18 @@ def merge_preview(source: LabelClass, target: LabelClass) -> Preview:
     both = [*group, *group_of(target)]
     disputed = _disputes(both)
     effects = [
-        Effect(answers.count(), f"Answers named “{source}”: they stay as they were given, and mean “{target}”"),
-        *_labels(group, f"they become “{target}”, which is the label of {_many(_labelled(target))} now"),
-        Effect(disputed, "Disputed images whose answers differ in these two: they get a label"),
-        Effect(len(group) - 1, "Classes that were merged into it before: they mean the new one, too"),
+        Effect(
+            answers.count(),
+            _("Answers named “%(name)s”: they stay as they were given, and mean “%(target)s”")
+            % {"name": source, "target": target},
+        ),
+        *_labels(
+            group,
+            _("Labelled images: they become “%(target)s”, which is the label of %(images)s now")
+            % {"target": target, "images": _many(_labelled(target))},
+        ),
+        Effect(disputed, _("Disputed images whose answers differ in these two: they get a label")),
+        Effect(len(group) - 1, _("Classes that were merged into it before: they mean the new one, too")),
     ]
     return _preview([*effects, *_rounds(source, group)], answers)
 
@@ -47,10 +58,13 @@ def split_preview(source: LabelClass, overlap: int) -> Preview:
     answers = _live(group)
     images = answers.order_by().values("image").distinct().count()
     effects = [
-        Effect(answers.count(), f"Answers named “{source}”: they stay as they were given, and count no more"),
-        *_labels(group, "they lose their label until they have been asked again"),
         Effect(
-            images * overlap, "Places that come before all else in the queue; the same people may answer them again"
+            answers.count(),
+            _("Answers named “%(name)s”: they stay as they were given, and count no more") % {"name": source},
+        ),
+        *_labels(group, _("Labelled images: they lose their label until they have been asked again")),
+        Effect(
+            images * overlap, _("Places that come before all else in the queue; the same people may answer them again")
         ),
     ]
     return _preview([*effects, *_rounds(source, group)], answers)
@@ -60,8 +74,8 @@ def archive_preview(source: LabelClass) -> Preview:
     group = group_of(source)
     answers = _live(group)
     effects = [
-        Effect(answers.count(), f"Answers named “{source}”: they go on counting"),
-        *_labels(group, "they keep their label, and models go on learning it"),
+        Effect(answers.count(), _("Answers named “%(name)s”: they go on counting") % {"name": source}),
+        *_labels(group, _("Labelled images: they keep their label, and models go on learning it")),
     ]
     return _preview(effects, answers, is_quick=True)
 
@@ -73,20 +87,28 @@ def undo_preview(change: ClassChange) -> Preview:
         since = _answered_since(change, voided)
         back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
         effects = [
-            Effect(back, f"Images that have the label “{source}” again, and are asked no more"),
-            Effect(len(since), "Images that were answered since: they keep their new answers"),
-            Effect(len(change.did["made"]), "Classes that the split made: they are archived"),
+            Effect(back, _("Images that have the label “%(name)s” again, and are asked no more") % {"name": source}),
+            Effect(len(since), _("Images that were answered since: they keep their new answers")),
+            Effect(len(change.did["made"]), _("Classes that the split made: they are archived")),
         ]
         return _preview(effects, voided)
     group = change.did["group"]
     answers = _live(group)
     if change.kind == ClassChange.Kind.ARCHIVE:
-        return _preview([Effect(1, f"Class that is offered again: “{source}”")], answers, is_quick=True)
+        return _preview(
+            [Effect(1, _("Class that is offered again: “%(name)s”") % {"name": source})], answers, is_quick=True
+        )
     target = LabelClass.objects.get(pk=change.did["into"])
     later = _live([target.pk]).filter(pk__gt=change.did["last_annotation_id"]).count()
     effects = [
-        Effect(answers.count(), f"Answers named “{source}”, late ones too: they mean “{source}” again"),
-        Effect(later, f"Answers given since as “{target}”: they stay so, for nobody knows which of the two they meant"),
+        Effect(
+            answers.count(), _("Answers named “%(name)s”, late ones too: they mean “%(name)s” again") % {"name": source}
+        ),
+        Effect(
+            later,
+            _("Answers given since as “%(target)s”: they stay so, for nobody knows which of the two they meant")
+            % {"target": target},
+        ),
     ]
     return _preview(effects, answers)
 
@@ -113,10 +135,10 @@ def _live(class_ids: Sequence[int]) -> QuerySet[Annotation]:
 def _labels(class_ids: Sequence[int], words: str) -> list[Effect]:
     learned, holdout = (labelled_count(class_ids, is_holdout=which) for which in (False, True))
     return [
-        Effect(learned, f"Labelled images: {words}"),
+        Effect(learned, words),
         Effect(
             holdout,
-            "Labelled images of the holdout: they do so, too, and accuracy is measured anew with the next round",
+            _("Labelled images of the holdout: they do so, too, and accuracy is measured anew with the next round"),
         ),
     ]
 
@@ -137,7 +159,7 @@ def _rounds(source: LabelClass, class_ids: Sequence[int]) -> list[Effect]:
     ids = set(class_ids)
     known = Round.objects.filter(project=source.project_id).exclude(folder="").order_by()
     number = sum(bool(ids & set(classes)) for classes in known.values_list("classes", flat=True))
-    return [Effect(number, "Rounds that have learned it: they stay readable under its name, and a new one follows")]
+    return [Effect(number, _("Rounds that have learned it: they stay readable under its name, and a new one follows"))]
 
 
 def _answered_since(change: ClassChange, voided: QuerySet[Annotation]) -> set[int]:
@@ -148,4 +170,4 @@ def _answered_since(change: ClassChange, voided: QuerySet[Annotation]) -> set[in
 
 
 def _many(number: int) -> str:
-    return f"{number:,} image{'s' * (number != 1)}"
+    return ngettext("%(count)s image", "%(count)s images", number) % {"count": numeral(number)}

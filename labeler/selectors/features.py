@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
 from labeler import clock
 from labeler.choices import DEFAULT_BACKBONE
 from labeler.imaging.pixels import LARGEST_SMALL
 from labeler.models import Chunk, ChunkFeatures, JobState, PoolFeatures, PoolGraph, Project
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.jobs import UNFINISHED_JOB, backbone_key, network_key
+from labeler.numerals import numeral
 from labeler.selectors.graphs import LEAST_IMAGES
 from labeler.selectors.pool import total_images
 
@@ -34,8 +38,13 @@ class Representation:
         return backbone_key(self.backbone, self.weights)
 
     @property
+    def title(self) -> str:
+        """The same, to begin a sentence."""
+        return capfirst(self.words)
+
+    @property
     def words(self) -> str:
-        return _words(self.backbone, self.weights) if self.backbone else "pixels"
+        return _words(self.backbone, self.weights) if self.backbone else _("pixels")
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class FeaturesState:
 
     @property
     def meanwhile(self) -> str:
-        return _words(self.used.backbone, self.used.weights) if self.used else "their pixels"
+        return _words(self.used.backbone, self.used.weights) if self.used else _("their pixels")
 
     @property
     def seconds_left(self) -> float | None:
@@ -91,7 +100,7 @@ class FeaturesState:
 def wanted_representation(project: Project) -> Representation:
     """A network that has taken over; else as chosen."""
     if (pk := project.learning.network_id) is not None:
-        return Representation(network_key(pk), "", "trained on this project’s images", pk)
+        return Representation(network_key(pk), "", _("trained on this project’s images"), pk)
     return chosen_representation(project)
 
 
@@ -99,11 +108,11 @@ def chosen_representation(project: Project) -> Representation:
     """As the manager chose, or picked by looking at the images alone: their colour and size."""
     learning = project.learning
     if learning.representation == "pixels":
-        return Representation("", "", "chosen in the settings")
+        return Representation("", "", _("chosen in the settings"))
     if learning.representation == "default":
-        return Representation(DEFAULT_BACKBONE, "", "chosen in the settings")
+        return Representation(DEFAULT_BACKBONE, "", _("chosen in the settings"))
     if learning.representation == "other":
-        return Representation(learning.backbone, learning.backbone_file, "chosen in the settings")
+        return Representation(learning.backbone, learning.backbone_file, _("chosen in the settings"))
     return picked_representation(project)
 
 
@@ -115,18 +124,23 @@ def picked_representation(project: Project) -> Representation:
     others = large_grey + in_colour
     total = small_grey + others
     if not total:
-        return Representation("", "", "there are no images yet")
+        return Representation("", "", _("there are no images yet"))
     if small_grey > others:
-        return Representation("", "", f"picked, since {_who(small_grey, total)} small and grey")
+        return Representation("", "", _picked(small_grey, total, _("small and grey")))
+    pixels = {"pixels": LARGEST_SMALL}
     if in_colour in (0, others):
-        kind = "in colour" if in_colour else f"larger than {LARGEST_SMALL} pixels"
+        kind = _("in colour") if in_colour else _("larger than %(pixels)s pixels") % pixels
     else:
-        kind = f"in colour or larger than {LARGEST_SMALL} pixels"
-    return Representation(DEFAULT_BACKBONE, "", f"picked, since {_who(others, total)} {kind}")
+        kind = _("in colour or larger than %(pixels)s pixels") % pixels
+    return Representation(DEFAULT_BACKBONE, "", _picked(others, total, kind))
 
 
-def _who(count: int, total: int) -> str:
-    return "the images are" if count == total else f"{count:,} of {total:,} images are"
+def _picked(count: int, total: int, kind: str) -> str:
+    if count == total:
+        return _("picked, since the images are %(kind)s") % {"kind": kind}
+    return _("picked, since %(count)s of %(total)s images are %(kind)s") % {
+        "count": numeral(count), "total": numeral(total), "kind": kind,
+    }  # fmt: skip
 
 
 def ready_features(project: Project) -> PoolFeatures | None:
@@ -218,4 +232,6 @@ def features_state(project: Project) -> FeaturesState:
 
 
 def _words(backbone: str, weights: str) -> str:
-    return f"features of {backbone}" + (f" with the weights in {weights}" if weights else "")
+    if weights:
+        return _("features of %(backbone)s with the weights in %(file)s") % {"backbone": backbone, "file": weights}
+    return _("features of %(backbone)s") % {"backbone": backbone}

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.intervals import Interval, Z, wilson
@@ -33,6 +35,7 @@ from labeler.models import (
     Round,
     User,
 )
+from labeler.numerals import numeral
 from labeler.selectors.classes import MEANING
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, predicted_classes, probability, scored_round, spread, summary_of
@@ -65,7 +68,8 @@ class GridMeasure:
     @property
     def missing_words(self) -> str:
         more = max(0, LEAST_CHECKED - self.checked)
-        return f"not measured yet: {more} more check{'s' * (more != 1)}"
+        words = ngettext("not measured yet: %(count)s more check", "not measured yet: %(count)s more checks", more)
+        return words % {"count": numeral(more)}
 
     @property
     def limit_words(self) -> str:
@@ -161,10 +165,10 @@ def training_images(project: Project) -> QuerySet[Image]:
 def why_no_grid(project: Project) -> str:
     """Empty if pages can be accepted."""
     if project.learning.overlap > 1:
-        return (
-            f"{project.learning.overlap} people answer each image here. The grid is one look at many images: it is for "
-            "projects where one answer makes a label."
-        )
+        return _(
+            "%(number)s people answer each image here. The grid is one look at many images: it is for projects where "
+            "one answer makes a label."
+        ) % {"number": project.learning.overlap}
     return ""
 
 
@@ -172,7 +176,7 @@ def grid_of(project: Project, person: User, class_id: int | None) -> Grid:
     """What to show: the classes that the model in charge says of waiting images, and tiles of one, the surest first."""
     measure, last = measure_grid(project), last_page(project, person)
     round_ = scored_round(project, None)
-    if problem := why_no_grid(project) or ("" if round_ else "No model has learned from the answers yet."):
+    if problem := why_no_grid(project) or ("" if round_ else _("No model has learned from the answers yet.")):
         return Grid(measure, last=last, problem=problem)
     assert round_ is not None
     try:

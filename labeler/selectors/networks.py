@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from labeler.intervals import Interval
 from labeler.models import LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
@@ -36,7 +38,7 @@ class NetworkState:
     @property
     def taught_by(self) -> str:
         """What a network learns from beside the answers, to go on a sentence."""
-        return "what it is sure of itself" if teaches_itself(self.project) else "what hangs together with them"
+        return _("what it is sure of itself") if teaches_itself(self.project) else _("what hangs together with them")
 
     @property
     def next_answers(self) -> int:
@@ -50,11 +52,11 @@ class NetworkState:
     def before(self) -> str:
         """What images were seen by before the network in use; without one, what they are seen by now."""
         if self.used is not None and self.used.former_id is not None:
-            return f"network {self.used.former_id}"
+            return _("network %(pk)s") % {"pk": self.used.former_id}
         chosen = chosen_representation(self.project)
         if self.used is None and chosen.backbone:
             features = ready_features(self.project)  # until there are any of the choice, those of the one before
-            return Representation(features.backbone, features.weights, "").words if features else "their pixels"
+            return Representation(features.backbone, features.weights, "").words if features else _("their pixels")
         return chosen.words
 
     @property
@@ -100,11 +102,11 @@ def teaches_itself(project: Project) -> bool:
 def why_no_network(project: Project) -> str:
     """Empty if one can be trained, else what is missing."""
     if total_images(project) < LEAST_IMAGES:
-        return f"A network needs {LEAST_IMAGES} images."
+        return _("A network needs %(least)s images.") % {"least": LEAST_IMAGES}
     if learned_classes(project, most=2) < 2:
-        return "A network needs labels of two classes."
+        return _("A network needs labels of two classes.")
     if current_graph(project) is None:
-        return "Which images look alike is not known yet; a network learns from that."
+        return _("Which images look alike is not known yet; a network learns from that.")
     return ""
 
 
@@ -131,17 +133,18 @@ def answers_for_next(project: Project) -> int:
 def objections_in_words(evidence: dict[str, Any], class_names: dict[int, str]) -> list[str]:
     """What the gate holds against a network, as parts of a sentence."""
     forgotten, newer = (
-        ", ".join(class_names.get(pk, "an archived class") for pk in evidence.get(name, []))
+        ", ".join(class_names.get(pk, _("an archived class")) for pk in evidence.get(name, []))
         for name in ("forgotten", "newer")
     )
     words = {
-        "fewer_right": f"it is right about {evidence.get('new_right')} of {evidence.get('n')} measured images, the "
-        f"present model about {evidence.get('old_right')}",
-        "unproven": "answers that neither had learned from do not show yet that it is better",
-        "untaught": "too few images hang together with answers for it to be judged by them",
-        "disagrees": "it often disagrees about images that leave little doubt",
-        "forgets": f"it hardly ever says {forgotten}",
-        "outdated": f"since it began, people have found {newer}, which it does not know",
-        "shifted": f"{evidence.get('shift', 0):.0%} of the images would change to classes of other sizes",
+        "fewer_right": _("it is right about %(new)s of %(n)s measured images, the present model about %(old)s")
+        % {"new": evidence.get("new_right"), "n": evidence.get("n"), "old": evidence.get("old_right")},
+        "unproven": _("answers that neither had learned from do not show yet that it is better"),
+        "untaught": _("too few images hang together with answers for it to be judged by them"),
+        "disagrees": _("it often disagrees about images that leave little doubt"),
+        "forgets": _("it hardly ever says %(forgotten)s") % {"forgotten": forgotten},
+        "outdated": _("since it began, people have found %(newer)s, which it does not know") % {"newer": newer},
+        "shifted": _("%(share)s %% of the images would change to classes of other sizes")
+        % {"share": round(100 * evidence.get("shift", 0))},
     }
     return [words[name] for name in evidence.get("objections", []) if name in words]

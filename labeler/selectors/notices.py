@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext as _
 
 from labeler.models import Membership, Notice, NoticeDismissal, NoticeMail, Project, User
 
@@ -36,7 +37,8 @@ def notice_rows(project: Project, user: User) -> list[NoticeRow]:
 
 def mail_words(mail: NoticeMail) -> str:
     words = str(mail.get_state_display())
-    return f"mail {words}: {mail.error}" if mail.error else f"mail {words}"
+    said = _("mail %(state)s") % {"state": words}
+    return f"{said}: {mail.error}" if mail.error else said
 
 
 def own_choice(project: Project, user: User) -> bool | None:

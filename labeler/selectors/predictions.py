@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+
 from labeler.choices import measure_unit, measure_words
 from labeler.models import Image, LabelClass, Project, Round
 from labeler.selectors.charge import in_charge
@@ -92,16 +94,18 @@ def image_prediction(project: Project, image: Image, number: str = "") -> ImageP
     asked = (row for row in rounds if str(row.number) == number)
     round_ = next(asked, None)
     if round_ is None and number:
-        return ImagePrediction(rounds=rounds, problem=f"There is no round {number[:20]} that has scored images.")
+        return ImagePrediction(
+            rounds=rounds, problem=_("There is no round %(number)s that has scored images.") % {"number": number[:20]}
+        )
     round_ = round_ or in_charge(project, rounds)
     if round_ is None or (round_.trigger == "comparison" and str(round_.number) != number):
-        return ImagePrediction(problem="No model has seen it yet. The first round that learns makes one.")
+        return ImagePrediction(problem=_("No model has seen it yet. The first round that learns makes one."))
     try:
         prediction = prediction_of(round_, image.position)
     except NoScores as error:
         return ImagePrediction(rounds=rounds, problem=str(error))
     if prediction is None:
-        problem = f"It came after round {round_.number}; the next round scores it."
+        problem = _("It came after round %(number)s; the next round scores it.") % {"number": round_.number}
         return ImagePrediction(rounds=rounds, problem=problem)
     classes = LabelClass.objects.in_bulk(prediction.classes)
     bars = [
@@ -126,7 +130,7 @@ def image_prediction(project: Project, image: Image, number: str = "") -> ImageP
 
 
 def class_look(label_class: LabelClass | None) -> tuple[str, str]:
-    return (label_class.name, label_class.colour) if label_class else ("a deleted class", "#7f7f7f")
+    return (label_class.name, label_class.colour) if label_class else (_("a deleted class"), "#7f7f7f")
 
 
 def _history(kept: list[Round], position: int, wanted: list[int], classes: dict[int, LabelClass]) -> History | None:

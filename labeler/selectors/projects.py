@@ -145,7 +145,7 @@ def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
 def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:
     slug = project.slug
     if project.paused_at is not None:
-        yield Need("Paused: nobody is asked", reverse("monitor" if role == Role.MANAGER else "label", args=[slug]))
+        yield Need(_("Paused: nobody is asked"), reverse("monitor" if role == Role.MANAGER else "label", args=[slug]))
     if role == Role.MANAGER:
         if project.last_state == RoundState.FAILED:
             url = reverse("round", args=[slug, project.last_number])
@@ -249,46 +249,48 @@ def _steps(project: Project) -> list[Step]:
     return [
         Step(
             "classes",
-            "Classes",
-            f"{counted(counts.classes, 'class', 'classes')}: {_sample(project)}"
+            _("Classes"),
+            ngettext("%(count)s class: %(names)s", "%(count)s classes: %(names)s", counts.classes)
+            % {"count": numeral(counts.classes), "names": _sample(project)}
             if counts.classes
-            else "What can an image be?",
+            else _("What can an image be?"),
             reverse("classes", args=[slug]),
-            "Change classes" if counts.classes else "Add classes",
+            _("Change classes") if counts.classes else _("Add classes"),
             counts.classes >= 2,
         ),
         Step(
             "images",
-            "Images",
-            f"{counted(counts.images, 'image is', 'images are')} in."
+            _("Images"),
+            ngettext("%(count)s image is in.", "%(count)s images are in.", counts.images)
+            % {"count": numeral(counts.images)}
             if counts.images
-            else "Upload a zip, a folder or single files.",
+            else _("Upload a zip, a folder or single files."),
             reverse("import-new", args=[slug]),
-            "Add more images" if counts.images else "Add images",
+            _("Add more images") if counts.images else _("Add images"),
             counts.images > 0,
         ),
         Step(
             "people",
-            "People",
-            "Invite who answers, by a link. You can also label alone.",
+            _("People"),
+            _("Invite who answers, by a link. You can also label alone."),
             reverse("people", args=[slug]),
-            "Invite people",
+            _("Invite people"),
             invited,
         ),
         Step(
             "settings",
-            "Settings",
-            "The defaults suit most projects: how many people answer each image, what starts a round.",
+            _("Settings"),
+            _("The defaults suit most projects: how many people answer each image, what starts a round."),
             reverse("learning-settings", args=[slug]),
-            "Look at the settings",
+            _("Look at the settings"),
             project.audit.filter(kind=AuditKind.SETTINGS, words__startswith="changed how").exists(),
         ),
         Step(
             "label",
-            "Label",
-            "The first questions need no model; soon it chooses them.",
+            _("Label"),
+            _("The first questions need no model; soon it chooses them."),
             reverse("label", args=[slug]),
-            "Start labelling",
+            _("Start labelling"),
             has_answers,
         ),
     ]

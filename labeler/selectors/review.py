@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.utils.translation import gettext as _
 
 from labeler.models import Annotation, GoldImage, Image, ImageState, LabelClass, Outcome, Project, Round
 from labeler.selectors.answers import contested
@@ -65,7 +66,7 @@ def doubts_of(project: Project) -> Doubts:
     are left out."""
     round_ = scored_round(project, None)
     if round_ is None:
-        return Doubts([], 0, None, "No model has learned from the answers yet.")
+        return Doubts([], 0, None, _("No model has learned from the answers yet."))
     try:
         scores = summary_of(round_)
     except NoScores as error:

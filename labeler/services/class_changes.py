@@ -13,6 +13,8 @@ from functools import partial
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from labeler import clock
 from labeler.models import Annotation, AuditKind, ClassChange, Fate, JobState, LabelClass, Outcome, Project, User
@@ -31,9 +33,11 @@ IN_REQUEST = 10_000  # answers; more are a worker's
 BATCH = 500  # images
 Kind = ClassChange.Kind
 NOT_TAKEN_BACK = {
-    Kind.UNDO: "This took back another change. Do that one again instead.",
-    Kind.ACCEPT: "An accepted class is archived or merged like any other.",
-    Kind.REFUSE: "A refusal stays: its images have been asked again. Add the class if it is wanted after all.",
+    Kind.UNDO: gettext_lazy("This took back another change. Do that one again instead."),
+    Kind.ACCEPT: gettext_lazy("An accepted class is archived or merged like any other."),
+    Kind.REFUSE: gettext_lazy(
+        "A refusal stays: its images have been asked again. Add the class if it is wanted after all."
+    ),
 }
 
 
@@ -127,16 +131,18 @@ def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
 def why_not_undone(change: ClassChange) -> str:
     """Empty if it can be taken back."""
     if (words := NOT_TAKEN_BACK.get(Kind(change.kind))) is not None:
-        return words
+        return str(words)
     if change.state in (JobState.QUEUED, JobState.RUNNING):
-        return "A worker is still going over its images. Take it back when that is done."
+        return _("A worker is still going over its images. Take it back when that is done.")
     if change.kind == Kind.ARCHIVE and not LabelClass.objects.get(pk=change.did["class"]).is_archived:
-        return "It is offered again already."
+        return _("It is offered again already.")
     later = ClassChange.objects.filter(project=change.project_id, pk__gt=change.pk, undone_by__isnull=True)
     touched = set(change.did["classes"])
     for other in later.exclude(kind=Kind.UNDO).order_by("-pk"):
         if touched & set(other.did["classes"]):
-            return f"Something was done to the same classes later: {other.words}. Take that back first."
+            return _("Something was done to the same classes later: %(change)s. Take that back first.") % {
+                "change": other.words
+            }
     return ""
 
 
@@ -265,16 +271,22 @@ def _parts(project: Project, source: LabelClass, names: Sequence[str]) -> tuple[
     """The classes of a split, and the ids of those that it made."""
     wanted = {name.casefold() for name in names}
     if source.name.casefold() in wanted:
-        raise ValidationError(f"“{source}” is what is split. Give what is left of it another name.", code="itself")
+        raise ValidationError(
+            _("“%(name)s” is what is split. Give what is left of it another name.") % {"name": source}, code="itself"
+        )
     if len(wanted) < 2:
-        raise ValidationError("A class is split into two or more. Name each on a line of its own.", code="too_few")
+        raise ValidationError(_("A class is split into two or more. Name each on a line of its own."), code="too_few")
     known = {row.name.casefold(): row for row in project.classes.all()}
     for row in (known[name] for name in wanted if name in known):
         if row.fate:
-            raise ValidationError(f"“{row}” was {row.get_fate_display()}. Choose another name.", code="fate")
+            raise ValidationError(
+                _("“%(name)s” was %(fate)s. Choose another name.") % {"name": row, "fate": row.get_fate_display()},
+                code="fate",
+            )
         if row.is_archived:
             raise ValidationError(
-                f"“{row}” is archived. Offer it again first, or choose another name.", code="archived"
+                _("“%(name)s” is archived. Offer it again first, or choose another name.") % {"name": row},
+                code="archived",
             )
     made = add_classes(project=project, names=[name for name in names if name.casefold() not in known], by=None)
     by_name = known | {row.name.casefold(): row for row in made}
@@ -284,16 +296,18 @@ def _parts(project: Project, source: LabelClass, names: Sequence[str]) -> tuple[
 def _target(project: Project, source: LabelClass, into: int) -> LabelClass:
     target = LabelClass.objects.filter(project=project, pk=into).first()
     if target is None or target.is_archived:
-        raise ValidationError("The class to merge into is offered no more. Choose another one.", code="target")
+        raise ValidationError(_("The class to merge into is offered no more. Choose another one."), code="target")
     if target.pk == source.pk:
-        raise ValidationError("A class cannot be merged into itself.", code="itself")
+        raise ValidationError(_("A class cannot be merged into itself."), code="itself")
     return target
 
 
 def _free(source: LabelClass) -> None:
     """A class that was merged, split or refused is changed by taking that back first."""
     if source.fate in (Fate.MERGED, Fate.SPLIT, Fate.REFUSED):
-        raise ValidationError(f"“{source}” was {source.get_fate_display()} already.", code="fate")
+        raise ValidationError(
+            _("“%(name)s” was %(fate)s already.") % {"name": source, "fate": source.get_fate_display()}, code="fate"
+        )
 
 
 def _before(source: LabelClass) -> dict[str, object]:

@@ -8,10 +8,12 @@ from collections.abc import Collection, Sequence
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max
+from django.utils.translation import gettext as _
 
 from labeler.choices import PALETTE, RESERVED_KEYS
 from labeler.models import AuditKind, LabelClass, Project, User
 from labeler.naming import DIGIT_WORDS, clean_name
+from labeler.numerals import numeral
 from labeler.services import audit
 
 MAX_CLASSES = 2000
@@ -44,12 +46,18 @@ def class_names_in(text: str) -> list[str]:
     seen: set[str] = set()
     for name in names:
         if len(name) > MAX_NAME:
-            raise ValidationError(f"“{name[:30]}…” is too long: {MAX_NAME} characters at most.", code="too_long")
+            raise ValidationError(
+                _("“%(name)s…” is too long: %(most)s characters at most.") % {"name": name[:30], "most": MAX_NAME},
+                code="too_long",
+            )
         if name.casefold() in seen:
-            raise ValidationError(f"“{name}” stands there twice.", code="twice")
+            raise ValidationError(_("“%(name)s” stands there twice.") % {"name": name}, code="twice")
         seen.add(name.casefold())
     if len(names) > MAX_CLASSES:
-        raise ValidationError(f"{len(names):,} classes; {MAX_CLASSES:,} at most.", code="too_many")
+        raise ValidationError(
+            _("%(number)s classes; %(most)s at most.") % {"number": numeral(len(names)), "most": numeral(MAX_CLASSES)},
+            code="too_many",
+        )
     return names
 
 
@@ -61,7 +69,9 @@ def add_classes(*, project: Project, names: Sequence[str], by: User | None = Non
     known = {label_class.name.casefold() for label_class in existing}
     new_names = [name for name in names if name.casefold() not in known]
     if len(existing) + len(new_names) > MAX_CLASSES:
-        raise ValidationError(f"A project has {MAX_CLASSES:,} classes at most.", code="too_many")
+        raise ValidationError(
+            _("A project has %(most)s classes at most.") % {"most": numeral(MAX_CLASSES)}, code="too_many"
+        )
     taken = {label_class.shortcut for label_class in existing if not label_class.is_archived}
     keys = keys_for(new_names, taken)
     order = max((label_class.order for label_class in existing), default=-1) + 1
@@ -104,7 +114,9 @@ def change_class(*, label_class: LabelClass, name: str, shortcut: str, colour: s
 def check_name(label_class: LabelClass) -> None:
     others = LabelClass.objects.filter(project_id=label_class.project_id).exclude(pk=label_class.pk)
     if any(name.casefold() == label_class.name.casefold() for name in others.values_list("name", flat=True)):
-        raise ValidationError({"name": f"There is a class “{label_class.name}” already, perhaps an archived one."})
+        raise ValidationError(
+            {"name": _("There is a class “%(name)s” already, perhaps an archived one.") % {"name": label_class.name}}
+        )
 
 
 def check_key(label_class: LabelClass) -> None:
@@ -112,14 +124,18 @@ def check_key(label_class: LabelClass) -> None:
         return
     if label_class.shortcut in RESERVED_KEYS:
         words = RESERVED_KEYS[label_class.shortcut]
-        raise ValidationError({"shortcut": f"The key {label_class.shortcut} is taken: {words}."})
+        raise ValidationError(
+            {"shortcut": _("The key %(key)s is taken: %(words)s.") % {"key": label_class.shortcut, "words": words}}
+        )
     holder = (
         LabelClass.objects.filter(project_id=label_class.project_id, shortcut=label_class.shortcut, is_archived=False)
         .exclude(pk=label_class.pk)
         .first()
     )
     if holder is not None and not label_class.is_archived:
-        raise ValidationError({"shortcut": f"“{holder.name}” has this key. Give that one another key first."})
+        raise ValidationError(
+            {"shortcut": _("“%(name)s” has this key. Give that one another key first.") % {"name": holder.name}}
+        )
 
 
 @transaction.atomic

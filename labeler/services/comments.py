@@ -10,9 +10,11 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.models import AuditKind, ClassExample, Comment, Image, Project, User
+from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.races import again_if_raced
 
@@ -38,10 +40,12 @@ def comment_image(*, project: Project, by: User, image_id: int, text: str, key: 
             return sent_before
         image = Image.objects.filter(project=project, pk=image_id).first()
         if image is None:
-            raise ValidationError({"image": "There is no such image in this project."})
+            raise ValidationError({"image": _("There is no such image in this project.")})
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         if Comment.objects.filter(project=project, by=by, closed_at__isnull=True).count() >= MOST_OPEN:
-            raise ValidationError({"text": f"{MOST_OPEN} of your comments wait for a manager: ask one to read them."})
+            raise ValidationError(
+                {"text": _("%(most)s of your comments wait for a manager: ask one to read them.") % {"most": MOST_OPEN}}
+            )
         comment = Comment.objects.create(project=project, image=image, by=by, text=words, key=key)
         _count_open(project)
         said = f"commented on the image {image.name}: {words}"
@@ -86,13 +90,16 @@ def show_example(*, project: Project, image_id: int, by: User) -> ClassExample:
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     image = Image.objects.select_related("label").filter(project=project, pk=image_id).first()
     if image is None:
-        raise ExampleRefused("There is no such image in this project.")
+        raise ExampleRefused(_("There is no such image in this project."))
     if image.label is None:
-        raise ExampleRefused("The image has no label yet: nobody can say what it is an example of.")
+        raise ExampleRefused(_("The image has no label yet: nobody can say what it is an example of."))
     others = ClassExample.objects.filter(label_class=image.label).exclude(image=image)
     if others.count() >= MOST_EXAMPLES:
-        raise ExampleRefused(f"“{image.label}” has {MOST_EXAMPLES} examples, as many as people look at. Take one out.")
-    example, _ = ClassExample.objects.update_or_create(
+        raise ExampleRefused(
+            _("“%(name)s” has %(most)s examples, as many as people look at. Take one out.")
+            % {"name": image.label, "most": MOST_EXAMPLES}
+        )
+    example, _is_new = ClassExample.objects.update_or_create(
         image=image, defaults={"label_class": image.label, "created_by": by}
     )
     _count_examples(project)
@@ -119,9 +126,14 @@ def hide_example(*, project: Project, image_id: int, by: User) -> bool:
 def _clean(text: str, field: str) -> str:
     words = text.replace("\0", "").strip()
     if not words:
-        raise ValidationError({field: "Say something: the text is empty."})
+        raise ValidationError({field: _("Say something: the text is empty.")})
     if len(words) > LONGEST:
-        raise ValidationError({field: f"At most {LONGEST:,} characters; this has {len(words):,}."})
+        raise ValidationError(
+            {
+                field: _("At most %(most)s characters; this has %(length)s.")
+                % {"most": numeral(LONGEST), "length": numeral(len(words))}
+            }
+        )
     return words
 
 

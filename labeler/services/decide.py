@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
+from django.utils.translation import gettext as _
+
 from labeler.models import (
     Annotation,
     AuditKind,
@@ -108,13 +110,16 @@ def _check_seen(image: Image, by: User, seen: int) -> None:
     others = live_answers(image).filter(is_decision=True, pk__gt=seen).exclude(annotator=by)
     if (newer := others.select_related("annotator", "label_class").order_by("-pk").first()) is not None:
         words = newer.label_class.name if newer.label_class else newer.get_outcome_display()
-        raise DecisionRefused(f"{newer.annotator.get_username()} has decided meanwhile: {words}. Nothing was changed.")
+        raise DecisionRefused(
+            _("%(person)s has decided meanwhile: %(words)s. Nothing was changed.")
+            % {"person": newer.annotator.get_username(), "words": words}
+        )
     if image.state == ImageState.POOL:
-        raise DecisionRefused("This image waits for answers again. Nothing was changed.")
+        raise DecisionRefused(_("This image waits for answers again. Nothing was changed."))
 
 
 def _locked(project: Project, image_id: int) -> Image:
     image = Image.objects.select_for_update(no_key=True).filter(pk=image_id, project=project).first()
     if image is None:
-        raise DecisionRefused("This image is not there any more. Nothing was changed.")
+        raise DecisionRefused(_("This image is not there any more. Nothing was changed."))
     return image

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler.models import (
     AuditKind,
@@ -23,6 +25,7 @@ from labeler.models import (
     Reason,
     User,
 )
+from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.consensus import settle, settle_gold
 from labeler.services.draw import LOOKUP
@@ -46,15 +49,15 @@ class MarkedGold:
 
     @property
     def words(self) -> str:
-        now = f"{self.marked:,} image{' is' if self.marked == 1 else 's are'} gold now."
+        now = ngettext("%(count)s image is gold now.", "%(count)s images are gold now.", self.marked)
         left = {
-            "gold already": self.already,
-            "without a label": self.unlabelled,
-            "not in this project": self.unknown,
+            _("gold already"): self.already,
+            _("without a label"): self.unlabelled,
+            _("not in this project"): self.unknown,
         }
-        parts = [f"{number:,} {why}" for why, number in left.items() if number]
-        said = now if self.marked else "No image became gold."
-        return f"{said} Left out: {'; '.join(parts)}." if parts else said
+        parts = [f"{numeral(number)} {why}" for why, number in left.items() if number]
+        said = now % {"count": numeral(self.marked)} if self.marked else _("No image became gold.")
+        return " ".join([said, _("Left out: %(parts)s.") % {"parts": "; ".join(parts)}]) if parts else said
 
 
 @transaction.atomic
@@ -68,12 +71,12 @@ def mark_gold(*, project: Project, image_id: int, label_class: LabelClass, by: U
     """
     image = Image.objects.select_for_update(no_key=True).filter(pk=image_id, project=project).first()
     if image is None:
-        raise GoldRefused("There is no such image in this project.")
+        raise GoldRefused(_("There is no such image in this project."))
     if label_class.project_id != project.pk or label_class.is_archived:
-        raise GoldRefused(f"“{label_class}” is not a class that can be chosen.")
+        raise GoldRefused(_("“%(name)s” is not a class that can be chosen.") % {"name": label_class})
     if image.is_holdout and image.state == ImageState.POOL:
-        raise GoldRefused("This image measures the accuracy and waits for its answer: its draw has to stay random.")
-    gold, _ = GoldImage.objects.update_or_create(
+        raise GoldRefused(_("This image measures the accuracy and waits for its answer: its draw has to stay random."))
+    gold, _is_new = GoldImage.objects.update_or_create(
         image=image, defaults={"project": project, "label_class": label_class, "created_by": by}
     )
     _settle(image, label_class.pk)
@@ -87,9 +90,12 @@ def mark_labels_gold(*, project: Project, positions: Sequence[int], by: User) ->
     """Make gold of labelled images, each with the label that it has. Raises GoldRefused."""
     wanted = list(dict.fromkeys(positions))
     if not wanted:
-        raise GoldRefused("Nothing is ticked.")
+        raise GoldRefused(_("Nothing is ticked."))
     if len(wanted) > MOST:
-        raise GoldRefused(f"{len(wanted):,} images are selected; at most {MOST:,} can become gold at once.")
+        raise GoldRefused(
+            _("%(number)s images are selected; at most %(most)s can become gold at once.")
+            % {"number": numeral(len(wanted)), "most": numeral(MOST)}
+        )
     kinds: Counter[str] = Counter()
     for start in range(0, len(wanted), LOOKUP):
         some = Image.objects.filter(project=project, position__in=wanted[start : start + LOOKUP])

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.models import (
@@ -32,6 +34,7 @@ from labeler.models import (
     Shown,
     User,
 )
+from labeler.numerals import numeral
 from labeler.selectors.grid import TILES, open_images, why_no_grid
 from labeler.services import audit
 from labeler.services.consensus import settle_first_labels
@@ -70,15 +73,27 @@ class Accepted:
 
     @property
     def words(self) -> str:
-        said = [f"{_count(self.accepted, 'tile')} accepted as “{self.page.label_class}”."]
-        if self.corrected:
-            said.append(f"{_count(self.corrected, 'tile')} given another class.")
-        if self.page.left_out:
-            said.append(f"{_count(len(self.page.left_out), 'tile')} taken out: the queue asks about them.")
-        if self.missed:
-            said.append(f"{_count(self.missed, 'tile')} left out: somebody else has or had them meanwhile.")
-        if self.checks:
-            said.append(f"{self.checks} of them will be looked at singly.")
+        said = [
+            ngettext("%(count)s tile accepted as “%(name)s”.", "%(count)s tiles accepted as “%(name)s”.", self.accepted)
+            % {"count": numeral(self.accepted), "name": self.page.label_class}
+        ]
+        others = [
+            (self.corrected, ngettext(
+                "%(count)s tile given another class.", "%(count)s tiles given another class.", self.corrected
+            )),
+            (len(self.page.left_out), ngettext(
+                "%(count)s tile taken out: the queue asks about them.",
+                "%(count)s tiles taken out: the queue asks about them.",
+                len(self.page.left_out),
+            )),
+            (self.missed, ngettext(
+                "%(count)s tile left out: somebody else has or had them meanwhile.",
+                "%(count)s tiles left out: somebody else has or had them meanwhile.",
+                self.missed,
+            )),
+            (self.checks, _("%(count)s of them will be looked at singly.")),
+        ]  # fmt: skip
+        said += [words % {"count": numeral(number)} for number, words in others if number]
         return " ".join(said)
 
 
@@ -108,7 +123,7 @@ def accept_page(
     tiles = Tiles(class_id, round_id, accepted, corrected, left_out, key)
     shown = [*accepted, *corrected, *left_out]
     if not shown or len(shown) > TILES or len(set(shown)) < len(shown):
-        raise GridRefused(f"A page has 1 to {TILES} tiles, each once. Nothing was saved.")
+        raise GridRefused(_("A page has 1 to %(most)s tiles, each once. Nothing was saved.") % {"most": TILES})
     if words := why_no_grid(project):
         raise GridRefused(words)
     return again_if_raced(lambda: _accept(project, by, tiles))
@@ -127,7 +142,7 @@ def _undo(project: Project, by: User, page_id: int) -> int:
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     page = GridPage.objects.select_for_update(no_key=True).filter(pk=page_id, project=project, by=by).first()
     if page is None:
-        raise GridRefused("There is no such page of yours. Nothing was changed.")
+        raise GridRefused(_("There is no such page of yours. Nothing was changed."))
     if page.undone_at is not None:
         return 0
     answers, now = _untouched(page), clock.now()
@@ -191,7 +206,7 @@ def _held_class(project: Project, by: User, class_id: int) -> LabelClass:
     answer = Annotation(project=project, annotator=by, outcome=Outcome.LABEL, label_class_id=class_id)
     is_there = hold_class(answer)
     if not is_there or answer.label_class is None or answer.label_class.is_archived:
-        raise GridRefused("That class is not offered any more. Nothing was saved.")
+        raise GridRefused(_("That class is not offered any more. Nothing was saved."))
     return answer.label_class
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.models import AuditKind, Invitation, Membership, Project, Role, User
@@ -39,7 +40,9 @@ def invite(*, project: Project, role: str, note: str, by: User) -> NewInvitation
     now = clock.now()
     still_open = project.invitations.filter(used_at=None, revoked_at=None, expires_at__gt=now)
     if still_open.count() >= MAX_OPEN:
-        raise ValidationError(f"{MAX_OPEN} invitations are open. Revoke some first.", code="too_many")
+        raise ValidationError(
+            _("%(number)s invitations are open. Revoke some first.") % {"number": MAX_OPEN}, code="too_many"
+        )
     token = Invitation.new_token()
     invitation = Invitation(
         project=project, role=role, note=note, token_hash=Invitation.hash_token(token), created_by=by

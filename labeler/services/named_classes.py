@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.models import Annotation, ClassChange, Fate, LabelClass
@@ -32,7 +33,7 @@ def hold_class(answer: Annotation) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(with_class_held(HOLD), {"class": answer.label_class_id, "project": answer.project_id})
         if cursor.fetchone() is None:
-            raise ValidationError({"label_class": "There is no such class in this project."})
+            raise ValidationError({"label_class": _("There is no such class in this project.")})
     answer.label_class = LabelClass.objects.select_related("merged_into").get(pk=answer.label_class_id)
     meant = answer.label_class.meaning
     if meant.fate not in (Fate.SPLIT, Fate.REFUSED):

@@ -6,13 +6,15 @@ import secrets
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from labeler import clock
 from labeler.models import AuditKind, Membership, Project, Role, User
 from labeler.services import audit
 from labeler.services.lease import release_leases
 
-LAST_MANAGER = "This is the last manager. Make somebody else a manager first."
+LAST_MANAGER = gettext_lazy("This is the last manager. Make somebody else a manager first.")
 # The mark of an account that is no person's: who makes an account for themselves gives no address, and mail to
 # .invalid goes nowhere (RFC 2606).
 SIMULATED = "simulated@annotator.invalid"
@@ -22,7 +24,7 @@ SIMULATED = "simulated@annotator.invalid"
 def change_role(*, membership: Membership, role: str, by: User | None = None) -> None:
     """Raises ValidationError for an unknown role, and if no manager would be left."""
     if role not in Role.values:
-        raise ValidationError(f"A role is one of: {', '.join(Role.values)}.", code="role")
+        raise ValidationError(_("A role is one of: %(names)s.") % {"names": ", ".join(Role.values)}, code="role")
     before = _locked(membership).role
     if role != Role.MANAGER:
         _keep_a_manager(membership)
@@ -51,7 +53,7 @@ def deactivate_member(*, membership: Membership, by: User) -> int:
     """
     _locked(membership)
     if by.pk == membership.user_id:
-        raise ValidationError("You cannot deactivate yourself. You can leave the project.", code="oneself")
+        raise ValidationError(_("You cannot deactivate yourself. You can leave the project."), code="oneself")
     _keep_a_manager(membership)
     is_active = Membership.objects.filter(pk=membership.pk, deactivated_at__isnull=True)
     if is_active.update(deactivated_at=clock.now()):

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.models import Max
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from labeler import clock
 from labeler.models import Annotation, ClassChange, ClassProposal, Fate, LabelClass, Project, User
@@ -21,7 +23,7 @@ from labeler.services.classes import KEYS, MAX_CLASSES, MAX_NAME, check_name, co
 from labeler.services.races import again_if_raced
 
 MOST_WAITING = 100  # of a project: a manager has to decide on some first
-NOT_ANY_MORE = "Somebody else has decided on it."
+NOT_ANY_MORE = gettext_lazy("Somebody else has decided on it.")
 
 
 def record_proposal(
@@ -100,13 +102,13 @@ def note_read(*, project: Project, person: User, ids: list[int]) -> None:
 
 def _named(project: Project, by: User, text: str) -> LabelClass:
     if not project.takes_proposals:
-        raise _refusal("This project takes no new classes. Choose one that there is.")
+        raise _refusal(_("This project takes no new classes. Choose one that there is."))
     try:
         name = clean_name(text)
     except ValidationError as error:
         raise _refusal(error.messages[0]) from error
     if len(name) > MAX_NAME:
-        raise _refusal(f"The name is too long: {MAX_NAME} characters at most.")
+        raise _refusal(_("The name is too long: %(most)s characters at most.") % {"most": MAX_NAME})
     label_class = _find(project, name)
     if label_class is None:
         lock_classes(project)  # of two who propose the same at once, the second finds what the first made
@@ -124,16 +126,21 @@ def _find(project: Project, name: str) -> LabelClass | None:
         return None
     meant = found.meaning
     if meant.fate in (Fate.SPLIT, Fate.REFUSED):
-        raise _refusal(f"“{found.name}” was {meant.get_fate_display()} by a manager. Choose another class.")
+        raise _refusal(
+            _("“%(name)s” was %(fate)s by a manager. Choose another class.")
+            % {"name": found.name, "fate": meant.get_fate_display()}
+        )
     if meant.is_archived and not meant.fate:
-        raise _refusal(f"“{found.name}” is a class that a manager has archived. Choose another one.")
+        raise _refusal(
+            _("“%(name)s” is a class that a manager has archived. Choose another one.") % {"name": found.name}
+        )
     return found
 
 
 def _make(project: Project, name: str) -> LabelClass:
     classes = LabelClass.objects.filter(project=project)
     if classes.filter(fate=Fate.PROPOSED).count() >= MOST_WAITING or classes.count() >= MAX_CLASSES:
-        raise _refusal("Too many proposed classes wait for a manager. Choose one that there is, or skip the image.")
+        raise _refusal(_("Too many proposed classes wait for a manager. Choose one that there is, or skip the image."))
     last = classes.aggregate(last=Max("order"))["last"] or 0
     return LabelClass.objects.create(
         project=project,

@@ -9,13 +9,16 @@ from datetime import time
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.dates import WEEKDAYS
+from django.utils.translation import gettext as _
+from django.utils.translation import override
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
 from labeler.models import AuditKind, LearningConfig, Project, User
 from labeler.services import audit
 
 TASK = "labeler.scheduled_round"
-DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]  # cron's 0 to 6
+DAYS = [WEEKDAYS[(day - 1) % 7] for day in range(7)]  # cron's 0 to 6: Sunday first
 WEEK = [1, 2, 3, 4, 5, 6, 0]  # cron's numbers in the order that people read
 
 
@@ -40,21 +43,27 @@ def schedule_words(config: LearningConfig) -> str:
     schedule = schedule_of(config)
     if schedule is None:
         return ""
-    names = [DAYS[day] for day in schedule.days]
+    names = [str(DAYS[day]) for day in schedule.days]
     if len(names) == len(WEEK):
-        days = "every day"
+        days = _("every day")
     elif schedule.days == (1, 2, 3, 4, 5):
-        days = "Monday to Friday"
+        days = _("Monday to Friday")
     else:
-        days = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    return f"{days} at {schedule.at:%H:%M}"
+        days = _(" and ").join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return _("%(days)s at %(time)s") % {"days": days, "time": f"{schedule.at:%H:%M}"}
+
+
+def _stored_words(config: LearningConfig) -> str:
+    """The record is in one language, whoever writes it."""
+    with override(settings.LANGUAGE_CODE):
+        return schedule_words(config)
 
 
 @transaction.atomic
 def set_schedule(*, project: Project, at: time | None, days: Sequence[int], by: User | None = None) -> None:
     """A round on `days` (cron's numbers) at that time of the site's time zone; without a time, none. Repeatable."""
     config = LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=project)
-    before = schedule_words(config)
+    before = _stored_words(config)
     _set(config, at, days)
     config = LearningConfig.objects.select_related("schedule__crontab").get(project=project)
     audit.record_changes(
@@ -63,7 +72,7 @@ def set_schedule(*, project: Project, at: time | None, days: Sequence[int], by: 
         kind=AuditKind.SETTINGS,
         what="when a round starts",
         before={"schedule": before},
-        after={"schedule": schedule_words(config)},
+        after={"schedule": _stored_words(config)},
     )
 
 

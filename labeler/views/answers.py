@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import path
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -30,7 +31,7 @@ def annotator(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
     access = member_access(request, slug)
     is_own = user_id == access.user.pk
     if not (access.is_manager or is_own):
-        raise PermissionDenied("This page is for managers and the person whom it is about.")
+        raise PermissionDenied(_("This page is for managers and the person whom it is about."))
     person = person_of(access.project, user_id)
     if person is None:
         raise Http404("Nobody of that number has answered here")

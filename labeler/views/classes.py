@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -88,10 +89,11 @@ def _added_words(access: Access, names: list[str], added: int) -> str:
     """Names that are those of classes which are offered no more are not added, and not passed over in silence."""
     wanted = {name.casefold() for name in names}
     away = [row for row in access.project.classes.filter(is_archived=True) if row.name.casefold() in wanted]
-    words = f"{added} added." if added else "They were all there already."
+    words = _("%(number)s added.") % {"number": added} if added else _("They were all there already.")
     if away:
-        shown = ", ".join(f"“{row}” ({row.get_fate_display() or 'archived'})" for row in away[:5])
-        words += f" Not offered: {shown}{' and others' * (len(away) > 5)}. See the end of this page."
+        shown = ", ".join(f"“{row}” ({row.get_fate_display() or _('archived')})" for row in away[:5])
+        shown = _("%(classes)s and others") % {"classes": shown} if len(away) > 5 else shown
+        words += " " + _("Not offered: %(classes)s. See the end of this page.") % {"classes": shown}
     return words
 
 
@@ -105,7 +107,7 @@ def class_edit(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             service.change_class(label_class=label_class, by=access.user, **form.cleaned_data)
-            messages.success(request, "Saved.")
+            messages.success(request, _("Saved."))
             return redirect("classes", slug)
         except ValidationError as error:
             form.add_error(None, error)
@@ -134,7 +136,7 @@ def class_move(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     elif place.isascii() and place.isdecimal() and 0 < len(place) < 6:
         service.move_class(label_class=label_class, to=max(0, int(place) - 1), by=access.user)
     else:
-        messages.error(request, "A place is a number, from 1 on.")
+        messages.error(request, _("A place is a number, from 1 on."))
     query = {"moved": pk, "to": to if to in ("up", "down") else "place"}
     rest = {name: value for name in ("find", "page") if (value := request.POST.get(name, ""))}
     return redirect(
@@ -147,7 +149,7 @@ def class_move(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def class_keys(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     service.renew_keys(project=access.project, by=access.user)
-    messages.success(request, "Keys follow the order of the list now.")
+    messages.success(request, _("Keys follow the order of the list now."))
     return redirect("classes", slug)
 
 
@@ -157,9 +159,12 @@ def class_restore(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     label_class = _class(access, pk)
     if service.restore_class(label_class=label_class, by=access.user):
-        messages.success(request, f"“{label_class}” is offered again, at the end of the list.")
+        messages.success(request, _("“%(name)s” is offered again, at the end of the list.") % {"name": label_class})
     elif label_class.fate:
-        words = f"“{label_class}” was {label_class.get_fate_display()}: take that back under Changes."
+        words = _("“%(name)s” was %(fate)s: take that back under Changes.") % {
+            "name": label_class,
+            "fate": label_class.get_fate_display(),
+        }
         messages.error(request, words)
     return redirect("classes", slug)
 
@@ -172,9 +177,9 @@ def class_proposing(request: HttpRequest, slug: str) -> HttpResponse:
     service.allow_proposals(project=access.project, is_allowed=is_allowed, by=access.user)
     messages.success(
         request,
-        "Annotators may propose classes: the Label page has a button for it."
+        _("Annotators may propose classes: the Label page has a button for it.")
         if is_allowed
-        else "Annotators cannot propose classes any more.",
+        else _("Annotators cannot propose classes any more."),
     )
     return redirect("classes", slug)
 
@@ -197,11 +202,11 @@ def class_merge(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         access,
         source,
         form=form,
-        title=f"Merge “{source}” into “{into}”",
+        title=_("Merge “%(name)s” into “%(target)s”") % {"name": source, "target": into},
         sent={"into": [str(into.pk)]},
         preview=lambda: merge_preview(source, into),
         act=lambda: merge_class(label_class=source, into=into, by=access.user),
-        button="Merge",
+        button=_("Merge"),
     )
 
 
@@ -220,11 +225,12 @@ def class_split(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         access,
         source,
         form=form,
-        title=f"Split “{source}” into {', '.join(f'“{name}”' for name in names)}",
+        title=_("Split “%(name)s” into %(names)s")
+        % {"name": source, "names": ", ".join(f"“{name}”" for name in names)},
         sent={"names": ["\n".join(names)]},
         preview=lambda: split_preview(source, access.project.learning.overlap),
         act=lambda: split_class(label_class=source, names=names, by=access.user),
-        button="Split",
+        button=_("Split"),
     )
 
 
@@ -238,10 +244,10 @@ def class_archive(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         request,
         access,
         source,
-        title=f"Archive “{source}”",
+        title=_("Archive “%(name)s”") % {"name": source},
         preview=lambda: archive_preview(source),
         act=lambda: archive_class(label_class=source, by=access.user),
-        button="Archive",
+        button=_("Archive"),
     )
 
 
@@ -251,7 +257,7 @@ def class_archive(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def class_change_undo(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     change = get_object_or_404(access.project.class_changes.select_related("undone_by"), pk=pk)
-    words = "It was taken back already." if change.is_undone else why_not_undone(change)
+    words = _("It was taken back already.") if change.is_undone else why_not_undone(change)
     if words and request.method != "POST":
         messages.error(request, words)
         return redirect("class-changes", slug)
@@ -259,10 +265,10 @@ def class_change_undo(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         request,
         access,
         _class(access, change.did["class"]),
-        title=f"Take back: {change.words}",
+        title=_("Take back: %(change)s") % {"change": change.words},
         preview=lambda: undo_preview(change),
         act=lambda: undo_change(change=change, by=access.user),
-        button="Take it back",
+        button=_("Take it back"),
     )
 
 
@@ -287,13 +293,13 @@ def _operation(
             error = refused.messages[0]
         else:
             is_final = done is None or ClassChange.Kind(done.kind) in NOT_TAKEN_BACK
-            messages.success(
-                request, f"Done. It stands under Changes{'' if is_final else ', where it can be taken back'}."
-            )
+            words = _("Done. It stands under Changes, where it can be taken back.")
+            messages.success(request, _("Done. It stands under Changes.") if is_final else words)
             return redirect("class-changes", access.project.slug)
     context = {
-        "label_class": source, "form": form, "title": title or f"Change “{source}”", "sent": sent or {}, "error": error,
-        "preview": preview() if preview is not None and not error else None, "button": button,
+        "label_class": source, "form": form, "title": title or _("Change “%(name)s”") % {"name": source},
+        "sent": sent or {}, "error": error, "button": button,
+        "preview": preview() if preview is not None and not error else None,
     }  # fmt: skip
     return _page(request, access, "class_operation", **context)
 
@@ -336,19 +342,19 @@ def proposal_decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         if decision == "accept":
             name = request.POST.get("name", "")[: service.MAX_NAME]
             accept_proposal(label_class=source, name=name, by=access.user)
-            words = "It is a class now, and its answers are labels."
+            words = _("It is a class now, and its answers are labels.")
         elif decision == "merge":
             into = request.POST.get("into", "")
             target = targets_of(source).filter(pk=int(into)).first() if into.isdecimal() and len(into) < 16 else None
             if target is None:
-                raise ValidationError("Choose the class that it is another name of.")
+                raise ValidationError(_("Choose the class that it is another name of."))
             merge_proposal(label_class=source, into=target, by=access.user)
-            words = f"Its answers mean “{target}” now."
+            words = _("Its answers mean “%(target)s” now.") % {"target": target}
         elif decision == "refuse":
             refuse_proposal(label_class=source, why=request.POST.get("why", "").strip()[:200], by=access.user)
-            words = "Its images are asked again. Who proposed it is told."
+            words = _("Its images are asked again. Who proposed it is told.")
         else:
-            raise ValidationError("Accept, merge or refuse it.")
+            raise ValidationError(_("Accept, merge or refuse it."))
     except ValidationError as error:
         messages.error(request, error.messages[0])
     else:

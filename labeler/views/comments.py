@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -60,7 +61,7 @@ def comment_send(request: HttpRequest, slug: str) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, first_error(error)[1])
     else:
-        messages.success(request, "Sent to the managers. Their reply is shown here.")
+        messages.success(request, _("Sent to the managers. Their reply is shown here."))
     return redirect("label", slug)
 
 
@@ -95,15 +96,15 @@ def comment_close(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     try:
         reply = request.POST.get("reply", "") if "with_reply" in request.POST else ""
         if "with_reply" in request.POST and not reply.strip():
-            raise ValidationError({"reply": "The reply is empty. Write it, or close the comment without one."})
+            raise ValidationError({"reply": _("The reply is empty. Write it, or close the comment without one.")})
         is_closed = close_comment(project=access.project, by=access.user, comment_id=pk, reply=reply)
     except ValidationError as error:
         messages.error(request, first_error(error)[1])
     else:
         if is_closed:
-            messages.success(request, "Sent; the person sees it on the Label page." if reply else "Closed.")
+            messages.success(request, _("Sent; the person sees it on the Label page.") if reply else _("Closed."))
         else:
-            messages.info(request, "Somebody else has closed it already. Nothing was changed.")
+            messages.info(request, _("Somebody else has closed it already. Nothing was changed."))
     return redirect("comments", slug)
 
 
@@ -127,11 +128,13 @@ def example(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
     try:
         if request.POST.get("show") == "on":
             shown = show_example(project=access.project, image_id=image.pk, by=access.user)
-            messages.success(request, f"The guide shows it as an example of “{shown.label_class}”.")
+            messages.success(
+                request, _("The guide shows it as an example of “%(name)s”.") % {"name": shown.label_class}
+            )
         elif hide_example(project=access.project, image_id=image.pk, by=access.user):
-            messages.success(request, "The guide shows it no more.")
+            messages.success(request, _("The guide shows it no more."))
         else:
-            messages.info(request, "It was no example: nothing changed.")
+            messages.info(request, _("It was no example: nothing changed."))
     except ExampleRefused as refused:
         messages.error(request, str(refused))
     back = request.POST.get("back", "")

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -50,7 +51,9 @@ def gold_mark(request: HttpRequest, slug: str) -> HttpResponse:
             label_class = get_object_or_404(access.project.classes, pk=chosen)
             image_id = _number(request.POST["image"])
             mark_gold(project=access.project, image_id=image_id, label_class=label_class, by=access.user)
-            messages.success(request, f"The image is gold: {label_class}. People are asked about it unseen.")
+            messages.success(
+                request, _("The image is gold: %(name)s. People are asked about it unseen.") % {"name": label_class}
+            )
         else:
             at = [_number(part) for value in request.POST.getlist("at") for part in value.split(",") if part]
             marked = mark_labels_gold(project=access.project, positions=[p for p in at if p >= 0], by=access.user)
@@ -66,9 +69,9 @@ def gold_unmark(request: HttpRequest, slug: str, image_id: int) -> HttpResponse:
     access = manager_access(request, slug)
     image = get_object_or_404(access.project.images, pk=image_id)
     if unmark_gold(project=access.project, image_id=image.pk, by=access.user):
-        messages.success(request, "The image is no longer gold. Its label is what people’s answers say.")
+        messages.success(request, _("The image is no longer gold. Its label is what people’s answers say."))
     else:
-        messages.info(request, "The image was not gold: nothing changed.")
+        messages.info(request, _("The image was not gold: nothing changed."))
     return _back(request, slug)
 
 

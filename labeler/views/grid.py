@@ -10,10 +10,13 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from labeler.access import Access, member_access
+from labeler.numerals import numeral
 from labeler.selectors.grid import grid_of
 from labeler.services.grid import CHECK_SHARE, GridRefused, accept_page, undo_page
 
@@ -25,7 +28,7 @@ def _access(request: HttpRequest, slug: str) -> Access:
     """A manager opens the page to learn that it is off; nobody else does."""
     access = member_access(request, slug)
     if not access.is_manager and not access.may_use_grid:
-        raise PermissionDenied("The grid is not open to annotators in this project. Ask a manager if you need it.")
+        raise PermissionDenied(_("The grid is not open to annotators in this project. Ask a manager if you need it."))
     return access
 
 
@@ -38,7 +41,7 @@ def grid(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and is_on:
         return _accept(request, access)
     if request.method == "POST":
-        messages.error(request, "The grid is off: nothing was saved.")
+        messages.error(request, _("The grid is off: nothing was saved."))
         return redirect("grid", slug)
     context = {"access": access, "tab": "grid", "is_on": is_on, "key": uuid.uuid4()}
     if is_on:
@@ -62,7 +65,8 @@ def grid_undo(request: HttpRequest, slug: str) -> HttpResponse:
     except GridRefused as refused:
         messages.error(request, str(refused))
     else:
-        words = f"Undone: {number} answer{'s' * (number != 1)} taken back." if number else "Nothing was left to undo."
+        words = ngettext("Undone: %(count)s answer taken back.", "Undone: %(count)s answers taken back.", number)
+        words = words % {"count": numeral(number)} if number else _("Nothing was left to undo.")
         messages.info(request, words)
     return _back(access, request.POST)
 
@@ -89,7 +93,7 @@ def _accept(request: HttpRequest, access: Access) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, error.messages[0])
     except ValueError:
-        messages.error(request, "This page was not complete: nothing was saved. Try again.")
+        messages.error(request, _("This page was not complete: nothing was saved. Try again."))
     else:
         messages.success(request, accepted.words)
     return _back(access, form)

@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from labeler.access import manager_access
@@ -30,7 +31,9 @@ def home(request: HttpRequest) -> HttpResponse:
 def project_new(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)
     if not can_create_projects(request.user):
-        raise PermissionDenied("Only staff and managers of a project make new ones. Ask the person who runs this site.")
+        raise PermissionDenied(
+            _("Only staff and managers of a project make new ones. Ask the person who runs this site.")
+        )
     form = ProjectForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         project = create_project(

@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from labeler.access import Access, manager_access, member_access
@@ -82,16 +83,16 @@ def image_return(request: HttpRequest, slug: str, image_id: int) -> HttpResponse
     if found is None:
         raise Http404("No such image")
     if put_back(found.pk, by=access.user):
-        messages.success(request, "The image is back in the pool. The answers it has still count.")
+        messages.success(request, _("The image is back in the pool. The answers it has still count."))
     else:
-        messages.info(request, "The image was not set aside, disputed or bad: nothing changed.")
+        messages.info(request, _("The image was not set aside, disputed or bad: nothing changed."))
     return redirect("image", slug, found.pk)
 
 
 def _neighbours(access: Access, image: Image) -> dict[str, object]:
     shown = current_map(access.project)
     if shown is None:
-        return {"no_neighbours": "They are found on the map of the pool, which has not been drawn yet."}
+        return {"no_neighbours": _("They are found on the map of the pool, which has not been drawn yet.")}
     try:
         return {"neighbours": labelled_neighbours(access.project, shown, image)}
     except NoMap as error:

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -29,7 +30,7 @@ def notices(request: HttpRequest, slug: str) -> HttpResponse:
     form = MailForm(request.POST or None, initial={"gets_mail": bool(choice), "address": access.user.email})
     if request.method == "POST" and form.is_valid():
         choose_mail(project=access.project, user=access.user, **form.cleaned_data)
-        messages.success(request, "Saved.")
+        messages.success(request, _("Saved."))
         return redirect("notices", slug)
     context = {
         "access": access,
@@ -66,11 +67,11 @@ def project_pause(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     form = PauseForm(request.POST)
     if not form.is_valid():
-        messages.error(request, f"Not paused. Reason: {form.errors['reason'][0]}")
+        messages.error(request, _("Not paused. Reason: %(error)s") % {"error": form.errors["reason"][0]})
     elif pause_project(project=access.project, by=access.user, reason=form.cleaned_data["reason"]):
-        messages.success(request, "Paused. Nobody is asked and no round starts until somebody goes on.")
+        messages.success(request, _("Paused. Nobody is asked and no round starts until somebody goes on."))
     else:
-        messages.info(request, "It was paused already.")
+        messages.info(request, _("It was paused already."))
     return _back(request, slug)
 
 
@@ -79,7 +80,7 @@ def project_pause(request: HttpRequest, slug: str) -> HttpResponse:
 def project_resume(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     if resume_project(project=access.project, by=access.user):
-        messages.success(request, "Going on: people are asked again, and what is due starts within seconds.")
+        messages.success(request, _("Going on: people are asked again, and what is due starts within seconds."))
     return _back(request, slug)
 
 

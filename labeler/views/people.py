@@ -8,12 +8,15 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from labeler.access import manager_access
 from labeler.forms.people import InvitationForm
 from labeler.models import Role
+from labeler.numerals import numeral
 from labeler.selectors.people import open_invitations, people_rows
 from labeler.services.invitations import invite, revoke_invitation
 from labeler.services.people import (
@@ -58,9 +61,9 @@ def people(request: HttpRequest, slug: str) -> HttpResponse:
 def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     if revoke_invitation(invitation=get_object_or_404(access.project.invitations, pk=pk), by=access.user):
-        messages.success(request, "The invitation is revoked: its link opens nothing any more.")
+        messages.success(request, _("The invitation is revoked: its link opens nothing any more."))
     else:
-        messages.warning(request, "That invitation was used or revoked before. See who is in the list.")
+        messages.warning(request, _("That invitation was used or revoked before. See who is in the list."))
     return redirect("people", slug)
 
 
@@ -75,7 +78,9 @@ def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, error.messages[0])
         return redirect("people", slug)
-    messages.success(request, f"{membership.user} is {'an' if role == Role.ANNOTATOR else 'a'} {role} now.")
+    is_manager = role == Role.MANAGER
+    words = _("%(person)s is a manager now.") if is_manager else _("%(person)s is an annotator now.")
+    messages.success(request, words % {"person": membership.user})
     gave_up = membership.user_id == access.user.pk and role != Role.MANAGER
     return redirect("home") if gave_up else redirect("people", slug)
 
@@ -87,7 +92,9 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     membership = get_object_or_404(access.project.memberships.select_related("user", "project"), pk=pk)
     try:
         remove_member(membership=membership, by=access.user)
-        messages.success(request, f"{membership.user} has left the project. Their answers stay.")
+        messages.success(
+            request, _("%(person)s has left the project. Their answers stay.") % {"person": membership.user}
+        )
     except ValidationError as error:
         messages.error(request, error.messages[0])
         return redirect("people", slug)
@@ -104,11 +111,14 @@ def member_deactivate(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, error.messages[0])
         return redirect("people", slug)
-    leases = f" What was on their screen ({_images(given_back)}) goes to others." if given_back else ""
-    messages.success(
-        request,
-        f"{membership.user} sees this project no more, until you bring them back. Their answers stay.{leases}",
-    )
+    words = _("%(person)s sees this project no more, until you bring them back. Their answers stay.")
+    if given_back:
+        words += " " + ngettext(
+            "What was on their screen (%(count)s image) goes to others.",
+            "What was on their screen (%(count)s images) goes to others.",
+            given_back,
+        )
+    messages.success(request, words % {"person": membership.user, "count": numeral(given_back)})
     return redirect("people", slug)
 
 
@@ -119,7 +129,9 @@ def member_return(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     membership = get_object_or_404(access.project.memberships.select_related("user", "project"), pk=pk)
     bring_back_member(membership=membership, by=access.user)
     messages.success(
-        request, f"{membership.user} is back. Answers that waited in their browser are sent by themselves."
+        request,
+        _("%(person)s is back. Answers that waited in their browser are sent by themselves.")
+        % {"person": membership.user},
     )
     return redirect("people", slug)
 
@@ -131,13 +143,14 @@ def member_release(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     membership = get_object_or_404(access.project.memberships.select_related("user", "project"), pk=pk)
     given_back = hand_back_leases(membership=membership, by=access.user)
-    words = f"{_images(given_back).capitalize()} of {membership.user} can be asked of others again."
-    messages.success(request, words if given_back else f"{membership.user} had no image any more.")
+    words = ngettext(
+        "%(count)s image of %(person)s can be asked of others again.",
+        "%(count)s images of %(person)s can be asked of others again.",
+        given_back,
+    )
+    words = words if given_back else _("%(person)s had no image any more.")
+    messages.success(request, words % {"person": membership.user, "count": numeral(given_back)})
     return redirect("people", slug)
-
-
-def _images(count: int) -> str:
-    return f"{count} image{'s' * (count != 1)}"
 
 
 urlpatterns = [

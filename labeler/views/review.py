@@ -15,6 +15,8 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -24,7 +26,7 @@ from labeler.selectors.review import DISAGREE, DOUBT, doubts_of, is_open, next_c
 from labeler.services.decide import DecisionRefused, decide_image, undo_decision
 from labeler.services.gold import GoldRefused, mark_gold
 
-KINDS = {DISAGREE: "People disagree", DOUBT: "The model doubts"}
+KINDS = {DISAGREE: gettext_lazy("People disagree"), DOUBT: gettext_lazy("The model doubts")}
 MOST_SKIPPED, MOST_UNDONE = 500, 30
 OUTCOMES = {Outcome.BAD_IMAGE, Outcome.UNSURE}
 
@@ -93,7 +95,7 @@ def review_undo(request: HttpRequest, slug: str) -> HttpResponse:
     kind = request.POST.get("kind", "")
     address = f"{reverse('review', args=[slug])}?kind={kind if kind in KINDS else DISAGREE}"
     if not sitting.decided:
-        messages.info(request, "There is nothing to undo.")
+        messages.info(request, _("There is nothing to undo."))
         return redirect(address)
     key = uuid.UUID(sitting.decided.pop())
     sitting.save()
@@ -102,7 +104,7 @@ def review_undo(request: HttpRequest, slug: str) -> HttpResponse:
     except ValidationError as error:
         messages.error(request, error.messages[0])
         return redirect(address)
-    messages.success(request, "Undone. The image is what people’s answers say again.")
+    messages.success(request, _("Undone. The image is what people’s answers say again."))
     return redirect(f"{address}&image={undo.image_id}")
 
 
@@ -112,7 +114,7 @@ def _act(request: HttpRequest, access: Access, sitting: Sitting) -> None:
     if action == "again":
         sitting.skipped, sitting.doubts = [], []
     elif image_id is None:
-        messages.error(request, "Nothing was decided: the page did not say which image. Try again.")
+        messages.error(request, _("Nothing was decided: the page did not say which image. Try again."))
     elif action == "skip":
         sitting.skipped.append(image_id)
     else:
@@ -137,8 +139,8 @@ def _decide(request: HttpRequest, access: Access, sitting: Sitting, image_id: in
         messages.warning(request, str(refused))
         return
     except (ValueError, ValidationError) as error:
-        words = error.messages[0] if isinstance(error, ValidationError) else "The page was damaged. Try again."
-        messages.error(request, f"Nothing was decided. {words}")
+        words = error.messages[0] if isinstance(error, ValidationError) else _("The page was damaged. Try again.")
+        messages.error(request, _("Nothing was decided. %(words)s") % {"words": words})
         return
     if str(key) not in sitting.decided:
         sitting.decided.append(str(key))
@@ -153,7 +155,7 @@ def _make_gold(request: HttpRequest, access: Access, image_id: int, label_id: in
     except GoldRefused as refused:
         messages.error(request, str(refused))
     else:
-        messages.success(request, f"Decided, and gold from now on: {label_class}.")
+        messages.success(request, _("Decided, and gold from now on: %(name)s.") % {"name": label_class})
 
 
 def _next(access: Access, kind: str, sitting: Sitting, asked: int | None) -> tuple[int | None, int]:

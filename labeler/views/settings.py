@@ -8,6 +8,8 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -25,7 +27,12 @@ from labeler.services.rounds import RoundRefused
 from labeler.services.schedule import schedule_words, set_schedule
 
 PAGE = ["GET", "HEAD", "POST"]
-_FOLLOWS = "Images will be seen {}, as soon as a worker has found again which of them look alike."
+_FOLLOWS_BEFORE = gettext_lazy(
+    "Images will be seen as before it, as soon as a worker has found again which of them look alike."
+)
+_FOLLOWS_AGAIN = gettext_lazy(
+    "Images will be seen by network %(pk)s again, as soon as a worker has found again which of them look alike."
+)
 
 
 @login_required
@@ -40,7 +47,7 @@ def general(request: HttpRequest, slug: str) -> HttpResponse:
             change_project(project=access.project, by=access.user, **form.cleaned_data)
     if not form.is_valid():
         return _page(request, access, "general", form=form)
-    messages.success(request, "Saved.")
+    messages.success(request, _("Saved."))
     return redirect("settings", slug)
 
 
@@ -71,7 +78,7 @@ def learning(request: HttpRequest, slug: str) -> HttpResponse:
             follow_choice(project=access.project, by=access.user)
     if not form.is_valid():
         return _page(request, access, "learning", form=form, **_learning_context(access))
-    messages.success(request, "Saved. The model and what it asks change with the next round, all else at once.")
+    messages.success(request, _("Saved. The model and what it asks change with the next round, all else at once."))
     has_holdout = access.project.images.filter(is_holdout=True).exists()
     for words in form.advice(
         people=access.project.memberships.filter(deactivated_at__isnull=True).count(), has_holdout=has_holdout
@@ -156,7 +163,7 @@ def network_stop(request: HttpRequest, slug: str) -> HttpResponse:
 def network_leave(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     if leave_network(project=access.project, by=access.user):
-        messages.success(request, f"{_FOLLOWS.format('as before it')} No network is trained by itself now.")
+        messages.success(request, f"{_FOLLOWS_BEFORE} {_('No network is trained by itself now.')}")
     return redirect("learning-settings", slug)
 
 
@@ -165,7 +172,7 @@ def network_leave(request: HttpRequest, slug: str) -> HttpResponse:
 def network_take(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     if take_network(network=get_object_or_404(access.project.networks, pk=pk), by=access.user):
-        messages.success(request, _FOLLOWS.format(f"by network {pk} again"))
+        messages.success(request, _FOLLOWS_AGAIN % {"pk": pk})
     return redirect("learning-settings", slug)
 
 

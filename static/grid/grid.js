@@ -1,4 +1,5 @@
 /** The grid by keyboard: arrows move between tiles, Space takes one out, a class key corrects it, Enter accepts. */
+import { fill, gettext } from "../base/words.js";
 import { pressByKey } from "../label/hotkeys.js";
 
 const main = document.getElementById("main");
@@ -14,7 +15,8 @@ if (form) {
   const count = () => {
     for (const tile of tiles) tile.toggleAttribute("data-corrected", Boolean(tile.querySelector("[data-is]")?.value));
     const given = tiles.filter((tile, at) => tile.hasAttribute("data-corrected") || !boxes[at].checked).length;
-    form.querySelector("[data-count]").textContent = given === tiles.length ? `all ${given}` : `${given} of ${tiles.length}`;
+    const words = given === tiles.length ? gettext("Accept all %(all)s") : gettext("Accept %(given)s of %(all)s");
+    form.querySelector("[data-count]").textContent = fill(words, { given, all: tiles.length });
   };
 
   /** How many tiles stand in a row now. */
