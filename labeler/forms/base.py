@@ -75,13 +75,13 @@ class ChangeForm(PlainForm):
     def words_of(self, name: str, value: Any) -> str:
         field = self.fields[name]
         if isinstance(value, bool):
-            return _("on") if value else _("off")
+            return str(_("on") if value else _("off"))
         if isinstance(field, forms.ChoiceField):
             choices: Iterator[tuple[Any, Any]] = flatten_choices(field.choices)  # type: ignore[arg-type]
             words = {str(each): str(text) for each, text in choices}
             return ", ".join(words[str(each)] for each in (value if isinstance(value, list) else [value]))
         text = field.widget.format_value(self._shown(name, value))
-        return f"“{Truncator(text).chars(LONGEST_SHOWN)}”" if text else _("nothing")
+        return f"“{Truncator(text).chars(LONGEST_SHOWN)}”" if text else str(_("nothing"))
 
     def _shown(self, name: str, value: Any) -> Any:
         return self.fields[name].prepare_value(value)

@@ -357,7 +357,7 @@ class LearningForm(ChangeForm):
 
     def advice(self, *, people: int, has_holdout: bool) -> list[str]:
         """What is sound but surprising, to be said after it is saved."""
-        values, words = self.cleaned_data, []
+        values, words = self.cleaned_data, list[Any]()
         if values["overlap"] > people:
             words.append(
                 _("Each image now waits for %(overlap)s people, and the project has %(people)s.")
@@ -371,7 +371,7 @@ class LearningForm(ChangeForm):
             words.append(_("There is no holdout: accuracy will not be measured."))
         elif not values["holdout_questions"] or not values["holdout_target"]:
             words.append(_("Nobody is asked about the holdout any more: accuracy rests on the answers so far."))
-        return words
+        return [str(each) for each in words]
 
     @property
     def learning_values(self) -> dict[str, Any]:
