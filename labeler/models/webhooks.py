@@ -5,15 +5,16 @@ import secrets
 from django.conf import settings
 from django.db import models
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 
 
 class WebhookEvent(models.TextChoices):
-    ROUND_DONE = "round_done", "a round is done"
-    ROUND_FAILED = "round_failed", "a round failed"
-    TARGET_MET = "target_met", "the target is met"
-    EXPORT_READY = "export_ready", "an export is ready"
+    ROUND_DONE = "round_done", _("a round is done")
+    ROUND_FAILED = "round_failed", _("a round failed")
+    TARGET_MET = "target_met", _("the target is met")
+    EXPORT_READY = "export_ready", _("an export is ready")
     TEST = "test", "a test"
 
 
@@ -50,10 +51,10 @@ class WebhookDelivery(models.Model):
     services/webhook_deliveries.py."""
 
     class State(models.TextChoices):
-        WAITING = "waiting", "waiting"
-        SENDING = "sending", "being sent"
-        SENT = "sent", "sent"
-        FAILED = "failed", "given up"
+        WAITING = "waiting", _("waiting")
+        SENDING = "sending", _("being sent")
+        SENT = "sent", _("sent")
+        FAILED = "failed", _("given up")
 
     webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     event = models.CharField(max_length=16, choices=WebhookEvent)

@@ -164,7 +164,9 @@ def _person(row: AnnotatorQuality) -> PersonQuality:
 def _kinds(stats: Mapping[str, Any]) -> list[Kind]:
     counts: Mapping[str, int] = stats.get("kinds", {})
     total = max(1, sum(counts.values()))
-    return [Kind(name, str(words), counts[name], counts[name] / total) for name, words in KINDS.items() if counts.get(name)]
+    return [
+        Kind(name, str(words), counts[name], counts[name] / total) for name, words in KINDS.items() if counts.get(name)
+    ]
 
 
 def _missing(paired: int, *, is_of_one_class: bool) -> str:

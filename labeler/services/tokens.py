@@ -9,10 +9,12 @@ from datetime import timedelta
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.models import ApiReply, ApiToken, Scope, User
 from labeler.models.tokens import MARK, SHOWN
+from labeler.numerals import numeral
 
 MOST_LIVE = 50  # of a person
 MOST_DAYS = 3650
@@ -32,14 +34,14 @@ def make_token(*, user: User, name: str, scopes: Collection[str], days: int | No
     """`days`: how long it is good for; None: until it is revoked. Raises ValidationError, naming the field."""
     wanted = [scope for scope in Scope.values if scope in scopes]
     if not wanted or set(scopes) - set(wanted):
-        raise ValidationError({"scopes": "Choose at least one thing that the token may do."})
+        raise ValidationError({"scopes": _("Choose at least one thing that the token may do.")})
     if days is not None and not 1 <= days <= MOST_DAYS:
-        raise ValidationError({"days": f"From 1 to {MOST_DAYS:,} days."})
+        raise ValidationError({"days": _("From 1 to %(most)s days.") % {"most": numeral(MOST_DAYS)}})
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
     now = clock.now()
     live = ApiToken.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), user=user, revoked_at=None)
     if live.count() >= MOST_LIVE:
-        raise ValidationError({"name": f"You have {MOST_LIVE} tokens. Revoke some first."})
+        raise ValidationError({"name": _("You have %(number)s tokens. Revoke some first.") % {"number": MOST_LIVE}})
     token = ApiToken.new_token()
     row = ApiToken(
         user=user,

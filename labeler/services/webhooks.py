@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.models import AuditKind, ExportJob, Project, Round, User, Webhook, WebhookDelivery, WebhookEvent
@@ -37,14 +38,16 @@ def make_webhook(*, project: Project, address: str, events: Collection[str], by:
     """The secret is shown this one time. Raises ValidationError, naming the field."""
     wanted = [event for event in CHOICES if event in events]
     if not wanted or set(events) - set(wanted):
-        raise ValidationError({"events": "Choose at least one event."})
+        raise ValidationError({"events": _("Choose at least one event.")})
     try:
         check_address(address)
     except OutboundRefused as refused:
         raise ValidationError({"address": str(refused)}) from refused
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
     if project.webhooks.count() >= MOST:
-        raise ValidationError({"address": f"A project has {MOST} webhooks at most. Delete one first."})
+        raise ValidationError(
+            {"address": _("A project has %(most)s webhooks at most. Delete one first.") % {"most": MOST}}
+        )
     row = Webhook(project=project, address=address, events=wanted, created_by=by)
     row.full_clean(exclude=["project", "created_by", "stopped_at"])
     row.save()

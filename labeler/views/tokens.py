@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -40,9 +41,9 @@ def tokens(request: HttpRequest) -> HttpResponse:
 def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     token = get_object_or_404(_person(request).api_tokens, pk=pk)
     if revoke_token(token=token):
-        messages.success(request, f"“{token.name}” is revoked: it opens nothing any more.")
+        messages.success(request, _("“%(name)s” is revoked: it opens nothing any more.") % {"name": token.name})
     else:
-        messages.info(request, f"“{token.name}” was revoked before.")
+        messages.info(request, _("“%(name)s” was revoked before.") % {"name": token.name})
     return redirect("tokens")
 
 

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -53,7 +54,7 @@ def webhooks(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def webhook_test(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     send_test(webhook=_webhook(manager_access(request, slug), pk))
-    messages.success(request, "A test is on its way. What became of it stands below in a moment.")
+    messages.success(request, _("A test is on its way. What became of it stands below in a moment."))
     return redirect("webhooks", slug)
 
 
@@ -62,9 +63,9 @@ def webhook_test(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def webhook_start(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     if start_webhook(webhook=_webhook(access, pk), by=access.user):
-        messages.success(request, "It is told of events again, from now on.")
+        messages.success(request, _("It is told of events again, from now on."))
     else:
-        messages.info(request, "It was not stopped: nothing changed.")
+        messages.info(request, _("It was not stopped: nothing changed."))
     return redirect("webhooks", slug)
 
 
@@ -73,7 +74,7 @@ def webhook_start(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def webhook_delete(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     delete_webhook(webhook=_webhook(access, pk), by=access.user)
-    messages.success(request, "Deleted. It is told of nothing any more.")
+    messages.success(request, _("Deleted. It is told of nothing any more."))
     return redirect("webhooks", slug)
 
 
