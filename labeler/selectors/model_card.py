@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from django.utils.translation import override
 
 from labeler.models import Annotation, LabelClass, ModelExport, Outcome, Round, RoundChunk
 from labeler.selectors.answers import answers_of
@@ -70,6 +71,7 @@ class Card:
     licence: str = LICENCE
 
 
+@override("en")  # one document, for everybody who gets the model: what it takes from pages is in their language
 def model_card(round_: Round, export: ModelExport | None = None) -> Card:
     """Everything that is known of a round's model; `export` is its file for new images, where there is one."""
     learned = _learned(round_)

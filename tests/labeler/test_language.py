@@ -8,16 +8,22 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.urls import reverse
 from django.utils.translation import override
 
-from labeler.models import Project, User
+from labeler import clock
+from labeler.models import JobState, PoolMap, Project, Replay, Round, RoundState, Standing, Trigger, User
 from labeler.numerals import numeral
+from labeler.selectors.features import wanted_representation
+from labeler.selectors.verdicts import rerun_words, verdict_of
+from labeler.services.pausing import pause_project
 from labeler.templatetags.numbers import interval
 from tests.conftest import PASSWORD
 from tests.e2e.furnished import addresses, furnish
@@ -229,12 +235,15 @@ def test_what_runs_was_compiled_of_what_is_read(path, tmp_path) -> None:
 # --- German pages ---------------------------------------------------------------------------------------------------
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
+# What a model is for new images is said in English for now; the form of a comparison is that of the settings.
+PARTS_OF_OTHERS = re.compile(r'(?s)<section id="new-images".*?</section>|<form class="compare-form".*?</form>')
 TOLD = re.compile(r'\s(?:title|aria-label|aria-roledescription|placeholder|alt)="([^"]*)"|>([^<>]*)<')
 
 
 def pieces(page: str) -> set[str]:
     """All that a person can read of a page: between tags, in titles and labels; without what holds no word."""
     page = re.sub(r"(?s)<(script|style)\b.*?</\1>|<code\b.*?</code>|<textarea\b.*?</textarea>|<!--.*?-->", "", page)
+    page = PARTS_OF_OTHERS.sub("", page)
     said = {" ".join(unescape(one or other).split()) for one, other in TOLD.findall(page)}
     moment = re.compile(r"\d{4}-\d\d-\d\d [\d:]+ \w+|\d+ (s|min)")
     return {piece for piece in said if re.search(r"[A-Za-z]{3}", piece) and not moment.fullmatch(piece)}
@@ -271,7 +280,8 @@ def kept_in_words(project: Project) -> set[str]:
     written = {words for round_ in rounds for words in (round_.reason, round_.error) if words}
     written |= set(project.notices.values_list("words", flat=True))
     written |= set(project.images.values_list("name", flat=True)) | set(project.classes.values_list("name", flat=True))
-    return written | {project.name, "PlusMinus", "Monitor"}
+    seen = wanted_representation(project)
+    return written | {project.name, "PlusMinus", "Monitor", seen.words, seen.reason}
 
 
 GERMAN_PAGES = (
@@ -289,11 +299,81 @@ def in_both(client: Client, address: str) -> tuple[str, str]:
 def test_no_english_is_left_on_german_pages(furnished) -> None:
     client = Client()
     client.force_login(User.objects.get(username="mia"))
-    known, walked = kept_in_words(furnished), 0
-    for name, address in addresses(furnished).items():
+    pages, walked = addresses(furnished), 0
+    known = kept_in_words(furnished)
+    for name, address in pages.items():
         if name.split()[0] not in GERMAN_PAGES:
             continue
         left = english_left(*in_both(client, address), known)
         assert not left, (name, left)
         walked += 1
     assert walked > 20
+    _make_busy(furnished)
+    for name in ("monitor", "replay", "explore", "compare"):
+        left = english_left(*in_both(client, reverse(name, args=[furnished.slug])), known)
+        assert not left, (name, left)
+
+
+def _make_busy(project: Project) -> None:
+    """Paused, with a round at work, a replay that has been played and one that is, and a map that is being drawn."""
+    mia = User.objects.get(username="mia")
+    pause_project(project=project, by=mia, reason="")
+    now, curve = clock.now(), [[0.5, 0.6], [0.6, 0.7], [0.7, 0.8]]
+    Round.objects.create(
+        project=project, number=99, trigger=Trigger.BUTTON, reason="", seed=0, state=RoundState.FITTING, attempts=2,
+        claim="a", heartbeat_at=now - timedelta(seconds=60), progress_done=50, progress_total=100, training_count=1200,
+        started_at=now - timedelta(seconds=90), phase_started_at=now - timedelta(seconds=30),
+    )  # fmt: skip
+    result = {
+        "answers": [20, 1000], "curves": {"own": curve, "random": curve}, "target": 0.9, "measured": 60,
+        "own": [500, 400, 600], "random": [700, 600, 800], "saved": [200, 100, 300], "final": [0.9, 0.8, 0.95],
+    }  # fmt: skip
+    replay = {"project": project, "created_by": mia, "seed": 0, "config": {}, "labels": {}, "images": 2000}
+    Replay.objects.create(**replay, state=JobState.DONE, result=result, finished_at=now)
+    Replay.objects.create(**replay, state=JobState.RUNNING, done=1000, total=1200)
+    PoolMap.objects.create(project=project, created_by=mia, state=JobState.RUNNING, done=1, total=4)
+
+
+FOUND = {
+    "against": 3, "n": 1234, "new_right": 1000, "old_right": 1100, "p": 0.00001, "n_classes": 10, "n_differing": 2,
+    "objections": ["lost_class", "fewer_right"], "basis": "compared", "kept_by": "mia", "why": "…",
+    "lost": [{"class": 1, "n": 1234, "new_right": 9, "old_right": 12, "p": 0.01}] * 7, "unscored": 1200,
+    "new_classes": [1, 2, 3, 4, 5, 6], "of_other_classes": 1200,
+}  # fmt: skip
+AGAIN = {
+    "training": True, "weights": 1, "scores": 1200, "is_equal": False, "digest": "abc", "digest_then": "abc",
+    "n_differing": 1200, "differing": ["…"], "missing": ["…"], "images": False, "largest": 0.0012, "device": "cuda",
+    "surroundings": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("standing", Standing.values)
+@pytest.mark.parametrize(
+    "found",
+    [
+        FOUND,
+        {"basis": "first", "against": None},
+        {"basis": "unreadable", "against": 3, "why": "…"},
+        FOUND | {"basis": "too_few", "n": 1},
+        FOUND | {"is_off": True, "new_classes": [], "gone_classes": [1]},
+        FOUND | {"objections": [], "lost": []},
+    ],
+)
+def test_what_became_of_a_model_is_said_in_german(standing, found) -> None:
+    round_ = Round(number=4, standing=standing, verdict=found)
+    with override("de"):
+        verdict = verdict_of(round_, {1: "Igel", 2: "Uhu"})
+    said = " ".join([verdict.tag, verdict.short, *verdict.sentences])
+    assert not ENGLISH.search(said), said
+    assert "%(" not in said
+    if found.get("unscored"):
+        assert "1.200 Testbilder kamen hinzu" in said
+    assert verdict_of(round_, {}).sentences != verdict.sentences
+
+
+@pytest.mark.parametrize("result", [AGAIN, AGAIN | {"is_equal": True}, {"training": False}])
+def test_what_a_rerun_found_is_said_in_german(result) -> None:
+    with override("de"):
+        said = " ".join(rerun_words(result))
+    assert not ENGLISH.search(said), said
+    assert "1.200 Wertedateien" in said or not result["training"]
