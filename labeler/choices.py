@@ -116,6 +116,7 @@ SHOWN_MEASURES = {
 
 MEASURE_WORDS = {
     "predictive_entropy": _("predictive entropy"),
+    "expected_entropy": _("expected entropy"),
     "mutual_information": _("mutual information"),
     "margin": _("1 − margin"),
     "variation_ratio": _("variation ratio"),

@@ -312,11 +312,6 @@ def _clock(at: datetime) -> str:
 # --- Counting -------------------------------------------------------------------------------------------------------
 
 
-def new_answers() -> QuerySet[Annotation]:
-    """Labels since a round's snapshot that still stand, of an outer Round."""
-    return _standing(Annotation.objects.filter(project=OuterRef("project"), id__gt=OuterRef("last_annotation_id")))
-
-
 def answers_since(project: Project, annotation_id: int) -> QuerySet[Annotation]:
     return _standing(Annotation.objects.filter(project=project, id__gt=annotation_id))
 
@@ -382,11 +377,6 @@ def _open_places(round_id: Any) -> QuerySet[Candidate]:
     """Of images that wait for answers: nobody waits for the others, and some people may not get them."""
     places = Candidate.objects.filter(round_id=round_id, state=CandidateState.OPEN)
     return places.exclude(reason__in=NOT_OF_THE_POOL)
-
-
-def _nth(rows: QuerySet, n: int) -> QuerySet:  # type: ignore[type-arg]
-    """The id of the n-th row, for a subquery: null if there are fewer."""
-    return rows.order_by("pk").values("pk")[n - 1 : n]
 
 
 def is_dry(project: Project) -> bool:

@@ -201,7 +201,7 @@ def addresses(project: Project) -> dict[str, str]:
             "notice": Notice.objects.create(project=project, kind="queue_dry", key="0", words="Nothing is left.").pk,
             "import": ImportJob.objects.filter(project=project, refused__gt=0).first().pk,
             "export": ExportJob.objects.get(project=project).pk,
-            "webhook": Webhook.objects.create(project=project, address="https://example.org/", events=["x"]).pk,
+            "webhook": Webhook.objects.create(project=project, address="https://a.org/", events=["round_done"]).pk,
             "network": network.pk, "round": done.number, "scored": done.number, "position": image.position,
             "gallery": "sure", "person": User.objects.get(username="ann").pk,
         },

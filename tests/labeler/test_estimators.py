@@ -96,6 +96,10 @@ def test_every_acquisition_function_is_shown_with_its_measure() -> None:
         assert measure_of(name) == learner.split_acquisition(name)[1]
 
 
+def test_every_measure_of_the_learner_has_a_name_for_people() -> None:
+    assert set(choices.MEASURE_WORDS) == set(learner.MEASURES)
+
+
 def test_an_acquisition_that_goes_by_smallness_says_so() -> None:
     words = dict(choices.ACQUISITIONS)
     assert words["top_margin"] == "Smallest margin"

@@ -235,8 +235,8 @@ def test_what_runs_was_compiled_of_what_is_read(path, tmp_path) -> None:
 # --- German pages ---------------------------------------------------------------------------------------------------
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
-# What a model is for new images is said in English for now; the form of a comparison is that of the settings.
-PARTS_OF_OTHERS = re.compile(r'(?s)<section id="new-images".*?</section>|<form class="compare-form".*?</form>')
+# What a model is for new images is said in English for now.
+PARTS_OF_OTHERS = re.compile(r"(?s)<section id=\"new-images\".*?</section>")
 TOLD = re.compile(r'\s(?:title|aria-label|aria-roledescription|placeholder|alt)="([^"]*)"|>([^<>]*)<')
 
 
@@ -281,12 +281,20 @@ def kept_in_words(project: Project) -> set[str]:
     written |= set(project.notices.values_list("words", flat=True))
     written |= set(project.images.values_list("name", flat=True)) | set(project.classes.values_list("name", flat=True))
     seen = wanted_representation(project)
-    return written | {project.name, "PlusMinus", "Monitor", seen.words, seen.reason}
+    written |= {seen.words, seen.reason, project.guidelines, *project.comments.values_list("text", flat=True)}
+    changes = [change.words for change in project.class_changes.all()]
+    written |= {*changes, *(words[:1].upper() + words[1:] for words in changes)}
+    written |= set(project.invitations.values_list("note", flat=True)) | set(
+        User.objects.values_list("username", flat=True)
+    )
+    return written | {project.name, "PlusMinus", "Monitor", "Gold", "Label"}
 
 
 GERMAN_PAGES = (
     "monitor", "monitor-state", "worth", "rounds", "round", "explore", "explore-map", "explore-tiles", "gallery",
-    "compare", "replay", "replay-state",
+    "compare", "replay", "replay-state", "notices", "answers", "gold", "review", "annotator", "people", "classes",
+    "class-changes", "proposals", "settings", "learning-settings", "images", "image", "grid", "comments", "guide",
+    "home", "label", "project-copy", "project-start", "project-new",
 )  # fmt: skip
 
 
