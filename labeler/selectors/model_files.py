@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from labeler.models import LabelClass, Round
 from labeler.selectors.model_card import as_json, as_markdown, model_card
@@ -28,7 +29,7 @@ def model_archive(round_: Round) -> IO[bytes]:
     folder = round_folder(round_)
     files = [folder / "model.json", *sorted(folder.glob("*.safetensors"))]
     if not round_.folder or len(files) < 2 or not all(path.is_file() for path in files):
-        raise NoModel(f"The model files of round {round_.number} are gone.")
+        raise NoModel(_("The model files of round %(number)s are gone.") % {"number": round_.number})
     named = {path.name: path for path in files}
     loader = Path(settings.BASE_DIR) / "learner"
     export = export_of(round_).ready

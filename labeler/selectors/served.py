@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from labeler.choices import measure_unit, measure_words
 from labeler.imaging.decode import DecodedImage, Pixels
@@ -80,9 +81,9 @@ def export_of(round_: Round) -> ExportState:
 def why_not_served(round_: Round) -> str:
     """Empty if it can be tried, else why there is nothing to ask; what else may be gone the worker finds."""
     if round_.state != RoundState.DONE or not round_.folder:
-        return "It has no model."
+        return _("It has no model.")
     if not (round_folder(round_) / "model.json").is_file():
-        return f"The model files of round {round_.number} are gone."
+        return _("The model files of round %(number)s are gone.") % {"number": round_.number}
     return ""
 
 
@@ -162,7 +163,8 @@ def open_served(export: ModelExport) -> Served:
         return _opened(str(round_folder(export.round) / export.file), export.digest, export.pk)
     except _Gone as error:
         raise NotServed(
-            f"The file of round {export.round.number} cannot be used: {error}. Have it made again."
+            _("The file of round %(number)s cannot be used: %(error)s. Have it made again.")
+            % {"number": export.round.number, "error": error}
         ) from error
 
 

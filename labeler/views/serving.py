@@ -51,7 +51,7 @@ def model_prepare(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     round_ = get_object_or_404(Round.objects.select_related("project"), project=access.project, number=number)
     try:
         if request_model_export(round_=round_, by=access.user) is None:
-            messages.info(request, "Another model of this project is being prepared. Ask again when that has ended.")
+            messages.info(request, _("Another model of this project is being prepared. Ask again when that has ended."))
     except RoundRefused as refused:
         messages.error(request, str(refused))
     return redirect(f"{reverse('round', args=[slug, number])}#new-images")

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import time, timedelta
 from html import unescape
 from pathlib import Path
 
@@ -19,11 +19,12 @@ from django.urls import reverse
 from django.utils.translation import override
 
 from labeler import clock
-from labeler.models import JobState, PoolMap, Project, Replay, Round, RoundState, Standing, Trigger, User
+from labeler.models import JobState, PoolMap, Project, Replay, Round, RoundState, Standing, Trigger, User, Worker
 from labeler.numerals import numeral
 from labeler.selectors.features import wanted_representation
 from labeler.selectors.verdicts import rerun_words, verdict_of
 from labeler.services.pausing import pause_project
+from labeler.services.schedule import schedule_words, set_schedule
 from labeler.templatetags.numbers import interval
 from tests.conftest import PASSWORD
 from tests.e2e.furnished import addresses, furnish
@@ -235,30 +236,33 @@ def test_what_runs_was_compiled_of_what_is_read(path, tmp_path) -> None:
 # --- German pages ---------------------------------------------------------------------------------------------------
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
-# What a model is for new images is said in English for now.
-PARTS_OF_OTHERS = re.compile(r"(?s)<section id=\"new-images\".*?</section>")
 TOLD = re.compile(r'\s(?:title|aria-label|aria-roledescription|placeholder|alt)="([^"]*)"|>([^<>]*)<')
 
 
 def pieces(page: str) -> set[str]:
     """All that a person can read of a page: between tags, in titles and labels; without what holds no word."""
     page = re.sub(r"(?s)<(script|style)\b.*?</\1>|<code\b.*?</code>|<textarea\b.*?</textarea>|<!--.*?-->", "", page)
-    page = PARTS_OF_OTHERS.sub("", page)
-    said = {" ".join(unescape(one or other).split()) for one, other in TOLD.findall(page)}
+    told = (" ".join(unescape(one or other).split()) for one, other in TOLD.findall(page))
+    said = {part for piece in told for part in piece.split(" · ")}
     moment = re.compile(r"\d{4}-\d\d-\d\d [\d:]+ \w+|\d+ (s|min)")
     return {piece for piece in said if re.search(r"[A-Za-z]{3}", piece) and not moment.fullmatch(piece)}
 
 
 def english_left(english: str, german: str, known: set[str]) -> set[str]:
     """Pieces that are the same in both languages or hold an English word, but for what is known to be data or to be
-    kept in words, and for single words that are names or are spelled alike."""
+    kept in words, and for words that are names or are spelled alike."""
     said = pieces(german)
-    same = {piece for piece in said & pieces(english) if len(piece.split()) > 1 or piece in EVERYDAY}
+    same = (said & pieces(english)) - ALIKE
     left = same | {piece for piece in said if ENGLISH.search(without(piece, known))}
     return {piece for piece in left if re.search(r"[A-Za-z]{3}", without(piece, known))}
 
 
-EVERYDAY = {"Now", "Answers", "Save", "Show", "Next", "Class", "Images", "State", "Why", "Found", "list", "Right"}
+# Words that are the same in both languages, and names.
+ALIKE = {
+    "Minus", "Plus", "PlusMinus", "Monitor", "Export", "Import", "English", "Deutsch", "Label", "Labels",
+    "Gold", "Name", "Person", "Worker", "Webhooks", "Token", "Posterior", "Annotator", "Enter", "Esc", "CSV",
+    "JSON Lines", "Bootstrap", "Laplace", "SWAG", "Lasso", "EPIG", "https://",
+}  # fmt: skip
 
 
 def without(piece: str, known: set[str]) -> str:
@@ -282,6 +286,9 @@ def kept_in_words(project: Project) -> set[str]:
     written |= set(project.images.values_list("name", flat=True)) | set(project.classes.values_list("name", flat=True))
     seen = wanted_representation(project)
     written |= {seen.words, seen.reason, project.guidelines, *project.comments.values_list("text", flat=True)}
+    written |= set(project.audit.values_list("words", flat=True)) | set(Worker.objects.values_list("name", flat=True))
+    written |= {name.rpartition("/")[2] for name in project.images.values_list("name", flat=True)}
+    written |= set(project.webhooks.values_list("address", flat=True))
     changes = [change.words for change in project.class_changes.all()]
     written |= {*changes, *(words[:1].upper() + words[1:] for words in changes)}
     written |= set(project.invitations.values_list("note", flat=True)) | set(
@@ -292,9 +299,10 @@ def kept_in_words(project: Project) -> set[str]:
 
 GERMAN_PAGES = (
     "monitor", "monitor-state", "worth", "rounds", "round", "explore", "explore-map", "explore-tiles", "gallery",
-    "compare", "replay", "replay-state", "notices", "answers", "gold", "review", "annotator", "people", "classes",
-    "class-changes", "proposals", "settings", "learning-settings", "images", "image", "grid", "comments", "guide",
-    "home", "label", "project-copy", "project-start", "project-new",
+    "compare", "replay", "replay-state", "annotator", "answers", "audit", "class-archive", "class-change-undo",
+    "class-changes", "class-edit", "class-merge", "class-split", "classes", "comments", "features", "gold", "grid",
+    "guide", "home", "image", "images", "label", "learning-settings", "network", "notices", "password-change", "people",
+    "project-copy", "project-new", "project-start", "proposals", "review", "settings", "tokens", "try", "webhooks",
 )  # fmt: skip
 
 
@@ -308,14 +316,16 @@ def test_no_english_is_left_on_german_pages(furnished) -> None:
     client = Client()
     client.force_login(User.objects.get(username="mia"))
     pages, walked = addresses(furnished), 0
+    english: dict[str, set[str]] = {}
     known = kept_in_words(furnished)
     for name, address in pages.items():
         if name.split()[0] not in GERMAN_PAGES:
             continue
-        left = english_left(*in_both(client, address), known)
-        assert not left, (name, left)
+        if left := english_left(*in_both(client, address), known):
+            english[name] = left
         walked += 1
-    assert walked > 20
+    assert not english, "\n".join(f"{name}: {left}" for name, left in english.items())
+    assert walked > 50
     _make_busy(furnished)
     for name in ("monitor", "replay", "explore", "compare"):
         left = english_left(*in_both(client, reverse(name, args=[furnished.slug])), known)
@@ -385,3 +395,40 @@ def test_what_a_rerun_found_is_said_in_german(result) -> None:
         said = " ".join(rerun_words(result))
     assert not ENGLISH.search(said), said
     assert "1.200 Wertedateien" in said or not result["training"]
+
+
+def test_what_is_refused_is_refused_in_german(furnished) -> None:
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(User.objects.get(username="mia"))
+    at = {name: reverse(name, args=[furnished.slug]) for name in ("settings", "classes", "people", "learning-settings")}
+    empty = client.post(at["settings"], {"name": ""}).content.decode()
+    assert "Das wird gebraucht." in empty and "This is needed." not in empty
+    twice = client.post(at["classes"], {"names": "owl\nowl"}).content.decode()
+    assert "„owl“ steht zweimal da." in twice
+    assert "Wählen Sie etwas aus der Liste." in client.post(at["people"], {"role": "king"}).content.decode()
+    wrong = client.post(at["learning-settings"], {"budget": "0", "overlap": "x"}).content.decode()
+    assert "1 oder mehr." in wrong and "Eine ganze Zahl." in wrong and "Nichts wurde gespeichert" in wrong
+
+
+def test_a_preview_says_in_german_what_a_change_does(furnished) -> None:
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(User.objects.get(username="mia"))
+    one, two = furnished.classes.filter(is_archived=False)[:2]
+    address = reverse("class-merge", args=[furnished.slug, one.pk])
+    page = client.get(address, {"into": two.pk}).content.decode()
+    assert f"„{one}“ mit „{two}“ zusammenlegen" in page
+    assert f"Antworten „{one}“: Sie bleiben, wie sie gegeben wurden, und meinen „{two}“" in page
+    assert "Answers named" not in page
+
+
+def test_the_record_is_in_one_language_whoever_writes_it(furnished) -> None:
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(User.objects.get(username="mia"))
+    set_schedule(project=furnished, at=time(2, 30), days=[1, 3], by=User.objects.get(username="mia"))
+    with override("de"):
+        assert schedule_words(furnished.learning) == "Montag und Mittwoch um 02:30"
+        set_schedule(project=furnished, at=time(2, 30), days=[1, 2, 3, 4, 5], by=User.objects.get(username="mia"))
+        client.post(reverse("classes", args=[furnished.slug]), {"names": "owl"})
+    newest = [entry.words for entry in furnished.audit.order_by("-pk")[:3]]
+    assert newest[0] == "added “owl”"
+    assert "Monday to Friday at 02:30" in newest[1] and "Monday and Wednesday at 02:30" in newest[1]
