@@ -35,7 +35,7 @@ from labeler.models import (
     Round,
     User,
 )
-from labeler.numerals import numeral
+from labeler.numerals import localised, numeral
 from labeler.selectors.classes import MEANING
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, predicted_classes, probability, scored_round, spread, summary_of
@@ -73,7 +73,7 @@ class GridMeasure:
 
     @property
     def limit_words(self) -> str:
-        return f"{ERROR_LIMIT * 100:g} %"
+        return localised(f"{ERROR_LIMIT * 100:g} %")
 
     @property
     def checks_to_trust(self) -> int:
@@ -89,7 +89,7 @@ class Tile:
 
     @property
     def words(self) -> str:
-        return f"{self.mean:.2f} ± {self.std:.2f}"
+        return f"{numeral(self.mean, 2)} ± {numeral(self.std, 2)}"
 
 
 @dataclass(frozen=True)

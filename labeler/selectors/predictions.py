@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from labeler.choices import measure_unit, measure_words
 from labeler.models import Image, LabelClass, Project, Round
+from labeler.numerals import localised, numeral
 from labeler.selectors.charge import in_charge
 from labeler.selectors.scores import NoScores, prediction_of, probabilities_at, scored_rounds
 
@@ -42,7 +43,7 @@ class Bar:
 
     @property
     def words(self) -> str:
-        return f"{self.name}: {self.mean:.2f} ± {self.std:.2f}"
+        return f"{self.name}: {numeral(self.mean, 2)} ± {numeral(self.std, 2)}"
 
 
 @dataclass(frozen=True)
@@ -155,12 +156,12 @@ def _history(kept: list[Round], position: int, wanted: list[int], classes: dict[
             mean, std = (column[round_.classes.index(pk)] for column in (means, stds))
             x = round(LEFT + at * step + (order - (len(wanted) - 1) / 2) * 3, 1)  # side by side, so that none is hidden
             marks.append((x, _y(mean), _y(max(0.0, mean - std)), _y(min(1.0, mean + std))))
-            values.append(f"{mean:.2f} ± {std:.2f}")
+            values.append(f"{numeral(mean, 2)} ± {numeral(std, 2)}")
         points = " ".join(f"{x},{y}" for x, y, _, _ in marks)
         lines.append(Line(*class_look(classes.get(pk)), points, marks, values))
     across = [(round(LEFT + at * step, 1), round_.number) for at, round_ in enumerate(rounds)]
     every = max(1, len(across) // 8)
-    return History(rounds, lines, [(_y(share), f"{share:g}") for share in (0.0, 0.5, 1.0)], across[::every])
+    return History(rounds, lines, [(_y(share), localised(f"{share:g}")) for share in (0.0, 0.5, 1.0)], across[::every])
 
 
 def _y(share: float) -> float:
