@@ -271,7 +271,9 @@ def _without_last(module: nn.Module, last: nn.Linear) -> nn.Module:
 def _in_quarters(untrained: Untrained) -> nn.Module:
     """Lazebnik, Schmid, Ponce, 2006, Beyond bags of features: a grid of averages keeps the layout."""
     from torch import cat, nn
-    from torch.nn.functional import adaptive_avg_pool2d, normalize
+    from torch.nn.functional import normalize
+
+    from learner.network import averaged
 
     class Quarters(nn.Module):
         """Runs the network and returns its maps in quarters, each map's numbers brought to length 1."""
@@ -284,7 +286,7 @@ def _in_quarters(untrained: Untrained) -> nn.Module:
                 self.module.get_submodule(name).register_forward_hook(partial(self._keep, name))
 
         def _keep(self, name: str, _layer: nn.Module, _inputs: Any, output_M_C_H_W: Tensor) -> None:
-            self.seen[name] = normalize(adaptive_avg_pool2d(output_M_C_H_W, 2).flatten(1))
+            self.seen[name] = normalize(averaged(output_M_C_H_W, (2, 2)).flatten(1))
 
         def forward(self, images_M_3_H_W: Tensor) -> Tensor:
             self.module(images_M_3_H_W)

@@ -216,7 +216,9 @@ def logits_of(estimator: object, pixels_M_C_H_W: npt.NDArray[np.uint8]) -> Tenso
     from learner.estimators.mc_dropout import MCDropout
 
     if isinstance(estimator, Laplace):
-        inputs = inputs_of(estimator.network, pixels_M_C_H_W, len(estimator.factors))
+        pixels = estimator.network.tensor_of(pixels_M_C_H_W)
+        inputs = inputs_of(estimator.network, pixels, len(estimator.factors))
         return estimator.sampled.logits(inputs).permute(2, 0, 1)
     assert isinstance(estimator, MCDropout)
-    return estimator.folded.logits(inputs_of(estimator.network, pixels_M_C_H_W, 2)).permute(2, 0, 1)
+    network = estimator.network
+    return estimator.folded.logits(inputs_of(network, network.tensor_of(pixels_M_C_H_W), 2)).permute(2, 0, 1)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,12 @@ def save_model(directory: Path, estimator: Estimator, config: RoundConfig, train
     return model
 
 
-def load_model(directory: Path) -> tuple[Estimator, Model]:
+def load_model(directory: Path, device: str | None = None) -> tuple[Estimator, Model]:
     """Read a fitted estimator.
+
+    Args:
+        directory: The round's.
+        device: Where it is to be; None: where its config says. The samples are the same on each.
 
     Raises:
         ArtifactError: If the model is missing, damaged, or of a newer format.
@@ -78,6 +82,8 @@ def load_model(directory: Path) -> tuple[Estimator, Model]:
         if content["format"] != FORMAT:
             raise ArtifactError(f"{path} is of format {content['format']}, this version reads {FORMAT}")
         config = RoundConfig.from_dict(content["config"])
+        if device is not None:
+            config = replace(config, device=device)
         model = Model(config, content["training_digest"], content["digest"], content["saved"])
         files_digest = _digest_files(directory, model.saved["files"])
     except FileNotFoundError as error:

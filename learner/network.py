@@ -137,9 +137,31 @@ def channels_last(tensor_N_C_H_W: Tensor) -> Tensor:
     """A copy with the channels last in memory, in which convolutions on a CPU take half the time.
 
     Of a single channel torch cannot tell the two formats apart and keeps the old strides, by which the convolution then
-    chooses its slow way; so the strides are made anew.
+    chooses its slow way; so the strides are made anew. An exported network has no say in how its memory is laid out.
     """
+    if torch.onnx.is_in_onnx_export():
+        return tensor_N_C_H_W
     return torch.empty_like(tensor_N_C_H_W, memory_format=torch.channels_last).copy_(tensor_N_C_H_W)
+
+
+def averaged(images_M_C_H_W: Tensor, size: tuple[int, int]) -> Tensor:
+    """The means of so many cells of each image, which overlap where its sides are no multiples.
+
+    ONNX knows no such pooling: an export gets the same as a product with two matrices.
+    """
+    if not torch.onnx.is_in_onnx_export():
+        return functional.adaptive_avg_pool2d(images_M_C_H_W, size)
+    down, across = (_cells(side, most) for side, most in zip(images_M_C_H_W.shape[-2:], size, strict=True))
+    return down @ images_M_C_H_W @ across.T
+
+
+def _cells(side: int, count: int) -> Tensor:
+    """`[count, side]`, rows of sum 1: which pixels each cell is the mean of, as `adaptive_avg_pool2d` has it."""
+    cells = torch.zeros((count, int(side)))
+    for i in range(count):
+        start, stop = i * int(side) // count, -(-(i + 1) * int(side) // count)
+        cells[i, start:stop] = 1 / (stop - start)
+    return cells
 
 
 class Resize(nn.Module):
@@ -162,7 +184,7 @@ class Resize(nn.Module):
         """The image, or a padded or averaged copy."""
         height, width = images.shape[-2:]
         if max(height, width) > self.most:
-            images = functional.adaptive_avg_pool2d(images, (min(height, self.most), min(width, self.most)))
+            images = averaged(images, (min(height, self.most), min(width, self.most)))
         down, right = self.least - images.shape[-2], self.least - images.shape[-1]
         return functional.pad(images, (0, max(right, 0), 0, max(down, 0))) if max(down, right) > 0 else images
 

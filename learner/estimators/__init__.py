@@ -56,6 +56,10 @@ class Estimator(Protocol):
         """The posterior samples `log_probs_M_K_C` of some images, natural logarithms, on the estimator's device."""
         ...
 
+    def log_probs_of(self, inputs_M_X: Tensor) -> Tensor:
+        """The same of inputs that are on the estimator's device; in torch alone, so that it can be exported."""
+        ...
+
 
 def estimator_class(name: str) -> type[Estimator]:
     """The estimator of a name of `learner.config.ESTIMATORS`.

@@ -134,16 +134,19 @@ class GaussianProcess:
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The network and the kernel once, then one product for all classes and samples."""
         with torch.inference_mode():
-            x_M_D = hidden_features(self.network, inputs_M_X)
-            features_M_F = torch.cat([self.fourier(x_M_D), self.kernel(x_M_D, self.places_Z_D)], 1)
-            latent_C_K_M = (self.weights_CK_F @ features_M_F.T).view(self.n_classes, self.n_samples, -1)
-            return latent_C_K_M.add_(self.means_C_1_1).log_softmax(0).permute(2, 1, 0)
+            return self.log_probs_of(self.network.tensor_of(inputs_M_X))
+
+    def log_probs_of(self, inputs_M_X: Tensor) -> Tensor:
+        """See `Estimator.log_probs_of`."""
+        x_M_D = hidden_features(self.network, inputs_M_X)
+        features_M_F = torch.cat([self.fourier(x_M_D), self.kernel(x_M_D, self.places_Z_D)], 1)
+        latent_C_K_M = (self.weights_CK_F @ features_M_F.T).view(self.n_classes, self.n_samples, -1)
+        return latent_C_K_M.add_(self.means_C_1_1).log_softmax(0).permute(2, 1, 0)
 
 
-def hidden_features(network: Network, inputs_M_X: Inputs) -> Tensor:
+def hidden_features(network: Network, inputs_M_X: Tensor) -> Tensor:
     """The last hidden layer without dropout, each image's brought to length 1: `[M, D]`."""
-    inputs = network.tensor_of(inputs_M_X)
-    x_M_D = network.features(inputs)
+    x_M_D = network.features(inputs_M_X)
     for layer in network.head.linears[:-1]:
         x_M_D = layer(x_M_D).relu()
     return functional.normalize(x_M_D, dim=1)
@@ -291,6 +294,8 @@ def _features_of_all(network: Network, pool: Pool, positions: npt.NDArray[np.int
     parts = []
     for start in range(0, len(positions), BATCH):
         with torch.inference_mode():
-            parts.append(hidden_features(network, pool.inputs(positions[start : start + BATCH])).clone())
+            parts.append(
+                hidden_features(network, network.tensor_of(pool.inputs(positions[start : start + BATCH]))).clone()
+            )
         report("features", min(start + BATCH, len(positions)), len(positions))
     return torch.cat(parts).clone()

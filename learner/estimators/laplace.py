@@ -116,7 +116,7 @@ class Laplace:
 
         def inputs(some: npt.NDArray[np.int64]) -> Tensor:
             with torch.no_grad():
-                return inputs_of(network, pool.inputs(some), len(layers))
+                return inputs_of(network, network.tensor_of(pool.inputs(some)), len(layers))
 
         factors = kronecker_factors(layers, Batches(inputs, positions, labels, report))
         saved = {**facts_of(fitted, pool.shape), "notes": notes, "files": [cls.WEIGHTS, cls.FACTORS]}
@@ -153,17 +153,20 @@ class Laplace:
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The deterministic layers once, the others for all samples; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            inputs_M_D = inputs_of(self.network, inputs_M_X, len(self.factors))
-            return self.sampled.logits(inputs_M_D).log_softmax(1).permute(2, 0, 1)
+            return self.log_probs_of(self.network.tensor_of(inputs_M_X))
+
+    def log_probs_of(self, inputs_M_X: Tensor) -> Tensor:
+        """See `Estimator.log_probs_of`."""
+        inputs_M_D = inputs_of(self.network, inputs_M_X, len(self.factors))
+        return self.sampled.logits(inputs_M_D).log_softmax(1).permute(2, 0, 1)
 
 
-def inputs_of(network: Network, inputs_M_X: Inputs, n_layers: int) -> Tensor:
+def inputs_of(network: Network, inputs_M_X: Tensor, n_layers: int) -> Tensor:
     """What goes into the last `n_layers` linear layers, `[M, D]`: those of the head, or all that there are."""
-    inputs = network.tensor_of(inputs_M_X)
     head = network.head.linears
     if n_layers > len(head):
-        return network.normalise(inputs).flatten(1)
-    x_M_D = network.features(inputs)
+        return network.normalise(inputs_M_X).flatten(1)
+    x_M_D = network.features(inputs_M_X)
     for layer in head[: len(head) - n_layers]:
         x_M_D = layer(x_M_D).relu()
     return x_M_D

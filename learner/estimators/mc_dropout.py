@@ -88,8 +88,11 @@ class MCDropout:
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The trunk once, the head K times; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            inputs = self.network.tensor_of(inputs_M_X)
-            return self.folded.log_probs(self.network.features(inputs))
+            return self.log_probs_of(self.network.tensor_of(inputs_M_X))
+
+    def log_probs_of(self, inputs_M_X: Tensor) -> Tensor:
+        """See `Estimator.log_probs_of`."""
+        return self.folded.log_probs(self.network.features(inputs_M_X))
 
 
 class FoldedHead:
@@ -143,7 +146,7 @@ class FoldedHead:
         layer, group = self.head.linears[0], self.head.group
         if group == 1:
             return (folded.flatten(0, 1) @ features_M_D.T).view(len(folded), layer.out_features, -1)
-        features_G_S_M = features_M_D.T.reshape(-1, group, len(features_M_D))
+        features_G_S_M = features_M_D.T.reshape(-1, group, features_M_D.shape[0])
         weights_G_H_S = layer.weight.view(layer.out_features, -1, group).transpose(0, 1)
         parts_G_HM = torch.bmm(weights_G_H_S, features_G_S_M).flatten(1)
         return (folded @ parts_G_HM).view(len(folded), layer.out_features, -1)

@@ -157,15 +157,15 @@ class Members:
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """Each member's trunk once, its head for each of its masks; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            inputs = self.networks[0].tensor_of(inputs_M_X)
-            parts = [
-                head.log_probs(network.features(inputs))
-                for network, head in zip(self.networks, self.heads, strict=True)
-            ]
-            log_probs_M_K_C = torch.cat(parts, 1)
-            if self.temperature == 1.0:
-                return log_probs_M_K_C
-            return (log_probs_M_K_C / self.temperature).log_softmax(2)
+            return self.log_probs_of(self.networks[0].tensor_of(inputs_M_X))
+
+    def log_probs_of(self, inputs_M_X: Tensor) -> Tensor:
+        """See `Estimator.log_probs_of`."""
+        members = zip(self.networks, self.heads, strict=True)
+        log_probs_M_K_C = torch.cat([head.log_probs(network.features(inputs_M_X)) for network, head in members], 1)
+        if self.temperature == 1.0:
+            return log_probs_M_K_C
+        return (log_probs_M_K_C / self.temperature).log_softmax(2)
 
 
 class Ensemble(Members):

@@ -101,8 +101,11 @@ class Swag:
     def sample_log_probs(self, inputs_M_X: Inputs) -> Tensor:
         """The trunk once, the head K times; see `Estimator.sample_log_probs`."""
         with torch.inference_mode():
-            inputs = self.network.tensor_of(inputs_M_X)
-            return self.sampled.logits(self.network.features(inputs)).log_softmax(1).permute(2, 0, 1)
+            return self.log_probs_of(self.network.tensor_of(inputs_M_X))
+
+    def log_probs_of(self, inputs_M_X: Tensor) -> Tensor:
+        """See `Estimator.log_probs_of`."""
+        return self.sampled.logits(self.network.features(inputs_M_X)).log_softmax(1).permute(2, 0, 1)
 
 
 def check_head(head: Head, n_samples: int) -> None:

@@ -150,7 +150,7 @@ class MadeGraph:
         index_M_k, squares_M_k = self.searcher.search(vectors_M_d, min(NEIGHBOURS, n))
         weights_M_k = closeness(squares_M_k)[:, :, None]
         coordinates_M_m = (weights_M_k * self.vectors_N_D[index_M_k, :m].astype(np.float32)).sum(1)
-        return _side_by_side(coordinates_M_m, vectors_M_d)
+        return side_by_side(coordinates_M_m, vectors_M_d)
 
 
 def is_readable(path: Path) -> bool:
@@ -208,10 +208,11 @@ def make_pool_graph(
     report("graph", total, total)
     n_groups, m = int(groups_N.max()) + 1, coordinates_N_m.shape[1]
     pool_graph = PoolGraph(graph, tuple(questions), n_groups, representation.reason, m)
-    return MadeGraph(pool_graph, _side_by_side(coordinates_N_m, vectors_N_D), representation, searcher)
+    return MadeGraph(pool_graph, side_by_side(coordinates_N_m, vectors_N_D), representation, searcher)
 
 
-def _side_by_side(coordinates_n_m: Floats, vectors_n_d: Floats) -> Halves:
+def side_by_side(coordinates_n_m: Floats, vectors_n_d: Floats) -> Halves:
+    """What a round by likeness learns from: both at length 1, or 0 where there is nothing to tell."""
     both = [_of_length_1(coordinates_n_m), _of_length_1(vectors_n_d)]
     return np.hstack(both).astype(np.float16)
 

@@ -164,7 +164,8 @@ def test_without_deviations_it_is_the_trained_network(fitted, digits, architectu
     estimator = fitted[architecture]
     still = [(torch.zeros_like(weights), torch.zeros_like(biases)) for weights, biases in estimator.sampled.deviations]
     with torch.inference_mode():
-        inputs = inputs_of(estimator.network, digits[0][:20], len(estimator.factors))
+        network = estimator.network
+        inputs = inputs_of(network, network.tensor_of(digits[0][:20]), len(estimator.factors))
         logits = LinearisedLayers(estimator.sampled.layers, still).logits(inputs)
         assert torch.allclose(logits[0].T, estimator.network(torch.from_numpy(digits[0][:20])), atol=1e-4)
 
