@@ -1,4 +1,4 @@
-"""A round's model as one ONNX file: from the pixels of any images to mean and deviation of each class, and the measures.
+"""A round's model as one ONNX file: from the pixels of any images to mean and deviation of each class, and measures.
 
 Everything that is random stands inside as K fixed functions, the same that scored the pool, so that the file says of an
 image what the round says. What a round learned from is made of the pixels inside the file, too: features of a backbone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,15 @@ def choose_format(images: Sequence[DecodedImage]) -> PixelFormat:
     if is_grey and side <= 32:
         return PixelFormat(28, 1)
     return PixelFormat(min((32, 48, SMALL_SIDE), key=lambda known: abs(known - side)), 1 if is_grey else 3)
+
+
+def to_picture(data: bytes, side: int) -> Pixels:
+    """What a backbone looks at: uint8 [3, side, side] of a stored picture; other shapes are stretched to a square, as
+    they are for the learner. Raises what Pillow does where it cannot be read."""
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.draft("RGB", (2 * side, 2 * side))  # a JPEG is read at about that size
+        colour = picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.asarray(colour, dtype=np.uint8).transpose(2, 0, 1)
 
 
 def kind_of(image: DecodedImage) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from django.conf import settings
-from PIL import Image as Picture
 
+from labeler.imaging.pixels import to_picture
 from labeler.learning.files import limit_threads
 from labeler.learning.networks import open_student
 from labeler.learning.pool import cannot_derive
@@ -116,11 +115,8 @@ def _reader(part: Part, backbone: Backbone) -> Callable[[int, int], Pixels]:
 
 
 def _picture(side: int, name: str, pack: str, offset: int, length: int) -> Pixels:
-    """uint8 `[3, side, side]`; other shapes are stretched to a square, as they are for the learner."""
+    """See `to_picture`."""
     try:
-        with Picture.open(io.BytesIO(read_range(pack, offset, length))) as picture:
-            picture.draft("RGB", (2 * side, 2 * side))  # a JPEG is read at about that size
-            colour = picture.convert("RGB").resize((side, side), Picture.Resampling.BICUBIC, reducing_gap=3.0)
+        return to_picture(read_range(pack, offset, length), side)
     except (OSError, SyntaxError, ValueError) as error:
         raise CannotDerive(f"The picture {name} cannot be read in the storage ({error}).") from error
-    return np.asarray(colour, dtype=np.uint8).transpose(2, 0, 1)
