@@ -244,6 +244,9 @@ IMPORT_MAX_TOTAL_BYTES = env.int("IMPORT_MAX_TOTAL_BYTES", default=200 * 1024**3
 IMPORT_MAX_COMPRESSION_RATIO = env.int("IMPORT_MAX_COMPRESSION_RATIO", default=200)  # of one entry past 1 MiB
 IMPORTS_PER_USER = env.int("IMPORTS_PER_USER", default=3)  # unfinished at once
 EXPORTS_PER_USER = env.int("EXPORTS_PER_USER", default=3)
+# Models that a web process holds to ask them about new images: so many, each at most so large
+SERVED_MODELS = env.int("SERVED_MODELS", default=2)
+SERVED_MAX_BYTES = env.int("SERVED_MAX_BYTES", default=256 * 1024**2)
 DISPLAY_MAX_SIDE = env.int("DISPLAY_MAX_SIDE", default=2048)  # larger images are stored scaled down to this
 
 # --- Workers --------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from labeler.services import (
     quality,
     replays,
     reruns,
+    serving,
     triggers,
 )
 from labeler.services import sweep as sweeping
@@ -193,6 +194,14 @@ def rerun(job_id: int) -> None:
 
     with busy_with("running a round again"):
         reruns.run_rerun(job_id=job_id, again=learning.rerun)
+
+
+@shared_task(name="background.export_model")  # type: ignore[untyped-decorator]
+def export_model(job_id: int) -> None:
+    from labeler import learning
+
+    with busy_with("preparing a model to be taken away"):
+        serving.run_model_export(job_id=job_id, export=learning.export_model)
 
 
 @shared_task(name="labeler.scheduled_round")  # type: ignore[untyped-decorator]

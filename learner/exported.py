@@ -12,7 +12,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -27,6 +27,7 @@ from learner.backbones import Backbone
 from learner.config import OWN_MEASURES
 from learner.errors import LearnerError
 from learner.estimators import Estimator
+from learner.estimators.weights import write_tensors
 from learner.files import write_bytes
 from learner.graph.newcomers import Newcomers, weights_in_pixels
 from learner.model import Model, load_model
@@ -228,6 +229,34 @@ class Export:
         content = _onnx(whole, self.shape, json.dumps(dict(about), ensure_ascii=False))
         write_bytes(path, content)
         return len(content)
+
+    def write_arrays(self, path: Path) -> None:
+        """Write, as safetensors, what the file has and the round's own files have not: what looks at pixels, where the
+        pool's images stand, and the samples of the posterior that are drawn from a seed (of Laplace their deviation
+        from the trained weights)."""
+        whole, _model = self.whole()
+        tensors = _drawn(whole.estimator)
+        for name, part in (("look", whole.look), ("standing", whole.standing)):
+            if part is not None:
+                tensors |= {f"{name}.{key}": tensor for key, tensor in part.state_dict().items()}
+        write_tensors(path, tensors or {"nothing": torch.zeros(1)})
+
+
+def _drawn(estimator: Estimator) -> dict[str, Tensor]:
+    """The samples of the posterior that were drawn from a seed and stand in no file of the round."""
+    from learner.estimators.laplace import Laplace
+    from learner.estimators.swag import Swag
+
+    layers: Sequence[tuple[Tensor, Tensor]] = ()
+    if isinstance(estimator, Laplace):
+        layers = estimator.sampled.deviations
+    elif isinstance(estimator, Swag):
+        layers = estimator.sampled.samples
+    return {
+        f"samples.{i}.{name}": tensor
+        for i, both in enumerate(layers)
+        for name, tensor in zip(("weights", "biases"), both, strict=True)
+    }
 
 
 def _onnx(whole: Whole, shape: tuple[int, ...], about: str) -> bytes:

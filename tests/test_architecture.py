@@ -18,10 +18,14 @@ LEARNER = sorted((ROOT / "learner").rglob("*.py"))
 MODULES = [*LABELER, *LEARNER]
 DOOR = ROOT / "labeler" / "learning"
 SELECTORS = ROOT / "labeler" / "selectors"
-READING_ROOMS = {SELECTORS / "scores.py", SELECTORS / "forecast.py"}  # pages read score files and curves here
+READING_ROOMS = {
+    SELECTORS / "scores.py",
+    SELECTORS / "forecast.py",
+    SELECTORS / "served.py",
+}  # pages read score files and curves here
 READ_WITHOUT_TORCH = (
     "learner.config", "learner.errors", "learner.forecast", "learner.metrics", "learner.scores",
-    "learner.summary",
+    "learner.served", "learner.summary",
 )  # fmt: skip
 MAX_MODULE, MAX_FUNCTION = 400, 40
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}

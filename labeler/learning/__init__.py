@@ -12,6 +12,7 @@
 | `asking` | which images a model asks about |
 | `charge` | whether a round's model takes charge |
 | `reruns` | a round once more, from what it kept |
+| `serving` | a round's model as a file that looks at new images |
 | `requests`, `kept` | what the learner is given of a round, fresh or old |
 | `files` | chunk files, the heartbeat, refusals in words |
 """
@@ -24,11 +25,13 @@ from labeler.learning.pool import draw_map, make_graph
 from labeler.learning.replays import play
 from labeler.learning.reruns import rerun, run_again
 from labeler.learning.rounds import choose, fit, forget_leftovers, score
+from labeler.learning.serving import export_model
 
 __all__ = [
     "CannotLearn",
     "choose",
     "draw_map",
+    "export_model",
     "fit",
     "folder_of",
     "forget_leftovers",

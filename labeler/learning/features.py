@@ -32,13 +32,10 @@ def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
     if job.network is not None:
         return _open_network(job.network)
     with cannot_derive():
-        from learner.backbones import load_backbone
         from learner.background import in_background
 
-        _keep_downloads()
         limit_threads()
-        weights = Path(settings.BACKBONE_DIR) / job.weights if job.weights else None
-        backbone = in_background(lambda: load_backbone(job.backbone, weights), beat)
+        backbone = in_background(lambda: load_named_backbone(job.backbone, job.weights), beat)
 
     def compute(part: Part, report: Report) -> Write:
         from learner.features import compute_features
@@ -55,6 +52,14 @@ def open_backbone(job: PoolFeatures, beat: Callable[[], None]) -> Compute:
         return _written(before, features)
 
     return compute
+
+
+def load_named_backbone(name: str, weights: str) -> Backbone:
+    """A backbone with its own weights, or those of a file in `BACKBONE_DIR`."""
+    from learner.backbones import load_backbone
+
+    _keep_downloads()
+    return load_backbone(name, Path(settings.BACKBONE_DIR) / weights if weights else None)
 
 
 def _vectors_before(part: Part) -> npt.NDArray[np.float16] | None:

@@ -295,16 +295,21 @@ def _interval(interval: Any) -> dict[str, float | int] | None:
     return {**values, "n": interval.n}
 
 
-def open_student(network: PoolNetwork) -> Callable[[Part, Callable[..., None]], Any]:
-    """How the project's network looks at a part of a chunk. Raises CannotLearn."""
+def load_student(network: PoolNetwork) -> Student:
+    """The project's network. Raises CannotLearn."""
     from learner.distillation import Student
 
-    limit_threads()
     with ExitStack() as stack:
         try:
-            student = Student.load(stack.enter_context(local_path(network.file)))
+            return Student.load(stack.enter_context(local_path(network.file)))
         except FileNotFoundError as error:
             raise CannotLearn(f"The file of network {network.pk} was lost. Have another one trained.") from error
+
+
+def open_student(network: PoolNetwork) -> Callable[[Part, Callable[..., None]], Any]:
+    """How the project's network looks at a part of a chunk. Raises CannotLearn."""
+    limit_threads()
+    student = load_student(network)
 
     def look(part: Part, report: Callable[..., None]) -> Any:
         with ExitStack() as opening:

@@ -35,6 +35,7 @@ from labeler.models.rounds import (
     Standing,
     Trigger,
 )
+from labeler.models.serving import ModelExport
 
 __all__ = [
     "Annotation",
@@ -65,6 +66,7 @@ __all__ = [
     "LearningConfig",
     "Membership",
     "ModelChange",
+    "ModelExport",
     "Notice",
     "NoticeDismissal",
     "NoticeKind",

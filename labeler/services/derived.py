@@ -10,14 +10,14 @@ from typing import Any, BinaryIO, TypeVar
 from django.db import transaction
 
 from labeler import storage
-from labeler.models import JobState, PoolGraph, PoolMap, Project, Replay, Rerun, Round, User
+from labeler.models import JobState, ModelExport, PoolGraph, PoolMap, Project, Replay, Rerun, Round, User
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services.jobs import AnyJob, Beat, ClaimLost, JobCancelled, finish_job
 from labeler.services.leftovers import mark_replaced
 from labeler.wake import wake
 
 DerivedT = TypeVar("DerivedT", PoolMap, PoolGraph)
-RequestedT = TypeVar("RequestedT", PoolMap, PoolGraph, Replay, Rerun)
+RequestedT = TypeVar("RequestedT", PoolMap, PoolGraph, Replay, Rerun, ModelExport)
 Report = Callable[[int, int], None]
 
 

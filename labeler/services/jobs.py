@@ -1,5 +1,5 @@
-"""Imports, exports, maps, features, graphs, networks, replays, reruns and large changes of classes as work that one
-worker at a time owns: claim, beat, finish, resume.
+"""Imports, exports, maps, features, graphs, networks, replays, reruns, models to take away and large changes of classes
+as work that one worker at a time owns: claim, beat, finish, resume.
 
 Every write of a worker is conditional on its claim: one that was taken for dead and comes back changes nothing.
 """
@@ -19,6 +19,7 @@ from labeler.models import (
     ExportJob,
     ImportJob,
     JobState,
+    ModelExport,
     PoolFeatures,
     PoolGraph,
     PoolMap,
@@ -31,8 +32,22 @@ from labeler.services.claims import claims_of, new_claim
 from labeler.wake import wake
 from labeler.workers import this_worker
 
-AnyJob = ImportJob | ExportJob | PoolMap | PoolFeatures | PoolGraph | PoolNetwork | Replay | Rerun | ClassChange
-JobT = TypeVar("JobT", ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, PoolNetwork, Replay, Rerun, ClassChange)
+AnyJob = (
+    ImportJob
+    | ExportJob
+    | PoolMap
+    | PoolFeatures
+    | PoolGraph
+    | PoolNetwork
+    | Replay
+    | Rerun
+    | ClassChange
+    | ModelExport
+)
+JobT = TypeVar(
+    "JobT",
+    ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, PoolNetwork, Replay, Rerun, ClassChange, ModelExport,
+)  # fmt: skip
 BEAT_SECONDS = 0.5  # no more often than this
 EARLY_SECONDS = 3.0
 

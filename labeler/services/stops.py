@@ -6,6 +6,7 @@ from labeler.models import (
     ClassChange,
     ExportJob,
     ImportJob,
+    ModelExport,
     PoolFeatures,
     PoolGraph,
     PoolMap,
@@ -23,6 +24,7 @@ from labeler.services.maps import DRAW
 from labeler.services.networks import TRAIN
 from labeler.services.replays import PLAY
 from labeler.services.reruns import RERUN
+from labeler.services.serving import EXPORT_MODEL
 from labeler.services.uploads import RUN_IMPORT
 
 
@@ -39,4 +41,5 @@ def give_back_work(*, worker: str) -> int:
         + give_back_jobs(model=Replay, task_name=PLAY, worker=worker)
         + give_back_jobs(model=ClassChange, task_name=class_changes.RUN, worker=worker)
         + give_back_jobs(model=Rerun, task_name=RERUN, worker=worker)
+        + give_back_jobs(model=ModelExport, task_name=EXPORT_MODEL, worker=worker)
     )

@@ -29,6 +29,7 @@ from labeler.services import (
     replays,
     reruns,
     rollback,
+    serving,
     triggers,
     uploads,
 )
@@ -51,6 +52,7 @@ def sweep() -> dict[str, int]:
         features.sweep_features,
         replays.sweep_replays,
         reruns.sweep_reruns,
+        serving.sweep_model_exports,
         rollback.sweep_charge,
         triggers.start_due_rounds,
         networks.sweep_networks,

@@ -1,0 +1,201 @@
+"""A round's model as a file: whether there is one, what it says of itself, and what it says of an image that is new.
+
+The web process asks it with onnxruntime and never loads torch. Only files that a worker of this installation wrote are
+loaded, by the digest in their row: whoever can change a file of the storage cannot change what runs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from labeler.choices import measure_unit, measure_words
+from labeler.imaging.decode import DecodedImage, Pixels
+from labeler.imaging.pixels import PixelFormat, to_picture, to_pixels
+from labeler.models import JobState, LabelClass, ModelExport, Project, Round, RoundState
+from labeler.models.jobs import UNFINISHED_JOB
+from labeler.selectors.predictions import MOST_BARS, Bar, Measure, class_look
+from labeler.selectors.rounds import posterior_samples
+from labeler.selectors.scores import NoScores, summary_of
+from labeler.selectors.workers import Missing, missing_workers
+from labeler.storage import round_folder
+
+if TYPE_CHECKING:
+    from learner.served import Said, Served
+
+FORMAT = 1  # see learner/served.py
+LEAST_DIGITS = 6
+PERCENTS = 201  # points of each measure's distribution that go along
+
+_one_at_a_time = threading.Lock()  # so that memory does not grow with the threads of a web process
+
+
+class NotServed(Exception):
+    """No model can be asked; the message says so for people."""
+
+
+@dataclass(frozen=True)
+class ExportState:
+    """The file that is there, the one that is being made, and what became of one that failed."""
+
+    ready: ModelExport | None
+    made: ModelExport | None
+    failed: ModelExport | None
+    why_not: str
+    missing_workers: Sequence[Missing]
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.made.done / self.made.total) if self.made and self.made.total else 0
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """What a round's model says of an image that is not in the pool."""
+
+    round: Round
+    bars: Sequence[Bar]  # the likeliest first
+    left_out: int
+    measures: Sequence[Measure]
+
+
+def export_of(round_: Round) -> ExportState:
+    rows = list(ModelExport.objects.filter(round=round_).select_related("created_by")[:5])
+    made = next((row for row in rows if row.state in UNFINISHED_JOB), None)
+    newest = rows[0] if rows else None
+    return ExportState(
+        ready=next((row for row in rows if row.state == JobState.DONE and _is_there(row)), None),
+        made=made,
+        failed=newest if newest and newest.state in (JobState.FAILED, JobState.CANCELLED) else None,
+        why_not="" if made else why_not_served(round_),
+        missing_workers=missing_workers(["background"]) if made else [],
+    )
+
+
+def why_not_served(round_: Round) -> str:
+    """Empty if it can be tried, else why there is nothing to ask; what else may be gone the worker finds."""
+    if round_.state != RoundState.DONE or not round_.folder:
+        return "It has no model."
+    if not (round_folder(round_) / "model.json").is_file():
+        return f"The model files of round {round_.number} are gone."
+    return ""
+
+
+def newest_export(project: Project) -> ModelExport | None:
+    """Of the model in charge; else the newest that there is, of whatever round."""
+    rows = ModelExport.objects.filter(project=project, state=JobState.DONE).select_related("round")
+    there = [row for row in rows[:20] if _is_there(row)]
+    return next((row for row in there if row.round_id == project.model_round_id), there[0] if there else None)
+
+
+def about_round(round_: Round, form: dict[str, Any], versions: dict[str, str], notes: Sequence[str]) -> dict[str, Any]:
+    """What `served.json` says: all that it takes to use the file without PlusMinus."""
+    names = dict(LabelClass.objects.filter(pk__in=round_.classes).values_list("pk", "name"))
+    try:
+        quantiles = summary_of(round_).quantiles
+    except NoScores:
+        quantiles = {}
+    every = {name: [float(f"{value:.{LEAST_DIGITS}g}") for value in points[:: (len(points) - 1) // (PERCENTS - 1)]]
+             for name, points in quantiles.items()}  # fmt: skip
+    return {
+        "format": FORMAT,
+        "project": round_.project.name,
+        "round": round_.number,
+        "classes": [names.get(pk, "a deleted class") for pk in round_.classes],
+        "class_ids": list(round_.classes),
+        "input": form,
+        "posterior": round_.config.get("estimator"),
+        "posterior_samples": posterior_samples(round_.config),
+        "measure_quantiles": every,
+        "training_digest": round_.training_digest,
+        "model_digest": round_.metrics.get("fit", {}).get("model_digest"),
+        "made_with": versions,
+        "notes": list(notes),
+    }
+
+
+def predict_image(export: ModelExport, decoded: DecodedImage) -> NewImage:
+    """What the model says of an image that has been decoded as an import does it. Raises NotServed."""
+    said = predict_pixels(export, [pixels_of(export, decoded)])
+    classes = LabelClass.objects.in_bulk(export.about["class_ids"])
+    looks = [class_look(classes.get(pk)) for pk in export.about["class_ids"]]
+    numbers = zip(looks, said.mean[0].tolist(), said.std[0].tolist(), strict=True)
+    bars = [Bar(*look, mean, std) for look, mean, std in numbers]
+    ordered = sorted(bars, key=lambda bar: -bar.mean)
+    return NewImage(
+        round=export.round,
+        bars=ordered[:MOST_BARS],
+        left_out=max(0, len(ordered) - MOST_BARS),
+        measures=_measures(export.round, {name: float(values[0]) for name, values in said.measures.items()}),
+    )
+
+
+def predict_pixels(export: ModelExport, images: Sequence[Pixels]) -> Said:
+    """The numbers of some images, a batch at most. Raises NotServed."""
+    with _one_at_a_time:
+        served = open_served(export)
+        return served.predict(images)
+
+
+def pixels_of(export: ModelExport, decoded: DecodedImage) -> Pixels:
+    """What the model sees of an image."""
+    form = export.about["input"]
+    if form["kind"] == "picture":
+        return to_picture(decoded.data, form["side"])
+    return to_pixels(decoded.small, PixelFormat(form["side"], form["channels"]))
+
+
+def open_served(export: ModelExport) -> Served:
+    """The model, ready; the last `SERVED_MODELS` that were asked stay in memory. Raises NotServed."""
+    if export.size > settings.SERVED_MAX_BYTES:
+        raise NotServed(
+            f"The model of round {export.round.number} has {export.size / 2**20:,.0f} MiB, and this server holds at "
+            f"most {settings.SERVED_MAX_BYTES / 2**20:,.0f} MiB in memory. "
+            "Download it, or take fewer posterior samples."
+        )
+    try:
+        return _opened(str(round_folder(export.round) / export.file), export.digest, export.pk)
+    except _Gone as error:
+        raise NotServed(
+            f"The file of round {export.round.number} cannot be used: {error}. Have it made again."
+        ) from error
+
+
+class _Gone(Exception):
+    pass
+
+
+@lru_cache(maxsize=settings.SERVED_MODELS)
+def _opened(path: str, digest: str, export_id: int) -> Served:
+    from pathlib import Path
+
+    from learner.served import NotServed as Refused
+    from learner.served import open_bytes
+
+    about = ModelExport.objects.values_list("about", flat=True).get(pk=export_id)
+    try:
+        return open_bytes(Path(path).read_bytes(), about, digest)
+    except (OSError, Refused) as error:
+        raise _Gone(str(error)) from error
+
+
+def _is_there(export: ModelExport) -> bool:
+    return bool(export.file) and (round_folder(export.round) / export.file).is_file()
+
+
+def _measures(round_: Round, values: dict[str, float]) -> list[Measure]:
+    """With their percentile among the images that the round scored, where its score files are still there."""
+    try:
+        summary = summary_of(round_)
+    except NoScores:
+        return []
+    return [
+        Measure(measure_words(name), value, measure_unit(name), summary.percentile(name, value))
+        for name, value in values.items()
+        if name in summary.quantiles
+    ]
