@@ -247,6 +247,7 @@ EXPORTS_PER_USER = env.int("EXPORTS_PER_USER", default=3)
 # Models that a web process holds to ask them about new images: so many, each at most so large
 SERVED_MODELS = env.int("SERVED_MODELS", default=2)
 SERVED_MAX_BYTES = env.int("SERVED_MAX_BYTES", default=256 * 1024**2)
+PREDICTIONS_PER_MINUTE = env.int("PREDICTIONS_PER_MINUTE", default=120)  # of single images, a person
 DISPLAY_MAX_SIDE = env.int("DISPLAY_MAX_SIDE", default=2048)  # larger images are stored scaled down to this
 
 # --- Workers --------------------------------------------------------------------------------------------------------

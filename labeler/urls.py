@@ -22,6 +22,7 @@ urlpatterns = [
     path("", include("labeler.views.worth")),
     path("", include("labeler.views.notices")),
     path("", include("labeler.views.rounds")),
+    path("", include("labeler.views.serving")),
     path("", include("labeler.views.explore")),
     path("", include("labeler.views.compare")),
     path("", include("labeler.views.replays")),

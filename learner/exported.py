@@ -278,6 +278,10 @@ def _onnx(whole: Whole, shape: tuple[int, ...], about: str) -> bytes:
         quiet.setLevel(level)
     assert program is not None
     program.model.metadata_props["plusminus"] = about
+    said = set(program.model.graph.outputs)
+    for value in (each for node in program.model.graph for each in node.outputs if each not in said):
+        if value.name in names:  # the exporter names what is inside by what it does: a mean is called `mean`
+            value.name = f"inner_{value.name}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         program.save(str(path), external_data=False)

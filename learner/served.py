@@ -130,7 +130,11 @@ def open_bytes(content: bytes, about: Mapping[str, Any], digest: str, *, threads
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.enable_cpu_mem_arena = False  # memory goes back after a large image
     options.log_severity_level = 3
-    return Served(about, onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]))
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise NotServed(f"onnxruntime {onnxruntime.__version__} cannot read {MODEL} ({error})") from error
+    return Served(about, session)
 
 
 def small_of(small: Pixels, side: int, channels: int) -> Pixels:

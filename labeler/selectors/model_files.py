@@ -1,4 +1,4 @@
-"""The files of a round's model, to be taken away: weights as safetensors, everything else as JSON."""
+"""The files of a round's model, to be taken away: weights as safetensors, all of it as ONNX, the rest as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
+from django.conf import settings
+
 from labeler.models import LabelClass, Round
+from labeler.selectors.model_card import as_json, as_markdown, model_card
+from labeler.selectors.served import export_of
 from labeler.storage import round_folder
 
 IN_MEMORY = 16 * 2**20  # a larger one goes to a file on its way
@@ -19,23 +23,36 @@ class NoModel(Exception):
 
 
 def model_archive(round_: Round) -> IO[bytes]:
-    """A zip of the weights, `model.json` with the configuration, and `round.json` with the classes in the order of the
-    model's outputs. Raises NoModel."""
+    """A zip of all that it takes to use the model elsewhere; `learner/served.md` lists it and goes along. Without an
+    export for new images there is no `model.onnx`. Raises NoModel."""
     folder = round_folder(round_)
     files = [folder / "model.json", *sorted(folder.glob("*.safetensors"))]
     if not round_.folder or len(files) < 2 or not all(path.is_file() for path in files):
         raise NoModel(f"The model files of round {round_.number} are gone.")
+    named = {path.name: path for path in files}
+    loader = Path(settings.BASE_DIR) / "learner"
+    export = export_of(round_).ready
+    texts = {"round.json": _json(_about(round_))}
+    if export is not None:
+        named |= {"model.onnx": folder / export.file, "arrays.safetensors": folder / export.arrays}
+        named["predict.py"] = loader / "served.py"
+        texts["served.json"] = _json({**export.about, "digest": export.digest})
+    card = model_card(round_, export)
+    texts |= {"MODEL_CARD.md": as_markdown(card), "model_card.json": _json(as_json(card))}
+    named["README.md"] = loader / "served.md"
     archive: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (the response closes it)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
-        zipped.writestr("round.json", json.dumps(_about(round_), indent=2, ensure_ascii=False) + "\n")
-        for path in files:
-            _add(zipped, path)
+        for name, text in texts.items():
+            zipped.writestr(name, text)
+        for name, path in named.items():
+            if path.is_file():
+                zipped.write(path, name)
     archive.seek(0)
     return archive
 
 
-def _add(zipped: zipfile.ZipFile, path: Path) -> None:
-    zipped.write(path, path.name)
+def _json(content: object) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _about(round_: Round) -> dict[str, object]:

@@ -24,6 +24,7 @@ from labeler.selectors.reliability import reliability_of
 from labeler.selectors.reruns import rerun_state
 from labeler.selectors.rounds import can_try_again, class_rows, list_rounds, phases_of, queue_reasons, settings_of
 from labeler.selectors.scores import NoScores
+from labeler.selectors.served import export_of
 from labeler.selectors.verdicts import class_names, rerun_words, verdict_of
 from labeler.services.comparisons import repeat_comparison
 from labeler.services.jobs import request_cancel
@@ -69,6 +70,7 @@ def round_page(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "verdict": verdict_of(round_, class_names(access.project, round_)),
         "reliability": reliability_of(round_),
         "rerun": rerun,
+        "export": export_of(round_) if round_.folder and round_.state == RoundState.DONE else None,
         "rerun_words": rerun_words(rerun.result) if rerun is not None and rerun.shown is not None else [],
         "progress": progress_of(round_) if round_.is_unfinished else None,
         "is_again": began_again(round_),

@@ -32,7 +32,19 @@ from tests.labeler.queues import fill_queue
 EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-words"}
 SIGNED_IN = {"home", "project-new", "password-change"}
 SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases", "label-comment"}  # 401 instead of a redirect
-MEMBERS = {"label", "label-read", "comment-send", "reply-read", "guide", *SCRIPTS, "media", "images", "image"}
+MEMBERS = {
+    "label",
+    "label-read",
+    "comment-send",
+    "reply-read",
+    "guide",
+    *SCRIPTS,
+    "media",
+    "images",
+    "image",
+    "try",
+    "predict",
+}
 MANAGERS = {
     "settings", "learning-settings", "classes", "class-keys", "class-edit", "class-archive", "class-restore",
     "class-move", "class-merge", "class-split", "class-changes", "class-change-undo", "class-proposing", "proposals",
@@ -47,7 +59,7 @@ MANAGERS = {
     "network", "network-start", "network-stop", "network-leave", "network-take",
     "worth", "notices", "notice-dismiss", "notices-dismiss", "project-pause", "project-resume", "project-copy",
     "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
-    "comments", "comment-close", "example",
+    "comments", "comment-close", "example", "model-prepare", "model-prepare-stop", "model-card",
 }  # fmt: skip
 IF_ALLOWED = {"grid", "grid-undo"}  # to annotators where the settings say so
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
@@ -82,7 +94,7 @@ class World:
             "import-rejected": "import", "import-labels": "import", "export-file": "export",
             "round": "round", "round-cancel": "round", "round-retry": "round",
             "round-charge": "round", "round-rerun": "round", "round-rerun-stop": "round", "round-model": "round",
-            "round-confusion": "round",
+            "round-confusion": "round", "model-prepare": "round", "model-prepare-stop": "round", "model-card": "round",
             "network-take": "network", "notice-dismiss": "notice",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
             "explore-at": "position", "explore-thumb": "position", "gallery": "gallery",

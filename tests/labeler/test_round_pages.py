@@ -272,7 +272,9 @@ class TestOfTheModel:
         reply = client.get(at + "rounds/1/model/")
         assert reply.headers["Content-Disposition"] == 'attachment; filename="signs-round-1-model.zip"'
         with zipfile.ZipFile(io.BytesIO(reply.getvalue())) as archive:
-            assert sorted(archive.namelist()) == ["model.json", "model.safetensors", "round.json"]
+            own = ["MODEL_CARD.md", "README.md", "model.json", "model.safetensors", "model_card.json", "round.json"]
+            assert sorted(archive.namelist()) == own  # the file for new images was not asked for
+            assert "`model.onnx` is missing" in archive.read("README.md").decode()
             assert archive.read("model.safetensors") == b"weights"
             assert json.loads(archive.read("round.json"))["classes"] == ["cat", "dog", "owl"]
         assert client.post(at + "rounds/1/model/").status_code == 405

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from django.urls import reverse
 from PIL import Image as Picture
 
 from labeler import storage, tasks
 from labeler.imaging.decode import DecodedImage, decode
 from labeler.models import JobState, ModelExport, PoolGraph, Round, RoundState, Trigger
 from labeler.selectors import served
-from labeler.selectors.served import NotServed, export_of, newest_export, predict_image, predict_pixels
 from labeler.selectors.scores import probabilities_at
+from labeler.selectors.served import NotServed, export_of, newest_export, predict_image, predict_pixels
 from labeler.services import graphs, serving
 from labeler.services.importing import import_limits
 from labeler.services.rounds import RoundRefused, request_round, start_cold_round

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from learner import exported
 from learner.config import ESTIMATORS, OWN_MEASURES, Recipe, RoundConfig, RoundRequest, ignore
@@ -182,3 +184,32 @@ def test_the_file_is_whole_and_says_what_it_is(digits, make_chunks, quick, tmp_p
     onnx.checker.check_model(model)
     assert {each.key: each.value for each in model.metadata_props}["plusminus"] == '{"classes": ["Öl", "<b>"]}'
     assert str(tmp_path) not in model.SerializeToString().decode("latin-1")
+
+
+def test_parts_that_are_named_as_the_outputs_are(digits, make_chunks, quick, tmp_path):
+    """The exporter names what is inside by what it does, and backbones take means."""
+
+    class Means(torch.nn.Module):
+        def forward(self, images_M_C_H_W):
+            means = images_M_C_H_W.mean(3)
+            return torch.cat([means.mean(1), means.std(2)], 1)
+
+    look = Look(Means(), torch.tensor([100.0]), torch.tensor([50.0]))
+    features = look(torch.from_numpy(digits[0][:N]).float()).numpy()
+    config = replace(quick, architecture="head")
+    seen = as_chunks(make_chunks(digits[0][:N]), features, tmp_path)
+    directory = fitted(seen, digits[1][:N], config, tmp_path / "round")
+    Export(directory, (1, 8, 8), look).write(tmp_path / "model.onnx", {})
+    assert_same(said_by(tmp_path / "model.onnx", digits[0][:N]), own(directory, features))
+
+
+def test_the_arrays_are_those_of_the_file(digits, graphed, quick, tmp_path):
+    chunks, made = graphed
+    config = replace(quick, architecture="head", estimator="laplace")
+    directory = fitted(as_chunks(chunks, made.vectors_N_D, tmp_path), digits[1][:N], config, tmp_path / "round")
+    found = newcomers(chunks, made.vectors_N_D, seed=3)
+    Export(directory, (1, 8, 8), newcomers=found).write_arrays(tmp_path / "arrays.safetensors")
+    arrays = load_file(tmp_path / "arrays.safetensors")
+    assert arrays["standing.places_D_N"].shape == (found.basis.shape[1], 500)
+    deviations = load_model(directory)[0].sampled.deviations
+    assert torch.equal(arrays["samples.0.weights"], deviations[0][0])

@@ -1,0 +1,178 @@
+"""A round's model for new images: prepared, described, tried, asked by a program."""
+
+from __future__ import annotations
+
+import base64
+from http import HTTPStatus
+from pathlib import PurePosixPath
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.defaultfilters import filesizeformat
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from labeler.access import Access, manager_access, member_access
+from labeler.body_limit import takes_body
+from labeler.imaging.decode import DecodedImage, Refused, decode
+from labeler.imaging.names import NAME_LENGTH, normal, printable
+from labeler.models import ModelExport, Round
+from labeler.selectors.model_card import model_card
+from labeler.selectors.served import NewImage, NotServed, export_of, newest_export, predict_image
+from labeler.services.importing import import_limits
+from labeler.services.jobs import request_cancel
+from labeler.services.rounds import RoundRefused
+from labeler.services.serving import request_model_export
+from labeler.throttle import Throttle
+
+asked = Throttle("predict", limit=settings.PREDICTIONS_PER_MINUTE, seconds=60)
+SHOWN_BYTES = 400_000  # a larger picture is not shown beside what is said of it
+SMALL_SIDE = 48
+
+
+class Unanswered(Exception):
+    """Why nothing is said of an image, in words, and the status that says so to programs."""
+
+    def __init__(self, words: str, status: HTTPStatus) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+@require_POST
+@login_required
+def model_prepare(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    round_ = get_object_or_404(Round.objects.select_related("project"), project=access.project, number=number)
+    try:
+        if request_model_export(round_=round_, by=access.user) is None:
+            messages.info(request, "Another model of this project is being prepared. Ask again when that has ended.")
+    except RoundRefused as refused:
+        messages.error(request, str(refused))
+    return redirect(f"{reverse('round', args=[slug, number])}#new-images")
+
+
+@require_POST
+@login_required
+def model_prepare_stop(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    made = export_of(get_object_or_404(Round, project=access.project, number=number)).made
+    if made is not None:
+        request_cancel(job=made)
+    return redirect(f"{reverse('round', args=[slug, number])}#new-images")
+
+
+@never_cache
+@require_safe
+@login_required
+def card(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    round_ = get_object_or_404(Round.objects.select_related("project"), project=access.project, number=number)
+    context = {
+        "access": access,
+        "tab": "rounds",
+        "round": round_,
+        "card": model_card(round_, export_of(round_).ready),
+    }
+    return render(request, "rounds/card.html", context)
+
+
+@never_cache
+@login_required
+@takes_body("IMPORT_MAX_FILE_BYTES")
+@require_http_methods(["GET", "HEAD", "POST"])
+def try_image(request: HttpRequest, slug: str) -> HttpResponse:
+    """A form with a file; the same page with what the model says of it."""
+    access = member_access(request, slug)
+    export = newest_export(access.project)
+    in_charge = access.project.model_round_id
+    is_unprepared = in_charge is not None and (export is None or export.round_id != in_charge)
+    context: dict[str, object] = {
+        "access": access,
+        "tab": "images",
+        "export": export,
+        "is_older": export is not None and is_unprepared,
+        "is_unprepared": is_unprepared,
+    }
+    status = HTTPStatus.OK
+    if request.method == "POST":
+        try:
+            name, decoded, said = _answer(request, access, export)
+            context |= {"name": name, "prediction": said, **_shown(decoded)}
+        except Unanswered as error:
+            context["problem"], status = str(error), error.status
+    return render(request, "images/try.html", context, status=status)
+
+
+@never_cache
+@require_POST
+@login_required
+@takes_body("IMPORT_MAX_FILE_BYTES")
+def predict(request: HttpRequest, slug: str) -> JsonResponse:
+    """For programs with a session: a multipart field `image`; the answer, or `problem` in words, as JSON."""
+    access = member_access(request, slug)
+    try:
+        name, decoded, said = _answer(request, access, newest_export(access.project))
+    except Unanswered as error:
+        return JsonResponse({"problem": str(error)}, status=error.status)
+    content = {
+        "image": name,
+        "width": decoded.width,
+        "height": decoded.height,
+        "round": said.round.number,
+        "classes": [{"name": bar.name, "mean": bar.mean, "std": bar.std} for bar in said.bars],
+        "measures": [
+            {"name": each.name, "value": each.value, "unit": each.unit, "percentile": each.percentile}
+            for each in said.measures
+        ],
+    }
+    return JsonResponse(content)
+
+
+def _answer(request: HttpRequest, access: Access, export: ModelExport | None) -> tuple[str, DecodedImage, NewImage]:
+    """Decode as an import does, and ask. Raises Unanswered."""
+    if asked.is_over(str(access.user.pk)):
+        words = _("These are many images within a minute. Wait a little, or send them as one archive.")
+        raise Unanswered(words, HTTPStatus.TOO_MANY_REQUESTS)
+    asked.note_failure(str(access.user.pk))
+    file = request.FILES.get("image")
+    if not isinstance(file, UploadedFile) or file.size is None:
+        raise Unanswered(_("Choose a picture first."), HTTPStatus.BAD_REQUEST)
+    if export is None:
+        raise Unanswered(_("No model is ready for new images."), HTTPStatus.CONFLICT)
+    name = printable(PurePosixPath(normal(file.name or "image")).name)[:NAME_LENGTH]
+    if file.size > settings.IMPORT_MAX_FILE_BYTES:
+        most = filesizeformat(settings.IMPORT_MAX_FILE_BYTES)
+        words = _("The file has %(size)s; at most %(most)s are taken.") % {
+            "size": filesizeformat(file.size), "most": most
+        }  # fmt: skip
+        raise Unanswered(words, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    decoded = decode(file.read(), import_limits())
+    if isinstance(decoded, Refused):
+        raise Unanswered(f"{name}: {decoded.reason}", HTTPStatus.UNPROCESSABLE_ENTITY)
+    try:
+        return name, decoded, predict_image(export, decoded)
+    except NotServed as error:
+        raise Unanswered(str(error), HTTPStatus.CONFLICT) from error
+
+
+def _shown(decoded: DecodedImage) -> dict[str, object]:
+    if len(decoded.data) > SHOWN_BYTES:
+        return {}
+    data = base64.b64encode(decoded.data).decode("ascii")
+    is_small = max(decoded.width, decoded.height) <= SMALL_SIDE
+    return {"picture": f"data:{decoded.media_type};base64,{data}", "is_small": is_small}
+
+
+urlpatterns = [
+    path("p/<slug:slug>/rounds/<int:number>/model/prepare/", model_prepare, name="model-prepare"),
+    path("p/<slug:slug>/rounds/<int:number>/model/prepare/stop/", model_prepare_stop, name="model-prepare-stop"),
+    path("p/<slug:slug>/rounds/<int:number>/card/", card, name="model-card"),
+    path("p/<slug:slug>/try/", try_image, name="try"),
+    path("p/<slug:slug>/predict/", predict, name="predict"),
+]

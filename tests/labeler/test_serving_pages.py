@@ -1,0 +1,207 @@
+"""Try an image: the page and its sibling for programs, what they refuse, and the round page's part."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+from PIL import Image as Picture
+
+from labeler import clock
+from labeler.models import JobState, ModelExport
+from labeler.selectors import served
+from labeler.services import serving
+from labeler.services.derived import CannotDerive
+from labeler.storage import round_folder
+from labeler.views import serving as views
+from learner.exported import OWN_MEASURES
+from tests.labeler.scored import scored_round
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def tiny() -> bytes:
+    """An ONNX file of three classes that goes by the brightness of an image: no round is fitted for a page."""
+    import torch
+
+    class Tiny(torch.nn.Module):
+        def forward(self, pixels):
+            bright = pixels.float().sum((1, 2, 3)) / (144 * 255)
+            mean = torch.stack([bright, (1 - bright) * 0.75, (1 - bright) * 0.25], 1)
+            return mean, mean * 0.1, *[bright * 0.1 * at for at in range(len(OWN_MEASURES))]
+
+    program = torch.onnx.export(
+        Tiny(), (torch.zeros((2, 1, 12, 12), dtype=torch.uint8),), dynamo=True, verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("images")},), input_names=["pixels"],
+        output_names=["mean", "std", *OWN_MEASURES],
+    )  # fmt: skip
+    return program.model_proto.SerializeToString()
+
+
+@pytest.fixture
+def export(project, make_images, manager, tiny) -> ModelExport:
+    make_images(project, 30)
+    round_ = scored_round(project, [[0.6, 0.3, 0.1]] * 30, [[0.1] * 3] * 30)
+    folder = round_folder(round_)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "served-1.onnx").write_bytes(tiny)
+    (folder / "served-1.arrays").write_bytes(b"arrays")
+    project.model_round = round_
+    project.save()
+    served._opened.cache_clear()
+    about = {
+        "format": 1, "classes": ["cat", "dog", "owl"], "class_ids": round_.classes, "posterior_samples": 4,
+        "input": {"kind": "small", "side": 12, "channels": 1}, "made_with": {"onnx": "1"}, "notes": [],
+    }  # fmt: skip
+    return ModelExport.objects.create(
+        project=project, round=round_, created_by=manager, state=JobState.DONE, file="served-1.onnx", about=about,
+        arrays="served-1.arrays", size=len(tiny), finished_at=clock.now(), digest=hashlib.sha256(tiny).hexdigest(),
+    )  # fmt: skip
+
+
+def picture(value: int = 255, name: str = "white.png") -> SimpleUploadedFile:
+    out = io.BytesIO()
+    Picture.new("L", (12, 12), value).save(out, "PNG")
+    return SimpleUploadedFile(name, out.getvalue())
+
+
+TRY, PREDICT = reverse("try", args=["signs"]), reverse("predict", args=["signs"])
+
+
+@pytest.mark.parametrize("who", ["manager", "annotator"])
+def test_a_picture_gets_bars_and_measures(export, request, client_of, who) -> None:
+    page = client_of(request.getfixturevalue(who)).post(TRY, {"image": picture(name="../a <b>.png")})
+    text = page.content.decode()
+    assert page.status_code == 200
+    assert "a &lt;b&gt;.png" in text and "<b>" not in text and "../" not in text.split("said-title")[1]
+    assert text.index("cat") < text.index("dog")
+    assert "1.00" in text and "± 0.10" in text
+    assert "Mutual information" in text
+    assert 'src="data:image/png;base64,' in text
+    assert not type(export).objects.exclude(pk=export.pk).exists()
+
+
+def test_a_program_gets_the_same_as_json(export, annotator, client_of) -> None:
+    reply = client_of(annotator).post(PREDICT, {"image": picture(51)})
+    content = reply.json()
+    assert [(each["name"], round(each["mean"], 4)) for each in content["classes"]] == [
+        ("dog", 0.6), ("cat", 0.2), ("owl", 0.2)
+    ]  # fmt: skip
+    assert content["classes"][0]["std"] == pytest.approx(0.06)
+    assert content["round"] == export.round.number
+    assert {"name", "value", "unit", "percentile"} == set(content["measures"][0])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "The file is empty"),
+        (b"PK\x03\x04" + b"0" * 50, "a zip archive"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'><script/></svg>", "SVG drawing"),
+        (b"\x89PNG\r\n\x1a\n" + b"0" * 50, "damaged or cut off"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_words(export, annotator, client_of, data, words) -> None:
+    client = client_of(annotator)
+    for url in (TRY, PREDICT):
+        reply = client.post(url, {"image": SimpleUploadedFile("bad.png", data)})
+        assert reply.status_code in (400, 422)
+        if data:  # Django drops empty files: then none was chosen
+            assert words in reply.content.decode()
+
+
+def test_a_bomb_of_pixels_is_refused(export, annotator, client_of, settings) -> None:
+    settings.IMPORT_MAX_PIXELS = 100
+    reply = client_of(annotator).post(PREDICT, {"image": picture()})
+    assert (reply.status_code, "at most 100 in all" in reply.json()["problem"]) == (422, True)
+
+
+def test_a_file_that_is_too_large_is_refused(export, annotator, client_of, settings) -> None:
+    settings.IMPORT_MAX_FILE_BYTES = 60
+    assert client_of(annotator).post(PREDICT, {"image": picture()}).status_code == 413
+
+
+def test_nothing_chosen_and_no_model(project, annotator, client_of) -> None:
+    client = client_of(annotator)
+    assert client.post(TRY).status_code == 400
+    reply = client.post(PREDICT, {"image": picture()})
+    assert (reply.status_code, reply.json()["problem"]) == (409, "No model is ready for new images.")
+    assert "No model is ready" in client.get(TRY).content.decode()
+
+
+def test_who_asks_too_often_waits(export, annotator, manager, client_of, monkeypatch) -> None:
+    monkeypatch.setattr(views.asked, "limit", 2)
+    monkeypatch.setattr(views.asked, "name", "predict in this test")
+    client = client_of(annotator)
+    seen = [client.post(PREDICT, {"image": picture()}).status_code for _ in range(3)]
+    assert seen == [200, 200, 429]
+    assert client_of(manager).post(PREDICT, {"image": picture()}).status_code == 200
+
+
+def test_the_page_says_whose_model_answers(export, project, manager, annotator, client_of) -> None:
+    assert f"The model of round {export.round.number} answers" in client_of(annotator).get(TRY).content.decode()
+    project.model_round = scored_round(project, [[0.6, 0.3, 0.1]] * 30, [[0.1] * 3] * 30)
+    project.save()
+    text = client_of(manager).get(TRY).content.decode()
+    assert "A newer model is in charge" in text
+    assert f"Prepare the model of round {project.model_round.number}" in text
+
+
+def test_the_download_holds_all_that_it_takes(export, manager, client_of, tiny) -> None:
+    reply = client_of(manager).get(reverse("round-model", args=["signs", export.round.number]))
+    with zipfile.ZipFile(io.BytesIO(reply.getvalue())) as archive:
+        assert sorted(archive.namelist()) == [
+            "MODEL_CARD.md", "README.md", "arrays.safetensors", "model.json", "model.onnx", "model.safetensors",
+            "model_card.json", "predict.py", "round.json", "served.json",
+        ]  # fmt: skip
+        assert archive.read("model.onnx") == tiny
+        assert b"import learner" not in archive.read("predict.py")
+        assert export.digest in archive.read("served.json").decode()
+        assert export.digest in archive.read("MODEL_CARD.md").decode()
+
+
+def test_preparing_from_the_rounds_page(export, manager, annotator, client_of, django_capture_on_commit_callbacks):
+    round_ = export.round
+    page, at = reverse("round", args=["signs", round_.number]), reverse("model-prepare", args=["signs", round_.number])
+    client = client_of(manager)
+    assert "Try an image" in client.get(page).content.decode()
+    ModelExport.objects.all().delete()
+    assert "Prepare for new images" in client.get(page).content.decode()
+    for _ in range(2):  # a double click
+        assert client.post(at).headers["Location"].endswith("#new-images")
+    job = ModelExport.objects.get()
+    assert (job.state, job.created_by) == (JobState.QUEUED, manager)
+    assert "It waits for a worker" in client.get(page).content.decode()
+    client.post(reverse("model-prepare-stop", args=["signs", round_.number]))
+    job.refresh_from_db()
+    assert job.state == JobState.CANCELLED
+    assert client_of(annotator).post(at).status_code == 403
+    assert client.get(at).status_code == 405
+
+
+def test_a_job_that_fails_says_why_on_the_page(export, manager, client_of) -> None:
+    ModelExport.objects.all().delete()
+    job = serving.request_model_export(round_=export.round, by=manager)
+
+    def export_it(_job, _report):
+        raise CannotDerive("The graph is gone.")
+
+    serving.run_model_export(job_id=job.pk, export=export_it)
+    text = client_of(manager).get(reverse("round", args=["signs", export.round.number])).content.decode()
+    assert "It could not be prepared. The graph is gone." in text
+
+
+def test_few_statements(export, annotator, client_of, django_assert_max_num_queries) -> None:
+    client = client_of(annotator)
+    client.post(TRY, {"image": picture()})
+    with django_assert_max_num_queries(9):
+        client.post(TRY, {"image": picture()})
+    assert np.isfinite(client.post(PREDICT, {"image": picture()}).json()["classes"][0]["mean"])
