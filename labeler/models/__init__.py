@@ -35,7 +35,7 @@ from labeler.models.rounds import (
     Standing,
     Trigger,
 )
-from labeler.models.serving import ModelExport
+from labeler.models.serving import ModelExport, Prediction
 
 __all__ = [
     "Annotation",
@@ -78,6 +78,7 @@ __all__ = [
     "PoolGraph",
     "PoolMap",
     "PoolNetwork",
+    "Prediction",
     "Project",
     "Reason",
     "RejectedFile",
