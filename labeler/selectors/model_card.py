@@ -231,8 +231,8 @@ def _class_table(card: Card) -> str:
     for each in card.classes:
         found = "not measured"
         if each.recall:
-            share = (100 * each.recall[key] for key in ("value", "low", "high"))
-            found = f"{_interval(*share, 1)} % of {each.measured:,}"
+            value, low, high = (100 * each.recall[key] for key in ("value", "low", "high"))
+            found = f"{_interval(value, low, high, 1)} % of {each.measured:,}"
         rows.append(f"| {_plain(each.name)} | {each.learned:,} | {found} |")
     return "\n".join(rows)
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from django.conf import settings
 from django.db import transaction
@@ -34,7 +34,7 @@ MEASURES = (
 ENDED = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
 
 
-def request_prediction(*, export: ModelExport, by: User, file_format: str, name: str, file: BinaryIO) -> Prediction:
+def request_prediction(*, export: ModelExport, by: User, file_format: str, name: str, file: IO[bytes]) -> Prediction:
     """Keep the archive and have it gone through. Raises ExportRefused, storage.StorageFull."""
     staged = storage.new_name(export.project, "staging", "upload", prefix="predict-")
     offset = 0
@@ -83,8 +83,7 @@ def run_prediction(*, job_id: int) -> None:
                 size = storage.write_once(name, lambda file: run.write(file, source))
         except (BadArchive, NotServed, storage.StorageError) as error:
             raise CannotDerive(str(error)) from error
-        done = {"file": name, "size": size, "refused": run.refused, "done": run.done}
-        if not finish_job(job=job, state=JobState.DONE, **done):
+        if not finish_job(job=job, state=JobState.DONE, file=name, size=size, refused=run.refused, done=run.done):
             storage.delete(name)
     job.refresh_from_db(fields=["state", "staged"])
     if job.state in ENDED:
