@@ -159,7 +159,8 @@ def open_served(export: ModelExport) -> Served:
             "Download it, or take fewer posterior samples."
         )
     try:
-        return _opened(str(round_folder(export.round) / export.file), export.digest, export.pk)
+        served: Served = _opened(str(round_folder(export.round) / export.file), export.digest, export.pk)
+        return served
     except _Gone as error:
         raise NotServed(
             f"The file of round {export.round.number} cannot be used: {error}. Have it made again."
@@ -170,7 +171,7 @@ class _Gone(Exception):
     pass
 
 
-@lru_cache(maxsize=settings.SERVED_MODELS)
+@lru_cache(maxsize=settings.SERVED_MODELS)  # type: ignore[untyped-decorator]
 def _opened(path: str, digest: str, export_id: int) -> Served:
     from pathlib import Path
 
