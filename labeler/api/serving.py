@@ -13,7 +13,7 @@ from labeler.api.problems import Problem
 from labeler.imaging.decode import Refused, decode
 from labeler.models import ModelExport, Round, Scope
 from labeler.selectors.served import NotServed, newest_export, predict_image
-from labeler.services.importing import import_limits
+from labeler.services.import_plan import import_limits
 from labeler.services.rounds import RoundRefused
 from labeler.services.serving import request_model_export
 from labeler.services.uploads import PART_BYTES

@@ -20,7 +20,7 @@ from labeler.models import JobState, ModelExport, Prediction, User
 from labeler.selectors.served import NotServed, pixels_of, predict_pixels
 from labeler.services.derived import CannotDerive, ending_in_words
 from labeler.services.exporting import ExportRefused, spreadsheet_safe
-from labeler.services.importing import import_limits
+from labeler.services.import_plan import import_limits
 from labeler.services.jobs import Beat, claim_job, finish_job, resume_stalled, unfinished_count
 from labeler.wake import wake
 

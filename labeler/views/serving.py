@@ -29,7 +29,7 @@ from labeler.selectors.model_card import model_card
 from labeler.selectors.served import NewImage, NotServed, export_of, newest_export, predict_image
 from labeler.selectors.workers import missing_workers
 from labeler.services.exporting import ExportRefused
-from labeler.services.importing import import_limits
+from labeler.services.import_plan import import_limits
 from labeler.services.jobs import request_cancel
 from labeler.services.predicting import request_prediction
 from labeler.services.rounds import RoundRefused
