@@ -246,6 +246,10 @@ IMPORTS_PER_USER = env.int("IMPORTS_PER_USER", default=3)  # unfinished at once
 EXPORTS_PER_USER = env.int("EXPORTS_PER_USER", default=3)
 DISPLAY_MAX_SIDE = env.int("DISPLAY_MAX_SIDE", default=2048)  # larger images are stored scaled down to this
 
+# --- Requests to addresses that somebody typed (labeler/outbound.py) ------------------------------------------------
+
+OUTBOUND_NETWORKS = env.list("OUTBOUND_NETWORKS", default=[])  # of one's own that may be asked: 10.1.2.0/24
+
 # --- Workers --------------------------------------------------------------------------------------------------------
 
 HEARTBEAT_SECONDS = 5  # a worker says it is alive this often
