@@ -173,9 +173,7 @@ def _place(address: str) -> _Place:
     except (ValueError, UnicodeError):
         raise OutboundRefused("This is no address as browsers know them: https://host/path.") from None
     if parts.scheme not in ("http", "https"):
-        raise OutboundRefused(
-            f"Only addresses with https:// or http:// are asked, not {parts.scheme[:20] or 'others'}."
-        )
+        raise OutboundRefused("Only addresses that begin with https:// or http:// are asked.")
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
         raise OutboundRefused("The address holds a name or password (before the “@”); leave it out.")
     bare = f"[{host}]" if ":" in host else host

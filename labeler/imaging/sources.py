@@ -1,11 +1,12 @@
-"""Where entries of an import come from: a zip, an .npz, a folder, or one image. All walk in a fixed order, so that a
-killed import goes on at the entry after the last one it finished."""
+"""Where entries of an import come from: a zip, a tar, an .npz, a folder, or one image. All walk in a fixed order, so
+that a killed import goes on at the entry after the last one it finished. Tables among the files are no entries."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,13 @@ from typing import Self
 
 from labeler.imaging.arrays import array_images, array_parts
 from labeler.imaging.decode import DecodedImage, Limits, Refused, decode, from_array
+from labeler.imaging.files import MAX_TABLE_BYTES, TablesSeen, copy_table, open_inside
 from labeler.imaging.names import LABEL_LENGTH, NAME_LENGTH, class_name, folder_label, is_litter, name_refusal, normal
-from labeler.imaging.sniff import kind_of_upload, name_of_other_content, name_of_unreadable
+from labeler.imaging.sniff import IMAGES, kind_of_upload, name_of_other_content, name_of_unreadable
+from labeler.imaging.tars import CutOff, TarEntry, TarReader, is_packed, is_tar
 from labeler.imaging.zips import BadArchive, BadEntry, ZipEntry, ZipReader
+from labeler.tables.reader import is_table
+from labeler.tables.row import Row
 
 
 @dataclass(frozen=True)
@@ -27,14 +32,26 @@ class Entry:
     load: Callable[[], DecodedImage | Refused] | None
     label: str = ""
     size: int = 0
+    row: Row | None = None
 
 
 class Source(AbstractContextManager["Source"]):
-    """`total` entries, about; `entries(start)` yields those after the first `start`."""
+    """`total` entries, about; `entries(start)` yields those after the first `start`. `tables` are the names of tables
+    among the files."""
 
     total: int
+    tables: Collection[str] = ()
 
     def entries(self, start: int) -> Iterator[Entry]:
+        raise NotImplementedError
+
+    def names(self) -> Iterator[str]:
+        """The names of the entries, which nothing is read for."""
+        for entry in self.entries(0):
+            yield entry.name
+
+    def table_path(self, name: str) -> AbstractContextManager[Path]:
+        """Where one of the tables lies while this is open. Raises BadEntry."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -58,24 +75,56 @@ class ImageSource(Source):
             yield file_entry(self._path, self._name, self._limits)
 
 
+class TableSource(Source):
+    """A table by itself: no entries, but what it says of other files and of addresses."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self.tables, self.total = path, [name], 0
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        del start
+        return iter(())
+
+    @contextmanager
+    def table_path(self, name: str) -> Iterator[Path]:
+        del name
+        yield self._path
+
+
 class FolderSource(Source):
     """A folder on this machine, links not followed."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path, self._limits = path, limits
         labels: set[str] = set()
-        self.total = 0
-        for _, name in self._walk():
-            self.total += 1
+        found = TablesSeen()
+        count = 0
+        for file, name in self._walk():
+            count += 1
             labels.add(folder_label(name))
-        if not self.total:
+            if not file.is_symlink():
+                found.see(name)
+        self.tables = found.names
+        self.total = count - len(self.tables)
+        if not count:
             raise BadArchive("The folder holds no file.")
         self._has_classes = len(labels - {""}) >= 2
 
     def entries(self, start: int) -> Iterator[Entry]:
-        for index, (path, name) in enumerate(self._walk()):
+        index = -1
+        for path, name in self._walk():
+            if name in self.tables:
+                continue
+            index += 1
             if index >= start:
-                yield file_entry(path, name, self._limits, folder_label(name) if self._has_classes else "")
+                yield file_entry(path, name, self._limits, folder_label(name) if self._has_classes else "", self._path)
+
+    @contextmanager
+    def table_path(self, name: str) -> Iterator[Path]:
+        with tempfile.NamedTemporaryFile() as file:
+            with open_inside(self._path, self._path / name) as found:
+                copy_table(iter(partial(found.read, 2**20), b""), file)
+            yield Path(file.name)
 
     def _walk(self) -> Iterator[tuple[Path, str]]:
         for folder, subfolders, files in os.walk(self._path):
@@ -89,27 +138,30 @@ class ZipSource(Source):
     def __init__(self, path: Path, limits: Limits) -> None:
         self._reader, self._limits = ZipReader(path, limits), limits
         labels: set[str] = set()
-        self.total = 0
+        found = TablesSeen()
+        count = 0
         try:
             for entry in self._reader.entries():
                 name = normal(entry.name)
                 if not entry.is_folder:
-                    self.total += 1
+                    count += 1
+                    found.see(name)
                     if not is_litter(name) and len(labels) < 10_000:
                         labels.add(folder_label(name))
         except BaseException:
             self.close()
             raise
         self._has_classes = len(labels - {""}) >= 2
-
-        if not self.total:
+        self.tables = found.names
+        self.total = count - found.count
+        if not count:
             self.close()
             raise BadArchive(f"The archive holds {'folders and no file' if self._reader.count else 'nothing'}.")
 
     def entries(self, start: int) -> Iterator[Entry]:
         index = -1
         for entry in self._reader.entries():
-            if entry.is_folder:
+            if entry.is_folder or normal(entry.name) in self.tables:
                 continue
             index += 1
             if index >= start:
@@ -132,8 +184,96 @@ class ZipSource(Source):
             return Refused(str(error))
         return decode(data, self._limits)
 
+    @contextmanager
+    def table_path(self, name: str) -> Iterator[Path]:
+        entry = next(entry for entry in self._reader.entries() if normal(entry.name) == name)
+        why = self._reader.refusal(entry, MAX_TABLE_BYTES)
+        if why:
+            raise BadEntry(why)
+        with tempfile.NamedTemporaryFile() as file:
+            copy_table(self._reader.blocks(entry), file)
+            yield Path(file.name)
+
     def close(self) -> None:
         self._reader.close()
+
+
+class TarSource(Source):
+    """A tar, packed or not. It is walked once to count, and once again for its entries."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._path, self._limits = path, limits
+        labels: set[str] = set()
+        found = TablesSeen()
+        self._end = ""
+        count = 0
+        with self._open() as reader:
+            try:
+                for entry in reader.entries():
+                    name = normal(entry.name)
+                    count += 1
+                    if not entry.refusal:
+                        found.see(name)
+                    if not is_litter(name) and len(labels) < 10_000:
+                        labels.add(folder_label(name))
+            except CutOff as error:
+                self._end = str(error)
+        self._has_classes = len(labels - {""}) >= 2
+        self.tables = found.names
+        self.total = count - found.count + bool(self._end)
+        if not count:
+            raise BadArchive(self._end or "The archive holds nothing.")
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        index = -1
+        with self._open() as reader:
+            try:
+                for entry in reader.entries():
+                    if not entry.refusal and normal(entry.name) in self.tables:
+                        continue
+                    index += 1
+                    if index >= start:
+                        yield self._entry(reader, entry)
+            except CutOff as error:
+                yield Entry("the archive", partial(Refused, str(error)))
+
+    def names(self) -> Iterator[str]:
+        with self._open() as reader:
+            try:
+                for entry in reader.entries():
+                    yield normal(entry.name)
+            except CutOff:
+                return
+
+    @contextmanager
+    def table_path(self, name: str) -> Iterator[Path]:
+        with self._open() as reader, tempfile.NamedTemporaryFile() as file:
+            entry = next(entry for entry in reader.entries() if normal(entry.name) == name)
+            copy_table(reader.blocks(entry, MAX_TABLE_BYTES), file)
+            yield Path(file.name)
+
+    def _entry(self, reader: TarReader, entry: TarEntry) -> Entry:
+        """Read at once: the reader only ever goes on."""
+        name = normal(entry.name)
+        if is_litter(name):
+            return Entry(name, None)
+        try:
+            data = b"" if name_refusal(name) else reader.read(entry, self._limits.max_bytes)
+        except (BadEntry, CutOff) as error:
+            return Entry(name[:NAME_LENGTH], partial(Refused, str(error)))
+        why = name_refusal(name)
+        if why:
+            return Entry(name, partial(Refused, why))
+        return Entry(name, partial(decode, data, self._limits), folder_label(name) if self._has_classes else "",
+                     len(data))  # fmt: skip
+
+    @contextmanager
+    def _open(self) -> Iterator[TarReader]:
+        reader = TarReader(self._path, self._limits)
+        try:
+            yield reader
+        finally:
+            reader.close()
 
 
 class ArraySource(Source):
@@ -168,7 +308,11 @@ def open_source(path: Path, name: str, limits: Limits, parts: Collection[str] = 
     if path.is_dir():
         return FolderSource(path, limits)
     with path.open("rb") as file:
-        head = file.read(64)
+        head = file.read(512)
+    if is_packed(head) or is_tar(head):
+        return TarSource(path, limits)
+    if (is_table(name) and not head.startswith(IMAGES)) or head.startswith(b"PAR1"):
+        return TableSource(path, name)
     if kind_of_upload(head) != "zip":
         why = _not_an_archive(head, name)
         if why:
@@ -187,7 +331,7 @@ def _not_an_archive(head: bytes, name: str) -> str:
     return f"This is {what}{ends}." if other else ""
 
 
-def file_entry(path: Path, name: str, limits: Limits, label: str = "") -> Entry:
+def file_entry(path: Path, name: str, limits: Limits, label: str = "", root: Path | None = None) -> Entry:
     name = normal(name)
     if is_litter(name):
         return Entry(name, None)
@@ -197,12 +341,15 @@ def file_entry(path: Path, name: str, limits: Limits, label: str = "") -> Entry:
     if why:
         return Entry(name, partial(Refused, why))
     size = path.stat().st_size
-    return Entry(name, partial(_load_file, path, limits), label, min(size, limits.max_bytes))
+    return Entry(name, partial(_load_file, path, limits, root), label, min(size, limits.max_bytes))
 
 
-def _load_file(path: Path, limits: Limits) -> DecodedImage | Refused:
-    with path.open("rb") as file:
-        return decode(file.read(limits.max_bytes + 1), limits)
+def _load_file(path: Path, limits: Limits, root: Path | None) -> DecodedImage | Refused:
+    try:
+        with path.open("rb") if root is None else open_inside(root, path) as file:
+            return decode(file.read(limits.max_bytes + 1), limits)
+    except BadEntry as error:
+        return Refused(str(error))
 
 
 def _text(label: object) -> str:

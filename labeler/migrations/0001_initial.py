@@ -379,6 +379,9 @@ class Migration(migrations.Migration):
                 ('duplicates', models.PositiveIntegerField(default=0)),
                 ('refused', models.PositiveIntegerField(default=0)),
                 ('ignored', models.PositiveIntegerField(default=0)),
+                ('columns', models.JSONField(default=list)),
+                ('looks_first', models.BooleanField(default=False)),
+                ('found', models.JSONField(null=True)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='imports', to='labeler.project')),
             ],
@@ -492,7 +495,7 @@ class Migration(migrations.Migration):
             name='RejectedFile',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('refused', 'refused'), ('duplicate', 'duplicate')], max_length=10)),
+                ('kind', models.CharField(choices=[('refused', 'refused'), ('duplicate', 'duplicate'), ('unlabelled', 'label left out')], max_length=10)),
                 ('name', models.CharField(max_length=1000)),
                 ('reason', models.CharField(max_length=300)),
                 ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rejected', to='labeler.importjob')),
@@ -570,6 +573,9 @@ class Migration(migrations.Migration):
             name='ImportFile',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('upload', 'upload'), ('folder', 'folder on the server'), ('bucket', 'bucket'), ('rows', 'rows of tables')], default='upload', max_length=8)),
+                ('place', models.JSONField(default=dict)),
+                ('last', models.CharField(blank=True, max_length=1100)),
                 ('name', models.CharField(max_length=500)),
                 ('staged', models.CharField(max_length=200, unique=True)),
                 ('size', models.PositiveBigIntegerField()),
@@ -1222,5 +1228,53 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='noticemail',
             constraint=models.UniqueConstraint(fields=('notice', 'user'), name='one_mail_a_person'),
+        ),
+        migrations.CreateModel(
+            name='ImageMetadata',
+            fields=[
+                ('image', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='kept_metadata', serialize=False, to='labeler.image')),
+                ('values', models.JSONField()),
+            ],
+            options={
+                'verbose_name_plural': 'metadata of images',
+            },
+        ),
+        migrations.CreateModel(
+            name='ImportSecret',
+            fields=[
+                ('job', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='secret', serialize=False, to='labeler.importjob')),
+                ('sealed', models.TextField()),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ImportedPerson',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='imported_people', to='labeler.project')),
+                ('user', models.OneToOneField(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='imported_person', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'verbose_name_plural': 'imported people',
+            },
+        ),
+        migrations.CreateModel(
+            name='OfferedAnswer',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('class_name', models.CharField(blank=True, max_length=100)),
+                ('seconds', models.FloatField(null=True)),
+                ('answered_at', models.DateTimeField(null=True)),
+                ('image', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='offered_answers', to='labeler.image')),
+                ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='answers', to='labeler.importedperson')),
+            ],
+        ),
+        migrations.AddConstraint(
+            model_name='importedperson',
+            constraint=models.UniqueConstraint(fields=('project', 'name'), name='one_imported_person_of_a_name'),
+        ),
+        migrations.AddConstraint(
+            model_name='offeredanswer',
+            constraint=models.UniqueConstraint(fields=('image', 'person'), name='one_offered_answer_a_person'),
         ),
     ]

@@ -21,6 +21,7 @@ from labeler.models.jobs import (
     Worker,
 )
 from labeler.models.notices import Notice, NoticeDismissal, NoticeKind, NoticeMail
+from labeler.models.offered import ImageMetadata, ImportedPerson, ImportSecret, OfferedAnswer
 from labeler.models.people import Invitation, Membership, Role, User
 from labeler.models.projects import Fate, LabelClass, LearningConfig, Project
 from labeler.models.quality import AnnotatorQuality, AnswerQuality, GoldImage
@@ -56,9 +57,12 @@ __all__ = [
     "GridCheck",
     "GridPage",
     "Image",
+    "ImageMetadata",
     "ImageState",
     "ImportFile",
     "ImportJob",
+    "ImportSecret",
+    "ImportedPerson",
     "Invitation",
     "JobState",
     "LabelClass",
@@ -69,6 +73,7 @@ __all__ = [
     "NoticeDismissal",
     "NoticeKind",
     "NoticeMail",
+    "OfferedAnswer",
     "OfferedLabel",
     "Outcome",
     "Pack",

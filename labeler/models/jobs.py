@@ -40,7 +40,9 @@ class Job(models.Model):
 
 
 class ImportJob(Job):
-    """Uploaded files on their way to being images. `done` and `total` count entries."""
+    """Files on their way to being images. `done` and `total` count entries. `columns` names what tables say of images
+    beside their labels. One that `looks_first` is looked at; then it waits as an upload does, with what was `found`,
+    until somebody starts it."""
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="imports")
     has_offered_labels = models.BooleanField(default=False)
@@ -49,6 +51,9 @@ class ImportJob(Job):
     duplicates = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
     ignored = models.PositiveIntegerField(default=0)  # what operating systems leave in archives: .DS_Store and the like
+    columns = models.JSONField(default=list)
+    looks_first = models.BooleanField(default=False)
+    found = models.JSONField(null=True)  # selectors/imports.py: Preview
 
     class Meta:
         ordering = ["-id"]
@@ -58,10 +63,22 @@ class ImportJob(Job):
 
 
 class ImportFile(models.Model):
-    """One uploaded file in the staging area. `received` grows by parts, so that a broken upload goes on where it was.
-    `entries_done` is how far the import got in it, so that a killed import does too."""
+    """One uploaded file in the staging area, a folder of the server, a bucket, or what tables say of images elsewhere.
+
+    `received` grows by parts, so that a broken upload goes on where it was. `entries_done` is how far the import got in
+    it, so that a killed import does too. `place` is where it is if it was not uploaded, without any secret; `last` is
+    the last name that was finished, where names may be added in between."""
+
+    class Kind(models.TextChoices):
+        UPLOAD = "upload", "upload"
+        FOLDER = "folder", "folder on the server"
+        BUCKET = "bucket", "bucket"
+        ROWS = "rows", "rows of tables"
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="files")
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.UPLOAD)
+    place = models.JSONField(default=dict)
+    last = models.CharField(max_length=1100, blank=True)
     name = models.CharField(max_length=500)  # as the browser gave it, with its folders
     staged = models.CharField(max_length=200, unique=True)
     size = models.PositiveBigIntegerField()
@@ -83,6 +100,7 @@ class RejectedFile(models.Model):
     class Kind(models.TextChoices):
         REFUSED = "refused", "refused"
         DUPLICATE = "duplicate", "duplicate"
+        UNLABELLED = "unlabelled", "label left out"  # the image is in
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="rejected")
     kind = models.CharField(max_length=10, choices=Kind)

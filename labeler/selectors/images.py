@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from django.db import connection
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models.fields.json import KeyTransform
 
-from labeler.models import Annotation, Candidate, Chunk, GoldImage, Image, ImageState, Outcome, Project, User
+from labeler.models import (
+    Annotation,
+    Candidate,
+    Chunk,
+    GoldImage,
+    Image,
+    ImageMetadata,
+    ImageState,
+    Outcome,
+    Project,
+    User,
+)
 from labeler.models.images import CHUNK_SIZE
 
 # Written out because every picture runs it: to build it by the ORM takes several times as long as to run it.
@@ -27,6 +43,7 @@ WHERE i.id = %(image)s AND p.slug = %(slug)s
 
 PAGE = 60
 RARE = {ImageState.DISPUTED, ImageState.SET_ASIDE, ImageState.BAD}
+MOST_COLUMNS = 200
 WINDOW = 200_000  # positions that one page of a filtered list looks at, at most
 
 
@@ -39,6 +56,8 @@ class ImageFilter:
     is_holdout: bool | None = None
     name: str = ""
     is_base_name: bool = False  # `name` is looked for in the file's name only, not in its folders
+    column: str = ""  # of the metadata, with the value that it has to have
+    value: str = ""
 
     @property
     def is_active(self) -> bool:
@@ -67,13 +86,22 @@ class StoredImage:
 
 def filter_from(query: Mapping[str, str], *, is_manager: bool) -> ImageFilter:
     label, holdout = query.get("class", ""), query.get("holdout", "") if is_manager else ""
+    column = query.get("column", "").replace("\x00", "")[:100] if is_manager else ""
     return ImageFilter(
         state=query.get("state", "") if query.get("state") in ImageState.values else "",
         label_id=int(label) if label.isascii() and label.isdecimal() and len(label) < 16 else None,
         is_holdout={"yes": True, "no": False}.get(holdout),
         name=query.get("name", "").replace("\x00", "")[:100].strip(),
         is_base_name=not is_manager,
+        column=column,
+        value=query.get("value", "").replace("\x00", "")[:1000].strip() if column else "",
     )
+
+
+def metadata_columns(project: Project) -> list[str]:
+    """What tables said of images beside their labels, over all imports, in the order in which they came."""
+    lists = project.imports.exclude(columns=[]).order_by("pk").values_list("columns", flat=True)
+    return list(dict.fromkeys(name for names in lists for name in names))[:MOST_COLUMNS]
 
 
 def image_count(project: Project) -> int:
@@ -126,7 +154,7 @@ def image_with_history(project: Project, image_id: int, *, answers_of: User | No
     candidates = Candidate.objects.select_related("round", "leased_to").order_by("-round__number", "slot")
     return (
         Image.objects.filter(project=project, pk=image_id)
-        .select_related("label", "offered")
+        .select_related("label", "offered", "kept_metadata")
         .prefetch_related(Prefetch("annotations", answers), Prefetch("candidates", candidates))
         .first()
     )
@@ -165,4 +193,24 @@ def _narrowed(project: Project, wanted: ImageFilter) -> QuerySet[Image]:
         where &= Q(name__iregex=re.escape(wanted.name) + "[^/]*$")
     elif wanted.name:
         where &= Q(name__icontains=wanted.name)
+    if wanted.column:
+        where &= _has_value(wanted.column, wanted.value)
     return Image.objects.filter(where, project=project).select_related("label")
+
+
+def _has_value(column: str, text: str) -> Q:
+    """Whether the column says what is written so: as text, a number or truth; without a text, whether it says anything.
+
+    There is no index of values: a page looks at a window of positions, as it does for names."""
+    if not text:
+        return Q(kept_metadata__values__has_key=column)
+    same: list[object] = [text]
+    with suppress(ValueError):
+        same.append(int(text) if len(text) < 20 else text)
+    with suppress(ValueError):
+        number = float(text)
+        same += [number] if math.isfinite(number) else []
+    same += [{"true": True, "false": False}[text.lower()]] if text.lower() in ("true", "false") else []
+    held = KeyTransform(column, "values")
+    found = ImageMetadata.objects.filter(image=OuterRef("pk")).annotate(held=held)
+    return Q(Exists(found.filter(reduce(or_, (Q(held=value) for value in same)))))

@@ -5,24 +5,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils.crypto import get_random_string
 
 from labeler import clock, storage
-from labeler.imaging.decode import Limits
 from labeler.imaging.names import printable
-from labeler.imaging.sources import Entry, Source, open_source
+from labeler.imaging.sources import Entry, Source
 from labeler.imaging.zips import BadArchive, BadEntry
 from labeler.models import ImportFile, ImportJob, JobState, Project, RejectedFile, User
 from labeler.models.images import CHUNK_SIZE
-from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, keep_claim
+from labeler.services.import_plan import Plan, import_limits, make_plan, opened
+from labeler.services.jobs import BEAT_SECONDS, Beat, ClaimLost, JobCancelled, claim_job, finish_job, keep_claim
 from labeler.services.leftovers import forget_unnamed_files
 from labeler.services.packing import Loaded, store_batch, sweep_files
 from labeler.services.uploads import NOT_STAGED, delete_staged
@@ -32,6 +31,7 @@ logger = logging.getLogger(__name__)
 BATCH_BYTES = 64 * 2**20
 GROUP_ENTRIES, GROUP_BYTES = 32, 2**20  # what one thread decodes at a time
 THREADS = min(4, os.cpu_count() or 1)
+REMOTE_THREADS = 8  # mostly wait
 FAILED_WORDS = "Something went wrong that was not foreseen ({}); the worker's log has the details. {}"
 KEPT_WORDS = "Images that were already in stay."
 
@@ -40,27 +40,13 @@ Report = Callable[[int, int], object]
 
 @dataclass
 class Run:
-    """One worker at one import. `paths` are files on this machine that were never staged."""
+    """One worker at one import."""
 
     job: ImportJob
     beat: Beat
-    limits: Limits
+    plan: Plan
     pool: ThreadPoolExecutor
-    paths: dict[int, Path]
-    parts: Collection[str]
     report: Report | None
-
-
-def import_limits() -> Limits:
-    return Limits(
-        max_bytes=settings.IMPORT_MAX_FILE_BYTES,
-        max_pixels=settings.IMPORT_MAX_PIXELS,
-        max_aspect_ratio=settings.IMPORT_MAX_ASPECT_RATIO,
-        display_max_side=settings.DISPLAY_MAX_SIDE,
-        max_entries=settings.IMPORT_MAX_FILES,
-        max_total_bytes=settings.IMPORT_MAX_TOTAL_BYTES,
-        max_ratio=settings.IMPORT_MAX_COMPRESSION_RATIO,
-    )
 
 
 def run_import(*, job_id: int) -> None:
@@ -100,17 +86,22 @@ def import_local(
 def _run(
     job: ImportJob, paths: dict[int, Path] | None = None, parts: Collection[str] = (), report: Report | None = None
 ) -> None:
-    """1. Sweep what a killed run left. 2. Count entries. 3. Import file by file. 4. Make the first queue. 5. Close.
+    """1. Sweep what a killed run left. 2. Count entries, read tables. 3. Import file by file. 4. Make the first queue.
+    5. Close.
 
     Whatever happens ends in a state with words; only a lost claim leaves the job to its new owner, and a killed process
     leaves it to the sweep.
     """
+    beat = Beat(job)
+    plan = Plan(job, import_limits(), beat, paths or {}, parts)
     try:
-        with ThreadPoolExecutor(THREADS) as pool:
-            run = Run(job, Beat(job), import_limits(), pool, paths or {}, parts, report)
-            run.beat.now(loading=0)
-            sweep_files(job)
-            _count_entries(run)
+        beat.now(loading=0)
+        sweep_files(job)
+        make_plan(plan)
+        beat.now(total=plan.total, columns=list(plan.columns))
+        job.total = plan.total
+        with ThreadPoolExecutor(REMOTE_THREADS if _is_remote(job) else THREADS) as pool:
+            run = Run(job, beat, plan, pool, report)
             for file in job.files.filter(is_done=False):
                 _import_file(run, file)
         _start_first_queue(job.project)
@@ -129,6 +120,8 @@ def _run(
         logger.exception("%s failed", job)
         _fail(job, FAILED_WORDS.format(type(error).__name__, KEPT_WORDS))
         return
+    finally:
+        plan.close()
     _clean_up(job)
 
 
@@ -159,24 +152,13 @@ def _fail(job: ImportJob, words: str) -> None:
         finish_job(job=job, state=JobState.FAILED, error=words)
 
 
-def _count_entries(run: Run) -> None:
-    if run.job.total:
-        return
-    total = 0
-    for file in run.job.files.all():
-        try:
-            with _path_of(run, file) as path, open_source(path, file.name, run.limits, run.parts) as source:
-                total += source.total
-        except BadArchive:
-            total += 1  # told when its turn comes
-        run.beat()
-    run.job.total = total
-    run.beat.now(total=total)
+def _is_remote(job: ImportJob) -> bool:
+    return job.files.filter(kind__in=[ImportFile.Kind.ROWS, ImportFile.Kind.BUCKET]).exists()
 
 
 def _import_file(run: Run, file: ImportFile) -> None:
     try:
-        with _path_of(run, file) as path, open_source(path, file.name, run.limits, run.parts) as source:
+        with opened(run.plan, file) as source:
             _import_source(run, file, source)
     except (BadArchive, BadEntry) as error:
         _reject_file(run, file, str(error))
@@ -186,12 +168,21 @@ def _import_file(run: Run, file: ImportFile) -> None:
 def _import_source(run: Run, file: ImportFile, source: Source) -> None:
     done = file.entries_done
     share = run.job.project.learning.holdout_share
-    for entries in _runs(source.entries(done), CHUNK_SIZE, BATCH_BYTES):
+    described = map(partial(_with_row, run.plan), source.entries(done))
+    for entries in _runs(described, CHUNK_SIZE, BATCH_BYTES):
         loaded = _load(run, entries)
         done += len(entries)
         store_batch(job=run.job, file=file, loaded=loaded, entries_done=done, holdout_share=share, beat=run.beat)
         if run.report:
             run.report(done, run.job.total)
+
+
+def _with_row(plan: Plan, entry: Entry) -> Entry:
+    """The entry with what a table says of it. Where it says nothing, the folder's name stays."""
+    if plan.index is None or entry.row is not None or entry.load is None:
+        return entry
+    row = plan.index.find(entry.name)
+    return entry if row is None else replace(entry, row=row, label=row.label or ("" if row.note else entry.label))
 
 
 def _runs(entries: Iterable[Entry], most: int, most_bytes: int) -> Iterator[list[Entry]]:
@@ -213,6 +204,8 @@ def _load(run: Run, entries: list[Entry]) -> list[Loaded]:
     futures = [run.pool.submit(_load_group, group) for group in _runs(entries, GROUP_ENTRIES, GROUP_BYTES)]
     try:
         for future in futures:
+            while not wait([future], timeout=BEAT_SECONDS).done:
+                run.beat(loading=len(loaded))  # a far host may take its time
             loaded += future.result()
             run.beat(loading=len(loaded))
     finally:
@@ -222,7 +215,7 @@ def _load(run: Run, entries: list[Entry]) -> list[Loaded]:
 
 
 def _load_group(entries: list[Entry]) -> list[Loaded]:
-    return [Loaded(entry.name, entry.label, entry.load() if entry.load else None) for entry in entries]
+    return [Loaded(entry.name, entry.label, entry.load() if entry.load else None, entry.row) for entry in entries]
 
 
 def _reject_file(run: Run, file: ImportFile, reason: str) -> None:
@@ -232,11 +225,6 @@ def _reject_file(run: Run, file: ImportFile, reason: str) -> None:
             job=run.job, kind=RejectedFile.Kind.REFUSED, name=printable(file.name), reason=printable(reason)[:300]
         )
         ImportFile.objects.filter(pk=file.pk).update(is_done=True)
-
-
-def _path_of(run: Run, file: ImportFile) -> AbstractContextManager[Path]:
-    path = run.paths.get(file.pk)
-    return nullcontext(path) if path is not None else storage.local_path(file.staged)
 
 
 def _start_first_queue(project: Project) -> None:

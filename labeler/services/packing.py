@@ -19,11 +19,13 @@ from labeler import storage
 from labeler.imaging.decode import DecodedImage, Pixels, Refused
 from labeler.imaging.names import printable
 from labeler.imaging.pixels import PixelFormat, choose_format, kind_of, to_pixels
-from labeler.models import Chunk, Image, ImportFile, ImportJob, OfferedLabel, Pack, Project, RejectedFile, Round
+from labeler.models import Chunk, Image, ImportFile, ImportJob, Pack, Project, RejectedFile, Round
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.rounds import UNFINISHED
 from labeler.services.jobs import Beat
 from labeler.services.leftovers import mark_replaced
+from labeler.services.offered_rows import add_offered
+from labeler.tables.row import Row
 
 TRIES = 50  # two imports into one project: each time one of them wins
 
@@ -39,6 +41,7 @@ class Loaded:
     name: str
     label: str
     result: DecodedImage | Refused | None
+    row: Row | None = None  # what a table says of it
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Fresh:
     image: DecodedImage
     draw: float  # from 0 to 1, by chance
     is_holdout: bool
+    row: Row | None = None
     offset: int = 0  # in the pack
 
 
@@ -126,7 +130,8 @@ def _sort(batch: Batch, loaded: Sequence[Loaded], holdout_share: float) -> None:
             _reject_duplicate(batch, entry.name, seen[entry.result.content_hash])
         else:
             seen[entry.result.content_hash] = entry.name
-            batch.fresh.append(Fresh(entry.name, entry.label, entry.result, float(draw), bool(draw < holdout_share)))
+            is_holdout = bool(draw < holdout_share)
+            batch.fresh.append(Fresh(entry.name, entry.label, entry.result, float(draw), is_holdout, entry.row))
 
 
 def _names_of_existing(project_id: int, fresh: Sequence[Fresh]) -> dict[str, str]:
@@ -217,8 +222,8 @@ def _commit(
     """All rows of the batch, in the caller's transaction; the claim is checked first, the positions under the lock."""
     refused = sum(row.kind == RejectedFile.Kind.REFUSED for row in batch.rejected)
     entries = len(batch.fresh) + len(batch.rejected) + batch.ignored
-    labelled = [item for item in batch.fresh if item.label]
-    fields = {"has_offered_labels": True} if labelled else {}
+    has_labels = any(item.label or (item.row and item.row.answers) for item in batch.fresh)
+    fields = {"has_offered_labels": True} if has_labels else {}
     beat.now(
         done=F("done") + entries,
         loading=0,
@@ -238,7 +243,7 @@ def _commit(
             Chunk.objects.update_or_create(
                 project=project, number=file.number, defaults={"count": file.count, "pixels": file.name}
             )
-    RejectedFile.objects.bulk_create(batch.rejected, batch_size=1000)
+    RejectedFile.objects.bulk_create([*batch.rejected, *_unlabelled(batch)], batch_size=1000)
     ImportFile.objects.filter(pk=batch.file.pk).update(entries_done=batch.entries_done)
 
 
@@ -278,14 +283,18 @@ def _add_images(batch: Batch, project: Project, pack: Pack, start: int) -> None:
         for position, item in enumerate(batch.fresh, start=start)
     ]
     images = Image.objects.bulk_create(rows, batch_size=1000)
-    OfferedLabel.objects.bulk_create(
-        [
-            OfferedLabel(image=image, class_name=item.label)
-            for image, item in zip(images, batch.fresh, strict=True)
-            if item.label
-        ],
-        batch_size=2000,
+    add_offered(
+        project=project,
+        images=images,
+        labels=[item.label for item in batch.fresh],
+        rows=[item.row for item in batch.fresh],
     )
+
+
+def _unlabelled(batch: Batch) -> list[RejectedFile]:
+    """What has to be said of images that are in: why no label of theirs is offered."""
+    kind = RejectedFile.Kind.UNLABELLED
+    return [_rejected(batch.job, item.name, kind, item.row.note) for item in batch.fresh if item.row and item.row.note]
 
 
 def _end(last: Chunk | None) -> int:

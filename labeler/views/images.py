@@ -18,6 +18,7 @@ from labeler.selectors.images import (
     image_page,
     image_with_history,
     matching_count,
+    metadata_columns,
     neighbours,
     untold_gold,
 )
@@ -35,7 +36,7 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
     page = image_page(access.project, wanted, start=start or 0, before=before)
     untold = set() if access.is_manager else untold_gold(access.project, access.user, [row.pk for row in page.images])
     query = request.GET.copy()
-    for key in set(query) - {"state", "class", "holdout", "name"}:
+    for key in set(query) - {"state", "class", "holdout", "name", "column", "value"}:
         del query[key]
     context = {
         "access": access,
@@ -46,6 +47,7 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
         "query": query.urlencode(),
         "states": ImageState.choices,
         "classes": list(access.project.classes.all()),
+        "columns": metadata_columns(access.project) if access.is_manager else [],
         "count": image_count(access.project),
         "matching": matching_count(access.project, wanted) if wanted.is_active else None,
     }

@@ -1,0 +1,166 @@
+"""Before an import: what its files hold, and what the tables among them say of which image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from django.conf import settings
+from django.utils.crypto import get_random_string
+
+from labeler import storage
+from labeler.imaging.decode import Limits, Refused
+from labeler.imaging.sources import Entry, Source, open_source
+from labeler.imaging.zips import BadArchive, BadEntry
+from labeler.models import ImportFile, ImportJob
+from labeler.services.fetching import EXPECTED_BYTES, Fetcher, name_of_address, without_secrets
+from labeler.services.uploads import NOT_STAGED
+from labeler.tables.index import Index
+from labeler.tables.reader import open_table
+from labeler.tables.row import MAX_COLUMNS, BadTable, Row
+
+SOURCE = "source address"  # the column that says where an image was fetched from
+NOT_THERE = "A table names it, but there is no file of this name beside it."
+OFTEN = 500  # rows or names between two beats
+
+
+@dataclass
+class Plan:
+    """What a run of an import needs to open its files. `paths` are files on this machine that were never staged."""
+
+    job: ImportJob
+    limits: Limits
+    beat: Callable[[], object]
+    paths: dict[int, Path] = field(default_factory=dict)
+    parts: Collection[str] = ()
+    index: Index | None = None
+    total: int = 0
+    columns: dict[str, None] = field(default_factory=dict)
+    tables: list[dict[str, object]] = field(default_factory=list)
+
+    def close(self) -> None:
+        if self.index is not None:
+            self.index.close()
+
+
+def import_limits() -> Limits:
+    return Limits(
+        max_bytes=settings.IMPORT_MAX_FILE_BYTES,
+        max_pixels=settings.IMPORT_MAX_PIXELS,
+        max_aspect_ratio=settings.IMPORT_MAX_ASPECT_RATIO,
+        display_max_side=settings.DISPLAY_MAX_SIDE,
+        max_entries=settings.IMPORT_MAX_FILES,
+        max_total_bytes=settings.IMPORT_MAX_TOTAL_BYTES,
+        max_ratio=settings.IMPORT_MAX_COMPRESSION_RATIO,
+    )
+
+
+class RowsSource(Source):
+    """Rows of tables that no file was found for: images to fetch by their address, and what has to be told."""
+
+    def __init__(self, index: Index | None, limits: Limits) -> None:
+        self._index, self._limits = index, limits
+        self.total = index.left if index is not None else 0
+
+    def entries(self, start: int) -> Iterator[Entry]:
+        fetcher = Fetcher(self._limits)
+        for row in self._index.rows_left(start) if self._index is not None else ():
+            if row.refusal:
+                yield Entry(row.name, partial(Refused, row.refusal))
+            elif not row.url:
+                yield Entry(row.name, partial(Refused, NOT_THERE))
+            else:
+                kept = replace(row, metadata={**row.metadata, SOURCE: without_secrets(row.url)})
+                name = row.paths[0] if row.paths else name_of_address(row.url)
+                yield Entry(name, partial(fetcher.load, row.url), row.label, EXPECTED_BYTES, kept)
+
+
+@contextmanager
+def opened(plan: Plan, file: ImportFile) -> Iterator[Source]:
+    """One file of the import. Raises BadArchive, FileNotFoundError."""
+    if file.kind == ImportFile.Kind.ROWS:
+        yield RowsSource(plan.index, plan.limits)
+        return
+    path = plan.paths.get(file.pk)
+    if path is not None:
+        with open_source(path, file.name, plan.limits, plan.parts) as source:
+            yield source
+        return
+    with (
+        storage.local_path(file.staged) as staged,
+        open_source(staged, file.name, plan.limits, plan.parts) as source,
+    ):
+        yield source
+
+
+def make_plan(plan: Plan) -> None:
+    """Count the entries, and read the tables: afterwards `index` knows which row is about which file.
+
+    Made anew by each run: files are read in the same order, so that what an earlier run has done stays done.
+    """
+    files = list(plan.job.files.exclude(kind=ImportFile.Kind.ROWS))
+    for file in files:
+        try:
+            with opened(plan, file) as source:
+                plan.total += source.total
+                for name in source.tables:
+                    _read_table(plan, source, name)
+        except BadArchive:
+            plan.total += 1  # told when its turn comes
+        plan.beat()
+    if plan.index is None:
+        return
+    for file in files:
+        _mark_names(plan, file)
+    left = plan.index.left
+    plan.total += left
+    if left:
+        token = get_random_string(16)
+        ImportFile.objects.get_or_create(
+            job=plan.job, kind=ImportFile.Kind.ROWS,
+            defaults={"name": "rows of tables", "staged": f"{NOT_STAGED}{token}", "size": 0},
+        )  # fmt: skip
+
+
+def _read_table(plan: Plan, source: Source, name: str) -> None:
+    index = plan.index = plan.index or Index()
+    count = 0
+    try:
+        with source.table_path(name) as path, open_table(path, name, plan.limits.max_entries) as table:
+            for row in table.rows:
+                count += 1
+                _add(plan, index, row, f"{name}, row {count:,}")
+                if count % OFTEN == 0:
+                    plan.beat()
+            about: dict[str, object] = {"name": name, "kind": table.kind, "rows": count}
+            if table.columns is not None:
+                about |= {"place": table.columns.place, "label": table.columns.label}
+            plan.tables.append(about)
+    except (BadTable, BadEntry) as error:
+        index.refuse(name, str(error))
+
+
+def _add(plan: Plan, index: Index, row: Row, shown: str) -> None:
+    if row.refusal and not row.name:
+        index.refuse(shown, row.refusal)
+        return
+    index.add(row)
+    names = [*row.metadata, *([SOURCE] if row.url else [])]
+    for name in names:
+        if len(plan.columns) < MAX_COLUMNS:
+            plan.columns[name] = None
+
+
+def _mark_names(plan: Plan, file: ImportFile) -> None:
+    assert plan.index is not None
+    try:
+        with opened(plan, file) as source:
+            for number, name in enumerate(source.names()):
+                plan.index.mark(name)
+                if number % OFTEN == 0:
+                    plan.beat()
+    except BadArchive:
+        return

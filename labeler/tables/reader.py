@@ -1,0 +1,111 @@
+"""What kind of table a file is, and its rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labeler.tables import label_studio
+from labeler.tables.coco import KEYS, coco_rows
+from labeler.tables.columns import LOOKED_AT, Columns, choose_columns, row_of
+from labeler.tables.json_stream import elements
+from labeler.tables.records import Record, delimited, json_lines, looked_into, parquet, text_of
+from labeler.tables.row import BadTable, Row
+
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+UNKNOWN = "The JSON is neither COCO, nor Label Studio’s, nor a list of records that name images."
+
+
+@dataclass(frozen=True)
+class Table:
+    """`kind` in words; `columns` where it has some."""
+
+    kind: str
+    rows: Iterator[Row]
+    columns: Columns | None = None
+
+
+def is_table(name: str) -> bool:
+    return name.lower().endswith(ENDINGS)
+
+
+@contextmanager
+def open_table(path: Path, name: str, max_rows: int) -> Iterator[Table]:
+    """The table at `path`; what it is is decided by its name and its beginning. Raises BadTable, also while rows are
+    read."""
+    with ExitStack() as stack:
+        try:
+            table = _opened(stack, path, name, max_rows)
+        except UnicodeError:
+            raise BadTable("The table is no text in an encoding that is known; save it as UTF-8.") from None
+        yield Table(table.kind, _at_most(table.rows, max_rows), table.columns)
+
+
+def _opened(stack: ExitStack, path: Path, name: str, max_rows: int) -> Table:
+    with path.open("rb") as file:
+        head = file.read(4)
+    if not head:
+        raise BadTable("The table is empty.")
+    if head == b"PAR1" or name.lower().endswith(".parquet"):
+        records = parquet(path, max_rows)
+        stack.callback(records.close)  # type: ignore[attr-defined]
+        return _plain("Parquet", records)
+    text = stack.enter_context(text_of(path))
+    if name.lower().endswith((".csv", ".tsv")):
+        return _plain("CSV", delimited(text, name))
+    if name.lower().endswith((".jsonl", ".ndjson")):
+        return _plain("JSON Lines", json_lines(text))
+    return _json(elements(text))
+
+
+def _json(found: Iterator[tuple[str, Any]]) -> Table:
+    first = next(found, None)
+    if first is None:
+        raise BadTable("The JSON is empty.")
+    whole = itertools.chain([first], found)
+    key, element = first
+    if key or not isinstance(element, dict):
+        return _object(whole)
+    records = (_dict(one) for _, one in whole)
+    if label_studio.is_task(element):
+        return Table("Label Studio", label_studio.rows_of(records, are_tasks=True))
+    if label_studio.is_min(element):
+        return Table("Label Studio (JSON-MIN)", label_studio.rows_of(records, are_tasks=False))
+    return _plain("JSON", records)
+
+
+def _object(found: Iterator[tuple[str, Any]]) -> Table:
+    """An object at the top: COCO, once one of its lists has come by."""
+    seen: list[tuple[str, Any]] = []
+    for key, element in found:
+        seen.append((key, element))
+        if key in KEYS and isinstance(element, dict):
+            return Table("COCO", coco_rows(itertools.chain(seen, found)))
+        if len(seen) > 1000:
+            break
+    raise BadTable(UNKNOWN)
+
+
+def _plain(kind: str, records: Iterator[Record]) -> Table:
+    names, first, whole = looked_into(records, LOOKED_AT)
+    if not first:
+        raise BadTable("The table has no rows.")
+    columns = choose_columns(names, first)
+    return Table(kind, (row_of(record, columns) for record in whole), columns)
+
+
+def _at_most(rows: Iterator[Row], most: int) -> Iterator[Row]:
+    for number, row in enumerate(rows):
+        if number >= most:
+            raise BadTable(f"The table has more than {most:,} rows, the most that are taken.")
+        yield row
+
+
+def _dict(element: object) -> Mapping[str, Any]:
+    if not isinstance(element, dict):
+        raise BadTable("The list in the JSON holds something other than objects.")
+    return element
