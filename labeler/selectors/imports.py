@@ -14,16 +14,19 @@ from labeler.models import (
     ImageState,
     ImportJob,
     JobState,
+    OfferedAnswer,
     OfferedLabel,
     Outcome,
     Project,
     RejectedFile,
     User,
 )
+from labeler.selectors.offered import answers_waiting
 from labeler.selectors.workers import Missing, missing_workers
 
 REJECTED_PAGE = 50
 CLASSES_SHOWN = 200
+PEOPLE_SHOWN = 1000
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class Offer:
     new_names: list[str]
     takeable: int
     has_classes: bool
+    people: Sequence[tuple[str, int]] = ()  # who answered elsewhere, and how many answers would be taken as theirs
+
+    @property
+    def answers_of_people(self) -> int:
+        return sum(count for _, count in self.people)
 
 
 def import_progress(job: ImportJob) -> ImportProgress:
@@ -107,9 +115,12 @@ def rejected_rows(job: ImportJob) -> Iterator[tuple[str, str, str]]:
 
 def offer_of(project: Project, user: User) -> Offer | None:
     offered = OfferedLabel.objects.filter(image__project=project)
-    names = list(
-        offered.values_list("class_name").annotate(count=Count("pk")).order_by("class_name")[: CLASSES_SHOWN + 1]
-    )
+    counted = offered.values_list("class_name").annotate(count=Count("pk")).order_by("class_name")
+    names = list(counted[: CLASSES_SHOWN + 1])
+    answers = OfferedAnswer.objects.filter(person__project=project).exclude(class_name="")
+    known = {name for name, _ in names}
+    given = answers.values_list("class_name").annotate(count=Count("pk")).order_by("class_name")
+    names += [(name, count) for name, count in given[: CLASSES_SHOWN + 1] if name not in known]
     if not names:
         return None
     rows = project.classes.select_related("merged_into")
@@ -124,4 +135,10 @@ def offer_of(project: Project, user: User) -> Offer | None:
         new_names=[name for name, _ in names if name.casefold() not in classes],
         takeable=open_ones.count() if usable else 0,
         has_classes=bool(classes) and not usable,
+        people=_people(project, usable),
     )
+
+
+def _people(project: Project, usable: Sequence[str]) -> list[tuple[str, int]]:
+    waiting = answers_waiting(project).filter(class_name__in=["", *usable]).values_list("person__name")
+    return list(waiting.annotate(count=Count("pk")).order_by("person__name")[:PEOPLE_SHOWN])

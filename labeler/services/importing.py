@@ -178,11 +178,11 @@ def _import_source(run: Run, file: ImportFile, source: Source) -> None:
 
 
 def _with_row(plan: Plan, entry: Entry) -> Entry:
-    """The entry with what a table says of it. Where it says nothing, the folder's name stays."""
+    """The entry with what a table says of it, whose label stands above the folder's name."""
     if plan.index is None or entry.row is not None or entry.load is None:
         return entry
     row = plan.index.find(entry.name)
-    return entry if row is None else replace(entry, row=row, label=row.label or ("" if row.note else entry.label))
+    return entry if row is None else replace(entry, row=row, label=entry.label if row.has_no_labels else row.label)
 
 
 def _runs(entries: Iterable[Entry], most: int, most_bytes: int) -> Iterator[list[Entry]]:

@@ -64,7 +64,8 @@ def row_of(record: Mapping[str, object], columns: Columns) -> Row:
     label, note = one_label(map(label_of, value)) if isinstance(value, list) else (label_of(value), "")
     if not paths and not url:
         return Row(refusal="The row names no image.")
-    return Row(tuple(paths[:1]), url, label, _metadata(record, columns), note=note)
+    metadata = _metadata(record, columns)
+    return Row(tuple(paths[:1]), url, label, metadata, note=note, has_no_labels=not columns.label)
 
 
 def is_address(text: str) -> bool:

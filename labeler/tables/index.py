@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from labeler.imaging.names import NAME_LENGTH, name_refusal, normal
 from labeler.tables.row import Answer, Row, joined
@@ -100,7 +100,7 @@ def _checked(row: Row) -> Row:
     why = next((words for words in map(name_refusal, paths) if words), "")
     if why:
         return Row(paths=(paths[0][:NAME_LENGTH],), refusal=why.replace("Its name", "Its path", 1))
-    return Row(paths, row.url, row.label, row.metadata, row.answers, row.note, row.refusal)
+    return replace(row, paths=paths)
 
 
 def _ends_alike(path: str, name: str) -> bool:
@@ -115,11 +115,12 @@ def _base_name(path: str) -> str:
 def _packed(row: Row) -> str:
     fields: Sequence[object] = (
         row.paths, row.url, row.label, dict(row.metadata), [asdict(answer) for answer in row.answers], row.note,
-        row.refusal,
+        row.refusal, row.has_no_labels,
     )  # fmt: skip
     return json.dumps(fields)
 
 
 def _unpacked(packed: str) -> Row:
-    paths, url, label, metadata, answers, note, refusal = json.loads(packed)
-    return Row(tuple(paths), url, label, metadata, tuple(Answer(**answer) for answer in answers), note, refusal)
+    paths, url, label, metadata, answers, note, refusal, has_no_labels = json.loads(packed)
+    given = tuple(Answer(**answer) for answer in answers)
+    return Row(tuple(paths), url, label, metadata, given, note, refusal, has_no_labels)

@@ -45,6 +45,7 @@ class Row:
     answers: tuple[Answer, ...] = ()
     note: str = ""
     refusal: str = ""
+    has_no_labels: bool = False  # the table has none: what else is known of the image's label stands
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from labeler.models import ImportJob, JobState, RejectedFile
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.imports import import_progress, offer_of, rejected_page, rejected_rows
 from labeler.services.exporting import spreadsheet_safe
+from labeler.services.offered_answers import take_offered_answers
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
 from labeler.services.uploads import (
     PART_BYTES,
@@ -176,7 +177,8 @@ def import_rejected(request: HttpRequest, slug: str, job_id: int) -> StreamingHt
 @require_POST
 @login_required
 def import_labels(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
-    """`do=classes`: make the offered names classes. `do=answers`: take the offered labels as the manager's answers."""
+    """`do=classes`: make the offered names classes. `do=answers`: take the offered labels as the manager's answers.
+    `do=people`: take what people answered in another tool as theirs."""
     access = manager_access(request, slug)
     job = _job(access, job_id)
     offer = offer_of(access.project, access.user)
@@ -191,8 +193,11 @@ def import_labels(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     elif request.POST.get("do") == "answers":
         taken = take_offered_labels(project=access.project, by=access.user)
         messages.success(request, f"{taken:,} labels were taken as your answers.")
+    elif request.POST.get("do") == "people":
+        taken = take_offered_answers(project=access.project, by=access.user)
+        messages.success(request, f"{taken:,} answers were taken, each as its own person’s.")
     else:
-        return HttpResponse("Say what to do: classes or answers.", status=400, content_type="text/plain")
+        return HttpResponse("Say what to do: classes, answers or people.", status=400, content_type="text/plain")
     return redirect("import", slug, job.pk)
 
 
