@@ -242,6 +242,12 @@ IMPORT_MAX_ASPECT_RATIO = env.int("IMPORT_MAX_ASPECT_RATIO", default=100)
 IMPORT_MAX_FILES = env.int("IMPORT_MAX_FILES", default=2_000_000)  # entries of one archive
 IMPORT_MAX_TOTAL_BYTES = env.int("IMPORT_MAX_TOTAL_BYTES", default=200 * 1024**3)  # one upload; also its unpacked size
 IMPORT_MAX_COMPRESSION_RATIO = env.int("IMPORT_MAX_COMPRESSION_RATIO", default=200)  # of one entry past 1 MiB
+IMPORT_ROOTS = env.list("IMPORT_ROOTS", default=[])  # folders of the server that managers may import from
+IMPORT_S3_BUCKETS = env.list("IMPORT_S3_BUCKETS", default=[])  # read with the operator's key, which nobody else sees
+IMPORT_S3_ENDPOINT = env.str("IMPORT_S3_ENDPOINT", default="https://s3.amazonaws.com")
+IMPORT_S3_REGION = env.str("IMPORT_S3_REGION", default="us-east-1")
+IMPORT_S3_KEY_ID = env.str("IMPORT_S3_KEY_ID", default="")
+IMPORT_S3_SECRET = env.str("IMPORT_S3_SECRET", default="")
 IMPORTS_PER_USER = env.int("IMPORTS_PER_USER", default=3)  # unfinished at once
 EXPORTS_PER_USER = env.int("EXPORTS_PER_USER", default=3)
 DISPLAY_MAX_SIDE = env.int("DISPLAY_MAX_SIDE", default=2048)  # larger images are stored scaled down to this
