@@ -14,7 +14,7 @@ class BucketForm(PlainForm):
         help_text="https://s3.eu-central-1.amazonaws.com, or another server. Empty: the operator’s, with their key.",
     )
     name = forms.CharField(label="Bucket", max_length=63)
-    prefix = forms.CharField(
+    key_prefix = forms.CharField(
         label="Prefix", required=False, max_length=500, help_text="Only keys that begin so: photos/2026/"
     )
     region = forms.CharField(label="Region", required=False, max_length=40, initial="us-east-1")
@@ -30,5 +30,6 @@ class BucketForm(PlainForm):
     @property
     def bucket(self) -> Bucket:
         values = dict(self.cleaned_data)
+        values["prefix"] = values.pop("key_prefix")
         values["region"] = values["region"] or "us-east-1"
         return Bucket(**values)
