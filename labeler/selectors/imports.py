@@ -157,7 +157,7 @@ def offer_of(project: Project, user: User) -> Offer | None:
     open_ones = offered.filter(image__state=ImageState.POOL, class_name__in=usable).filter(~Exists(answered))
     return Offer(
         names=names,
-        new_names=[name for name, _ in names if name.casefold() not in classes],
+        new_names=sorted({name.casefold(): name for name, _ in names if name.casefold() not in classes}.values()),
         takeable=open_ones.count() if usable else 0,
         has_classes=bool(classes) and not usable,
         people=_people(project, usable),
