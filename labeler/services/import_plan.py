@@ -24,10 +24,11 @@ from labeler.services.jobs import Beat
 from labeler.services.uploads import NOT_STAGED
 from labeler.tables.index import Index
 from labeler.tables.reader import open_table
-from labeler.tables.row import MAX_COLUMNS, BadTable, Row
+from labeler.tables.row import MAX_COLUMNS, Answer, BadTable, Row
 
 SOURCE = "source address"  # the column that says where an image was fetched from
 NOT_THERE = "A table names it, but there is no file of this name beside it."
+PEOPLE = 1000  # whose answers one import takes
 LOOK_PAGES = 20  # of a bucket's list
 LOOK_ROWS = 100_000
 OFTEN = 500  # rows or names between two beats
@@ -47,6 +48,7 @@ class Plan:
     total: int = 0
     is_cut: bool = False  # a look that did not read all
     columns: dict[str, None] = field(default_factory=dict)
+    people: set[str] = field(default_factory=set)  # of another tool
     tables: list[dict[str, object]] = field(default_factory=list)
 
     def close(self) -> None:
@@ -181,11 +183,23 @@ def _add(plan: Plan, index: Index, row: Row, shown: str) -> None:
     if row.refusal and not row.name:
         index.refuse(shown, row.refusal)
         return
-    index.add(row)
+    index.add(_of_known_people(plan, index, row, shown))
     names = [*row.metadata, *([SOURCE] if row.url else [])]
     for name in names:
         if len(plan.columns) < MAX_COLUMNS:
             plan.columns[name] = None
+
+
+def _of_known_people(plan: Plan, index: Index, row: Row, shown: str) -> Row:
+    """Without answers of people past the most that are taken: each becomes an account."""
+    kept: list[Answer] = []
+    for answer in row.answers:
+        if answer.by in plan.people or len(plan.people) < PEOPLE:
+            plan.people.add(answer.by)
+            kept.append(answer)
+    if len(kept) < len(row.answers):
+        index.refuse(shown, f"The tables name more than {PEOPLE:,} people; answers of others are left out.")
+    return replace(row, answers=tuple(kept))
 
 
 def _mark_names(plan: Plan, file: ImportFile) -> None:
