@@ -138,6 +138,34 @@ def names_in(folder: str, *, with_temporary: bool = False) -> list[str]:
     return [f"{folder}/{file}" for file in files if with_temporary or not file.startswith(".")]
 
 
+def every_file() -> Iterator[tuple[str, int]]:
+    """Name and size of each file there is, of all projects, without those that are just being written."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            inner, files = default_storage.listdir(folder)
+        except FileNotFoundError:
+            continue
+        folders += [f"{folder}/{name}".lstrip("/") for name in inner]
+        for file in files:
+            name = f"{folder}/{file}".lstrip("/")
+            if not file.startswith("."):
+                with suppress(FileNotFoundError):  # gone since the folder was read
+                    yield name, default_storage.size(name)
+
+
+@contextmanager
+def reading(name: str) -> Iterator[BinaryIO]:
+    """A file from its beginning. Raises FileNotFoundError."""
+    with default_storage.open(name) as file:
+        yield cast(BinaryIO, file)
+
+
+def exists(name: str) -> bool:
+    return default_storage.exists(name)
+
+
 def _path(name: str) -> Path | None:
     try:
         return Path(default_storage.path(name))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.core.files.storage import default_storage
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Q, QuerySet
 
 from labeler import clock, storage
@@ -35,7 +36,7 @@ def forget_unnamed_files(project: Project) -> int:
         return 0
     groups = ("packs", "pixels", "features", "exports", "maps", "graphs", "networks")
     names = {name for group in groups for name in storage.names_in(f"{folder}/{group}", with_temporary=True)}
-    old = [name for name in names - _named(project) if _is_old(name)]
+    old = [name for name in names - named_files(project) if _is_old(name)]
     for name in old:
         storage.delete(name)
     return len(old)
@@ -48,11 +49,15 @@ def _is_old(name: str) -> bool:
         return False  # its import has just deleted it
 
 
-def _named(project: Project) -> set[str]:
+def named_files(project: Project) -> set[str]:
     """What rows name, what rounds read that a backup of the last day may know as unfinished, and what the model in
-    charge was made of: it may be asked again, and its round run again."""
-    in_charge = Q(round__in=Project.objects.filter(pk=project.pk, model_round__isnull=False).values("model_round"))
+    charge was made of: it may be asked again, and its round run again. Of the database that the project is from."""
+    using = project._state.db or DEFAULT_DB_ALIAS
+    projects = Project.objects.using(using).filter(pk=project.pk, model_round__isnull=False)
+    in_charge = Q(round__in=projects.values("model_round"))
     recent = Q(round__state__in=UNFINISHED) | Q(round__finished_at__gt=clock.now() - KEPT)
+    read = RoundChunk.objects.using(using).filter(recent | in_charge, round__project=project)
+    features = ChunkFeatures.objects.using(using).filter(chunk__project=project)
     return {
         *project.packs.values_list("name", flat=True),
         *project.chunks.values_list("pixels", flat=True),
@@ -60,8 +65,8 @@ def _named(project: Project) -> set[str]:
         *project.maps.values_list("file", flat=True),
         *(name for graph in project.graphs.all() for name in graph.files),
         *(name for network in project.networks.all() for name in network.files),
-        *ChunkFeatures.objects.filter(chunk__project=project).values_list("file", flat=True),
-        *_read_by(RoundChunk.objects.filter(recent | in_charge, round__project=project)),
+        *features.values_list("file", flat=True),
+        *_read_by(read),
     }
 
 
