@@ -409,10 +409,11 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('finished_at', models.DateTimeField(null=True)),
-                ('format', models.CharField(choices=[('csv', 'CSV'), ('jsonl', 'JSON Lines')], max_length=10)),
-                ('includes_unlabelled', models.BooleanField(default=False)),
+                ('format', models.CharField(choices=[('csv', 'CSV'), ('jsonl', 'JSON Lines'), ('parquet', 'Parquet'), ('coco', 'COCO'), ('labelstudio', 'Label Studio'), ('imagefolder', 'ImageFolder'), ('everything', 'Everything')], max_length=16)),
+                ('filters', models.JSONField(default=dict)),
                 ('file', models.CharField(blank=True, max_length=200)),
                 ('size', models.PositiveBigIntegerField(default=0)),
+                ('manifest', models.JSONField(default=dict)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='exports', to='labeler.project')),
             ],
@@ -1023,6 +1024,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='annotation',
             name='is_grid',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='annotation',
+            name='is_imported',
             field=models.BooleanField(default=False),
         ),
         migrations.AddField(

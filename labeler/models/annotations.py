@@ -62,6 +62,7 @@ class Annotation(models.Model):
         "labeler.GridPage", null=True, blank=True, on_delete=models.SET_NULL, related_name="answers"
     )
     is_grid = models.BooleanField(default=False)
+    is_imported = models.BooleanField(default=False)  # came with the image, and was taken as a whole by a manager
     # How the model's word was shown to the person: it sways who sees it before they answer.
     suggestion = models.CharField(max_length=8, choices=Shown, blank=True, default="")
 

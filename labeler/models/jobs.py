@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
+from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
+from labeler.export_formats import FORMATS
 
 
 class JobState(models.TextChoices):
@@ -120,17 +125,37 @@ class RejectedFile(models.Model):
 
 
 class ExportJob(Job):
+    """A file of labels. `done` and `total` count positions while it is written, then rows. `filters` is what differs
+    from an export of all labels, `manifest` what the file is, with its digest."""
+
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="exports")
-    format = models.CharField(max_length=10, choices=[("csv", "CSV"), ("jsonl", "JSON Lines")])
-    includes_unlabelled = models.BooleanField(default=False)
+    format = models.CharField(max_length=16, choices=[(each.key, each.name) for each in FORMATS.values()])
+    filters = models.JSONField(default=dict)
     file = models.CharField(max_length=200, blank=True)
     size = models.PositiveBigIntegerField(default=0)
+    manifest = models.JSONField(default=dict)
 
     class Meta:
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"export {self.pk} of {self.project}"
+
+    @property
+    def suffix(self) -> str:
+        return "zip" if self.filters.get("with_images") else FORMATS[self.format].suffix
+
+    @property
+    def media_type(self) -> str:
+        return "application/zip" if self.suffix == "zip" else FORMATS[self.format].media_type
+
+    def file_name_at(self, at: datetime) -> str:
+        """As people get it: project, format and when."""
+        return f"{slugify(self.project.slug)}-{self.format}-{timezone.localtime(at):%Y-%m-%d-%H%M}.{self.suffix}"
+
+    @property
+    def file_name(self) -> str:
+        return str(self.manifest.get("file") or self.file_name_at(self.created_at))
 
 
 class PoolMap(Job):

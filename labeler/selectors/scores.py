@@ -134,6 +134,15 @@ def _metrics(
     return {"n": measured.n, **{name: asdict(getattr(measured, name)) for name in ("accuracy", "nll", "brier", "ece")}}
 
 
+def measure_at(round_: Round, positions: Sequence[int], name: str) -> npt.NDArray[np.float32]:
+    """One measure of some images of the round. Raises NoScores, also where the round was scored without it."""
+    from learner.scores import scores_at
+
+    with _in_words(round_):
+        values: npt.NDArray[np.float32] = scores_at(round_folder(round_), np.asarray(positions, np.int64), name)
+    return values
+
+
 def predicted_classes(round_: Round, scores: ScoreSummary) -> Integers:
     """The id of the class that is predicted of each image; where it was merged since, of what it means now."""
     ids: Integers = np.array(meanings_of(round_), np.int64)[scores.predicted_N]

@@ -1,58 +1,44 @@
-"""Labels out: CSV or JSON Lines, image by image in the order of import, in flat memory."""
+"""Labels out: a job that writes one file, image by image in the order of import, in flat memory, and a manifest."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
+from django.db.models import Exists, OuterRef, Q
 
-from labeler import storage
-from labeler.models import (
-    Annotation,
-    AuditKind,
-    Candidate,
-    ExportJob,
-    Image,
-    ImageState,
-    JobState,
-    Outcome,
-    Project,
-    Reason,
-    User,
-)
+from labeler import clock, storage
+from labeler.export_formats import ALL, FORMATS, WITH_MODEL, About, CannotWrite, Filters, Picture, Row
+from labeler.export_formats.tables import spreadsheet_safe
+from labeler.export_formats.writing import write_export
+from labeler.models import AuditKind, ExportJob, Fate, Image, JobState, LabelClass, Project, User
+from labeler.models.images import CHUNK_SIZE
+from labeler.models.jobs import UNFINISHED_JOB
+from labeler.selectors.export_rows import Reader, export_rows, open_reader
+from labeler.selectors.exports import filters_of
+from labeler.selectors.worth import auto_labels
 from labeler.services import audit
-from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled, unfinished_count
+from labeler.services.jobs import (
+    Beat,
+    ClaimLost,
+    JobCancelled,
+    claim_job,
+    finish_job,
+    request_cancel,
+    resume_stalled,
+    unfinished_count,
+)
 from labeler.wake import wake
 
+__all__ = ["ExportRefused", "cancel_export", "create_export", "delete_export", "run_export", "spreadsheet_safe"]
+
 RUN_EXPORT = "labeler.run_export"
-BATCH = 1000
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-COLUMNS = [
-    "image",
-    "name",
-    "class",
-    "state",
-    "is_holdout",
-    "annotators",
-    "answers",
-    "agreement",
-    "label_probability",
-    "labelled_at",
-    "round",
-    "reason",
-    "rank",
-    "selection_probability",
-    "width",
-    "height",
-    "content_hash",
-]
+MANIFEST, VERSION = "plusminus-export", 1
 
 
 class ExportRefused(Exception):
@@ -60,18 +46,56 @@ class ExportRefused(Exception):
 
 
 @transaction.atomic
-def create_export(*, project: Project, by: User, file_format: str, includes_unlabelled: bool) -> ExportJob:
+def create_export(
+    *,
+    project: Project,
+    by: User,
+    file_format: str,
+    includes_unlabelled: bool = False,
+    filters: Filters | None = None,
+) -> ExportJob:
+    """Ask for a file. Without filters: all labels, or all images. Raises ExportRefused."""
+    filters = filters or Filters(images=ALL if includes_unlabelled else "labelled")
+    if file_format not in FORMATS:
+        raise ExportRefused(f"Choose one of {', '.join(each.name for each in FORMATS.values())}.")
+    if filters.images == WITH_MODEL:
+        model_labels(project, filters)
     User.objects.select_for_update(no_key=True).get(pk=by.pk)
     if unfinished_count(ExportJob, by.pk) >= settings.EXPORTS_PER_USER:
         raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished exports, which is the most at once.")
-    job = ExportJob.objects.create(
-        project=project, created_by=by, format=file_format, includes_unlabelled=includes_unlabelled
-    )
-    which = "all images" if includes_unlabelled else "all labels"
+    job = ExportJob.objects.create(project=project, created_by=by, format=file_format, filters=as_json(filters))
+    which = {ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, "labels")
     words = f"exported {which} as {job.get_format_display()}"
-    audit.record(project=project, by=by, kind=AuditKind.EXPORTS, words=words, export=job.pk)
+    audit.record(project=project, by=by, kind=AuditKind.EXPORTS, words=words, export=job.pk, filters=job.filters)
     wake(RUN_EXPORT, job.pk)
     return job
+
+
+def as_json(filters: Filters) -> dict[str, Any]:
+    """What differs from an export of all labels."""
+    usual = asdict(Filters())
+    changed = {name: value for name, value in asdict(filters).items() if value != usual[name]}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in changed.items()}
+
+
+@transaction.atomic
+def cancel_export(*, job: ExportJob, by: User) -> None:
+    request_cancel(job=job)
+    audit.record(project=job.project, by=by, kind=AuditKind.EXPORTS, words=f"stopped export {job.pk}", export=job.pk)
+
+
+@transaction.atomic
+def delete_export(*, job: ExportJob, by: User) -> bool:
+    """Delete the file and its row. False while it is being written: cancel it first."""
+    row = ExportJob.objects.select_for_update().filter(pk=job.pk).exclude(state__in=UNFINISHED_JOB).first()
+    if row is None:
+        return False
+    audit.record(project=row.project, by=by, kind=AuditKind.EXPORTS, words=f"deleted export {row.pk}", export=row.pk)
+    name = row.file
+    row.delete()
+    if name:
+        transaction.on_commit(lambda: storage.delete(name))
+    return True
 
 
 def sweep_exports() -> int:
@@ -83,103 +107,109 @@ def run_export(*, job_id: int) -> None:
     job = claim_job(model=ExportJob, job_id=job_id)
     if job is None:
         return
-    name = storage.new_name(job.project, "exports", job.format, prefix=f"{job.pk}-")
-    beat = Beat(job)
+    name = storage.new_name(job.project, "exports", job.suffix, prefix=f"{job.pk}-")
     try:
-        last = job.project.images.order_by("-pk").values_list("pk", flat=True).first() or 0
-        job.total = job.project.images.filter(**_wanted(job)).count()
-        beat.now(total=job.total, done=0)
-        size = storage.write_once(name, lambda file: _write(job, file, last, beat))
+        manifest = _write(job, name)
     except ClaimLost:
         return
     except JobCancelled:
         finish_job(job=job, state=JobState.CANCELLED)
         return
-    except (storage.StorageError, OSError) as error:
+    except (storage.StorageError, OSError, CannotWrite, ExportRefused) as error:
         finish_job(job=job, state=JobState.FAILED, error=f"The file could not be written: {error}")
         return
-    if not finish_job(job=job, state=JobState.DONE, file=name, size=size, done=job.total):
+    rows = manifest["rows"]
+    if not finish_job(
+        job=job, state=JobState.DONE, file=name, size=manifest["bytes"], done=rows, total=rows, manifest=manifest
+    ):
         storage.delete(name)
 
 
-def _wanted(job: ExportJob) -> dict[str, Any]:
-    return {} if job.includes_unlabelled else {"state": ImageState.LABELLED}
+def _write(job: ExportJob, name: str) -> dict[str, Any]:
+    """Write the file; returns its manifest."""
+    filters = filters_of(job)
+    reader = open_reader(job.project, filters)
+    manifest = _manifest(job, reader, filters)
+    last = reader.last_position
+    beat = Beat(job)
+    beat.now(total=last + 1, done=0)
+    counted: Counter[str] = Counter()
+
+    def batches() -> Iterator[Sequence[Row]]:
+        for at, rows in enumerate(export_rows(reader, last=last)):
+            counted.update(row.record["source"] or "none" for row in rows)
+            yield rows
+            beat(done=min(last, at * CHUNK_SIZE))
+
+    def read(picture: Picture) -> bytes:
+        beat()
+        try:
+            data = storage.read_range(picture.pack, picture.offset, picture.length)
+        except FileNotFoundError as error:
+            raise CannotWrite(f"the images' file {picture.pack} is gone") from error
+        if len(data) != picture.length:
+            raise CannotWrite(f"the images' file {picture.pack} is cut off")
+        return data
+
+    about = About(
+        project=job.project.name,
+        classes=_classes(job.project),
+        made_at=manifest["made_at"],
+        model=f"round {reader.model.round.number}" if reader.model else "",
+        manifest=manifest,
+    )
+    written: list[Any] = []
+
+    def fill(file: BinaryIO) -> None:
+        written.append(
+            write_export(file, job.format, batches(), about=about, with_images=filters.with_images, read=read)
+        )
+
+    storage.write_once(name, fill)
+    rows = sum(counted.values())
+    return {**manifest, "rows": rows, "by_source": dict(counted), "bytes": written[0].size, "sha256": written[0].sha256}
 
 
-def _write(job: ExportJob, file: BinaryIO, last: int, beat: Beat) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    records = _records(job, last, beat)
-    if job.format == "csv":
-        _write_csv(text, records)
-    else:
-        for record in records:
-            text.write(json.dumps(record, ensure_ascii=False) + "\n")
-    text.flush()
-    text.detach()
-
-
-def _write_csv(text: io.TextIOWrapper, records: Iterable[dict[str, Any]]) -> None:
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    for record in records:
-        record["annotators"] = "; ".join(record["annotators"])
-        writer.writerow({key: spreadsheet_safe(value) for key, value in record.items()})
-
-
-def spreadsheet_safe(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets a quote before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
-
-
-def _records(job: ExportJob, last: int, beat: Beat) -> Iterator[dict[str, Any]]:
-    after = done = 0
-    images = job.project.images.filter(pk__lte=last, **_wanted(job)).select_related("label").order_by("pk")
-    while batch := list(images.filter(pk__gt=after)[:BATCH]):
-        after = batch[-1].pk
-        answers = _answers(batch)
-        for image in batch:
-            yield _record(image, answers.get(image.pk, []))
-        done += len(batch)
-        beat.now(done=done)
-
-
-def _answers(images: Sequence[Image]) -> dict[int, list[Annotation]]:
-    rows: dict[int, list[Annotation]] = defaultdict(list)
-    live = Annotation.objects.filter(image__in=images, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
-    for row in live.select_related("annotator", "label_class__merged_into", "candidate", "candidate__round").order_by(
-        "pk"
-    ):
-        rows[row.image_id].append(row)
-    return rows
-
-
-def _reason(asked: Candidate) -> str:
-    """Its code; a group of a single image stands for no other one."""
-    return "group_of_one" if asked.reason == Reason.GROUP and asked.details.get("group") == 1 else asked.reason
-
-
-def _record(image: Image, answers: Sequence[Annotation]) -> dict[str, Any]:
-    asked = next((row.candidate for row in answers if row.candidate is not None), None)
-    counted = [row for row in answers if row.outcome != Outcome.SKIP]
-    agreeing = sum(row.label_class is not None and row.label_class.meaning.pk == image.label_id for row in counted)
-    return {
-        "image": image.pk,
-        "name": image.name,
-        "class": image.label.name if image.label else None,
-        "state": image.state,
-        "is_holdout": image.is_holdout,
-        "annotators": [row.annotator.get_username() for row in counted],
-        "answers": len(counted),
-        "agreement": round(agreeing / len(counted), 4) if image.label_id and len(counted) > 1 else None,
-        "label_probability": None if image.label_probability is None else round(image.label_probability, 4),
-        "labelled_at": image.labelled_at.astimezone(timezone.get_default_timezone()).isoformat()
-        if image.labelled_at
-        else None,
-        "round": asked.round.number if asked else None,
-        "reason": _reason(asked) if asked else None,
-        "rank": asked.rank if asked else None,
-        "selection_probability": asked.selection_probability if asked else None,
-        "width": image.width,
-        "height": image.height,
-        "content_hash": image.content_hash,
+def _manifest(job: ExportJob, reader: Reader, filters: Filters) -> dict[str, Any]:
+    """What the file is, before it is written."""
+    at = clock.now()
+    manifest: dict[str, Any] = {
+        "manifest": MANIFEST,
+        "version": VERSION,
+        "file": job.file_name_at(at),
+        "format": job.format,
+        "project": {"name": job.project.name, "address": job.project.slug},
+        "classes": [name for _, name in _classes(job.project)],
+        "made_at": at.astimezone(reader.zone).isoformat(),
+        "made_by": job.created_by.get_username() if job.created_by else None,
+        "filters": job.filters,
+        "model": {"round": reader.model.round.number, "measure": reader.model.measure} if reader.model else None,
     }
+    if filters.images == WITH_MODEL:
+        manifest["model_labels"] = model_labels(job.project, filters)
+    return manifest
+
+
+def model_labels(project: Project, filters: Filters) -> dict[str, Any]:
+    """How right the model's own labels from this probability on are, as measured. Raises ExportRefused."""
+    measured = auto_labels(project)
+    if measured.problem:
+        raise ExportRefused(f"The model's own labels cannot go along. {measured.problem}")
+    row = next((row for row in measured.rows if row.probability == filters.model_above), None)
+    if row is None or row.right is None or measured.model is None:
+        raise ExportRefused("The model's own labels cannot go along: how right they are there has not been measured.")
+    return {
+        "round": measured.model.number,
+        "from_probability": row.probability,
+        "waiting": row.images,
+        "measured_on_holdout": row.measured,
+        "right": {"value": row.right.value, "low": row.right.low, "high": row.right.high},
+        "interval": "95 % for all thresholds at once: Clopper-Pearson with Bonferroni's correction",
+    }
+
+
+def _classes(project: Project) -> list[tuple[int, str]]:
+    """Those that are offered, and those that images have."""
+    used = Exists(Image.objects.filter(label=OuterRef("pk")))
+    found = LabelClass.objects.filter(Q(is_archived=False) | used, project=project).exclude(fate=Fate.MERGED)
+    return list(found.order_by("order", "pk").values_list("pk", "name"))

@@ -64,6 +64,7 @@ def _take(project: Project, by: User, rows: list[tuple[int, str]], classes: dict
             outcome=Outcome.LABEL,
             label_class=wanted[image.pk],
             key=uuid.uuid4(),
+            is_imported=True,
         )
         for image in images
     )

@@ -100,7 +100,7 @@ def write_rows(*, model: ModelT, rows: Iterable[list[Any]], using: str) -> int:
     connection = connections[using]
     fields = model._meta.concrete_fields
     quote = connection.ops.quote_name
-    names = ", ".join(quote(field.column) for field in fields)
+    names = ", ".join(quote(str(field.column)) for field in fields)
     marks = ", ".join(["%s"] * len(fields))
     statement = f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({marks})"  # noqa: S608 (names of columns)
     readers = [(field, _reader(field)) for field in fields]

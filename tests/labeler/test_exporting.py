@@ -128,8 +128,8 @@ def test_the_page_and_the_download(project, manager, annotator, stranger, labell
     assert b"hx-get" not in mine.get(url, headers={"hx-request": "true"}).content
     answer = mine.get(reverse("export-file", args=[project.slug, job.pk]))
     at = timezone.localtime(job.finished_at)
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="signs-labels-{at:%Y-%m-%d-%H%M}.csv"'
-    assert b"".join(answer.streaming_content).startswith(b"image,name,class")
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="signs-csv-{at:%Y-%m-%d-%H%M}.csv"'
+    assert b"".join(answer.streaming_content).startswith(b"image,name,class,source,state,split")
     settings.EXPORTS_PER_USER = 1
     for _ in range(2):
         mine.post(url, {"format": "csv"})

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.core.management import call_command
@@ -65,7 +65,7 @@ class Command(BaseCommand):
                 return stack.enter_context(Path(file).open("rb"))
             except OSError as error:
                 raise CommandError(f"{file} cannot be read: {error.strerror}.") from error
-        spool = stack.enter_context(tempfile.SpooledTemporaryFile(dir=settings.DATA_DIR))
+        spool = stack.enter_context(tempfile.TemporaryFile(dir=settings.DATA_DIR))  # noqa: SIM115 (the stack closes it)
         shutil.copyfileobj(sys.stdin.buffer, spool)
         spool.seek(0)
-        return spool
+        return cast(BinaryIO, spool)

@@ -1,0 +1,146 @@
+"""What exports are written as. A format takes rows and writes bytes, one after the other, and never goes back: so that
+a digest is made on the way, and memory does not grow. Nothing here knows the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+# Which images: those with a label, all, or those with a label and those that the model is sure of.
+LABELLED, ALL, WITH_MODEL = "labelled", "all", "with_model"
+MODEL = "model"  # the source of a label that nobody gave
+
+COLUMNS = {
+    "image": "number of the image here",
+    "name": "its name as imported",
+    "class": "its label; of source model: what the model says",
+    "source": "what the label rests on: single (looked at singly), grid, imported, decision (a manager's), gold, model",
+    "state": "pool, labelled, disputed, set_aside or bad",
+    "split": "train (has a label), holdout (measures accuracy, never learned from) or pool",
+    "annotators": "who answered, skips left out",
+    "answers": "how many did",
+    "agreement": "share of answers that say the label; empty with one answer",
+    "label_probability": "that the label is right, given how far those who answered can be trusted",
+    "labelled_at": "when it got its label",
+    "model_class": "likeliest class by the model in charge",
+    "model_mean": "its mean probability over the posterior samples",
+    "model_std": "its standard deviation over them",
+    "model_measure": "the measure that chooses; which one, says the manifest",
+    "round": "the round that asked",
+    "reason": "why it asked",
+    "rank": "place in its queue",
+    "selection_probability": "with which it was drawn",
+    "width": "pixels",
+    "height": "pixels",
+    "content_hash": "SHA-256 of what was imported",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`source`: single, grid or imported. `class_name`: what it means now; None where it names no class."""
+
+    pk: int
+    person_id: int
+    person: str
+    outcome: str
+    class_name: str | None
+    at: datetime
+    seconds: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWord:
+    """The likeliest class, its probability ± one standard deviation over the posterior samples, and the measure."""
+
+    class_name: str
+    mean: float
+    std: float
+    measure: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Where the bytes of an image are."""
+
+    pack: str
+    offset: int
+    length: int
+    media_type: str
+
+
+@dataclass(slots=True)
+class Row:
+    """An image: `record` holds `COLUMNS`; `path` is where its file is, in an archive that has the images."""
+
+    record: dict[str, Any]
+    answers: Sequence[Answer]
+    model: ModelWord | None
+    picture: Picture
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which images are exported, and how."""
+
+    images: str = LABELLED
+    label_class: int | None = None
+    annotator: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None  # before this moment
+    holdout: str = ""  # only, without, or both
+    least_agreement: float | None = None
+    model_above: float | None = None  # with WITH_MODEL: the probability from which the model's word is taken along
+    with_images: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """`words`: who reads it. `has_images`: it always holds the images; else they may come along, in a zip."""
+
+    key: str
+    name: str
+    words: str
+    suffix: str
+    media_type: str
+    has_images: bool = False
+
+
+_CSV, _PARQUET = "text/csv; charset=utf-8", "application/vnd.apache.parquet"
+_LINES, _JSON, _ZIP = "application/x-ndjson", "application/json", "application/zip"
+FORMATS = {
+    each.key: each
+    for each in (
+        Format("csv", "CSV", "Spreadsheets, R, pandas: a line an image.", "csv", _CSV),
+        Format("jsonl", "JSON Lines", "Programs: an object a line, exact.", "jsonl", _LINES),
+        Format("parquet", "Parquet", "pandas, DuckDB, Spark: typed columns, compressed.", "parquet", _PARQUET),
+        Format("coco", "COCO", "pycocotools, FiftyOne, CVAT: one category an image.", "json", _JSON),
+        Format(
+            "labelstudio", "Label Studio", "Label Studio: who chose what, and the model's predictions.", "json", _JSON
+        ),
+        Format("imagefolder", "ImageFolder", "torchvision, Keras: the images, a folder a class.", "zip", _ZIP, True),
+        Format("everything", "Everything", "Another PlusMinus: the images with labels.jsonl.", "zip", _ZIP, True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class About:
+    """What a file says of itself."""
+
+    project: str
+    classes: Sequence[tuple[int, str]]  # id and name
+    made_at: str
+    model: str = ""  # "round 7"
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+
+Batches = Iterable[Sequence[Row]]
+
+
+class CannotWrite(Exception):
+    """Why, in words for people."""
