@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FIRST = frozenset(FORMULA)
 GROUP = 65_536  # rows of a row group: of these, memory holds one
 
 
@@ -23,19 +24,22 @@ def spreadsheet_safe(value: object) -> object:
 
 
 def write_csv(file: BinaryIO, batches: Batches, *, with_path: bool = False) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(columns(with_path=with_path))
     for rows in batches:
-        lines = (record_of(row, with_path=with_path) for row in rows)
-        writer.writerows([spreadsheet_safe(_cell(value)) for value in record.values()] for record in lines)
+        writer.writerows([_cell(value) for value in record_of(row, with_path=with_path).values()] for row in rows)
+    text.flush()
     text.detach()
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, list):
-        return "; ".join(value)
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+    kind = type(value)
+    if kind is str:
+        return f"'{value}" if value[:1] in FIRST else value
+    if kind is list:
+        return spreadsheet_safe("; ".join(value))
+    return json.dumps(value, ensure_ascii=False) if kind is dict else value
 
 
 def write_json_lines(file: BinaryIO, batches: Batches, *, with_path: bool = False) -> None:

@@ -305,6 +305,8 @@ def _source(agreeing: Sequence[Given], is_gold: bool) -> str:
         return "gold"
     if any(each.is_decision for each in agreeing):
         return "decision"
+    if len(agreeing) == 1:
+        return agreeing[0].answer.source
     sources = {each.answer.source for each in agreeing}
     return next((source for source in ("single", "imported", "grid") if source in sources), "single")
 
