@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmarks.servers import ROOT, machine_line
@@ -52,7 +53,9 @@ def prepare(images: int) -> None:
     user = User.objects.create_user("bench")
     project = Project.objects.create(name="Bench", slug="bench", created_by=user)
     LearningConfig.objects.create(project=project)
-    classes = [LabelClass.objects.create(project=project, name=f"class {at}", colour="#0072b2") for at in range(CLASSES)]
+    classes = [
+        LabelClass.objects.create(project=project, name=f"class {at}", colour="#0072b2") for at in range(CLASSES)
+    ]
     pack = Pack.objects.create(project=project, name="none.pack", size=0)
     round_ = Round.objects.create(
         project=project, number=1, trigger="button", reason="bench", seed=0, state="done", folder="rounds/1",
@@ -63,7 +66,9 @@ def prepare(images: int) -> None:
         Chunk.objects.create(project=project, number=at, count=min(SCORES, images - at * SCORES))
         for at in range(-(-images // SCORES))
     ]
-    RoundChunk.objects.bulk_create(RoundChunk(round=round_, chunk=chunk, count=chunk.count, pixels="") for chunk in chunks)
+    RoundChunk.objects.bulk_create(
+        RoundChunk(round=round_, chunk=chunk, count=chunk.count, pixels="") for chunk in chunks
+    )
     write_scores_of(round_, chunks)
     moment = clock.now()
     usual = {
@@ -80,7 +85,12 @@ def prepare(images: int) -> None:
     def of(model: Any, at: int) -> dict[str, Any]:
         label = classes[at % CLASSES].pk
         own: dict[Any, dict[str, Any]] = {
-            Image: {"position": at, "content_hash": f"{at:064x}", "name": f"{at % CLASSES}/{at:07}.png", "label_id": label},
+            Image: {
+                "position": at,
+                "content_hash": f"{at:064x}",
+                "name": f"{at % CLASSES}/{at:07}.png",
+                "label_id": label,
+            },
             Candidate: {"image_id": at + 1, "rank": at + 1},
             Annotation: {"image_id": at + 1, "candidate_id": at + 1, "label_class_id": label, "key": f"{at:032x}"},
         }
@@ -134,7 +144,7 @@ def run_one(file_format: str) -> None:
 
 
 def peak_mib() -> float:
-    with open("/proc/self/status") as status:
+    with Path("/proc/self/status").open() as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 

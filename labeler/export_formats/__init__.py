@@ -74,13 +74,15 @@ class Picture:
 
 @dataclass(slots=True)
 class Row:
-    """An image: `record` holds `COLUMNS`; `path` is where its file is, in an archive that has the images."""
+    """An image: `record` holds `COLUMNS`, `metadata` what a table said of it when it came; `path` is where its file is,
+    in an archive that has the images."""
 
     record: dict[str, Any]
     answers: Sequence[Answer]
     model: ModelWord | None
     picture: Picture
     path: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class About:
     classes: Sequence[tuple[int, str]]  # id and name
     made_at: str
     model: str = ""  # "round 7"
+    metadata: Sequence[str] = ()  # columns that came with images, beside those of `COLUMNS`
     manifest: dict[str, Any] = field(default_factory=dict)
 
 

@@ -9,10 +9,10 @@ from typing import BinaryIO
 from labeler.export_formats import MODEL, About, Batches, Picture, Row
 from labeler.export_formats.file_names import Taken, safe_part, safe_path
 from labeler.export_formats.zip_stream import ZipStream
+from labeler.imaging.names import OWN_WORDS
 
 ReadPicture = Callable[[Picture], bytes]
 WriteRows = Callable[[BinaryIO, Batches], object]
-ABOUT = "about-this-export.json"
 
 
 def write_with_images(
@@ -21,7 +21,7 @@ def write_with_images(
     """Each image under its own name, made safe and unique, and then `labels`, whose rows name the images' paths."""
     taken = Taken()
     taken.once(labels, 0)
-    taken.once(ABOUT, 0)
+    taken.once(OWN_WORDS, 0)
     with ZipStream(file) as archive, tempfile.TemporaryFile() as rows_file:
 
         def adding() -> Iterator[Sequence[Row]]:
@@ -34,7 +34,7 @@ def write_with_images(
 
         write(rows_file, adding())
         archive.add_file(labels, rows_file)
-        archive.add(ABOUT, about)
+        archive.add(OWN_WORDS, about)
 
 
 def write_image_folder(file: BinaryIO, batches: Batches, read: ReadPicture, about: About, *, about_file: bytes) -> None:
@@ -53,7 +53,7 @@ def write_image_folder(file: BinaryIO, batches: Batches, read: ReadPicture, abou
                 root = ("model/" if row.record["source"] == MODEL else "people/") if is_split else ""
                 path = taken.once(f"{root}{folders[name]}/{base}", row.record["image"])
                 archive.add(path, read(row.picture))
-        archive.add(ABOUT, about_file)
+        archive.add(OWN_WORDS, about_file)
 
 
 def class_folders(about: About) -> dict[str, str]:

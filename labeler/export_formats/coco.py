@@ -51,11 +51,12 @@ def write_coco(file: BinaryIO, batches: Batches, about: About, *, with_path: boo
 def _image(row: Row, _: dict[str, int], with_path: bool) -> dict[str, Any]:
     record = row.record
     return {
+        **row.metadata,
         "id": record["image"],
         "file_name": row.path if with_path else record["name"],
         "width": record["width"],
         "height": record["height"],
-        "split": record["split"],
+        "plusminus": {"state": record["state"], "split": record["split"]},
     }
 
 

@@ -41,7 +41,8 @@ def _task(row: Row, about: About, with_path: bool) -> dict[str, Any]:
     task = {
         "id": record["image"],
         "data": {"image": row.path if with_path else record["name"]},
-        "meta": {name: record[name] for name in shown},
+        "meta": row.metadata,
+        "plusminus": {name: record[name] for name in shown},
         "annotations": [_annotation(answer) for answer in row.answers],
         "predictions": [],
     }

@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from labeler.export_formats import COLUMNS, Batches, Row
+from labeler.export_formats import COLUMNS, About, Batches, Row
 
 if TYPE_CHECKING:
     import pyarrow
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 FIRST = frozenset(FORMULA)
+METADATA = "metadata."  # before the name of a column that came with the images
 GROUP = 65_536  # rows of a row group: of these, memory holds one
 
 
@@ -23,12 +24,14 @@ def spreadsheet_safe(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def write_csv(file: BinaryIO, batches: Batches, *, with_path: bool = False) -> None:
+def write_csv(file: BinaryIO, batches: Batches, about: About, *, with_path: bool = False) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text)
-    writer.writerow(columns(with_path=with_path))
+    writer.writerow([_cell(name) for name in columns(about, with_path=with_path)])
     for rows in batches:
-        writer.writerows([_cell(value) for value in record_of(row, with_path=with_path).values()] for row in rows)
+        writer.writerows(
+            [_cell(value) for value in record_of(row, about, with_path=with_path).values()] for row in rows
+        )
     text.flush()
     text.detach()
 
@@ -37,34 +40,38 @@ def _cell(value: Any) -> Any:
     kind = type(value)
     if kind is str:
         return f"'{value}" if value[:1] in FIRST else value
-    if kind is list:
-        return spreadsheet_safe("; ".join(value))
-    return json.dumps(value, ensure_ascii=False) if kind is dict else value
+    return spreadsheet_safe("; ".join(value)) if kind is list else value
 
 
-def write_json_lines(file: BinaryIO, batches: Batches, *, with_path: bool = False) -> None:
+def write_json_lines(file: BinaryIO, batches: Batches, about: About, *, with_path: bool = False) -> None:
     encode = json.JSONEncoder(ensure_ascii=False).encode
     for rows in batches:
-        lines = [encode(record_of(row, with_path=with_path)) for row in rows]
+        lines = [encode(record_of(row, about, with_path=with_path)) for row in rows]
         if lines:
             file.write(("\n".join(lines) + "\n").encode())
 
 
-def write_parquet(file: BinaryIO, batches: Batches, *, with_path: bool = False) -> None:
+def write_parquet(file: BinaryIO, batches: Batches, about: About, *, with_path: bool = False) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    schema = _schema(with_path=with_path)
+    schema = _schema(about, with_path=with_path)
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for records in _groups(batches, with_path=with_path):
-            columns_ = {name: [record[name] for record in records] for name in schema.names}
-            writer.write_table(pyarrow.table(columns_, schema=schema), row_group_size=GROUP)
+        for records in _groups(batches, about, with_path=with_path):
+            arrays = {name: [record[name] for record in records] for name in schema.names}
+            writer.write_table(pyarrow.table(arrays, schema=schema), row_group_size=GROUP)
 
 
-def _groups(batches: Batches, *, with_path: bool) -> Iterator[list[dict[str, Any]]]:
+def _groups(batches: Batches, about: About, *, with_path: bool) -> Iterator[list[dict[str, Any]]]:
+    """Records by the row group. What came as a number or a truth is written as a text: a column has one type."""
     kept: list[dict[str, Any]] = []
+    texts = [f"{METADATA}{name}" for name in about.metadata]
     for rows in batches:
-        kept += [record_of(row, with_path=with_path) for row in rows]
+        records = [record_of(row, about, with_path=with_path) for row in rows]
+        for record in records if texts else ():
+            for name in texts:
+                record[name] = None if record[name] is None else _text(record[name])
+        kept += records
         if len(kept) >= GROUP:
             yield kept
             kept = []
@@ -72,19 +79,27 @@ def _groups(batches: Batches, *, with_path: bool) -> Iterator[list[dict[str, Any
         yield kept
 
 
-def _schema(*, with_path: bool) -> pyarrow.Schema:
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _schema(about: About, *, with_path: bool) -> pyarrow.Schema:
     import pyarrow
 
     whole = {"image": pyarrow.int64(), "annotators": pyarrow.list_(pyarrow.string())}
     whole |= dict.fromkeys(("answers", "round", "rank", "width", "height"), pyarrow.int32())
     shares = ("agreement", "label_probability", "model_mean", "model_std", "model_measure", "selection_probability")
     whole |= dict.fromkeys(shares, pyarrow.float64())
-    return pyarrow.schema([(name, whole.get(name, pyarrow.string())) for name in columns(with_path=with_path)])
+    return pyarrow.schema([(name, whole.get(name, pyarrow.string())) for name in columns(about, with_path=with_path)])
 
 
-def columns(*, with_path: bool = False) -> Sequence[str]:
-    return [*COLUMNS, "path"] if with_path else list(COLUMNS)
+def columns(about: About, *, with_path: bool = False) -> Sequence[str]:
+    return [*COLUMNS, *(f"{METADATA}{name}" for name in about.metadata), *(["path"] if with_path else [])]
 
 
-def record_of(row: Row, *, with_path: bool = False) -> dict[str, Any]:
-    return {**row.record, "path": row.path} if with_path else row.record
+def record_of(row: Row, about: About, *, with_path: bool = False) -> dict[str, Any]:
+    """The row by its columns, in their order."""
+    if not about.metadata and not with_path:
+        return row.record
+    record = {**row.record, **{f"{METADATA}{name}": row.metadata.get(name) for name in about.metadata}}
+    return {**record, "path": row.path} if with_path else record

@@ -16,8 +16,14 @@ from labeler.export_formats.tables import write_csv, write_json_lines, write_par
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-TABLES = {"csv": write_csv, "jsonl": write_json_lines, "everything": write_json_lines, "parquet": write_parquet}
-DOCUMENTS = {"coco": write_coco, "labelstudio": write_label_studio}
+WRITERS = {
+    "csv": write_csv,
+    "jsonl": write_json_lines,
+    "everything": write_json_lines,
+    "parquet": write_parquet,
+    "coco": write_coco,
+    "labelstudio": write_label_studio,
+}
 LABELS = {"everything": "labels.jsonl", "labelstudio": "tasks.json", "coco": "annotations.json"}
 
 
@@ -67,9 +73,6 @@ def write_export(
 
 
 def _write(key: str, file: BinaryIO, batches: Batches, about: About, *, with_path: bool) -> None:
-    if key in TABLES:
-        TABLES[key](file, batches, with_path=with_path)
-    elif key in DOCUMENTS:
-        DOCUMENTS[key](file, batches, about, with_path=with_path)
-    else:
+    if key not in WRITERS:
         raise CannotWrite(f"There is no format {key}.")
+    WRITERS[key](file, batches, about, with_path=with_path)

@@ -8,7 +8,8 @@ import unicodedata
 
 NAME_LENGTH = 500
 LABEL_LENGTH = 100
-LITTER = {".ds_store", "thumbs.db", "desktop.ini", ".directory", "ehthumbs.db"}
+OWN_WORDS = "about-this-export.json"  # what our exports say of themselves beside the images
+LITTER = {".ds_store", "thumbs.db", "desktop.ini", ".directory", "ehthumbs.db", OWN_WORDS}
 NO_CLASSES = {"train", "test", "val", "valid", "validation", "images", "image", "img", "imgs", "data"}
 DRIVE = re.compile(r"^[A-Za-z]:")
 CONTROL = re.compile(r"[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")

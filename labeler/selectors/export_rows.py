@@ -20,7 +20,9 @@ from labeler.models import (
     Annotation,
     GoldImage,
     Image,
+    ImageMetadata,
     ImageState,
+    ImportJob,
     LabelClass,
     Outcome,
     Pack,
@@ -110,6 +112,7 @@ class Reader:
     people: dict[int, str]
     gold: frozenset[int]
     packs: dict[int, str]
+    metadata: list[str]  # columns that tables brought along
     zone: tzinfo
 
     @property
@@ -132,8 +135,17 @@ def open_reader(project: Project, filters: Filters) -> Reader:
         people={person.pk: person.get_username() for person in people},
         gold=frozenset(GoldImage.objects.filter(image__project=project).values_list("image_id", flat=True)),
         packs=dict(Pack.objects.filter(project=project).values_list("pk", "name")),
+        metadata=_metadata_columns(project),
         zone=timezone.get_default_timezone(),
     )
+
+
+def _metadata_columns(project: Project) -> list[str]:
+    """In the order in which imports brought them."""
+    named = (
+        ImportJob.objects.filter(project=project).exclude(columns=[]).order_by("pk").values_list("columns", flat=True)
+    )
+    return list(dict.fromkeys(column for columns in named for column in columns))
 
 
 def _model(project: Project, names: dict[int, str]) -> Model | None:
@@ -184,11 +196,19 @@ def export_rows(reader: Reader, *, last: int) -> Iterator[list[Row]]:
 
 
 def _rows(reader: Reader, images: Sequence[tuple[Any, ...]], first: int) -> list[Row]:
-    answers = _answers(reader, [image[0] for image in images])
+    ids = [image[0] for image in images]
+    answers = _answers(reader, ids)
+    kept = (
+        dict(ImageMetadata.objects.filter(image__in=ids).values_list("image_id", "values")) if reader.metadata else {}
+    )
     if reader.model is not None:
         reader.model.look_at(first, CHUNK_SIZE)
-    rows = (_row(reader, image, answers.get(image[0], [])) for image in images)
-    return [row for row in rows if row is not None]
+    rows = [_row(reader, image, answers.get(image[0], [])) for image in images]
+    found = [row for row in rows if row is not None]
+    for row in found if reader.metadata else ():
+        values = kept.get(row.record["image"], {})
+        row.metadata = {name: values[name] for name in reader.metadata if name in values}
+    return found
 
 
 def _answers(reader: Reader, images: Sequence[int]) -> dict[int, list[Given]]:

@@ -156,6 +156,7 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
         classes=_classes(job.project),
         made_at=manifest["made_at"],
         model=f"round {reader.model.round.number}" if reader.model else "",
+        metadata=reader.metadata,
         manifest=manifest,
     )
     written: list[Any] = []

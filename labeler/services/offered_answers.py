@@ -93,6 +93,7 @@ def _take(project: Project, image_ids: Sequence[int], classes: dict[str, LabelCl
             seconds=row.seconds,
             answered_at=row.answered_at,
             key=uuid.uuid4(),
+            is_imported=True,
         )
         for row in rows
     )

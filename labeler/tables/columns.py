@@ -38,7 +38,7 @@ def choose_columns(names: Sequence[str], first: Sequence[Mapping[str, object]]) 
     known = {_plain(name): name for name in reversed(names)}
     if set(names) >= OWN:
         kept = tuple(name for name in names if name.startswith(OWN_METADATA) or name == "metadata")
-        return Columns("name", "class", kept, is_own=True)
+        return Columns("path" if "path" in names else "name", "class", kept, is_own=True)
     places = [known[word] for word in PLACES if word in known] or (list(names) if len(names) == 1 else [])
     places += [name for name in names if name not in places and _share_of_places(name, first) > 0.9]
     if not places:

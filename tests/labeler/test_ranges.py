@@ -14,9 +14,7 @@ DATA = bytes(range(256)) * 8
 
 def ask(*, method: str = "get", digest: str = "abc", **headers: str):
     request = getattr(RequestFactory(), method)("/", headers=headers)
-    return file_reply(
-        request, io.BytesIO(DATA), size=len(DATA), name="größe.csv", media_type="text/csv", digest=digest
-    )
+    return file_reply(request, io.BytesIO(DATA), size=len(DATA), name="größe.csv", media_type="text/csv", digest=digest)
 
 
 def body(reply) -> bytes:
@@ -34,7 +32,8 @@ def test_the_whole_file():
 
 @pytest.mark.parametrize(
     ("wanted", "first", "last"),
-    [("bytes=0-0", 0, 0), ("bytes=100-", 100, 2047), ("bytes=-10", 2038, 2047), ("bytes=5-99999", 5, 2047), ("bytes=-99999", 0, 2047)],
+    [("bytes=0-0", 0, 0), ("bytes=100-", 100, 2047), ("bytes=-10", 2038, 2047), ("bytes=5-99999", 5, 2047),
+     ("bytes=-99999", 0, 2047)],
 )  # fmt: skip
 def test_a_part(wanted: str, first: int, last: int):
     reply = ask(range=wanted)
@@ -44,7 +43,9 @@ def test_a_part(wanted: str, first: int, last: int):
     assert body(reply) == DATA[first : last + 1]
 
 
-@pytest.mark.parametrize("wanted", ["bytes=0-1,4-5", "lines=1-2", "bytes=9-5", "bytes=-", "bytes=a-b", "", "bytes=1-1x"])
+@pytest.mark.parametrize(
+    "wanted", ["bytes=0-1,4-5", "lines=1-2", "bytes=9-5", "bytes=-", "bytes=a-b", "", "bytes=1-1x"]
+)
 def test_what_is_no_single_range_gets_the_whole_file(wanted: str):
     reply = ask(range=wanted)
     assert (reply.status_code, body(reply)) == (200, DATA)
