@@ -129,7 +129,8 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
     """Write the file; returns its manifest."""
     filters = filters_of(job)
     reader = open_reader(job.project, filters)
-    manifest = _manifest(job, reader, filters)
+    classes = _classes(job.project)
+    manifest = _manifest(job, reader, filters, [name for _, name in classes])
     last = reader.last_position
     beat = Beat(job)
     beat.now(total=last + 1, done=0)
@@ -153,7 +154,7 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
 
     about = About(
         project=job.project.name,
-        classes=_classes(job.project),
+        classes=classes,
         made_at=manifest["made_at"],
         model=f"round {reader.model.round.number}" if reader.model else "",
         metadata=reader.metadata,
@@ -171,7 +172,7 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
     return {**manifest, "rows": rows, "by_source": dict(counted), "bytes": written[0].size, "sha256": written[0].sha256}
 
 
-def _manifest(job: ExportJob, reader: Reader, filters: Filters) -> dict[str, Any]:
+def _manifest(job: ExportJob, reader: Reader, filters: Filters, classes: Sequence[str]) -> dict[str, Any]:
     """What the file is, before it is written."""
     at = clock.now()
     manifest: dict[str, Any] = {
@@ -180,7 +181,7 @@ def _manifest(job: ExportJob, reader: Reader, filters: Filters) -> dict[str, Any
         "file": job.file_name_at(at),
         "format": job.format,
         "project": {"name": job.project.name, "address": job.project.slug},
-        "classes": [name for _, name in _classes(job.project)],
+        "classes": list(classes),
         "made_at": at.astimezone(reader.zone).isoformat(),
         "made_by": job.created_by.get_username() if job.created_by else None,
         "filters": job.filters,
