@@ -144,13 +144,7 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
 
     def read(picture: Picture) -> bytes:
         beat()
-        try:
-            data = storage.read_range(picture.pack, picture.offset, picture.length)
-        except FileNotFoundError as error:
-            raise CannotWrite(f"the images' file {picture.pack} is gone") from error
-        if len(data) != picture.length:
-            raise CannotWrite(f"the images' file {picture.pack} is cut off")
-        return data
+        return _bytes_of(picture)
 
     about = About(
         project=job.project.name,
@@ -170,6 +164,16 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
     storage.write_once(name, fill)
     rows = sum(counted.values())
     return {**manifest, "rows": rows, "by_source": dict(counted), "bytes": written[0].size, "sha256": written[0].sha256}
+
+
+def _bytes_of(picture: Picture) -> bytes:
+    try:
+        data = storage.read_range(picture.pack, picture.offset, picture.length)
+    except FileNotFoundError as error:
+        raise CannotWrite(f"the images' file {picture.pack} is gone") from error
+    if len(data) != picture.length:
+        raise CannotWrite(f"the images' file {picture.pack} is cut off")
+    return data
 
 
 def _manifest(job: ExportJob, reader: Reader, filters: Filters, classes: Sequence[str]) -> dict[str, Any]:
