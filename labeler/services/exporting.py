@@ -66,7 +66,8 @@ def create_export(
     if unfinished_count(ExportJob, by.pk) >= settings.EXPORTS_PER_USER:
         raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished exports, which is the most at once.")
     job = ExportJob.objects.create(project=project, created_by=by, format=file_format, filters=as_json(filters))
-    which = {ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, "labels")
+    usual = "labels" if job.filters else "all labels"
+    which = {ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, usual)
     words = f"exported {which} as {job.get_format_display()}"
     audit.record(project=project, by=by, kind=AuditKind.EXPORTS, words=words, export=job.pk, filters=job.filters)
     wake(RUN_EXPORT, job.pk)
