@@ -111,8 +111,9 @@ def _failed(row: WebhookDelivery, error: str, *, status: int | None = None, is_f
 
 
 def _say_stopped(row: WebhookDelivery, error: str) -> None:
-    host = row.webhook.address.split("/")[2]
-    words = f"The webhook to {host} is stopped: {error} Mend it, then start it again under Settings, Webhooks."
+    words = (
+        f"The webhook to {row.webhook.host} is stopped: {error} Mend it, then start it again under Settings, Webhooks."
+    )
     key = f"{row.webhook_id} {row.pk}"
     notices.notify(project=row.webhook.project, kind=NoticeKind.WEBHOOK_STOPPED, key=key, words=words)
 
