@@ -45,7 +45,7 @@ def sweep_webhooks() -> int:
     unfinished = WebhookDelivery.objects.filter(state__in=[State.WAITING, State.SENDING])
     rows = unfinished.filter(not_before__lte=now).order_by("not_before").values_list("state", "began_at")[:AT_ONCE]
     found = list(rows)  # by the partial index: of an idle site nothing
-    is_lost = [state == State.SENDING and began_at < now - LOST for state, began_at in found]
+    is_lost = [state == State.SENDING and (began_at or now) < now - LOST for state, began_at in found]
     if any(is_lost):
         lost = WebhookDelivery.objects.filter(state=State.SENDING, began_at__lt=now - LOST)
         lost.update(state=State.WAITING, error="A worker was lost while it sent this; it is sent again.")
