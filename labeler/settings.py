@@ -178,7 +178,7 @@ IS_HTTPS = env.bool("HTTPS", default=False)  # set behind a TLS proxy that sends
 if IS_HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^health$", r"^metrics$"]
+    SECURE_REDIRECT_EXEMPT = [r"^health$"]
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = int(timedelta(days=30).total_seconds())
 # Subdomains and the browsers' preload list are for whoever owns the domain to decide.
