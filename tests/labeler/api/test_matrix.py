@@ -48,6 +48,8 @@ BODIES: dict[str, Any] = {
     "make_invitation": {"role": "annotator"},
     "revoke_invitation": None,
     "make_import": NOTHING,
+    "import_from_folder": {"path": "/nowhere"},
+    "import_from_bucket": {"name": "pictures"},
     "put_import_part": b"bytes",
     "finish_import": NOTHING,
     "cancel_import": NOTHING,
