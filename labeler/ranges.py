@@ -11,6 +11,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.utils.http import content_disposition_header
 
 PIECE = 256 * 1024
+NOWHERE = (-1, -1)
 ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -22,7 +23,7 @@ def file_reply(
     tag = f'"{digest}"' if digest else ""
     wanted = _range_of(request, size, tag)
     reply: HttpResponseBase
-    if wanted == "none":
+    if wanted == NOWHERE:
         file.close()
         reply = HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
     elif wanted is None:
@@ -40,8 +41,8 @@ def file_reply(
     return reply
 
 
-def _range_of(request: HttpRequest, size: int, tag: str) -> tuple[int, int] | str | None:
-    """First and last byte; None: the whole file; "none": there is no such range. Several ranges get the whole file."""
+def _range_of(request: HttpRequest, size: int, tag: str) -> tuple[int, int] | None:
+    """First and last byte; None: the whole file; NOWHERE: past its end. Several ranges get the whole file."""
     found = ONE_RANGE.fullmatch(request.headers.get("Range", "").strip())
     if found is None or request.method != "GET" or found[1] == found[2] == "":
         return None
@@ -53,7 +54,7 @@ def _range_of(request: HttpRequest, size: int, tag: str) -> tuple[int, int] | st
         first, last = int(found[1]), min(size - 1, int(found[2]) if found[2] else size - 1)
         if found[2] and int(found[2]) < first:
             return None  # no range at all, says the standard
-    return (first, last) if first <= last else "none"
+    return (first, last) if first <= last else NOWHERE
 
 
 def _part(file: BinaryIO, first: int, last: int) -> Iterator[bytes]:

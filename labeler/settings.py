@@ -178,7 +178,7 @@ IS_HTTPS = env.bool("HTTPS", default=False)  # set behind a TLS proxy that sends
 if IS_HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^health$", r"^metrics$"]
+    SECURE_REDIRECT_EXEMPT = [r"^health$"]
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     SECURE_HSTS_SECONDS = int(timedelta(days=30).total_seconds())
 # Subdomains and the browsers' preload list are for whoever owns the domain to decide.
@@ -253,6 +253,12 @@ IMPORT_MAX_ASPECT_RATIO = env.int("IMPORT_MAX_ASPECT_RATIO", default=100)
 IMPORT_MAX_FILES = env.int("IMPORT_MAX_FILES", default=2_000_000)  # entries of one archive
 IMPORT_MAX_TOTAL_BYTES = env.int("IMPORT_MAX_TOTAL_BYTES", default=200 * 1024**3)  # one upload; also its unpacked size
 IMPORT_MAX_COMPRESSION_RATIO = env.int("IMPORT_MAX_COMPRESSION_RATIO", default=200)  # of one entry past 1 MiB
+IMPORT_ROOTS = env.list("IMPORT_ROOTS", default=[])  # folders of the server that managers may import from
+IMPORT_S3_BUCKETS = env.list("IMPORT_S3_BUCKETS", default=[])  # read with the operator's key, which nobody else sees
+IMPORT_S3_ENDPOINT = env.str("IMPORT_S3_ENDPOINT", default="https://s3.amazonaws.com")
+IMPORT_S3_REGION = env.str("IMPORT_S3_REGION", default="us-east-1")
+IMPORT_S3_KEY_ID = env.str("IMPORT_S3_KEY_ID", default="")
+IMPORT_S3_SECRET = env.str("IMPORT_S3_SECRET", default="")
 IMPORTS_PER_USER = env.int("IMPORTS_PER_USER", default=3)  # unfinished at once
 EXPORTS_PER_USER = env.int("EXPORTS_PER_USER", default=3)
 # Models that a web process holds to ask them about new images: so many, each at most so large

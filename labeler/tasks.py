@@ -26,6 +26,7 @@ from labeler.services import (
     maps,
     networks,
     notice_mails,
+    predicting,
     quality,
     replays,
     reruns,
@@ -203,6 +204,12 @@ def export_model(job_id: int) -> None:
 
     with busy_with("preparing a model to be taken away"):
         serving.run_model_export(job_id=job_id, export=learning.export_model)
+
+
+@shared_task(name="labeler.run_prediction")  # type: ignore[untyped-decorator]
+def run_prediction(job_id: int) -> None:
+    with busy_with("asking a model about an archive"):
+        predicting.run_prediction(job_id=job_id)
 
 
 @shared_task(name="labeler.scheduled_round")  # type: ignore[untyped-decorator]

@@ -22,6 +22,7 @@ urlpatterns = [
     path("", include("labeler.views.media")),
     path("", include("labeler.views.images")),
     path("", include("labeler.views.imports")),
+    path("", include("labeler.views.import_places")),
     path("", include("labeler.views.exports")),
     path("", include("labeler.views.monitor")),
     path("", include("labeler.views.worth")),

@@ -18,7 +18,7 @@ def test_the_api_does_what_its_document_says(tmp_path: Path):
             str(Path(sys.executable).with_name("schemathesis")),
             "--config-file", str(ROOT / "tests" / "schemathesis.toml"), "run",
             f"{site.url}/api/v1/openapi.json", "--header", f"Authorization: Bearer {site.manager}",
-            "--phases", "coverage,fuzzing", "--checks", "all", "--max-examples", "5", "--workers", "2",
+            "--phases", "coverage,fuzzing", "--checks", "all", "--max-examples", "3", "--workers", "2",
             "--no-shrink", "--continue-on-failure", "--generation-deterministic",
             "--no-color", "--warnings", "off", "--report-dir", str(tmp_path / "report"),
         ]  # fmt: skip

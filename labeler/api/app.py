@@ -32,6 +32,7 @@ from labeler.api import (
     queue,
     record,
     rounds,
+    serving,
 )
 from labeler.api.authentication import token_of
 from labeler.api.document import document
@@ -50,7 +51,7 @@ from labeler.views.errors import WORDS
 VERSION = "1"
 REFUSALS = (RoundRefused, ExportRefused, UploadRefused, GoldRefused, ExampleRefused, StorageError)
 RATE_SECONDS = 60
-LARGE_BODIES = {"put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE"}
+LARGE_BODIES = {"put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE", "predict": "DATA_UPLOAD_MAX_MEMORY_SIZE"}
 JSON = "application/json"
 requests_of_a_token = RateLimit("api", seconds=RATE_SECONDS)
 
@@ -143,6 +144,7 @@ for prefix, module in (
     ("", predictions),
     ("", rounds),
     ("", model),
+    ("", serving),
     ("", exports),
     ("", comments),
     ("", gold),

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from django.http import Http404, HttpRequest
 from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access
-from labeler.api.operations import BIGGEST, PATTERN, In, Nothing, Operations, Out
+from labeler.api.operations import BIGGEST, PATTERN, In, Line, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem
 from labeler.api.shapes import Outcome, Person, person_of
+from labeler.buckets import Bucket
 from labeler.imaging.names import NAME_LENGTH
-from labeler.models import ImportJob, JobState
+from labeler.models import ImportJob, JobState, RejectedFile
 from labeler.selectors.imports import import_progress, offer_of
+from labeler.services.import_places import import_bucket, import_folder
+from labeler.services.offered_answers import take_offered_answers
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
 from labeler.services.uploads import (
     PART_BYTES,
@@ -50,6 +53,31 @@ class ImportOut(Out):
     created_by: Person | None
     created_at: datetime
     finished_at: datetime | None
+    is_ready: bool = Field(description="It was looked at, and waits to be finished or cancelled.")
+    found: dict[str, Any] | None = Field(description="What the look found: entries, labels, columns, refusals, notes.")
+
+
+class Look(In):
+    looks_first: bool = Field(False, description="Only look what is there (`found`); finish it to bring it in.")
+
+
+class Folder(Look):
+    path: Annotated[str, Field(min_length=1, max_length=4000, pattern=PATTERN)] = Field(
+        description="Of the server, in one of the operator's IMPORT_ROOTS."
+    )
+
+
+class BucketPlace(Look):
+    name: Line
+    prefix: Annotated[str, Field(max_length=1000, pattern=PATTERN)] = ""
+    endpoint: Annotated[str, Field(max_length=500, pattern=PATTERN)] = Field(
+        "", description="https://… of an S3-compatible store; empty: one of the operator's IMPORT_S3_BUCKETS."
+    )
+    region: Annotated[str, Field(max_length=100, pattern=PATTERN)] = "us-east-1"
+    key_id: Annotated[str, Field(max_length=200, pattern=PATTERN)] = ""
+    secret: Annotated[str, Field(max_length=500, pattern=PATTERN)] = Field(
+        "", description="Kept sealed until the import is over, and shown to nobody."
+    )
 
 
 class Part(In):
@@ -66,18 +94,19 @@ class Received(Out):
 
 class Refusal(Out):
     file: str
-    kind: str = Field(description="refused or duplicate.")
+    kind: str = Field(description=f"{', '.join(RejectedFile.Kind.values)}.")
     reason: str
 
 
 class Take(In):
-    take: Literal["classes", "answers"] = Field(
-        description="classes: make the names that came with images classes; answers: take the labels as your answers."
+    take: Literal["classes", "answers", "people"] = Field(
+        description="classes: make the names that came with images classes; answers: take the labels as your answers; "
+        "people: record what people answered in another tool under their names."
     )
 
 
 class Kinds(Paging):
-    kind: Literal["", "refused", "duplicate"] = ""
+    kind: Literal["", *RejectedFile.Kind.values] = ""  # type: ignore[valid-type]
 
 
 @router.read(ROOT, Page[ImportOut], who="manager")
@@ -94,6 +123,21 @@ def make_import(request: HttpRequest, slug: str, body: Nothing) -> ImportOut:  #
     """An empty upload. Put its files into it, then finish it."""
     access = manager_access(request, slug)
     return _shown(create_import(project=access.project, by=access.user))
+
+
+@router.make(f"{ROOT}/folder", ImportOut)
+def import_from_folder(request: HttpRequest, slug: str, body: Folder) -> ImportOut:
+    """Images of a folder of the server, for whose roots an operator has decided. A worker begins at once."""
+    access = manager_access(request, slug)
+    return _shown(import_folder(project=access.project, by=access.user, path=body.path, looks_first=body.looks_first))
+
+
+@router.make(f"{ROOT}/bucket", ImportOut)
+def import_from_bucket(request: HttpRequest, slug: str, body: BucketPlace) -> ImportOut:
+    """Images of an S3-compatible bucket, below a prefix; they are copied. A worker begins at once."""
+    access = manager_access(request, slug)
+    bucket = Bucket(**body.model_dump(exclude={"looks_first"}))
+    return _shown(import_bucket(project=access.project, by=access.user, bucket=bucket, looks_first=body.looks_first))
 
 
 @router.read(ONE, ImportOut, who="manager")
@@ -116,10 +160,10 @@ def put_import_part(request: HttpRequest, slug: str, import_id: int, part: Query
 
 
 @router.act(f"{ONE}/finish", ImportOut)
-def finish_import(request: HttpRequest, slug: str, import_id: int, body: Nothing) -> ImportOut:  # noqa: ARG001
-    """All files are there: a worker begins."""
+def finish_import(request: HttpRequest, slug: str, import_id: int, body: Look) -> ImportOut:
+    """All files are there: a worker begins, or looks first. After the look the same without it brings them in."""
     access = manager_access(request, slug)
-    finish_upload(job=_job(access, import_id))
+    finish_upload(job=_job(access, import_id), looks_first=body.looks_first)
     return _shown(_job(access, import_id))
 
 
@@ -150,9 +194,13 @@ def list_refusals(request: HttpRequest, slug: str, import_id: int, paging: Query
 
 @router.act(f"{ONE}/labels", Outcome)
 def take_labels(request: HttpRequest, slug: str, import_id: int, body: Take) -> Outcome:
-    """Labels that came with the images (folders, an .npz): make classes of them, or take them as your answers."""
+    """Labels that came with the images (folders, tables, other tools): make classes of them, take them as your
+    answers, or record those of other people under their names."""
     access = manager_access(request, slug)
     job = _job(access, import_id)
+    if body.take == "people":
+        taken = take_offered_answers(project=access.project, by=access.user)
+        return Outcome(changed=taken > 0, detail=f"{taken:,} answers were recorded under the names of who gave them.")
     offer = offer_of(access.project, access.user)
     if offer is None or job.state != JobState.DONE:
         raise Problem(409, "No labels came with the images, or the import is not done yet.")
@@ -174,7 +222,7 @@ def _shown(job: ImportJob) -> ImportOut:
     progress = import_progress(job)
     names = (
         "id", "state", "error", "total", "added", "duplicates", "refused", "ignored", "has_offered_labels",
-        "created_at", "finished_at",
+        "created_at", "finished_at", "is_ready", "found",
     )  # fmt: skip
     return ImportOut(
         **{name: getattr(job, name) for name in names},

@@ -72,6 +72,12 @@ class Operations(Router):
         extra = {"requestBody": {"required": True, "content": {body: {"schema": schema}}}} if body else {}
         return self._add(method, path, {200: out}, "manager", Scope.MANAGE, extra)
 
+    def bytes(self, path: str, out: Any, *, body: str, scope: Scope, who: str = "member") -> Callable[[ViewT], ViewT]:
+        """A POST of a file of the type `body`, which changes nothing."""
+        schema = {"type": "string", "format": "binary"}
+        extra = {"requestBody": {"required": True, "content": {body: {"schema": schema}}}}
+        return self._add("POST", path, {200: out}, who, scope, extra)
+
     def remove(self, path: str) -> Callable[[ViewT], ViewT]:
         return self._add("DELETE", path, {204: None}, "manager", Scope.MANAGE)
 

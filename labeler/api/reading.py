@@ -84,7 +84,7 @@ def _described(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
         parameters=[
             Value(each["name"], _kind(each["schema"]), each.get("required", False), each.get("description", ""))
             for each in operation["parameters"]
-            if each["in"] != "path"
+            if each["in"] == "query"  # the one header is every POST's, and said once
         ],
         body=list(_values(json_body, schemas, 0)) if json_body else [],
         takes="" if json_body else ", ".join(content),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 FIRST = frozenset(FORMULA)
 METADATA = "metadata."  # before the name of a column that came with the images
-GROUP = 65_536  # rows of a row group: of these, memory holds one
+GROUP = 16_384  # rows of a row group: of these, memory holds one
 
 
 def spreadsheet_safe(value: object) -> object:

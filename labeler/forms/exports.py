@@ -40,7 +40,7 @@ class ExportForm(forms.Form):
         label="Labelled since", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
     until = forms.DateField(
-        label="until", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        label="Labelled until", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
     holdout = forms.ChoiceField(label="Holdout", choices=HOLDOUT, required=False)
     least_agreement = forms.FloatField(

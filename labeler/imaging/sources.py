@@ -33,6 +33,7 @@ class Entry:
     label: str = ""
     size: int = 0
     row: Row | None = None
+    address: str = ""  # where it was read from, if that is worth keeping
 
 
 class Source(AbstractContextManager["Source"]):

@@ -75,10 +75,11 @@ def _seen(round_: Round) -> _Seen:
     from learner.exported import Look
 
     project, key = round_.project, round_.config.get("features") or ""
-    if not project.pixel_side:
+    side, channels = project.pixel_side, project.pixel_channels
+    if side is None or channels is None:
         raise CannotLearn("The project has no images, so it is not known how large new ones are to be.")
-    small = (project.pixel_channels, project.pixel_side, project.pixel_side)
-    form = {"kind": "small", "channels": small[0], "side": small[1]}
+    small = (channels, side, side)
+    form = {"kind": "small", "channels": channels, "side": side}
     if not key:
         return _Seen(None, small, form)
     network = next((row for row in PoolNetwork.objects.filter(project=project) if network_key(row.pk) == key), None)

@@ -36,7 +36,7 @@ from labeler.models.rounds import (
     Standing,
     Trigger,
 )
-from labeler.models.serving import ModelExport
+from labeler.models.serving import ModelExport, Prediction
 from labeler.models.tokens import ApiReply, ApiToken, Scope
 from labeler.models.webhooks import Webhook, WebhookDelivery, WebhookEvent
 
@@ -87,6 +87,7 @@ __all__ = [
     "PoolGraph",
     "PoolMap",
     "PoolNetwork",
+    "Prediction",
     "Project",
     "Reason",
     "RejectedFile",

@@ -58,13 +58,18 @@ class ImportJob(Job):
     ignored = models.PositiveIntegerField(default=0)  # what operating systems leave in archives: .DS_Store and the like
     columns = models.JSONField(default=list)
     looks_first = models.BooleanField(default=False)
-    found = models.JSONField(null=True)  # selectors/imports.py: Preview
+    found = models.JSONField(null=True)  # services/import_look.py
 
     class Meta:
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"import {self.pk} into {self.project}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it was looked at and waits to be started."""
+        return self.state == JobState.UPLOADING and self.found is not None
 
 
 class ImportFile(models.Model):

@@ -21,6 +21,11 @@ class ImageMetadata(models.Model):
     def __str__(self) -> str:
         return f"metadata of {self.image_id}"
 
+    @property
+    def pairs(self) -> list[tuple[str, object]]:
+        """For templates, to which a column named “items” would hide the others."""
+        return list(self.values.items())
+
 
 class ImportedPerson(models.Model):
     """Somebody who answered in another tool. `user` is an account that nobody can sign in to, made when their answers

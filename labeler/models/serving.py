@@ -23,3 +23,22 @@ class ModelExport(Job):
 
     def __str__(self) -> str:
         return f"model export {self.pk} of {self.round}"
+
+
+class Prediction(Job):
+    """Images in an archive on their way to a file of what a model says of them. `done` and `total` count entries."""
+
+    project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="predictions")
+    model = models.ForeignKey(ModelExport, on_delete=models.CASCADE, related_name="+")
+    format = models.CharField(max_length=10, choices=[("csv", "CSV"), ("jsonl", "JSON Lines")])
+    name = models.CharField(max_length=200)  # of the archive, as the browser gave it
+    staged = models.CharField(max_length=200, blank=True)  # the archive; empty once it is not needed any more
+    refused = models.PositiveIntegerField(default=0)  # entries that are no images that are taken
+    file = models.CharField(max_length=200, blank=True)
+    size = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"prediction {self.pk} in {self.project}"

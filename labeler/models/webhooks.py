@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import secrets
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import models
@@ -40,6 +41,11 @@ class Webhook(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+    @property
+    def host(self) -> str:
+        """What others than managers may know of the address: its path may hold a key."""
+        return urlsplit(self.address).netloc
 
     @property
     def secret(self) -> str:

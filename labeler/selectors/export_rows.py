@@ -18,6 +18,7 @@ from labeler.choices import measure_of
 from labeler.export_formats import LABELLED, MODEL, WITH_MODEL, Answer, Filters, ModelWord, Picture, Row
 from labeler.models import (
     Annotation,
+    Candidate,
     GoldImage,
     Image,
     ImageMetadata,
@@ -42,7 +43,7 @@ IMAGE_FIELDS = (
 ANSWER_FIELDS = (
     "image_id", "pk", "annotator_id", "outcome", "label_class_id", "created_at", "seconds", "is_grid", "is_imported",
     "is_decision", "candidate__round__number", "candidate__reason", "candidate__rank",
-    "candidate__selection_probability", "candidate__details__group",
+    "candidate__selection_probability", "candidate_id",
 )  # fmt: skip
 GROUP_OF_ONE = "group_of_one"  # a group of a single image stands for no other one
 
@@ -215,43 +216,29 @@ def _answers(reader: Reader, images: Sequence[int]) -> dict[int, list[Given]]:
     found: dict[int, list[Given]] = defaultdict(list)
     for start in range(0, len(images), 1000):
         live = Annotation.objects.filter(image__in=images[start : start + 1000], retracted_at__isnull=True)
-        for row in live.exclude(outcome=Outcome.UNDO).order_by("pk").values_list(*ANSWER_FIELDS):
-            found[row[0]].append(_given(reader, row))
+        rows = list(live.exclude(outcome=Outcome.UNDO).order_by("pk").values_list(*ANSWER_FIELDS))
+        alone = _alone([row[-1] for row in rows if row[11] == Reason.GROUP])
+        for row in rows:
+            found[row[0]].append(_given(reader, row, alone))
     return found
 
 
-def _given(reader: Reader, row: tuple[Any, ...]) -> Given:
-    (
-        _,
-        pk,
-        person,
-        outcome,
-        class_id,
-        at,
-        seconds,
-        is_grid,
-        is_imported,
-        is_decision,
-        number,
-        reason,
-        rank,
-        chance,
-        group,
-    ) = row
+def _alone(places: Sequence[int]) -> set[int]:
+    """Of places that stand for a group, those whose group is one image."""
+    if not places:
+        return set()
+    return set(Candidate.objects.filter(pk__in=places, details__group=1).values_list("pk", flat=True))
+
+
+def _given(reader: Reader, row: tuple[Any, ...], alone: set[int]) -> Given:
+    _, pk, person, outcome, class_id, at, seconds, is_grid, is_imported, is_decision, *asked = row
+    number, reason, rank, chance, place = asked
     meaning = reader.meanings.get(class_id) if class_id else None
     answer = Answer(
         pk, person, reader.people.get(person, "somebody"), outcome, reader.names.get(meaning) if meaning else None,
         at, seconds, "imported" if is_imported else "grid" if is_grid else "single",
     )  # fmt: skip
-    return Given(
-        answer,
-        meaning,
-        number,
-        GROUP_OF_ONE if reason == Reason.GROUP and group == 1 else reason,
-        rank,
-        chance,
-        is_decision,
-    )
+    return Given(answer, meaning, number, GROUP_OF_ONE if place in alone else reason, rank, chance, is_decision)
 
 
 def _row(reader: Reader, image: tuple[Any, ...], given: Sequence[Given]) -> Row | None:

@@ -8,8 +8,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 
 from django.db import connection
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
@@ -213,4 +211,4 @@ def _has_value(column: str, text: str) -> Q:
     same += [{"true": True, "false": False}[text.lower()]] if text.lower() in ("true", "false") else []
     held = KeyTransform(column, "values")
     found = ImageMetadata.objects.filter(image=OuterRef("pk")).annotate(held=held)
-    return Q(Exists(found.filter(reduce(or_, (Q(held=value) for value in same)))))
+    return Q(Exists(found.filter(held__in=same)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, Exists, OuterRef, Sum
@@ -41,11 +41,31 @@ class ImportProgress:
 
     @property
     def is_unfinished(self) -> bool:
-        return self.job.state in (JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING)
+        return self.job.state in (JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING) and not self.job.is_ready
 
     @property
     def lost_pixels(self) -> str:
         return lost_pixels(self.job.project)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a look found, see services/import_look.py. `read` images were opened; what became of them is a sample."""
+
+    entries: int
+    is_cut: bool
+    looked_at: int
+    read: int
+    new: int
+    known: int
+    refused: int
+    labels: Sequence[tuple[str, int]]
+    label_count: int
+    people: Sequence[str]
+    columns: Sequence[str]
+    tables: Sequence[Mapping[str, object]]
+    refusals: Sequence[tuple[str, str]]
+    notes: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -74,6 +94,11 @@ def import_progress(job: ImportJob) -> ImportProgress:
         left = max(0, job.total - done) / rate
     missing = missing_workers(["default"]) if job.state == JobState.QUEUED else []
     return ImportProgress(job, done, sums["received"] or 0, sums["size"] or 0, rate, left, missing)
+
+
+def preview_of(job: ImportJob) -> Preview | None:
+    """What was found in an import that waits to be started."""
+    return Preview(**job.found) if job.is_ready and job.found else None
 
 
 def lost_pixels(project: Project) -> str:
@@ -132,7 +157,7 @@ def offer_of(project: Project, user: User) -> Offer | None:
     open_ones = offered.filter(image__state=ImageState.POOL, class_name__in=usable).filter(~Exists(answered))
     return Offer(
         names=names,
-        new_names=[name for name, _ in names if name.casefold() not in classes],
+        new_names=sorted({name.casefold(): name for name, _ in names if name.casefold() not in classes}.values()),
         takeable=open_ones.count() if usable else 0,
         has_classes=bool(classes) and not usable,
         people=_people(project, usable),

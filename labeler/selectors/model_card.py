@@ -143,11 +143,14 @@ def _data(round_: Round, learned: Counter[int]) -> list[Fact]:
     ).exclude(outcome=Outcome.UNDO)
     people = answers.values("annotator").distinct().count()
     quality = answers_of(round_.project)
-    alpha = f"not measured: {quality.alpha_missing}"
+    alpha = quality.alpha_missing
     if quality.alpha is not None:
         alpha = f"{_interval(quality.alpha.value, quality.alpha.low, quality.alpha.high, 2)} (Krippendorff’s alpha)"
+    seen = "of which it looked at those with a label alone"
+    if round_.config.get("has_likeness"):
+        seen = "all of them compared with each other, labels or not"
     return [
-        Fact("Images", f"{images:,} in the pool, seen without labels where the settings say that it looks at likeness"),
+        Fact("Images", f"{images:,}, {seen}"),
         Fact("Labels", f"{sum(learned.values()) or round_.training_count:,} that it learned from"),
         Fact("Given by", f"{people:,} {'person' if people == 1 else 'people'}, in {answers.count():,} answers"),
         Fact("How they agree", alpha),
@@ -233,8 +236,8 @@ def _class_table(card: Card) -> str:
     for each in card.classes:
         found = "not measured"
         if each.recall:
-            share = (100 * each.recall[key] for key in ("value", "low", "high"))
-            found = f"{_interval(*share, 1)} % of {each.measured:,}"
+            value, low, high = (100 * each.recall[key] for key in ("value", "low", "high"))
+            found = f"{_interval(value, low, high, 1)} % of {each.measured:,}"
         rows.append(f"| {_plain(each.name)} | {each.learned:,} | {found} |")
     return "\n".join(rows)
 
@@ -252,7 +255,8 @@ def _measure_table(card: Card) -> str:
         scale, digits = (100, 1) if each.unit == "%" else (1, 3)
         values = (None if part is None else scale * part for part in (each.value, each.low, each.high))
         value, low, high = values
-        rows.append(f"| {each.words} | {_interval(value or 0.0, low, high, digits)} {each.unit} |")
+        unit = f" {each.unit}" if each.unit else ""
+        rows.append(f"| {each.words} | {_interval(value or 0.0, low, high, digits)}{unit} |")
     return "\n".join(rows)
 
 

@@ -160,7 +160,8 @@ def open_served(export: ModelExport) -> Served:
             "Download it, or take fewer posterior samples."
         )
     try:
-        return _opened(str(round_folder(export.round) / export.file), export.digest, export.pk)
+        served: Served = _opened(str(round_folder(export.round) / export.file), export.digest, export.pk)
+        return served
     except _Gone as error:
         raise NotServed(
             _("The file of round %(number)s cannot be used: %(error)s. Have it made again.")
@@ -172,7 +173,7 @@ class _Gone(Exception):
     pass
 
 
-@lru_cache(maxsize=settings.SERVED_MODELS)
+@lru_cache(maxsize=settings.SERVED_MODELS)  # type: ignore[untyped-decorator]
 def _opened(path: str, digest: str, export_id: int) -> Served:
     from pathlib import Path
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -65,7 +67,8 @@ def create_export(
     if unfinished_count(ExportJob, by.pk) >= settings.EXPORTS_PER_USER:
         raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished exports, which is the most at once.")
     job = ExportJob.objects.create(project=project, created_by=by, format=file_format, filters=as_json(filters))
-    which = {ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, "labels")
+    usual = "labels" if job.filters else "all labels"
+    which = {ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, usual)
     words = f"exported {which} as {job.get_format_display()}"
     audit.record(project=project, by=by, kind=AuditKind.EXPORTS, words=words, export=job.pk, filters=job.filters)
     wake(RUN_EXPORT, job.pk)
@@ -134,7 +137,8 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
     """Write the file; returns its manifest."""
     filters = filters_of(job)
     reader = open_reader(job.project, filters)
-    manifest = _manifest(job, reader, filters)
+    classes = _classes(job.project)
+    manifest = _manifest(job, reader, filters, [name for _, name in classes])
     last = reader.last_position
     beat = Beat(job)
     beat.now(total=last + 1, done=0)
@@ -145,6 +149,7 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
             counted.update(row.record["source"] or "none" for row in rows)
             yield rows
             beat(done=min(last, at * CHUNK_SIZE))
+            gc.collect(1)
 
     def read(picture: Picture) -> bytes:
         beat()
@@ -152,7 +157,7 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
 
     about = About(
         project=job.project.name,
-        classes=_classes(job.project),
+        classes=classes,
         made_at=manifest["made_at"],
         model=f"round {reader.model.round.number}" if reader.model else "",
         metadata=reader.metadata,
@@ -165,9 +170,22 @@ def _write(job: ExportJob, name: str) -> dict[str, Any]:
             write_export(file, job.format, batches(), about=about, with_images=filters.with_images, read=read)
         )
 
-    storage.write_once(name, fill)
+    with _collecting_by_hand():
+        storage.write_once(name, fill)
     rows = sum(counted.values())
     return {**manifest, "rows": rows, "by_source": dict(counted), "bytes": written[0].size, "sha256": written[0].sha256}
+
+
+@contextmanager
+def _collecting_by_hand() -> Iterator[None]:
+    """Rows hold no cycles, and to look for some whenever a few hundred objects are made takes a fifth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _bytes_of(picture: Picture) -> bytes:
@@ -180,7 +198,7 @@ def _bytes_of(picture: Picture) -> bytes:
     return data
 
 
-def _manifest(job: ExportJob, reader: Reader, filters: Filters) -> dict[str, Any]:
+def _manifest(job: ExportJob, reader: Reader, filters: Filters, classes: Sequence[str]) -> dict[str, Any]:
     """What the file is, before it is written."""
     at = clock.now()
     manifest: dict[str, Any] = {
@@ -189,7 +207,7 @@ def _manifest(job: ExportJob, reader: Reader, filters: Filters) -> dict[str, Any
         "file": job.file_name_at(at),
         "format": job.format,
         "project": {"name": job.project.name, "address": job.project.slug},
-        "classes": [name for _, name in _classes(job.project)],
+        "classes": list(classes),
         "made_at": at.astimezone(reader.zone).isoformat(),
         "made_by": job.created_by.get_username() if job.created_by else None,
         "filters": job.filters,

@@ -21,6 +21,7 @@ from labeler.models import (
     ChunkFeatures,
     ImportJob,
     JobState,
+    ModelExport,
     PoolFeatures,
     PoolGraph,
     PoolMap,
@@ -219,7 +220,7 @@ def _look_at(job: PoolFeatures, part: Part, compute: Compute, beat: Beat, foreca
 
 def others_wait() -> bool:
     """Whether something else waits that is made in the background."""
-    models = (PoolMap, PoolGraph, PoolFeatures, Replay)
+    models = (PoolMap, PoolGraph, PoolFeatures, Replay, ModelExport)
     return any(model._default_manager.filter(state=JobState.QUEUED).exists() for model in models)
 
 

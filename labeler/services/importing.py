@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from django.db.models import F
 from django.utils.crypto import get_random_string
 
 from labeler import clock, storage
+from labeler.buckets import BucketError
 from labeler.imaging.names import printable
 from labeler.imaging.sources import Entry, Source
 from labeler.imaging.zips import BadArchive, BadEntry
 from labeler.models import ImportFile, ImportJob, JobState, Project, RejectedFile, User
 from labeler.models.images import CHUNK_SIZE
-from labeler.services.import_plan import Plan, import_limits, make_plan, opened
+from labeler.services.import_look import look
+from labeler.services.import_plan import Plan, import_limits, make_plan, opened, with_row
 from labeler.services.jobs import BEAT_SECONDS, Beat, ClaimLost, JobCancelled, claim_job, finish_job, keep_claim
 from labeler.services.leftovers import forget_unnamed_files
 from labeler.services.packing import Loaded, store_batch, sweep_files
@@ -52,7 +54,9 @@ class Run:
 def run_import(*, job_id: int) -> None:
     """The task: claim the job and import its files; harmless when another worker has it or it is over."""
     job = claim_job(model=ImportJob, job_id=job_id)
-    if job is not None:
+    if job is not None and job.looks_first:
+        _in_words(Plan(job, import_limits(), Beat(job), is_look=True), look)
+    elif job is not None:
         _run(job)
 
 
@@ -86,43 +90,51 @@ def import_local(
 def _run(
     job: ImportJob, paths: dict[int, Path] | None = None, parts: Collection[str] = (), report: Report | None = None
 ) -> None:
-    """1. Sweep what a killed run left. 2. Count entries, read tables. 3. Import file by file. 4. Make the first queue.
-    5. Close.
+    plan = Plan(job, import_limits(), Beat(job), paths or {}, parts)
+    if _in_words(plan, partial(_import, report=report)):
+        _clean_up(job)
 
-    Whatever happens ends in a state with words; only a lost claim leaves the job to its new owner, and a killed process
-    leaves it to the sweep.
-    """
-    beat = Beat(job)
-    plan = Plan(job, import_limits(), beat, paths or {}, parts)
+
+def _import(plan: Plan, report: Report | None) -> None:
+    """1. Sweep what a killed run left. 2. Count entries, read tables. 3. Import file by file. 4. Make the first queue.
+    5. Close."""
+    job = plan.job
+    plan.beat.now(loading=0)
+    sweep_files(job)
+    make_plan(plan)
+    plan.beat.now(total=plan.total, columns=list(plan.columns))
+    job.total = plan.total
+    with ThreadPoolExecutor(REMOTE_THREADS if _is_remote(job) else THREADS) as pool:
+        run = Run(job, plan.beat, plan, pool, report)
+        for file in job.files.filter(is_done=False):
+            _import_file(run, file)
+    _start_first_queue(job.project)
+    finish_job(job=job, state=JobState.DONE, error=why_nothing(job))
+
+
+def _in_words(plan: Plan, work: Callable[[Plan], None]) -> bool:
+    """Whatever happens ends in a state with words; only a lost claim leaves the job to its new owner, and a killed
+    process leaves it to the sweep. Returns whether the job is over for good."""
+    job = plan.job
     try:
-        beat.now(loading=0)
-        sweep_files(job)
-        make_plan(plan)
-        beat.now(total=plan.total, columns=list(plan.columns))
-        job.total = plan.total
-        with ThreadPoolExecutor(REMOTE_THREADS if _is_remote(job) else THREADS) as pool:
-            run = Run(job, beat, plan, pool, report)
-            for file in job.files.filter(is_done=False):
-                _import_file(run, file)
-        _start_first_queue(job.project)
-        finish_job(job=job, state=JobState.DONE, error=why_nothing(job))
+        work(plan)
     except ClaimLost:
         logger.warning("%s went to another worker", job)
-        return
+        return False
     except JobCancelled:
         finish_job(job=job, state=JobState.CANCELLED, error=f"Cancelled. {KEPT_WORDS}")
-    except storage.StorageError as error:
+    except (storage.StorageError, BucketError) as error:
         _fail(job, f"{error} {KEPT_WORDS}")
-        return
+        return False
     except FileNotFoundError:
         finish_job(job=job, state=JobState.FAILED, error=f"The uploaded file is gone; upload it again. {KEPT_WORDS}")
     except Exception as error:
         logger.exception("%s failed", job)
         _fail(job, FAILED_WORDS.format(type(error).__name__, KEPT_WORDS))
-        return
+        return False
     finally:
         plan.close()
-    _clean_up(job)
+    return True
 
 
 def why_nothing(job: ImportJob) -> str:
@@ -168,21 +180,14 @@ def _import_file(run: Run, file: ImportFile) -> None:
 def _import_source(run: Run, file: ImportFile, source: Source) -> None:
     done = file.entries_done
     share = run.job.project.learning.holdout_share
-    described = map(partial(_with_row, run.plan), source.entries(done))
+    described = map(partial(with_row, run.plan), source.entries(done))
     for entries in _runs(described, CHUNK_SIZE, BATCH_BYTES):
         loaded = _load(run, entries)
         done += len(entries)
-        store_batch(job=run.job, file=file, loaded=loaded, entries_done=done, holdout_share=share, beat=run.beat)
+        store_batch(job=run.job, file=file, loaded=loaded, entries_done=done, holdout_share=share, beat=run.beat,
+                    last=entries[-1].name if file.kind == ImportFile.Kind.BUCKET else "")  # fmt: skip
         if run.report:
             run.report(done, run.job.total)
-
-
-def _with_row(plan: Plan, entry: Entry) -> Entry:
-    """The entry with what a table says of it, whose label stands above the folder's name."""
-    if plan.index is None or entry.row is not None or entry.load is None:
-        return entry
-    row = plan.index.find(entry.name)
-    return entry if row is None else replace(entry, row=row, label=entry.label if row.has_no_labels else row.label)
 
 
 def _runs(entries: Iterable[Entry], most: int, most_bytes: int) -> Iterator[list[Entry]]:

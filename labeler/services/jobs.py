@@ -24,6 +24,7 @@ from labeler.models import (
     PoolGraph,
     PoolMap,
     PoolNetwork,
+    Prediction,
     Replay,
     Rerun,
 )
@@ -43,10 +44,12 @@ AnyJob = (
     | Rerun
     | ClassChange
     | ModelExport
+    | Prediction
 )
 JobT = TypeVar(
     "JobT",
     ImportJob, ExportJob, PoolMap, PoolFeatures, PoolGraph, PoolNetwork, Replay, Rerun, ClassChange, ModelExport,
+    Prediction,
 )  # fmt: skip
 BEAT_SECONDS = 0.5  # no more often than this
 EARLY_SECONDS = 3.0

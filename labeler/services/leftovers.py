@@ -62,6 +62,7 @@ def named_files(project: Project) -> set[str]:
         *project.packs.values_list("name", flat=True),
         *project.chunks.values_list("pixels", flat=True),
         *project.exports.values_list("file", flat=True),
+        *project.predictions.values_list("file", flat=True),
         *project.maps.values_list("file", flat=True),
         *(name for graph in project.graphs.all() for name in graph.files),
         *(name for network in project.networks.all() for name in network.files),

@@ -62,6 +62,7 @@ class Batch:
     job: ImportJob
     file: ImportFile
     entries_done: int
+    last: str = ""
     fresh: list[Fresh] = field(default_factory=list)
     rejected: list[RejectedFile] = field(default_factory=list)
     ignored: int = 0
@@ -77,10 +78,17 @@ class ChunkFile:
 
 
 def store_batch(
-    *, job: ImportJob, file: ImportFile, loaded: Sequence[Loaded], entries_done: int, holdout_share: float, beat: Beat
+    *,
+    job: ImportJob,
+    file: ImportFile,
+    loaded: Sequence[Loaded],
+    entries_done: int,
+    holdout_share: float,
+    beat: Beat,
+    last: str = "",
 ) -> None:
     """Write the files of a batch and its rows. Raises StorageFull, JobStopped."""
-    batch = Batch(job, file, entries_done)
+    batch = Batch(job, file, entries_done, last)
     _sort(batch, loaded, holdout_share)
     existing = _names_of_existing(job.project_id, batch.fresh)
     _drop_duplicates(batch, existing)
@@ -244,7 +252,7 @@ def _commit(
                 project=project, number=file.number, defaults={"count": file.count, "pixels": file.name}
             )
     RejectedFile.objects.bulk_create([*batch.rejected, *_unlabelled(batch)], batch_size=1000)
-    ImportFile.objects.filter(pk=batch.file.pk).update(entries_done=batch.entries_done)
+    ImportFile.objects.filter(pk=batch.file.pk).update(entries_done=batch.entries_done, last=batch.last)
 
 
 def _check_plan(project: Project, start: int, form: PixelFormat | None) -> None:

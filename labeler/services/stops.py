@@ -11,6 +11,7 @@ from labeler.models import (
     PoolGraph,
     PoolMap,
     PoolNetwork,
+    Prediction,
     Replay,
     Rerun,
 )
@@ -22,6 +23,7 @@ from labeler.services.graphs import MAKE
 from labeler.services.jobs import give_back_jobs
 from labeler.services.maps import DRAW
 from labeler.services.networks import TRAIN
+from labeler.services.predicting import RUN_PREDICTION
 from labeler.services.replays import PLAY
 from labeler.services.reruns import RERUN
 from labeler.services.serving import EXPORT_MODEL
@@ -42,4 +44,5 @@ def give_back_work(*, worker: str) -> int:
         + give_back_jobs(model=ClassChange, task_name=class_changes.RUN, worker=worker)
         + give_back_jobs(model=Rerun, task_name=RERUN, worker=worker)
         + give_back_jobs(model=ModelExport, task_name=EXPORT_MODEL, worker=worker)
+        + give_back_jobs(model=Prediction, task_name=RUN_PREDICTION, worker=worker)
     )

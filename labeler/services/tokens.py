@@ -77,4 +77,5 @@ def revoke_token(*, token: ApiToken) -> bool:
 def forget_replies() -> int:
     """The sweep's part: replies that nobody will ask for again."""
     old = ApiReply.objects.filter(created_at__lt=clock.now() - REPLIES_KEPT).order_by("created_at")
-    return ApiReply.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:SWEEP_AT_ONCE])).delete()[0]
+    ids = list(old.values_list("pk", flat=True)[:SWEEP_AT_ONCE])
+    return ApiReply.objects.filter(pk__in=ids).delete()[0] if ids else 0

@@ -11,7 +11,7 @@ from django.db.models import F, Q, QuerySet, Sum
 
 from labeler import clock, storage
 from labeler.imaging.names import NAME_LENGTH, normal, printable
-from labeler.models import AuditKind, ImportFile, ImportJob, JobState, Project, User
+from labeler.models import AuditKind, ImportFile, ImportJob, ImportSecret, JobState, Project, User
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services import audit
 from labeler.services.jobs import request_cancel, resume_stalled, unfinished_count
@@ -73,7 +73,7 @@ def add_part(*, job: ImportJob, name: str, size: int, offset: int, data: bytes) 
 
     Repeating a part is harmless: the second one is told where to go on.
     """
-    if job.state != JobState.UPLOADING:
+    if job.state != JobState.UPLOADING or job.found is not None:
         raise UploadRefused("This upload is over.")
     file = add_file(job=job, name=name, size=size)
     if offset != file.received:
@@ -102,8 +102,11 @@ def add_whole_file(*, job: ImportJob, name: str, size: int, file: BinaryIO) -> N
         add_part(job=job, name=name, size=0, offset=0, data=b"")
 
 
-def finish_upload(*, job: ImportJob) -> bool:
-    """All is there: queue it and wake a worker. False if that happened before. Raises UploadRefused."""
+def finish_upload(*, job: ImportJob, looks_first: bool = False) -> bool:
+    """All is there: queue it and wake a worker. False if that happened before. Raises UploadRefused.
+
+    With `looks_first` the worker only says what is in it; then the same call without it starts the import.
+    """
     if job.state != JobState.UPLOADING:
         return False
     missing = job.files.filter(received__lt=F("size")).first()
@@ -114,10 +117,13 @@ def finish_upload(*, job: ImportJob) -> bool:
     if not job.files.exists():
         raise UploadRefused("Choose at least one file.")
     with transaction.atomic():
-        queued = ImportJob.objects.filter(pk=job.pk, state=JobState.UPLOADING).update(
-            state=JobState.QUEUED, heartbeat_at=clock.now()
-        )
-        if queued:
+        waiting = ImportJob.objects.filter(pk=job.pk, state=JobState.UPLOADING)
+        if looks_first:
+            waiting = waiting.filter(found__isnull=True)
+        queued = waiting.update(state=JobState.QUEUED, looks_first=looks_first, heartbeat_at=clock.now())
+        if queued and looks_first:
+            wake(RUN_IMPORT, job.pk)
+        elif queued:
             _record(job, job.created_by, f"started import {job.pk} of {job.files.count():,} files")
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
@@ -135,7 +141,15 @@ def cancel_import(*, job: ImportJob, by: User | None = None) -> None:
 
 def can_retry(job: ImportJob) -> bool:
     """A failed import whose upload is still there: what is in already stays, and it goes on behind it."""
-    return job.state == JobState.FAILED and _still_staged(job).exists()
+    return job.state == JobState.FAILED and (_still_staged(job).exists() or _is_elsewhere(job))
+
+
+def _is_elsewhere(job: ImportJob) -> bool:
+    """A folder, or a bucket whose secret is still there or was never needed."""
+    if job.files.filter(kind=ImportFile.Kind.FOLDER).exists():
+        return True
+    has_secret = ImportSecret.objects.filter(job=job).exists()
+    return any(has_secret or not file.place.get("key_id") for file in job.files.filter(kind=ImportFile.Kind.BUCKET))
 
 
 def retry_import(*, job: ImportJob, by: User | None = None) -> bool:
@@ -164,6 +178,7 @@ def delete_staged(job: ImportJob) -> None:
     for file in _still_staged(job):
         storage.delete(file.staged)
         ImportFile.objects.filter(pk=file.pk).update(staged=f"{NOT_STAGED}{file.pk}")
+    ImportSecret.objects.filter(job=job).delete()
 
 
 def _still_staged(job: ImportJob) -> QuerySet[ImportFile]:
@@ -180,7 +195,8 @@ def sweep_imports() -> int:
     staged = ImportFile.objects.filter(staged__gte="projects/").values("job")
     over = Q(state__in=[JobState.DONE, JobState.CANCELLED])
     given_up = Q(state=JobState.FAILED, finished_at__lt=clock.now() - KEPT)
-    for job in ImportJob.objects.filter(over | given_up, pk__in=staged):
+    kept = Q(pk__in=staged) | Q(pk__in=ImportSecret.objects.values("job"))
+    for job in ImportJob.objects.filter(over | given_up).filter(kept):
         delete_staged(job)
     return resume_stalled(model=ImportJob, task_name=RUN_IMPORT)
 

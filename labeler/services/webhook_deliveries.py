@@ -40,11 +40,16 @@ def sign(secret: str, moment: int, body: str) -> str:
 
 
 def sweep_webhooks() -> int:
-    """Wake a worker for what is due; what a lost worker held is due again; of each address the last KEPT are kept."""
+    """Wake a worker for what is due; what a lost worker held is due again. Returns how many are."""
     now = clock.now()
-    lost = WebhookDelivery.objects.filter(state=State.SENDING, began_at__lt=now - LOST)
-    lost.update(state=State.WAITING, error="A worker was lost while it sent this; it is sent again.")
-    due = WebhookDelivery.objects.filter(state=State.WAITING, not_before__lte=now)[:AT_ONCE].count()
+    unfinished = WebhookDelivery.objects.filter(state__in=[State.WAITING, State.SENDING])
+    rows = unfinished.filter(not_before__lte=now).order_by("not_before").values_list("state", "began_at")[:AT_ONCE]
+    found = list(rows)  # by the partial index: of an idle site nothing
+    is_lost = [state == State.SENDING and (began_at or now) < now - LOST for state, began_at in found]
+    if any(is_lost):
+        lost = WebhookDelivery.objects.filter(state=State.SENDING, began_at__lt=now - LOST)
+        lost.update(state=State.WAITING, error="A worker was lost while it sent this; it is sent again.")
+    due = sum(is_lost) + sum(state == State.WAITING for state, _ in found)
     if due:
         wake(SEND_WEBHOOKS)
     return due
@@ -111,8 +116,9 @@ def _failed(row: WebhookDelivery, error: str, *, status: int | None = None, is_f
 
 
 def _say_stopped(row: WebhookDelivery, error: str) -> None:
-    host = row.webhook.address.split("/")[2]
-    words = f"The webhook to {host} is stopped: {error} Mend it, then start it again under Settings, Webhooks."
+    words = (
+        f"The webhook to {row.webhook.host} is stopped: {error} Mend it, then start it again under Settings, Webhooks."
+    )
     key = f"{row.webhook_id} {row.pk}"
     notices.notify(project=row.webhook.project, kind=NoticeKind.WEBHOOK_STOPPED, key=key, words=words)
 

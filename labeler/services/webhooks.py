@@ -51,7 +51,7 @@ def make_webhook(*, project: Project, address: str, events: Collection[str], by:
     row = Webhook(project=project, address=address, events=wanted, created_by=by)
     row.full_clean(exclude=["project", "created_by", "stopped_at"])
     row.save()
-    _record(row, by, f"made a webhook to {_host(address)} for: {', '.join(wanted)}")
+    _record(row, by, f"made a webhook to {row.host} for: {', '.join(wanted)}")
     return NewWebhook(row, row.secret)
 
 
@@ -59,7 +59,7 @@ def make_webhook(*, project: Project, address: str, events: Collection[str], by:
 def delete_webhook(*, webhook: Webhook, by: User) -> None:
     """With its deliveries; what is on its way is told no more."""
     if Webhook.objects.filter(pk=webhook.pk).delete()[0]:
-        _record(webhook, by, f"deleted the webhook to {_host(webhook.address)}")
+        _record(webhook, by, f"deleted the webhook to {webhook.host}")
 
 
 @transaction.atomic
@@ -68,7 +68,7 @@ def start_webhook(*, webhook: Webhook, by: User) -> bool:
     stopped = Webhook.objects.filter(pk=webhook.pk, stopped_at__isnull=False)
     if not stopped.update(stopped_at=None, failures=0):
         return False
-    _record(webhook, by, f"started the webhook to {_host(webhook.address)} again")
+    _record(webhook, by, f"started the webhook to {webhook.host} again")
     return True
 
 
@@ -126,8 +126,3 @@ def _deliver(webhook: Webhook, event: str, key: str, data: dict[str, Any]) -> We
 
 def _record(webhook: Webhook, by: User, words: str) -> None:
     audit.record(project=webhook.project, by=by, kind=AuditKind.SETTINGS, words=words, webhook=webhook.pk)
-
-
-def _host(address: str) -> str:
-    """What the record says of an address: its path may hold a key."""
-    return address.split("/")[2] if address.count("/") >= 2 else address

@@ -50,7 +50,7 @@ def min_row(record: Mapping[str, Any]) -> Row:
     chosen = next((name for name, value in rest.items() if _choices(value)), "")
     names = _choices(rest.pop(chosen, None))
     label, note = one_label(names)
-    answers = ()
+    answers: tuple[Answer, ...] = ()
     if len(names) == 1:
         answers = (Answer(_person(record.get("annotator")), label, *_when(record)),)
     return Row(paths, url, label, metadata_of(rest.items()), answers, note=note)

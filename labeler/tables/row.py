@@ -15,6 +15,7 @@ MAX_COLUMNS = 100
 MAX_COLUMN_NAME = 100
 MAX_VALUE = 1000  # characters; longer ones are cut, and end with “…”
 LARGEST = 2**63 - 1
+MAX_METADATA = 20_000  # characters of all values of one image
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no half of a pair
 MANY_NAMED = "Several classes are named for it ({}): none is offered."
 
@@ -89,9 +90,11 @@ def column_name(name: object, number: int) -> str:
 
 def metadata_of(values: Iterable[tuple[str, object]]) -> dict[str, Scalar]:
     kept: dict[str, Scalar] = {}
+    left = MAX_METADATA
     for number, (name, value) in enumerate(values, start=1):
         found = scalar_of(value)
-        if found is not None and len(kept) < MAX_COLUMNS:
+        left -= len(str(found))
+        if found is not None and len(kept) < MAX_COLUMNS and left >= 0:
             kept.setdefault(column_name(name, number), found)
     return kept
 

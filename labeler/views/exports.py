@@ -52,7 +52,7 @@ def exports(request: HttpRequest, slug: str) -> HttpResponse:
 def _create(request: HttpRequest, access: Access) -> HttpResponse:
     form = ExportForm(request.POST, project=access.project)
     if not form.is_valid():
-        words = " ".join(f"{name}: {' '.join(errors)}" for name, errors in form.errors.items())
+        words = " ".join(f"{name}: {' '.join(map(str, errors))}" for name, errors in form.errors.items())
         return HttpResponse(
             f"Choose one of the offered formats and filters. {words}", status=400, content_type="text/plain"
         )

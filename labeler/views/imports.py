@@ -19,7 +19,7 @@ from labeler.access import Access, manager_access
 from labeler.body_limit import takes_body
 from labeler.models import ImportJob, JobState, RejectedFile
 from labeler.models.jobs import UNFINISHED_JOB
-from labeler.selectors.imports import import_progress, offer_of, rejected_page, rejected_rows
+from labeler.selectors.imports import import_progress, offer_of, preview_of, rejected_page, rejected_rows
 from labeler.services.exporting import spreadsheet_safe
 from labeler.services.offered_answers import take_offered_answers
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
@@ -80,7 +80,7 @@ def _start(request: HttpRequest, access: Access) -> HttpResponse:
     try:
         for file in files:
             add_whole_file(job=job, name=file.name or "", size=file.size or 0, file=file)  # type: ignore[arg-type]
-        finish_upload(job=job)
+        finish_upload(job=job, looks_first=True)
     except (UploadRefused, StorageError):
         cancel_import(job=job)
         raise
@@ -108,13 +108,25 @@ def import_part(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
 def import_finish(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     job = _job(manager_access(request, slug), job_id)
     try:
-        finish_upload(job=job)
+        finish_upload(job=job, looks_first=True)
     except UploadRefused as error:
         if not request.accepts("text/html"):
             return JsonResponse({"error": str(error)}, status=400)
         messages.error(request, str(error))
     if not request.accepts("text/html"):
         return JsonResponse({"page": reverse("import", args=[slug, job.pk])})
+    return redirect("import", slug, job.pk)
+
+
+@require_POST
+@login_required
+def import_start(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    """After the look: bring in what was found."""
+    job = _job(manager_access(request, slug), job_id)
+    if job.state == JobState.UPLOADING and job.found is None:
+        messages.info(request, "The upload is not complete yet.")
+    else:
+        finish_upload(job=job)
     return redirect("import", slug, job.pk)
 
 
@@ -149,10 +161,11 @@ def import_(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
         "job": job,
         "progress": import_progress(job),
         "can_retry": can_retry(job),
+        "preview": preview_of(job),
     }
     if request.headers.get("HX-Request"):
         response = render(request, "imports/_progress.html", context)
-        if job.state not in UNFINISHED_JOB:
+        if job.state not in UNFINISHED_JOB or job.is_ready:
             response.headers["HX-Refresh"] = "true"  # what was left out and the labels stand beside the progress
         return response
     kind = request.GET.get("kind", "")
@@ -241,6 +254,7 @@ urlpatterns = [
     path("p/<slug:slug>/imports/<int:job_id>/", import_, name="import"),
     path("p/<slug:slug>/imports/<int:job_id>/part/", import_part, name="import-part"),
     path("p/<slug:slug>/imports/<int:job_id>/finish/", import_finish, name="import-finish"),
+    path("p/<slug:slug>/imports/<int:job_id>/start/", import_start, name="import-start"),
     path("p/<slug:slug>/imports/<int:job_id>/cancel/", import_cancel, name="import-cancel"),
     path("p/<slug:slug>/imports/<int:job_id>/retry/", import_retry, name="import-retry"),
     path("p/<slug:slug>/imports/<int:job_id>/rejected/", import_rejected, name="import-rejected"),

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.defaultfilters import filesizeformat
 from django.urls import path, reverse
@@ -18,15 +18,20 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from labeler import storage
 from labeler.access import Access, manager_access, member_access
 from labeler.body_limit import takes_body
 from labeler.imaging.decode import DecodedImage, Refused, decode
 from labeler.imaging.names import NAME_LENGTH, normal, printable
-from labeler.models import ModelExport, Round
+from labeler.models import JobState, ModelExport, Prediction, Round
+from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.model_card import model_card
 from labeler.selectors.served import NewImage, NotServed, export_of, newest_export, predict_image
-from labeler.services.importing import import_limits
+from labeler.selectors.workers import missing_workers
+from labeler.services.exporting import ExportRefused
+from labeler.services.import_plan import import_limits
 from labeler.services.jobs import request_cancel
+from labeler.services.predicting import request_prediction
 from labeler.services.rounds import RoundRefused
 from labeler.services.serving import request_model_export
 from labeler.throttle import Throttle
@@ -34,6 +39,7 @@ from labeler.throttle import Throttle
 asked = Throttle("predict", limit=settings.PREDICTIONS_PER_MINUTE, seconds=60)
 SHOWN_BYTES = 400_000  # a larger picture is not shown beside what is said of it
 SMALL_SIDE = 48
+FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 
 class Unanswered(Exception):
@@ -169,10 +175,77 @@ def _shown(decoded: DecodedImage) -> dict[str, object]:
     return {"picture": f"data:{decoded.media_type};base64,{data}", "is_small": is_small}
 
 
+@never_cache
+@login_required
+@takes_body("FORM_UPLOAD_MAX_BYTES")
+@require_http_methods(["GET", "HEAD", "POST"])
+def predictions(request: HttpRequest, slug: str) -> HttpResponse:
+    """An archive of images in, a table of what the model says of them out."""
+    access = manager_access(request, slug)
+    export = newest_export(access.project)
+    if request.method == "POST":
+        return _predicted(request, access, export)
+    jobs = list(Prediction.objects.filter(project=access.project).select_related("created_by", "model__round")[:50])
+    is_unfinished = any(job.state in UNFINISHED_JOB for job in jobs)
+    context = {
+        "access": access,
+        "tab": "images",
+        "export": export,
+        "jobs": jobs,
+        "is_unfinished": is_unfinished,
+        "missing_workers": missing_workers(["default"]) if is_unfinished else [],
+    }
+    is_part = request.headers.get("HX-Request")
+    return render(request, "images/_predictions.html" if is_part else "images/predictions.html", context)
+
+
+def _predicted(request: HttpRequest, access: Access, export: ModelExport | None) -> HttpResponse:
+    file, file_format = request.FILES.get("archive"), request.POST.get("format", "")
+    if not isinstance(file, UploadedFile) or file.file is None or file_format not in FORMATS:
+        return HttpResponse("Choose an archive, and CSV or JSON Lines.", status=400, content_type="text/plain")
+    if export is None:
+        messages.error(request, "No model is ready for new images: prepare one on its round’s page.")
+        return redirect("predictions", access.project.slug)
+    try:
+        request_prediction(
+            export=export, by=access.user, file_format=file_format, name=file.name or "archive", file=file.file
+        )
+    except (ExportRefused, storage.StorageError) as error:
+        messages.error(request, str(error))
+    return redirect("predictions", access.project.slug)
+
+
+@require_safe
+@login_required
+def prediction_file(request: HttpRequest, slug: str, job_id: int) -> FileResponse:
+    access = manager_access(request, slug)
+    done = Prediction.objects.exclude(file="")
+    job = get_object_or_404(done, project=access.project, pk=job_id, state=JobState.DONE)
+    try:
+        with storage.local_path(job.file) as file_path:
+            return FileResponse(
+                file_path.open("rb"), as_attachment=True, filename=f"{slug}-predictions-{job.pk}.{job.format}",
+                content_type=FORMATS[job.format],
+            )  # fmt: skip
+    except FileNotFoundError as error:
+        raise Http404("The file is gone; send the archive again") from error
+
+
+@require_POST
+@login_required
+def prediction_stop(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    request_cancel(job=get_object_or_404(Prediction, project=access.project, pk=job_id))
+    return redirect("predictions", slug)
+
+
 urlpatterns = [
     path("p/<slug:slug>/rounds/<int:number>/model/prepare/", model_prepare, name="model-prepare"),
     path("p/<slug:slug>/rounds/<int:number>/model/prepare/stop/", model_prepare_stop, name="model-prepare-stop"),
     path("p/<slug:slug>/rounds/<int:number>/card/", card, name="model-card"),
     path("p/<slug:slug>/try/", try_image, name="try"),
     path("p/<slug:slug>/predict/", predict, name="predict"),
+    path("p/<slug:slug>/predictions/", predictions, name="predictions"),
+    path("p/<slug:slug>/predictions/<int:job_id>/file/", prediction_file, name="prediction-file"),
+    path("p/<slug:slug>/predictions/<int:job_id>/stop/", prediction_stop, name="prediction-stop"),
 ]

@@ -2,7 +2,7 @@
 import { zipSize, zipStream } from "./zip_stream.js";
 
 export function sourcesOf(files) {
-  const archives = files.filter(({ name }) => /\.(zip|npz)$/i.test(name));
+  const archives = files.filter(({ name }) => /\.(zip|npz|tar|tgz|tbz2?|txz|tar\.(gz|bz2|xz))$/i.test(name));
   const others = files.filter((file) => !archives.includes(file));
   const sources = archives.map(fileSource);
   if (others.length === 1) sources.push(fileSource(others[0]));

@@ -28,9 +28,11 @@ from labeler.models import (
     JobState,
     LabelClass,
     Membership,
+    ModelExport,
     Notice,
     Outcome,
     PoolNetwork,
+    Prediction,
     Project,
     Role,
     Round,
@@ -188,6 +190,10 @@ def addresses(project: Project) -> dict[str, str]:
     )
     done = Round.objects.filter(project=project, standing="accepted").order_by("-number").first()
     image = Image.objects.filter(project=project, position=HOLDOUT + 10).get()
+    export = ModelExport.objects.create(
+        project=project, round=done, state=JobState.FAILED,
+        error="Which images look alike has been found anew since. Start a round: its model can be prepared.",
+    )  # fmt: skip
     world = World(
         project,
         {
@@ -203,6 +209,10 @@ def addresses(project: Project) -> dict[str, str]:
             "export": ExportJob.objects.get(project=project).pk,
             "webhook": Webhook.objects.create(project=project, address="https://a.org/", events=["round_done"]).pk,
             "network": network.pk, "round": done.number, "scored": done.number, "position": image.position,
+            "prediction": Prediction.objects.create(
+                project=project, name="new photographs.zip", state=JobState.DONE, format="csv", done=120, refused=3,
+                model=export,
+            ).pk,
             "gallery": "sure", "person": User.objects.get(username="ann").pk,
         },
     )  # fmt: skip

@@ -47,7 +47,12 @@ def open_page(page, live_server, project):
 def arrived(page) -> ImportJob:
     page.wait_for_url(re.compile(r"/imports/\d+/$"))
     job = ImportJob.objects.get()
-    assert job.state == JobState.QUEUED
+    assert (job.state, job.looks_first) == (JobState.QUEUED, True)
+    run_import(job_id=job.pk)
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.wait_for_load_state()
+    job.refresh_from_db()
+    assert (job.state, job.looks_first) == (JobState.QUEUED, False)
     run_import(job_id=job.pk)
     job.refresh_from_db()
     return job

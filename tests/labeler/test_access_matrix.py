@@ -19,8 +19,10 @@ from labeler.models import (
     JobState,
     LearningConfig,
     Membership,
+    ModelExport,
     Notice,
     PoolNetwork,
+    Prediction,
     Project,
     Role,
     Round,
@@ -53,7 +55,8 @@ MANAGERS = {
     "proposal-decide", "people", "audit", "audit-file", "member-deactivate", "member-return", "member-release",
     "invitation-revoke", "member-role", "member-remove", "project-start", "image-return",
     "imports", "import-new", "import", "import-part", "import-finish", "import-cancel", "import-retry",
-    "import-rejected", "import-labels", "exports", "export-file", "export-manifest", "export-cancel", "export-delete",
+    "import-rejected", "import-labels", "import-start", "import-folder", "import-bucket",
+    "exports", "export-file", "export-manifest", "export-cancel", "export-delete",
     "monitor-state", "rounds", "round-start", "round",
     "round-cancel", "round-retry", "explore", "explore-points", "explore-states", "explore-map-points", "explore-map",
     "explore-draw", "explore-tiles", "explore-send", "explore-at", "explore-thumb", "gallery", "compare",
@@ -64,6 +67,7 @@ MANAGERS = {
     "round-charge", "charge-release", "round-rerun", "round-rerun-stop", "round-model", "round-confusion",
     "comments", "comment-close", "example", "webhooks", "webhook-test", "webhook-start", "webhook-delete",
     "model-prepare", "model-prepare-stop", "model-card",
+    "predictions", "prediction-file", "prediction-stop",
 }  # fmt: skip
 IF_ALLOWED = {"grid", "grid-undo"}  # to annotators where the settings say so
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
@@ -94,12 +98,13 @@ class World:
             "media": "image", "image": "image", "image-return": "image", "gold-unmark": "image",
             "annotator": "person", "example": "image", "comment-close": "comment",
             "import": "import", "import-part": "import", "import-finish": "import", "import-cancel": "import",
-            "import-retry": "import",
+            "import-retry": "import", "import-start": "import",
             "import-rejected": "import", "import-labels": "import", "export-file": "export",
             "export-manifest": "export", "export-cancel": "export", "export-delete": "export",
             "round": "round", "round-cancel": "round", "round-retry": "round",
             "round-charge": "round", "round-rerun": "round", "round-rerun-stop": "round", "round-model": "round",
             "round-confusion": "round", "model-prepare": "round", "model-prepare-stop": "round", "model-card": "round",
+            "prediction-file": "prediction", "prediction-stop": "prediction",
             "network-take": "network", "notice-dismiss": "notice",
             "explore-points": "scored", "explore-states": "scored", "explore-map-points": "scored",
             "webhook-test": "webhook", "webhook-start": "webhook", "webhook-delete": "webhook",
@@ -154,6 +159,13 @@ def build(project: Project, manager, make_images) -> World:
             ).pk,
             "network": PoolNetwork.objects.create(project=project, seed=0, labels={}, answers=0, checkpoint="").pk,
             "webhook": Webhook.objects.create(project=project, address="https://example.org/", events=["test"]).pk,
+            "prediction": Prediction.objects.create(
+                project=project,
+                state=JobState.DONE,
+                format="csv",
+                name="a.zip",
+                model=ModelExport.objects.create(project=project, round=scored),
+            ).pk,
             "round": failed.number,
             "scored": scored.number,
             "position": images[0].position,
@@ -210,7 +222,7 @@ def test_an_annotator_who_opens_the_monitor_is_sent_on(world, client_of, annotat
     assert client_of(annotator).get(world.url("monitor")).headers["Location"] == world.url("label")
 
 
-@pytest.mark.parametrize("name", sorted(OF_A_PROJECT - {"media", "export-file", "round-model"}))
+@pytest.mark.parametrize("name", sorted(OF_A_PROJECT - {"media", "export-file", "round-model", "prediction-file"}))
 def test_managers_are_never_refused(world, client_of, manager, name) -> None:
     assert not statuses(client_of(manager), world.url(name)) & {403, 404, 500}
 

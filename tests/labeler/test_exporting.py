@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import uuid
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test import Client, TestCase
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from labeler import storage
-from labeler.models import Candidate, ExportJob, JobState, Round
+from labeler.models import Candidate, ExportJob, JobState, LabelClass, Project, Round
 from labeler.services.annotate import record_answer
 from labeler.services.exporting import create_export, run_export, sweep_exports
 
@@ -83,7 +87,7 @@ def test_json_lines_hold_all_images_on_request(project, manager, labelled):
 def test_an_export_costs_the_same_queries_for_more_images(project, manager, make_images, django_assert_max_num_queries):
     make_images(project, 300)
     job = create_export(project=project, by=manager, file_format="csv", includes_unlabelled=True)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(20):
         run_export(job_id=job.pk)
 
 
@@ -134,3 +138,122 @@ def test_the_page_and_the_download(project, manager, annotator, stranger, labell
     for _ in range(2):
         mine.post(url, {"format": "csv"})
     assert ExportJob.objects.count() == 2
+
+
+def test_the_page_shows_the_first_rows_of_what_is_asked_for(project, manager, labelled, client_of, make_images):
+    mine, url = client_of(manager), reverse("exports", args=[project.slug])
+    make_images(project, 10)
+    page = mine.get(url).content.decode()
+    form = page.partition('class="stack export-form"')[2].partition("</form>")[0]
+    assert form.count("csrfmiddlewaretoken") == 1  # the button's: a look at the rows does not send it
+    assert 'type="hidden"' not in form
+    assert "=HYPERLINK(&quot;http://x&quot;)" in page  # shown as it is, and as text
+    part = {"hx-request": "true", "hx-target": "preview"}
+    for asked, rows in (("labelled", 2), ("all", 5)):
+        shown = mine.get(url, {"format": "csv", "images": asked}, headers=part).content.decode()
+        assert shown.lstrip().startswith("<section")
+        assert shown.count("<tr>") == rows + 1
+    nothing = mine.get(url, {"format": "csv", "holdout": "only"}, headers=part).content.decode()
+    assert "No image is like that yet" in nothing
+    wrong = mine.get(url, {"format": "csv", "least_agreement": "7"}, headers=part).content.decode()
+    assert "Agreement from" in wrong
+    assert "less than or equal to 1" in wrong
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"format": "exe"},
+        {"format": "csv", "images": "some"},
+        {"format": "csv", "label_class": "999999"},
+        {"format": "csv", "annotator": "' OR 1=1"},
+        {"format": "csv", "since": "yesterday"},
+        {"format": "csv", "least_agreement": "nan"},
+        {"format": "csv", "holdout": "__class__"},
+        {"format": "csv", "model_above": "2"},
+    ],
+)
+def test_what_is_not_offered_is_refused(project, manager, client_of, fields):
+    reply = client_of(manager).post(reverse("exports", args=[project.slug]), fields)
+    assert reply.status_code == 400
+    assert not ExportJob.objects.exists()
+
+
+def test_a_class_of_another_project_is_no_filter_here(project, manager, client_of):
+    other = Project.objects.create(name="Other", slug="other")
+    foreign = LabelClass.objects.create(project=other, name="cat", colour="#0072b2")
+    reply = client_of(manager).post(
+        reverse("exports", args=[project.slug]), {"format": "csv", "label_class": foreign.pk}
+    )
+    assert reply.status_code == 400
+
+
+def test_filters_are_kept_and_said(project, manager, annotator, labelled, client_of):
+    mine, url = client_of(manager), reverse("exports", args=[project.slug])
+    cat = project.classes.get(name="cat")
+    asked = {
+        "format": "jsonl",
+        "label_class": cat.pk,
+        "annotator": annotator.pk,
+        "until": "2030-01-31",
+        "holdout": "without",
+    }
+    assert mine.post(url, asked).status_code == 302
+    page = mine.get(url).content.decode()
+    assert "labels, class cat, answered by ann, before 2030-02-01, without the holdout" in page
+    run_export(job_id=ExportJob.objects.get().pk)
+    assert ExportJob.objects.get().manifest["filters"]["label_class"] == cat.pk
+
+
+def test_the_file_goes_on_where_a_download_stopped(project, manager, labelled, client_of):
+    job = create_export(project=project, by=manager, file_format="csv")
+    run_export(job_id=job.pk)
+    job.refresh_from_db()
+    mine, url = client_of(manager), reverse("export-file", args=[project.slug, job.pk])
+    whole = b"".join(mine.get(url).streaming_content)
+    rest = mine.get(url, headers={"range": "bytes=10-", "if-range": f'"{job.manifest["sha256"]}"'})
+    assert rest.status_code == 206
+    assert whole[:10] + b"".join(rest.streaming_content) == whole
+    manifest = mine.get(reverse("export-manifest", args=[project.slug, job.pk]))
+    assert json.loads(manifest.content)["sha256"] == hashlib.sha256(whole).hexdigest()
+    assert ".manifest.json" in manifest.headers["Content-Disposition"]
+
+
+def test_cancel_and_delete(project, manager, labelled, client_of):
+    mine = client_of(manager)
+    job = create_export(project=project, by=manager, file_format="csv")
+    assert mine.post(reverse("export-delete", args=[project.slug, job.pk])).status_code == 302
+    assert ExportJob.objects.filter(pk=job.pk).exists()  # it waits to be written
+    for _ in range(2):
+        assert mine.post(reverse("export-cancel", args=[project.slug, job.pk])).status_code == 302
+    job.refresh_from_db()
+    assert job.state == JobState.CANCELLED
+    done = create_export(project=project, by=manager, file_format="csv")
+    run_export(job_id=done.pk)
+    done.refresh_from_db()
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        assert mine.post(reverse("export-delete", args=[project.slug, done.pk])).status_code == 302
+    assert mine.post(reverse("export-delete", args=[project.slug, done.pk])).status_code == 404
+    assert storage.names_in(f"projects/{project.pk}/exports") == []
+    assert list(project.audit.order_by("pk").values_list("words", flat=True))[-1] == f"deleted export {done.pk}"
+
+
+def test_the_page_costs_the_same_queries_for_more_exports(project, manager, labelled, client_of):
+    mine, url = client_of(manager), reverse("exports", args=[project.slug])
+    counts = []
+    for number in (1, 9):
+        for _ in range(number):
+            ExportJob.objects.create(project=project, created_by=manager, state="done", format="csv")
+        with CaptureQueriesContext(connection) as queries:
+            mine.get(url)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+
+
+def test_a_link_that_was_copied_from_a_page_is_not_enough(project, manager, labelled):
+    """Cross-site requests: nothing is exported, cancelled or deleted without the token."""
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(manager)
+    job = create_export(project=project, by=manager, file_format="csv")
+    for name, arguments in (("exports", []), ("export-cancel", [job.pk]), ("export-delete", [job.pk])):
+        assert client.post(reverse(name, args=[project.slug, *arguments]), {"format": "csv"}).status_code == 403

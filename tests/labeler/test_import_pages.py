@@ -31,6 +31,15 @@ def part(client, job, name, data, *, size=None, offset=0):
     return client.post(url, data, content_type="application/octet-stream", **JSON)
 
 
+def look_and_start(client, job) -> str:
+    """Let a worker look, press the button, let it import. Returns the page in between."""
+    run_import(job_id=job.pk)
+    page = client.get(reverse("import", args=[job.project.slug, job.pk])).content.decode()
+    client.post(reverse("import-start", args=[job.project.slug, job.pk]))
+    run_import(job_id=job.pk)
+    return page
+
+
 ADDRESSES = [
     ("get", "imports", False),
     ("get", "import-new", False),
@@ -41,6 +50,7 @@ ADDRESSES = [
     ("post", "import-cancel", True),
     ("get", "import-rejected", True),
     ("post", "import-labels", True),
+    ("post", "import-start", True),
 ]
 
 
@@ -66,7 +76,7 @@ def test_an_import_of_another_project_is_not_found(project, job, manager, client
 
 def test_wrong_methods_are_refused(project, job, manager, client_of):
     client = client_of(manager)
-    for name in ("import-part", "import-finish", "import-cancel", "import-labels"):
+    for name in ("import-part", "import-finish", "import-cancel", "import-labels", "import-start"):
         assert client.get(reverse(name, args=[project.slug, job.pk])).status_code == 405
     assert client.post(reverse("import", args=[project.slug, job.pk])).status_code == 405
     assert client.delete(reverse("import-new", args=[project.slug])).status_code == 405
@@ -89,7 +99,7 @@ def test_the_page_and_its_parts_over_http(project, manager, client_of, tmp_path)
     assert "hx-get" in page
     assert "No worker for imports" in page
     assert "worker --queues default" in page
-    run_import(job_id=job.pk)
+    look_and_start(client, job)
     page = client.get(opened["page"]).content.decode()
     assert "hx-get" not in page
     assert "Make 0 class" not in page
@@ -132,7 +142,7 @@ def test_a_plain_form_without_javascript(project, manager, client_of):
     job = ImportJob.objects.get()
     assert answer.url == reverse("import", args=[project.slug, job.pk])
     assert job.state == JobState.QUEUED
-    run_import(job_id=job.pk)
+    look_and_start(client, job)
     job.refresh_from_db()
     assert job.added == 3
     assert b"Choose at least one file" in client.post(url, {}).content
@@ -164,7 +174,7 @@ def test_names_are_text_and_never_markup_or_paths(project, job, manager, client_
         assert part(client, job, name, b"<html>").status_code == 200
     assert all(file.staged.startswith(f"projects/{project.pk}/staging/") for file in job.files.all())
     client.post(reverse("import-finish", args=[project.slug, job.pk]))
-    run_import(job_id=job.pk)
+    look_and_start(client, job)
     page = client.get(reverse("import", args=[project.slug, job.pk])).content.decode()
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -296,3 +306,67 @@ def test_a_jpeg_that_is_called_png_is_taken_and_the_page_says_so(project, manage
     assert import_local(project=project, path=path, by=manager).added == 1
     text = client_of(manager).get(reverse("import-new", args=["signs"])).content.decode()
     assert "a JPEG that is called .png is taken as a JPEG" in text
+
+
+def test_nothing_is_imported_before_somebody_has_seen_what_is_in_it(project, job, manager, client_of, tmp_path):
+    client = client_of(manager)
+    start = reverse("import-start", args=[project.slug, job.pk])
+    table = (
+        "path,label,site,<b>\n"
+        + "".join(f"{n}.png,{XSS if n else 'cat'},north,x\n" for n in range(4))
+        + "x.png,cat,,\n"
+    )
+    entries = {f"{n}.png": png(n) for n in range(4)} | {
+        "t.csv": table.encode(),
+        "bad.png": b"text",
+        "again.png": png(1),
+    }
+    data = make_zip(tmp_path / "a.zip", entries).read_bytes()
+    part(client, job, "a.zip", data)
+    client.post(start)  # too early: the upload was never finished
+    job.refresh_from_db()
+    assert (job.state, job.found) == (JobState.UPLOADING, None)
+    client.post(reverse("import-finish", args=[project.slug, job.pk]))
+    run_import(job_id=job.pk)
+    url = reverse("import", args=[project.slug, job.pk])
+    page = client.get(url).content.decode()
+    assert "ready to start" in page and "hx-get" not in page
+    assert "4 new, 1 in the project already, 2 refused" in page
+    assert "CSV, 5 rows; “path” names the image, “label” is the label" in page
+    assert "cat</bdi> (1)" in page and "&lt;script&gt;" in page and XSS not in page and "<bdi><b></bdi>" not in page
+    assert "A table names it, but there is no file" in page
+    assert client.get(url, headers={"hx-request": "true"}).headers["HX-Refresh"] == "true"
+    assert not project.images.exists() and not RejectedFile.objects.exists()
+    assert part(client, job, "late.png", png(7)).status_code == 400
+    listed = client.get(reverse("imports", args=[project.slug])).content.decode()
+    assert "ready to start" in listed
+    for _ in range(2):
+        assert client.post(start).status_code == 302
+    run_import(job_id=job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.added, job.duplicates, job.refused) == (JobState.DONE, 4, 1, 2)
+
+
+def test_what_was_only_looked_at_can_be_thrown_away(project, job, manager, client_of, tmp_path, settings):
+    client = client_of(manager)
+    part(client, job, "a.zip", make_zip(tmp_path / "a.zip", {"a.png": png(1)}).read_bytes())
+    client.post(reverse("import-finish", args=[project.slug, job.pk]))
+    run_import(job_id=job.pk)
+    client.post(reverse("import-cancel", args=[project.slug, job.pk]))
+    job.refresh_from_db()
+    assert (job.state, project.images.count()) == (JobState.CANCELLED, 0)
+    assert not [path for path in settings.MEDIA_ROOT.rglob("*") if path.is_file()]
+
+
+def test_a_look_reads_no_more_than_it_says(project, job, manager, client_of, tmp_path, monkeypatch):
+    monkeypatch.setattr("labeler.services.import_look.ENTRIES", 10)
+    monkeypatch.setattr("labeler.services.import_look.READ", 3)
+    client = client_of(manager)
+    entries = {f"{'ab'[n % 2]}/{n}.png": png(n) for n in range(40)}
+    part(client, job, "a.zip", make_zip(tmp_path / "a.zip", entries).read_bytes())
+    client.post(reverse("import-finish", args=[project.slug, job.pk]))
+    page = look_and_start(client, job)
+    assert "at least 40" in page
+    assert "Of the first 3 opened" in page and "counted on the first 10" in page
+    job.refresh_from_db()
+    assert job.added == 40

@@ -103,7 +103,7 @@ def test_the_page_offers_them_and_escapes_names(project, manager, annotator, cli
     job = import_local(project=project, path=path, by=manager)
     url = reverse("import", args=[project.slug, job.pk])
     page = client_of(manager).get(url).content.decode()
-    assert "Take 1 answers of 1 person as theirs" in page
+    assert "Take 1 answer of 1 person as theirs" in page
     assert xss not in page
     labels = reverse("import-labels", args=[project.slug, job.pk])
     assert client_of(annotator).post(labels, {"do": "people"}).status_code == 403

@@ -53,6 +53,8 @@ def test_it_says_what_was_measured_and_what_was_not(round_) -> None:
     assert "| dog | 3 | not measured |" in text
     assert "approximate: 3 labels act through 2" in text
     assert "## Licence" in text
+    assert "Brier score | 0.500 [0.250, 0.750] |" in text
+    assert "not measured yet: " in text and "not measured: not" not in text
     assert "e" * 64 in text
     assert json.loads(json.dumps(as_json(card)))["classes"][0]["recall"]["low"] == 0.25
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import zipfile
 
@@ -12,59 +11,19 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from PIL import Image as Picture
 
-from labeler import clock
 from labeler.models import JobState, ModelExport
-from labeler.selectors import served
 from labeler.services import serving
 from labeler.services.derived import CannotDerive
-from labeler.storage import round_folder
 from labeler.views import serving as views
-from learner.exported import OWN_MEASURES
 from tests.labeler.scored import scored_round
+from tests.labeler.served_models import tiny, tiny_export
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(scope="module")
-def tiny() -> bytes:
-    """An ONNX file of three classes that goes by the brightness of an image: no round is fitted for a page."""
-    import torch
-
-    class Tiny(torch.nn.Module):
-        def forward(self, pixels):
-            bright = pixels.float().sum((1, 2, 3)) / (144 * 255)
-            mean = torch.stack([bright, (1 - bright) * 0.75, (1 - bright) * 0.25], 1)
-            return mean, mean * 0.1, *[bright * 0.1 * at for at in range(len(OWN_MEASURES))]
-
-    program = torch.onnx.export(
-        Tiny(), (torch.zeros((2, 1, 12, 12), dtype=torch.uint8),), dynamo=True, verbose=False,
-        dynamic_shapes=({0: torch.export.Dim("images")},), input_names=["pixels"],
-        output_names=["mean", "std", *OWN_MEASURES],
-    )  # fmt: skip
-    return program.model_proto.SerializeToString()
-
-
 @pytest.fixture
-def export(project, make_images, manager, tiny) -> ModelExport:
-    make_images(project, 30)
-    round_ = scored_round(project, [[0.6, 0.3, 0.1]] * 30, [[0.1] * 3] * 30)
-    folder = round_folder(round_)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "served-1.onnx").write_bytes(tiny)
-    (folder / "served-1.arrays").write_bytes(b"arrays")
-    project.model_round = round_
-    project.save()
-    served._opened.cache_clear()
-    about = {
-        "format": 1, "classes": ["cat", "dog", "owl"], "class_ids": round_.classes, "posterior_samples": 4,
-        "input": {"kind": "small", "side": 12, "channels": 1}, "made_with": {"onnx": "1"}, "notes": [],
-    }  # fmt: skip
-    return ModelExport.objects.create(
-        project=project, round=round_, created_by=manager, state=JobState.DONE, file="served-1.onnx", about=about,
-        arrays="served-1.arrays", size=len(tiny), finished_at=clock.now(), digest=hashlib.sha256(tiny).hexdigest(),
-    )  # fmt: skip
+def export(project, make_images, manager) -> ModelExport:
+    return tiny_export(project, make_images, manager)
 
 
 def picture(value: int = 255, name: str = "white.png") -> SimpleUploadedFile:
@@ -155,14 +114,14 @@ def test_the_page_says_whose_model_answers(export, project, manager, annotator, 
     assert f"Prepare the model of round {project.model_round.number}" in text
 
 
-def test_the_download_holds_all_that_it_takes(export, manager, client_of, tiny) -> None:
+def test_the_download_holds_all_that_it_takes(export, manager, client_of) -> None:
     reply = client_of(manager).get(reverse("round-model", args=["signs", export.round.number]))
     with zipfile.ZipFile(io.BytesIO(reply.getvalue())) as archive:
         assert sorted(archive.namelist()) == [
             "MODEL_CARD.md", "README.md", "arrays.safetensors", "model.json", "model.onnx", "model.safetensors",
             "model_card.json", "predict.py", "round.json", "served.json",
         ]  # fmt: skip
-        assert archive.read("model.onnx") == tiny
+        assert archive.read("model.onnx") == tiny()
         assert b"import learner" not in archive.read("predict.py")
         assert export.digest in archive.read("served.json").decode()
         assert export.digest in archive.read("MODEL_CARD.md").decode()

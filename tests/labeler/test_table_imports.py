@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import tarfile
 import threading
@@ -13,10 +14,11 @@ from django.urls import reverse
 
 from labeler.models import ImageMetadata, ImportFile, ImportJob, JobState, OfferedLabel
 from labeler.services import fetching, importing
+from labeler.services.import_places import import_folder
 from labeler.services.importing import import_local, run_import
 from labeler.services.jobs import ClaimLost
 from labeler.services.uploads import add_whole_file, create_import, finish_upload
-from tests.labeler.imports import check_whole, make_zip, png
+from tests.labeler.imports import check_whole, make_zip, png, upload
 
 pytestmark = pytest.mark.django_db
 XSS = "<script>alert(1)</script>"
@@ -204,7 +206,9 @@ def test_an_import_by_addresses_goes_on_where_it_was_killed(
 
 
 def test_managers_filter_by_columns_and_see_them_escaped(project, manager, annotator, client_of, tmp_path):
-    rows = [{"path": f"{n}.png", "site": ["north", XSS][n % 2], "n": n, "ok": n > 1, XSS: "x"} for n in range(4)]
+    rows = [
+        {"path": f"{n}.png", "site": ["north", XSS][n % 2], "n": n, "ok": n > 1, XSS: "x", "items": n} for n in range(4)
+    ]
     entries = {f"{n}.png": png(n) for n in range(4)} | {"t.jsonl": "\n".join(map(json.dumps, rows)).encode()}
     import_local(project=project, path=make_zip(tmp_path / "a.zip", entries), by=manager)
     url, client = reverse("images", args=[project.slug]), client_of(manager)
@@ -229,3 +233,54 @@ def test_managers_filter_by_columns_and_see_them_escaped(project, manager, annot
     page = theirs.get(url, {"column": "site", "value": "north"})
     assert len(page.context["page"].images) == 4
     assert 'name="column"' not in page.content.decode()
+
+
+@pytest.mark.parametrize("kind", ["tar", "tgz", "folder"])
+def test_labels_come_along_after_a_kill(project, manager, tmp_path, settings, small_batches, monkeypatch, kind):
+    """After two batches the worker is lost. The next one reads the table again, and goes on behind them."""
+    settings.IMPORT_ROOTS = [str(tmp_path / "photos")]
+    entries = {f"{n:02}.png": png(n) for n in range(35)} | {"a.csv": b"path,label,n\n"}
+    entries["a.csv"] += b"".join(b"%02d.png,cat,%d\n" % (n, n) for n in range(40))
+    if kind == "folder":
+        (tmp_path / "photos").mkdir()
+        for name, data in entries.items():
+            (tmp_path / "photos" / name).write_bytes(data)
+        job = import_folder(project=project, by=manager, path=str(tmp_path / "photos"))
+    else:
+        with tarfile.open(tmp_path / "a.bin", "w:gz" if kind == "tgz" else "w") as file:
+            for name, data in entries.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+        job = upload(project, manager, tmp_path / "a.bin")
+    store, calls = importing.store_batch, []
+
+    def lost_at_the_third(**batch):
+        if len(calls) == 2:
+            raise ClaimLost
+        calls.append(1)
+        store(**batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importing, "store_batch", lost_at_the_third)
+        run_import(job_id=job.pk)
+    assert project.images.count() == 20
+    ImportJob.objects.update(state=JobState.QUEUED)
+    run_import(job_id=job.pk)
+    job.refresh_from_db()
+    project.refresh_from_db()
+    assert (job.state, job.added, job.refused, job.done, job.total) == (JobState.DONE, 35, 5, 40, 40)
+    assert set(offered(project).values()) == {"cat"} and len(offered(project)) == 35
+    assert metadata(project)["34.png"] == {"n": "34"}
+    check_whole(project)
+
+
+def test_people_past_the_most_are_told(project, manager, tmp_path, monkeypatch):
+    """Each would become an account."""
+    monkeypatch.setattr("labeler.services.import_plan.PEOPLE", 3)
+    given = [{"completed_by": n, "result": [{"value": {"choices": ["cat"]}}]} for n in range(10)]
+    task = {"id": 1, "data": {"image": "1.png"}, "annotations": given}
+    entries = {"1.png": png(1), "x.json": json.dumps([task]).encode()}
+    job = import_local(project=project, path=make_zip(tmp_path / "a.zip", entries), by=manager)
+    assert project.images.get().offered_answers.count() == 3
+    assert "more than 3 people" in refused(job)["x.json, row 1"]

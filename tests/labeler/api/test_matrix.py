@@ -48,6 +48,8 @@ BODIES: dict[str, Any] = {
     "make_invitation": {"role": "annotator"},
     "revoke_invitation": None,
     "make_import": NOTHING,
+    "import_from_folder": {"path": "/nowhere"},
+    "import_from_bucket": {"name": "pictures"},
     "put_import_part": b"bytes",
     "finish_import": NOTHING,
     "cancel_import": NOTHING,
@@ -64,6 +66,8 @@ BODIES: dict[str, Any] = {
     "retry_round": NOTHING,
     "choose_model": {"round": "<round>"},
     "release_model": NOTHING,
+    "prepare_model": NOTHING,
+    "predict": b"bytes",
     "make_export": {"format": "csv"},
     "make_comment": {"key": "<uuid>", "image": "<image>", "text": "What is it?"},
     "close_comment": {"reply": "A cat."},
@@ -105,7 +109,7 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
     body = BODIES.get(name)
     if isinstance(body, bytes):
         url = f"/api/v1{address}?name=a.png&size=5&offset=0"
-        return api.client.put(url, body, "application/octet-stream", headers=api.headers)
+        return getattr(api.client, method.lower())(url, body, "application/octet-stream", headers=api.headers)
     if isinstance(body, dict):
         body = {field: _filled(value, world) for field, value in body.items()}
     return api.send(method, address, body)

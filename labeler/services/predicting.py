@@ -1,0 +1,157 @@
+"""What a model says of many new images: an archive in, a table out, as a job in flat memory. No torch is loaded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, BinaryIO
+
+from django.conf import settings
+from django.db import transaction
+
+from labeler import storage
+from labeler.imaging.decode import DecodedImage, Refused
+from labeler.imaging.names import printable
+from labeler.imaging.sources import Entry, Source, open_source
+from labeler.imaging.zips import BadArchive
+from labeler.models import JobState, ModelExport, Prediction, User
+from labeler.selectors.served import NotServed, pixels_of, predict_pixels
+from labeler.services.derived import CannotDerive, ending_in_words
+from labeler.services.exporting import ExportRefused, spreadsheet_safe
+from labeler.services.import_plan import import_limits
+from labeler.services.jobs import Beat, claim_job, finish_job, resume_stalled, unfinished_count
+from labeler.wake import wake
+
+RUN_PREDICTION = "labeler.run_prediction"
+BATCH = 32
+PART_BYTES = 8 * 2**20
+MEASURES = (
+    "predictive_entropy", "expected_entropy", "mutual_information", "variation_ratio", "mean_std", "margin",
+    "least_confidence", "std_entropy",
+)  # fmt: skip
+ENDED = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
+
+
+def request_prediction(*, export: ModelExport, by: User, file_format: str, name: str, file: IO[bytes]) -> Prediction:
+    """Keep the archive and have it gone through. Raises ExportRefused, storage.StorageFull."""
+    staged = storage.new_name(export.project, "staging", "upload", prefix="predict-")
+    offset = 0
+    while part := file.read(PART_BYTES):
+        storage.stage(staged, offset, part)
+        offset += len(part)
+    try:
+        return _queued(export, by, file_format, name, staged)
+    except ExportRefused:
+        storage.delete(staged)
+        raise
+
+
+@transaction.atomic
+def _queued(export: ModelExport, by: User, file_format: str, name: str, staged: str) -> Prediction:
+    User.objects.select_for_update(no_key=True).get(pk=by.pk)
+    if unfinished_count(Prediction, by.pk) >= settings.EXPORTS_PER_USER:
+        raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished archives, which is the most at once.")
+    job = Prediction.objects.create(
+        project=export.project, model=export, created_by=by, format=file_format, name=printable(name)[:200],
+        staged=staged,
+    )  # fmt: skip
+    wake(RUN_PREDICTION, job.pk)
+    return job
+
+
+def sweep_predictions() -> int:
+    """Wake workers; and delete archives of jobs that were stopped before one had them."""
+    for job in Prediction.objects.filter(state__in=ENDED).exclude(staged=""):
+        _forget_archive(job)
+    return resume_stalled(model=Prediction, task_name=RUN_PREDICTION)
+
+
+def run_prediction(*, job_id: int) -> None:
+    """The task: claim the job, read the archive, write the table. Killed in the middle, it begins again."""
+    job = claim_job(model=Prediction, job_id=job_id)
+    if job is None:
+        return
+    job.model = ModelExport.objects.select_related("round__project").get(pk=job.model_id)
+    with ending_in_words(job):
+        name = storage.new_name(job.project, "exports", job.format, prefix=f"predictions-{job.pk}-")
+        run = _Run(job)
+        try:
+            with storage.local_path(job.staged) as path, open_source(path, job.name, import_limits()) as source:
+                run.beat.now(done=0, total=source.total)
+                size = storage.write_once(name, lambda file: run.write(file, source))
+        except (BadArchive, NotServed, storage.StorageError) as error:
+            raise CannotDerive(str(error)) from error
+        if not finish_job(job=job, state=JobState.DONE, file=name, size=size, refused=run.refused, done=run.done):
+            storage.delete(name)
+    job.refresh_from_db(fields=["state", "staged"])
+    if job.state in ENDED:
+        _forget_archive(job)
+
+
+class _Run:
+    """One worker at one archive."""
+
+    def __init__(self, job: Prediction) -> None:
+        self.job, self.beat, self.refused, self.done = job, Beat(job), 0, 0
+        self.classes: list[str] = job.model.about["classes"]
+
+    def write(self, file: BinaryIO, source: Source) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        rows = self.rows(source)
+        if self.job.format == "csv":
+            self._write_csv(text, rows)
+        else:
+            text.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        text.flush()
+        text.detach()
+
+    def _write_csv(self, text: io.TextIOWrapper, rows: Iterator[dict[str, Any]]) -> None:
+        writer = csv.writer(text)
+        numbered = [f"{what} {name}" for name in self.classes for what in ("mean", "std")]
+        writer.writerow(map(spreadsheet_safe, ["image", "problem", "round", "class", *MEASURES, *numbered]))
+        for row in rows:
+            classes = row.get("classes", [])
+            best = max(classes, key=lambda each: each["mean"])["name"] if classes else ""
+            line = [row["image"], row.get("problem", ""), row.get("round", ""), best]
+            line += [row["measures"].get(name, "") for name in MEASURES] if classes else []
+            line += [each[what] for each in classes for what in ("mean", "std")]
+            writer.writerow([spreadsheet_safe(value) for value in line])
+
+    def rows(self, source: Source) -> Iterator[dict[str, Any]]:
+        """A row an entry, in the order of the archive."""
+        batch: list[tuple[Entry, DecodedImage | Refused]] = []
+        for entry in source.entries(0):
+            self.done += 1
+            if entry.load is None:
+                continue
+            batch.append((entry, entry.load()))
+            if len(batch) == BATCH:
+                yield from self._said(batch)
+                batch = []
+            self.beat(done=self.done)
+        yield from self._said(batch)
+
+    def _said(self, batch: Sequence[tuple[Entry, DecodedImage | Refused]]) -> Iterator[dict[str, Any]]:
+        pixels = [pixels_of(self.job.model, each) for _, each in batch if isinstance(each, DecodedImage)]
+        said = predict_pixels(self.job.model, pixels) if pixels else None
+        at = 0
+        for entry, each in batch:
+            name = printable(entry.name)
+            if isinstance(each, Refused) or said is None:
+                self.refused += 1
+                yield {"image": name, "problem": each.reason if isinstance(each, Refused) else ""}
+                continue
+            classes = [
+                {"name": one, "mean": round(float(mean), 6), "std": round(float(std), 6)}
+                for one, mean, std in zip(self.classes, said.mean[at], said.std[at], strict=True)
+            ]
+            measures = {key: round(float(values[at]), 6) for key, values in said.measures.items()}
+            yield {"image": name, "round": self.job.model.round.number, "classes": classes, "measures": measures}
+            at += 1
+
+
+def _forget_archive(job: Prediction) -> None:
+    if job.staged and Prediction.objects.filter(pk=job.pk, staged=job.staged).update(staged=""):
+        storage.delete(job.staged)
