@@ -204,7 +204,7 @@ def _predicted(request: HttpRequest, access: Access, export: ModelExport | None)
     if not isinstance(file, UploadedFile) or file.file is None or file_format not in FORMATS:
         return HttpResponse("Choose an archive, and CSV or JSON Lines.", status=400, content_type="text/plain")
     if export is None:
-        messages.error(request, "No model is ready for new images: prepare one on its round’s page.")
+        messages.error(request, _("No model is ready for new images: prepare one on its round’s page."))
         return redirect("predictions", access.project.slug)
     try:
         request_prediction(

@@ -302,7 +302,8 @@ GERMAN_PAGES = (
     "compare", "replay", "replay-state", "annotator", "answers", "audit", "class-archive", "class-change-undo",
     "class-changes", "class-edit", "class-merge", "class-split", "classes", "comments", "features", "gold", "grid",
     "guide", "home", "image", "images", "label", "learning-settings", "network", "notices", "password-change", "people",
-    "project-copy", "project-new", "project-start", "proposals", "review", "settings", "tokens", "try", "webhooks",
+    "project-copy", "project-new", "project-start", "proposals", "review", "settings", "tokens", "try",
+    "webhooks", "predictions",
 )  # fmt: skip
 
 
