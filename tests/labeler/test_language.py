@@ -289,6 +289,8 @@ def kept_in_words(project: Project) -> set[str]:
     written |= set(project.audit.values_list("words", flat=True)) | set(Worker.objects.values_list("name", flat=True))
     written |= {name.rpartition("/")[2] for name in project.images.values_list("name", flat=True)}
     written |= set(project.webhooks.values_list("address", flat=True))
+    written |= {job.error for job in project.model_exports.all() if job.error}
+    written |= set(project.predictions.values_list("name", flat=True))
     changes = [change.words for change in project.class_changes.all()]
     written |= {*changes, *(words[:1].upper() + words[1:] for words in changes)}
     written |= set(project.invitations.values_list("note", flat=True)) | set(

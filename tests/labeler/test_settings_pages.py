@@ -170,7 +170,7 @@ def sane(project) -> dict[str, object]:
 def test_every_setting_of_the_model_is_on_the_page_with_its_help() -> None:
     own = {field.name for field in LearningConfig._meta.concrete_fields} - {"id", "project", "schedule", "network"}
     assert set(LearningForm.base_fields) == own | set(LearningForm.SCHEDULE)
-    shown = [name for _, group in LearningForm.SECTIONS for name in group]
+    shown = [name for _, _, group in LearningForm.SECTIONS for name in group]
     assert sorted(shown) == sorted(LearningForm.base_fields)
     assert all(field.help_text for name, field in LearningForm.base_fields.items() if name != "schedule_days")
 
@@ -260,7 +260,7 @@ def test_what_somebody_else_has_set_since_is_not_overwritten_unseen(project, man
     reply = client.post(page, mine)
     assert "somebody else (or you, in another tab) has changed this" in reply.content.decode()
     fields = LearningForm.base_fields
-    labels = ", ".join(fields[name].label for name in ("schedule_at", "overlap", "random_share", "estimator"))
+    labels = ", ".join(str(fields[name].label) for name in ("schedule_at", "overlap", "random_share", "estimator"))
     assert reply.context["form"].errors == {
         "overlap": ["Now saved: “2”."], "random_share": ["Now saved: “25”."], "schedule_at": ["Now saved: “02:00”."],
         "estimator": ["Now saved: SWAG."], "__all__": [OVERTAKEN.format(labels)],
