@@ -19,7 +19,20 @@ from django.urls import reverse
 from django.utils.translation import override
 
 from labeler import clock
-from labeler.models import JobState, PoolMap, Project, Replay, Round, RoundState, Standing, Trigger, User, Worker
+from labeler.models import (
+    JobState,
+    ModelExport,
+    PoolMap,
+    Prediction,
+    Project,
+    Replay,
+    Round,
+    RoundState,
+    Standing,
+    Trigger,
+    User,
+    Worker,
+)
 from labeler.numerals import numeral
 from labeler.selectors.features import wanted_representation
 from labeler.selectors.verdicts import rerun_words, verdict_of
@@ -289,6 +302,8 @@ def kept_in_words(project: Project) -> set[str]:
     written |= set(project.audit.values_list("words", flat=True)) | set(Worker.objects.values_list("name", flat=True))
     written |= {name.rpartition("/")[2] for name in project.images.values_list("name", flat=True)}
     written |= set(project.webhooks.values_list("address", flat=True))
+    written |= set(ModelExport.objects.values_list("error", flat=True)) - {""}
+    written |= set(Prediction.objects.values_list("name", flat=True))
     changes = [change.words for change in project.class_changes.all()]
     written |= {*changes, *(words[:1].upper() + words[1:] for words in changes)}
     written |= set(project.invitations.values_list("note", flat=True)) | set(
