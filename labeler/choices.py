@@ -1,8 +1,15 @@
 """The learner's names with a line for people. A test checks that the learner knows exactly these."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 ARCHITECTURES = [
     ("cnn", _("Small convolutional network")),
@@ -80,7 +87,7 @@ MEASURES = [
     ("std_entropy", pgettext_lazy("sampled by", "std entropy"), _("Highest std entropy")),
     ("epig", pgettext_lazy("sampled by", "gain for other images (EPIG)"), _("Highest gain for other images (EPIG)")),
 ]
-ACQUISITION_WAYS = [
+ACQUISITION_WAYS: list[tuple[str, StrOrPromise, StrOrPromise]] = [
     ("power", _("Sampled: the more unsure, the likelier"), _("Sampled by {0}")),
     ("softmax", _("Sampled by softmax"), _("Sampled by the softmax of {0}")),
     ("soft_rank", _("Sampled by rank"), _("Sampled by the rank of {0}")),
