@@ -135,6 +135,11 @@ def test_a_manager_imports_a_zip_and_a_worker_takes_it_in(stack: dict[str, Any])
         headers={"Accept": "text/html"},
     )
     assert page.status_code == 200 and "/imports/" in str(page.url)
+    looked = "SELECT id FROM labeler_importjob WHERE state = 'uploading' AND found IS NOT NULL"
+    assert wait_for(lambda: query(stack, looked), 60, "a worker to look what is in it")
+    found = client.get(str(page.url)).text
+    assert "What was found" in found and "20 new, 10 in the project already" in found
+    client.post(f"{page.url}start/", data={"csrfmiddlewaretoken": client.cookies["csrftoken"]})
 
     def ended() -> list[tuple]:
         return query(
