@@ -57,7 +57,7 @@ def test_work_of_minutes_has_a_queue_of_its_own_so_that_no_export_waits_for_it()
     assert set(queues) == set(PROGRAMS) - {"beat"}
     assert queues["background"] == {
         f"background.{n}"
-        for n in ("draw_map", "compute_features", "make_graph", "train_network", "run_replay", "rerun")
+        for n in ("draw_map", "compute_features", "make_graph", "train_network", "run_replay", "rerun", "export_model")
     }
     assert {"labeler.run_export", "labeler.run_import", "labeler.sweep"} <= queues["default"]
 
