@@ -435,3 +435,12 @@ def test_the_record_is_in_one_language_whoever_writes_it(furnished) -> None:
     newest = [entry.words for entry in furnished.audit.order_by("-pk")[:3]]
     assert newest[0] == "added “owl”"
     assert "Monday to Friday at 02:30" in newest[1] and "Monday and Wednesday at 02:30" in newest[1]
+
+
+def test_nothing_is_counted_by_a_name_that_the_same_tag_has_given_away() -> None:
+    """`blocktranslate count n=a.n with a=…` looks for `n` in the new `a`, and the page fails."""
+    for path in sorted((ROOT / "templates").rglob("*.html")):
+        for tag in re.findall(r"{% blocktranslate (.*?)%}", path.read_text()):
+            counted = re.search(r"count (\w+)=(\w+)", tag)
+            given = set(re.findall(r"(?<![\w.|:])(\w+)=", tag)) - {counted[1] if counted else ""}
+            assert counted is None or counted[2] not in given, f"{path.name}: {tag}"
