@@ -226,6 +226,7 @@ class CandidateAdmin(ShownWhole):
     models.ImportJob,
     models.ExportJob,
     models.ModelExport,
+    models.Prediction,
     models.PoolMap,
     models.PoolFeatures,
     models.PoolGraph,
