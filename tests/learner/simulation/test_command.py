@@ -191,5 +191,5 @@ def test_images_are_compared_by_a_backbone_where_that_is_asked_for(npz, tmp_path
     assert run(f"{command} efficientnet_lite0") == 0
     (path,) = (out / "features").iterdir()
     assert len(np.load(path)) == 400
-    assert run(f"{command} no_such_backbone") == 2
+    assert run(f"{npz} --strategies groups --budgets 10 --out {tmp_path / 'other'} --backbone no_such_backbone") == 2
     assert "no_such_backbone" in capsys.readouterr().err
