@@ -101,7 +101,7 @@ def list_images(request: HttpRequest, slug: str, paging: Query[Narrowed]) -> Row
         label_id=paging.label or None,
         is_holdout={"yes": True, "no": False}.get(paging.holdout) if access.is_manager else None,
         name=paging.name.strip(),
-        is_base_name=not access.is_manager,
+        annotator=None if access.is_manager else access.user.pk,
     )
     name = f"images {slug} {wanted}"
     page = image_page(access.project, wanted, start=position_in(name, paging.cursor) or 0)

@@ -47,19 +47,23 @@ WINDOW = 200_000  # positions that one page of a filtered list looks at, at most
 
 @dataclass(frozen=True)
 class ImageFilter:
-    """What the list is narrowed to; only these keys and values are taken from an address."""
+    """What the list is narrowed to; only these keys and values are taken from an address.
+
+    `annotator`: the id of who looks, if that is no manager. A name is looked for in the file's own alone, not in its
+    folders, and a gold image that the person has not been asked about is found among those that wait, and nowhere else.
+    """
 
     state: str = ""
     label_id: int | None = None
     is_holdout: bool | None = None
     name: str = ""
-    is_base_name: bool = False  # `name` is looked for in the file's name only, not in its folders
+    annotator: int | None = None
     column: str = ""  # of the metadata, with the value that it has to have
     value: str = ""
 
     @property
     def is_active(self) -> bool:
-        return self != ImageFilter(is_base_name=self.is_base_name)
+        return self != ImageFilter(annotator=self.annotator)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ class StoredImage:
     content_hash: str
 
 
-def filter_from(query: Mapping[str, str], *, is_manager: bool) -> ImageFilter:
+def filter_from(query: Mapping[str, str], *, annotator: int | None) -> ImageFilter:
+    is_manager = annotator is None
     label, holdout = query.get("class", ""), query.get("holdout", "") if is_manager else ""
     column = query.get("column", "").replace("\x00", "")[:100] if is_manager else ""
     return ImageFilter(
@@ -90,7 +95,7 @@ def filter_from(query: Mapping[str, str], *, is_manager: bool) -> ImageFilter:
         label_id=int(label) if label.isascii() and label.isdecimal() and len(label) < 16 else None,
         is_holdout={"yes": True, "no": False}.get(holdout),
         name=query.get("name", "").replace("\x00", "")[:100].strip(),
-        is_base_name=not is_manager,
+        annotator=annotator,
         column=column,
         value=query.get("value", "").replace("\x00", "")[:1000].strip() if column else "",
     )
@@ -160,9 +165,13 @@ def image_with_history(project: Project, image_id: int, *, answers_of: User | No
 
 def untold_gold(project: Project, user: User, image_ids: Iterable[int]) -> set[int]:
     """Those of the images that are gold and that the person has not answered: to them they wait like any other."""
-    own = Annotation.objects.filter(image=OuterRef("image"), annotator=user, retracted_at__isnull=True)
-    gold = GoldImage.objects.filter(project=project, image__in=list(image_ids))
-    return set(gold.filter(~Exists(own.exclude(outcome=Outcome.UNDO))).order_by().values_list("image_id", flat=True))
+    of_these = _untold(project, user.pk).filter(image__in=list(image_ids))
+    return set(of_these.order_by().values_list("image_id", flat=True))
+
+
+def _untold(project: Project, person: int) -> QuerySet[GoldImage]:
+    own = Annotation.objects.filter(image=OuterRef("image"), annotator=person, retracted_at__isnull=True)
+    return GoldImage.objects.filter(~Exists(own.exclude(outcome=Outcome.UNDO)), project=project)
 
 
 def neighbours(image: Image) -> tuple[int | None, int | None]:
@@ -180,14 +189,16 @@ def stored_image(user: User, slug: str, image_id: int) -> StoredImage | None:
 
 
 def _narrowed(project: Project, wanted: ImageFilter) -> QuerySet[Image]:
-    where = Q()
-    if wanted.state:
-        where &= Q(state=wanted.state)
+    where = Q(state=wanted.state) if wanted.state else Q()
     if wanted.label_id is not None:
         where &= Q(label=wanted.label_id)
+    if wanted.annotator is not None and where:
+        untold = Q(pk__in=_untold(project, wanted.annotator).order_by().values("image"))
+        is_of_those_that_wait = wanted.state == ImageState.POOL and wanted.label_id is None
+        where = where | untold if is_of_those_that_wait else where & ~untold
     if wanted.is_holdout is not None:
         where &= Q(is_holdout=wanted.is_holdout)
-    if wanted.name and wanted.is_base_name:
+    if wanted.name and wanted.annotator is not None:
         where &= Q(name__iregex=re.escape(wanted.name) + "[^/]*$")
     elif wanted.name:
         where &= Q(name__icontains=wanted.name)

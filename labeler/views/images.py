@@ -32,7 +32,7 @@ from labeler.services.consensus import put_back
 @login_required
 def images(request: HttpRequest, slug: str) -> HttpResponse:
     access = member_access(request, slug)
-    wanted = filter_from(request.GET, is_manager=access.is_manager)
+    wanted = filter_from(request.GET, annotator=None if access.is_manager else access.user.pk)
     start, before = _position(request, "start"), _position(request, "before")
     page = image_page(access.project, wanted, start=start or 0, before=before)
     untold = set() if access.is_manager else untold_gold(access.project, access.user, [row.pk for row in page.images])

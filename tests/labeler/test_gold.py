@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.urls import reverse
 
 from labeler.models import (
@@ -281,3 +282,25 @@ def test_marked_and_answered_at_the_same_time(project, make_images, annotator, m
         assert (image.state, image.label) == (ImageState.LABELLED, cat)
         assert Annotation.objects.filter(image=image, retracted_at__isnull=True).count() == 1
     assert Project.objects.count() == 1
+
+
+def listed(client: Client, **query: object) -> list[int]:
+    return [image.pk for image in client.get("/p/signs/images/", query).context["page"].images]
+
+
+def test_no_filter_finds_out_which_images_are_gold(project, gold, annotator, manager, cat, client_of) -> None:
+    """To who has not been asked about it, it waits like the others: in lists, too."""
+    client = client_of(annotator)
+    waiting = list(project.images.order_by("position").values_list("pk", flat=True))
+    assert listed(client, state="pool") == waiting and gold.pk in waiting
+    assert listed(client, state="labelled") == listed(client, **{"class": cat.pk}) == []
+    assert listed(client, state="pool", **{"class": cat.pk}) == []
+    page = client.get("/p/signs/images/", {"class": cat.pk})
+    assert page.context["matching"] == 0
+    assert listed(client_of(manager), state="labelled") == [gold.pk]
+
+    (place,) = lease_next(project=fresh(project), annotator=annotator)
+    assert place.image_id == gold.pk
+    answer_place(project, annotator, place, label="cat")
+    assert listed(client, state="labelled") == listed(client, **{"class": cat.pk}) == [gold.pk]
+    assert gold.pk not in listed(client, state="pool")
