@@ -55,6 +55,11 @@ class Access:
         grid = self.project.learning.grid if hasattr(self.project, "learning") else "off"
         return grid == "everybody" or (self.is_manager and grid == "managers")
 
+    @property
+    def may_ask_model(self) -> bool:
+        """Who may learn what the model says of any picture, one of the queue included, before they answer."""
+        return self.is_manager or self.project.learning.suggestions == "before"
+
     @cached_property
     def proposals(self) -> int:
         """Proposed classes that wait for a manager: asked for by every page of a project that takes proposals."""
@@ -90,4 +95,14 @@ def manager_access(request: HttpRequest, slug: str) -> Access:
     access = member_access(request, slug)
     if not access.is_manager:
         raise PermissionDenied("Only a manager of this project can do this.")
+    return access
+
+
+def model_access(request: HttpRequest, slug: str) -> Access:
+    """Managers, and annotators where the model's word is shown before the answer."""
+    access = member_access(request, slug)
+    if not access.may_ask_model:
+        raise PermissionDenied(
+            _("What the model says is not shown before an answer here. A manager can change that in the settings.")
+        )
     return access

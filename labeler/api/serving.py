@@ -7,7 +7,7 @@ from datetime import datetime
 from django.http import Http404, HttpRequest
 from pydantic import Field
 
-from labeler.access import manager_access, member_access
+from labeler.access import manager_access, model_access
 from labeler.api.operations import Nothing, Operations, Out
 from labeler.api.problems import Problem
 from labeler.imaging.decode import Refused, decode
@@ -70,11 +70,12 @@ def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing) -
     )
 
 
-@router.bytes("/projects/{slug:slug}/predict", NewPrediction, body=OCTETS, scope=Scope.READ)
+@router.bytes("/projects/{slug:slug}/predict", NewPrediction, body=OCTETS, scope=Scope.READ, who="manager")
 def predict(request: HttpRequest, slug: str) -> NewPrediction:
     """What the prepared model says of an image that is not in the project. The body is the bytes of one image file, 8
-    MiB at most, of the kinds that imports take; nothing of it is kept."""
-    access = member_access(request, slug)
+    MiB at most, of the kinds that imports take; nothing of it is kept. Annotators ask it where the project shows them
+    what the model says before they answer."""
+    access = model_access(request, slug)
     if request.content_type != OCTETS:
         raise Problem(415, f"Send the bytes as {OCTETS}.")
     if len(request.body) > PART_BYTES:

@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from labeler import storage
-from labeler.access import Access, manager_access, member_access
+from labeler.access import Access, manager_access, model_access
 from labeler.body_limit import takes_body
 from labeler.imaging.decode import DecodedImage, Refused, decode
 from labeler.imaging.names import NAME_LENGTH, normal, printable
@@ -94,7 +94,7 @@ def card(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def try_image(request: HttpRequest, slug: str) -> HttpResponse:
     """A form with a file; the same page with what the model says of it."""
-    access = member_access(request, slug)
+    access = model_access(request, slug)
     export = newest_export(access.project)
     in_charge = access.project.model_round_id
     is_unprepared = in_charge is not None and (export is None or export.round_id != in_charge)
@@ -121,7 +121,7 @@ def try_image(request: HttpRequest, slug: str) -> HttpResponse:
 @takes_body("IMPORT_MAX_FILE_BYTES")
 def predict(request: HttpRequest, slug: str) -> JsonResponse:
     """For programs with a session: a multipart field `image`; the answer, or `problem` in words, as JSON."""
-    access = member_access(request, slug)
+    access = model_access(request, slug)
     try:
         name, decoded, said = _answer(request, access, newest_export(access.project))
     except Unanswered as error:

@@ -36,19 +36,7 @@ EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-word
 SIGNED_IN = {"home", "project-new", "password-change", "tokens"}
 OWN_OBJECTS = {"token-revoke"}  # of the person alone: tests/labeler/test_tokens_page.py
 SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases", "label-comment"}  # 401 instead of a redirect
-MEMBERS = {
-    "label",
-    "label-read",
-    "comment-send",
-    "reply-read",
-    "guide",
-    *SCRIPTS,
-    "media",
-    "images",
-    "image",
-    "try",
-    "predict",
-}
+MEMBERS = {"label", "label-read", "comment-send", "reply-read", "guide", *SCRIPTS, "media", "images", "image"}
 MANAGERS = {
     "settings", "learning-settings", "classes", "class-keys", "class-edit", "class-archive", "class-restore",
     "class-move", "class-merge", "class-split", "class-changes", "class-change-undo", "class-proposing", "proposals",
@@ -69,7 +57,7 @@ MANAGERS = {
     "model-prepare", "model-prepare-stop", "model-card",
     "predictions", "prediction-file", "prediction-stop",
 }  # fmt: skip
-IF_ALLOWED = {"grid", "grid-undo"}  # to annotators where the settings say so
+IF_ALLOWED = {"grid", "grid-undo", "try", "predict"}  # to annotators where the settings say so
 SENDS_ANNOTATORS_ON = {"monitor"}  # to the Label page
 OF_A_PROJECT = MEMBERS | MANAGERS | IF_ALLOWED | SENDS_ANNOTATORS_ON
 

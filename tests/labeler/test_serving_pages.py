@@ -11,7 +11,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from PIL import Image as Picture
 
-from labeler.models import JobState, ModelExport
+from labeler.models import JobState, LearningConfig, ModelExport
 from labeler.services import serving
 from labeler.services.derived import CannotDerive
 from labeler.views import serving as views
@@ -23,6 +23,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def export(project, make_images, manager) -> ModelExport:
+    """Annotators may ask it, too."""
+    LearningConfig.objects.filter(project=project).update(suggestions="before")
     return tiny_export(project, make_images, manager)
 
 
@@ -46,6 +48,18 @@ def test_a_picture_gets_bars_and_measures(export, request, client_of, who) -> No
     assert "Mutual information" in text
     assert 'src="data:image/png;base64,' in text
     assert not type(export).objects.exclude(pk=export.pk).exists()
+
+
+@pytest.mark.parametrize("when", ["hidden", "after"])
+def test_who_is_not_to_know_before_they_answer_cannot_ask_about_a_saved_picture(
+    export, project, annotator, client_of, when
+) -> None:
+    LearningConfig.objects.filter(project=project).update(suggestions=when)
+    client = client_of(annotator)
+    for reply in (client.get(TRY), client.post(TRY, {"image": picture()}), client.post(PREDICT, {"image": picture()})):
+        assert reply.status_code == 403
+        assert "dog" not in reply.content.decode()
+    assert TRY not in client.get(reverse("images", args=["signs"])).content.decode()
 
 
 def test_a_program_gets_the_same_as_json(export, annotator, client_of) -> None:
@@ -89,6 +103,7 @@ def test_a_file_that_is_too_large_is_refused(export, annotator, client_of, setti
 
 
 def test_nothing_chosen_and_no_model(project, annotator, client_of) -> None:
+    LearningConfig.objects.filter(project=project).update(suggestions="before")
     client = client_of(annotator)
     assert client.post(TRY).status_code == 400
     reply = client.post(PREDICT, {"image": picture()})

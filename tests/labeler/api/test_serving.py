@@ -7,6 +7,7 @@ import io
 import pytest
 from PIL import Image as Picture
 
+from labeler.models import LearningConfig
 from tests.labeler.served_models import tiny_export
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,10 @@ def png(value: int) -> bytes:
     return out.getvalue()
 
 
-def test_an_annotators_script_asks_about_an_image(export, api_of, annotator) -> None:
+def test_an_annotators_script_asks_where_the_models_word_is_no_secret(export, project, api_of, annotator) -> None:
+    refused = ask(api_of(annotator, "read"), png(51))
+    assert refused.status_code == 403 and "manager" in refused.json()["detail"]
+    LearningConfig.objects.filter(project=project).update(suggestions="before")
     reply = ask(api_of(annotator, "read"), png(51))
     assert reply.status_code == 200, reply.content
     content = reply.json()
