@@ -6,12 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import IO, Any, BinaryIO
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
-from labeler import storage
+from labeler import clock, storage
 from labeler.imaging.decode import DecodedImage, Refused
 from labeler.imaging.names import printable
 from labeler.imaging.sources import Entry, Source, open_source
@@ -27,6 +29,7 @@ from labeler.wake import wake
 RUN_PREDICTION = "labeler.run_prediction"
 BATCH = 32
 PART_BYTES = 8 * 2**20
+LONGEST_REQUEST = timedelta(hours=1)  # what is not whole by then was cut off
 MEASURES = (
     "predictive_entropy", "expected_entropy", "mutual_information", "variation_ratio", "mean_std", "margin",
     "least_confidence", "std_entropy",
@@ -35,35 +38,47 @@ ENDED = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
 
 
 def request_prediction(*, export: ModelExport, by: User, file_format: str, name: str, file: IO[bytes]) -> Prediction:
-    """Keep the archive and have it gone through. Raises ExportRefused, storage.StorageFull."""
-    staged = storage.new_name(export.project, "staging", "upload", prefix="predict-")
+    """Keep the archive and have it gone through. Raises ExportRefused, storage.StorageError.
+
+    The row comes first: what is written is named from the first byte on, and the sweep finds what a request that died
+    has left.
+    """
+    job = _begun(export, by, file_format, name)
     offset = 0
-    while part := file.read(PART_BYTES):
-        storage.stage(staged, offset, part)
-        offset += len(part)
     try:
-        return _queued(export, by, file_format, name, staged)
-    except ExportRefused:
-        storage.delete(staged)
+        while part := file.read(PART_BYTES):
+            storage.stage(job.staged, offset, part)
+            offset += len(part)
+    except BaseException:
+        job.delete()
+        storage.delete(job.staged)
         raise
-
-
-@transaction.atomic
-def _queued(export: ModelExport, by: User, file_format: str, name: str, staged: str) -> Prediction:
-    User.objects.select_for_update(no_key=True).get(pk=by.pk)
-    if unfinished_count(Prediction, by.pk) >= settings.EXPORTS_PER_USER:
-        raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished archives, which is the most at once.")
-    job = Prediction.objects.create(
-        project=export.project, model=export, created_by=by, format=file_format, name=printable(name)[:200],
-        staged=staged,
-    )  # fmt: skip
-    wake(RUN_PREDICTION, job.pk)
+    uploading = Prediction.objects.filter(pk=job.pk, state=JobState.UPLOADING)
+    if uploading.update(state=JobState.QUEUED):
+        wake(RUN_PREDICTION, job.pk)
+    job.refresh_from_db()
     return job
 
 
+@transaction.atomic
+def _begun(export: ModelExport, by: User, file_format: str, name: str) -> Prediction:
+    User.objects.select_for_update(no_key=True).get(pk=by.pk)
+    if unfinished_count(Prediction, by.pk) >= settings.EXPORTS_PER_USER:
+        raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished archives, which is the most at once.")
+    return Prediction.objects.create(
+        project=export.project, model=export, created_by=by, format=file_format, name=printable(name)[:200],
+        staged=storage.new_name(export.project, "staging", "upload", prefix="predict-"), state=JobState.UPLOADING,
+    )  # fmt: skip
+
+
 def sweep_predictions() -> int:
-    """Wake workers; and delete archives of jobs that were stopped before one had them."""
-    for job in Prediction.objects.filter(state__in=ENDED).exclude(staged=""):
+    """Wake workers; delete archives of jobs that were stopped before one had them; stop what was never sent whole."""
+    abandoned = Q(state=JobState.UPLOADING, created_at__lt=clock.now() - LONGEST_REQUEST)
+    for job in Prediction.objects.filter(Q(state__in=ENDED) | abandoned).exclude(staged=""):
+        if job.state == JobState.UPLOADING:
+            words = "The archive did not arrive whole. Send it again."
+            finish = {"state": JobState.FAILED, "finished_at": clock.now(), "error": words}
+            Prediction.objects.filter(pk=job.pk, state=JobState.UPLOADING).update(**finish)
         _forget_archive(job)
     return resume_stalled(model=Prediction, task_name=RUN_PREDICTION)
 

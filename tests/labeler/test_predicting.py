@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from PIL import Image as Picture
 
-from labeler import storage, tasks
+from labeler import clock, storage, tasks
 from labeler.models import JobState, ModelExport, Prediction
 from labeler.services.jobs import request_cancel
 from labeler.services.predicting import MEASURES, request_prediction, sweep_predictions
@@ -129,6 +130,33 @@ def test_no_person_has_more_than_a_few_at_once(export, manager, settings) -> Non
     with pytest.raises(ExportRefused, match="most at once"):
         asked(export, manager, archive(**MIXED))
     assert len(storage.names_in(f"projects/{export.project_id}/staging")) == settings.EXPORTS_PER_USER
+
+
+def test_a_full_disk_leaves_neither_a_row_nor_a_file(export, manager, monkeypatch) -> None:
+    stage = storage.stage
+
+    def full(name: str, offset: int, data: bytes) -> None:
+        stage(name, offset, data[:10])
+        raise storage.StorageFull("The disk of the server is full.")
+
+    monkeypatch.setattr(storage, "stage", full)
+    with pytest.raises(storage.StorageFull):
+        asked(export, manager, archive(**MIXED))
+    assert not Prediction.objects.exists()
+    assert not storage.names_in(f"projects/{export.project_id}/staging")
+
+
+def test_what_a_killed_request_left_ends_in_words_and_gives_its_room_back(export, manager, monkeypatch) -> None:
+    job = asked(export, manager, archive(**MIXED))
+    Prediction.objects.filter(pk=job.pk).update(state=JobState.UPLOADING)  # as it was when the web process died
+    sweep_predictions()
+    job.refresh_from_db()
+    assert job.state == JobState.UPLOADING  # it may still be coming
+    monkeypatch.setattr(clock, "now", lambda: job.created_at + timedelta(hours=2))
+    sweep_predictions()
+    job.refresh_from_db()
+    assert (job.state, job.staged) == (JobState.FAILED, "") and "Send it again" in job.error
+    assert not storage.names_in(f"projects/{export.project_id}/staging")
 
 
 def test_the_page(export, manager, annotator, client_of, django_assert_max_num_queries) -> None:
