@@ -77,8 +77,9 @@ def sweep_predictions() -> int:
     for job in Prediction.objects.filter(Q(state__in=ENDED) | abandoned).exclude(staged=""):
         if job.state == JobState.UPLOADING:
             words = "The archive did not arrive whole. Send it again."
-            finish = {"state": JobState.FAILED, "finished_at": clock.now(), "error": words}
-            Prediction.objects.filter(pk=job.pk, state=JobState.UPLOADING).update(**finish)
+            waiting = Prediction.objects.filter(pk=job.pk, state=JobState.UPLOADING)
+            if not waiting.update(state=JobState.FAILED, finished_at=clock.now(), error=words):
+                continue  # it has just arrived after all
         _forget_archive(job)
     return resume_stalled(model=Prediction, task_name=RUN_PREDICTION)
 

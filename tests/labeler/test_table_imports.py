@@ -24,6 +24,21 @@ pytestmark = pytest.mark.django_db
 XSS = "<script>alert(1)</script>"
 
 
+def lose_at_the_third_batch(job: ImportJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that goes after two batches and is lost."""
+    store, calls = importing.store_batch, []
+
+    def lost(**batch):
+        if len(calls) == 2:
+            raise ClaimLost
+        calls.append(1)
+        store(**batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importing, "store_batch", lost)
+        run_import(job_id=job.pk)
+
+
 def offered(project) -> dict[str, str]:
     return dict(OfferedLabel.objects.filter(image__project=project).values_list("image__name", "class_name"))
 
@@ -182,17 +197,7 @@ def test_an_import_by_addresses_goes_on_where_it_was_killed(
     with (tmp_path / "t.csv").open("rb") as file:
         add_whole_file(job=job, name="t.csv", size=len(text), file=file)
     finish_upload(job=job)
-    store, calls = importing.store_batch, []
-
-    def lost_at_the_third(**batch):
-        if len(calls) == 2:
-            raise ClaimLost
-        calls.append(1)
-        store(**batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(importing, "store_batch", lost_at_the_third)
-        run_import(job_id=job.pk)
+    lose_at_the_third_batch(job, monkeypatch)
     job.refresh_from_db()
     assert (job.state, job.added) == (JobState.RUNNING, 20)
     ImportJob.objects.update(state=JobState.QUEUED)
@@ -253,17 +258,7 @@ def test_labels_come_along_after_a_kill(project, manager, tmp_path, settings, sm
                 info.size = len(data)
                 file.addfile(info, io.BytesIO(data))
         job = upload(project, manager, tmp_path / "a.bin")
-    store, calls = importing.store_batch, []
-
-    def lost_at_the_third(**batch):
-        if len(calls) == 2:
-            raise ClaimLost
-        calls.append(1)
-        store(**batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(importing, "store_batch", lost_at_the_third)
-        run_import(job_id=job.pk)
+    lose_at_the_third_batch(job, monkeypatch)
     assert project.images.count() == 20
     ImportJob.objects.update(state=JobState.QUEUED)
     run_import(job_id=job.pk)
