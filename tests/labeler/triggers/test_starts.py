@@ -1,3 +1,5 @@
+"""What starts a round, and what does not."""
+
 from __future__ import annotations
 
 import uuid
@@ -30,27 +32,9 @@ from labeler.services.lease import lease_next
 from labeler.services.rounds import RoundRefused, request_round, start_cold_round
 from tests.labeler.queues import fresh
 from tests.labeler.rounds import answer, tune
+from tests.labeler.triggers.conftest import end, newest
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def pool(project, make_images) -> Project:
-    make_images(project, 60)
-    tune(project, retrain_every=6, budget=40, holdout_questions=0)
-    start_cold_round(project=project)
-    project.refresh_from_db()
-    return project
-
-
-def newest(project: Project) -> Round:
-    return Round.objects.filter(project=project).first()
-
-
-def end(project: Project, state: str = RoundState.DONE, **changes) -> None:
-    Round.objects.filter(pk=newest(project).pk).update(
-        state=state, finished_at=timezone.now(), started_at=timezone.now(), **changes
-    )
 
 
 def test_the_nth_answer_starts_a_round(pool, annotator) -> None:
@@ -326,78 +310,6 @@ def test_one_project_that_breaks_does_not_stop_the_others(pool, make_images, mon
     assert triggers.start_due_rounds() == 1
     assert newest(pool).number == 2
     assert f"Could not look after the rounds of project {other.pk}" in caplog.text
-
-
-class TestWords:
-    def test_answers(self, pool, annotator) -> None:
-        assert triggers.next_round_words(pool) == "after 6 more answers"
-        answer(pool, annotator, 5)
-        assert triggers.next_round_words(pool) == "after 1 more answer"
-
-    def test_with_nothing_left_to_ask_no_answers_are_promised(self, pool) -> None:
-        Image.objects.update(state="labelled", label=pool.classes.first())
-        assert triggers.next_round_words(pool) == "once there are more images"
-
-    def test_a_round_that_no_answer_can_start_is_not_promised(self, project, make_images) -> None:
-        make_images(project, 1, is_holdout=True)
-        tune(project, retrain_every=10)
-        start_cold_round(project=project)
-        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
-        make_images(project, 1)
-        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
-        make_images(project, 1)
-        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
-
-    def test_fewer_images_than_answers_start_it_when_the_queue_is_nearly_empty(
-        self, project, make_images, annotator
-    ) -> None:
-        make_images(project, 9)
-        tune(project, retrain_every=10, budget=12, holdout_questions=0)
-        start_cold_round(project=project)
-        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
-        answer(project, annotator, 5)
-        assert newest(project).trigger == Trigger.QUEUE_DRY
-        end(project, last_annotation_id=Annotation.objects.latest("id").pk)
-        Image.objects.filter(state="pool").exclude(position=Image.objects.filter(state="pool").first().position).update(
-            state="set_aside"
-        )
-        assert triggers.next_round_words(fresh(project)) == "once there are more images"
-
-    def test_with_overlap_an_image_brings_several_answers(self, project, make_images) -> None:
-        make_images(project, 5)
-        tune(project, retrain_every=10, overlap=2)
-        start_cold_round(project=project)
-        assert triggers.next_round_words(fresh(project)) == "after 10 more answers"
-
-    def test_schedule(self, pool) -> None:
-        from datetime import time
-
-        from labeler.services.schedule import set_schedule
-
-        set_schedule(project=pool, at=time(2, 0), days=[0, 1, 2, 3, 4, 5, 6])
-        pool.learning.refresh_from_db()
-        assert triggers.next_round_words(pool) == "after 6 more answers, or at 02:00"
-
-    def test_while_a_round_runs(self, pool, annotator) -> None:
-        answer(pool, annotator, 6)
-        assert triggers.next_round_words(pool) == ""
-
-
-class TestSchedule:
-    def test_something_new(self, pool, annotator) -> None:
-        answer(pool, annotator, 5)
-        assert triggers.scheduled_round(project=pool).trigger == Trigger.SCHEDULE
-
-    def test_nothing_new_is_said_on_the_schedule(self, pool) -> None:
-        from datetime import time
-
-        from labeler.services.schedule import set_schedule
-
-        set_schedule(project=pool, at=time(2, 0), days=[1])
-        pool.learning.refresh_from_db()
-        assert triggers.scheduled_round(project=pool) is None
-        pool.learning.schedule.refresh_from_db()
-        assert pool.learning.schedule.description.endswith("no round, nothing new to learn from")
 
 
 def test_skips_alone_do_not_count(pool, annotator) -> None:

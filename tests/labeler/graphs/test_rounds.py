@@ -1,0 +1,130 @@
+"""Rounds that ask by the graph and learn from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from labeler import storage, tasks
+from labeler.models import Reason, RoundState, Trigger
+from labeler.selectors.graphs import current_graph
+from labeler.services import claims, graphs
+from labeler.services.rounds import request_round, start_cold_round
+from tests.labeler.graphs.conftest import made, queue, right, run
+from tests.labeler.rounds import answer, truth, tune
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_round_learns_from_images_that_look_like_answered_ones(pool, annotator) -> None:
+    tune(pool, budget=60, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 4) == 4
+    known = run(pool)
+    assert known.config["graph"] == current_graph(pool).pk
+    assert any("images besides, that look like those with an answer" in note for note in known.metrics["fit"]["notes"])
+    assert right(known) > 0.9
+    pool.learning.propagation = False
+    pool.learning.save()
+    alone = run(pool)
+    assert not any("look like" in note for note in alone.metrics["fit"]["notes"])
+
+
+def test_the_holdout_is_not_learned_from_that_way_either(pool, annotator, monkeypatch) -> None:
+    from learner.graph import propagation
+
+    tune(pool, budget=60, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 4)
+    pool.images.filter(position__gte=30, label__isnull=True).update(is_holdout=True)
+    seen: list[int] = []
+    passed_on = propagation.propagate
+
+    def watched(*args: object, **kwargs: object) -> propagation.Propagated:
+        found = passed_on(*args, **kwargs)
+        seen.extend(found.positions.tolist())
+        return found
+
+    monkeypatch.setattr(propagation, "propagate", watched)
+    run(pool)
+    assert seen and max(seen) < 30
+
+
+@pytest.mark.parametrize("content", [None, b"no graph", "other"])
+def test_a_graph_that_cannot_be_used_fails_the_round_in_words_and_is_made_again(pool, annotator, content) -> None:
+    """Gone, damaged, or of another version of the product."""
+    tune(pool, budget=60, retrain_every=0)
+    graph = made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 12)
+    storage.delete(graph.file)
+    if content is not None:
+        other = lambda file: np.savez(file, allow_pickle=False, version=np.array(99))  # noqa: E731
+        storage.write_once(graph.file, other if content == "other" else content)
+    round_ = request_round(project=pool, trigger=Trigger.BUTTON, reason="a test")
+    tasks.run_round(round_.pk)
+    round_.refresh_from_db()
+    assert round_.state == RoundState.FAILED
+    assert "being found again" in round_.error
+    assert graphs.sweep_graphs() == 1
+
+
+def test_a_round_asks_about_groups_without_a_name_before_all_else(pool, annotator) -> None:
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 2) == 2  # of the three kinds
+    round_ = run(pool)
+    first, *others = queue(pool)
+    assert first.reason == Reason.GROUP
+    asked = {truth(image.position) for image in pool.images.filter(label__isnull=False)}
+    assert truth(first.image.position) not in asked
+    assert {place.reason for place in others} >= {Reason.ACQUIRED}
+    assert first.details["group"] > 1 and len(first.details["likely"]) == 3
+    assert round_.metrics["fit"]["notes"]
+
+
+def test_once_all_groups_have_a_name_the_network_chooses(pool, annotator) -> None:
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 18) == 18
+    run(pool)
+    assert [place.reason for place in queue(pool)] == [Reason.ACQUIRED] * 20
+
+
+def test_a_queue_may_be_all_of_groups(pool, annotator) -> None:
+    made(pool)
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 2) == 2
+    tune(pool, budget=1, retrain_every=0, holdout_target=0)
+    run(pool)
+    assert [place.reason for place in queue(pool)] == [Reason.GROUP]
+
+
+def test_random_questions_stay_random(pool, annotator) -> None:
+    tune(pool, budget=20, retrain_every=0, holdout_target=0, acquisition="random")
+    made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 2)
+    run(pool)
+    assert {place.reason for place in queue(pool)} == {Reason.ACQUIRED}
+
+
+def test_a_graph_that_was_replaced_in_mid_round_leaves_its_place_to_the_new_one(pool, annotator) -> None:
+    from labeler import learning
+
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 4)
+    round_ = request_round(project=pool, trigger=Trigger.BUTTON, reason="a test")
+    claimed = claims.claim_fit(round_id=round_.pk, claim="first0001")
+    learning.fit(round_=claimed)
+    made(pool)
+    tasks.score_chunks(round_.pk)
+    round_.refresh_from_db()
+    assert round_.state == RoundState.DONE, round_.error

@@ -1,0 +1,221 @@
+"""No English is left on a German page of a project, and what is told and refused is German."""
+
+from __future__ import annotations
+
+import re
+from datetime import time, timedelta
+from html import unescape
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils.translation import override
+
+from labeler import clock
+from labeler.models import JobState, PoolMap, Project, Replay, Round, RoundState, Standing, Trigger, User, Worker
+from labeler.selectors.features import wanted_representation
+from labeler.selectors.verdicts import rerun_words, verdict_of
+from labeler.services.pausing import pause_project
+from labeler.services.schedule import schedule_words, set_schedule
+from tests.e2e.furnished import addresses, furnish
+
+ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
+TOLD = re.compile(r'\s(?:title|aria-label|aria-roledescription|placeholder|alt)="([^"]*)"|>([^<>]*)<')
+
+
+def pieces(page: str) -> set[str]:
+    """All that a person can read of a page: between tags, in titles and labels; without what holds no word."""
+    page = re.sub(r"(?s)<(script|style)\b.*?</\1>|<code\b.*?</code>|<textarea\b.*?</textarea>|<!--.*?-->", "", page)
+    told = (" ".join(unescape(one or other).split()) for one, other in TOLD.findall(page))
+    said = {part for piece in told for part in piece.split(" · ")}
+    moment = re.compile(r"\d{4}-\d\d-\d\d [\d:]+ \w+|\d+ (s|min)")
+    return {piece for piece in said if re.search(r"[A-Za-z]{3}", piece) and not moment.fullmatch(piece)}
+
+
+def english_left(english: str, german: str, known: set[str]) -> set[str]:
+    """Pieces that are the same in both languages or hold an English word, but for what is known to be data or to be
+    kept in words, and for words that are names or are spelled alike."""
+    said = pieces(german)
+    same = (said & pieces(english)) - ALIKE
+    left = same | {piece for piece in said if ENGLISH.search(without(piece, known))}
+    return {piece for piece in left if re.search(r"[A-Za-z]{3}", without(piece, known))}
+
+
+# Words that are the same in both languages, and names.
+ALIKE = {
+    "Minus", "Plus", "PlusMinus", "Monitor", "Export", "Import", "English", "Deutsch", "Label", "Labels",
+    "Gold", "Name", "Person", "Worker", "Webhooks", "Token", "Posterior", "Annotator", "Enter", "Esc", "CSV",
+    "JSON Lines", "Bootstrap", "Laplace", "SWAG", "Lasso", "EPIG", "https://",
+}  # fmt: skip
+
+
+def without(piece: str, known: set[str]) -> str:
+    for words in sorted(known, key=len, reverse=True):
+        piece = piece.replace(words, "")
+    return piece
+
+
+@pytest.fixture
+def furnished(db, make_user) -> Project:
+    for name in ("mia", "ann", "bob"):
+        make_user(name)
+    return furnish("Digits")[0]
+
+
+def kept_in_words(project: Project) -> set[str]:
+    """What is data, or was written when it happened and stays as it was written."""
+    rounds = list(project.rounds.all())
+    written = {words for round_ in rounds for words in (round_.reason, round_.error) if words}
+    written |= set(project.notices.values_list("words", flat=True))
+    written |= set(project.images.values_list("name", flat=True)) | set(project.classes.values_list("name", flat=True))
+    seen = wanted_representation(project)
+    written |= {seen.words, seen.reason, project.guidelines, *project.comments.values_list("text", flat=True)}
+    written |= set(project.audit.values_list("words", flat=True)) | set(Worker.objects.values_list("name", flat=True))
+    written |= {name.rpartition("/")[2] for name in project.images.values_list("name", flat=True)}
+    written |= set(project.webhooks.values_list("address", flat=True))
+    written |= {job.error for job in project.model_exports.all() if job.error}
+    written |= set(project.predictions.values_list("name", flat=True))
+    changes = [change.words for change in project.class_changes.all()]
+    written |= {*changes, *(words[:1].upper() + words[1:] for words in changes)}
+    written |= set(project.invitations.values_list("note", flat=True)) | set(
+        User.objects.values_list("username", flat=True)
+    )
+    return written | {project.name, "PlusMinus", "Monitor", "Gold", "Label"}
+
+
+GERMAN_PAGES = (
+    "monitor", "monitor-state", "worth", "rounds", "round", "explore", "explore-map", "explore-tiles", "gallery",
+    "compare", "replay", "replay-state", "annotator", "answers", "audit", "class-archive", "class-change-undo",
+    "class-changes", "class-edit", "class-merge", "class-split", "classes", "comments", "features", "gold", "grid",
+    "guide", "home", "image", "images", "label", "learning-settings", "network", "notices", "password-change", "people",
+    "project-copy", "project-new", "project-start", "proposals", "review", "settings", "tokens", "try",
+    "webhooks", "predictions",
+)  # fmt: skip
+
+
+def in_both(client: Client, address: str) -> tuple[str, str]:
+    english, german = client.get(address), client.get(address, headers={"accept-language": "de"})
+    assert english.status_code == german.status_code == 200, address
+    return english.content.decode(), german.content.decode()
+
+
+def test_no_english_is_left_on_german_pages(furnished) -> None:
+    client = Client()
+    client.force_login(User.objects.get(username="mia"))
+    pages, walked = addresses(furnished), 0
+    english: dict[str, set[str]] = {}
+    known = kept_in_words(furnished)
+    for name, address in pages.items():
+        if name.split()[0] not in GERMAN_PAGES:
+            continue
+        if left := english_left(*in_both(client, address), known):
+            english[name] = left
+        walked += 1
+    assert not english, "\n".join(f"{name}: {left}" for name, left in english.items())
+    assert walked > 50
+    _make_busy(furnished)
+    for name in ("monitor", "replay", "explore", "compare"):
+        left = english_left(*in_both(client, reverse(name, args=[furnished.slug])), known)
+        assert not left, (name, left)
+
+
+def _make_busy(project: Project) -> None:
+    """Paused, with a round at work, a replay that has been played and one that is, and a map that is being drawn."""
+    mia = User.objects.get(username="mia")
+    pause_project(project=project, by=mia, reason="")
+    now, curve = clock.now(), [[0.5, 0.6], [0.6, 0.7], [0.7, 0.8]]
+    Round.objects.create(
+        project=project, number=99, trigger=Trigger.BUTTON, reason="", seed=0, state=RoundState.FITTING, attempts=2,
+        claim="a", heartbeat_at=now - timedelta(seconds=60), progress_done=50, progress_total=100, training_count=1200,
+        started_at=now - timedelta(seconds=90), phase_started_at=now - timedelta(seconds=30),
+    )  # fmt: skip
+    result = {
+        "answers": [20, 1000], "curves": {"own": curve, "random": curve}, "target": 0.9, "measured": 60,
+        "own": [500, 400, 600], "random": [700, 600, 800], "saved": [200, 100, 300], "final": [0.9, 0.8, 0.95],
+    }  # fmt: skip
+    replay = {"project": project, "created_by": mia, "seed": 0, "config": {}, "labels": {}, "images": 2000}
+    Replay.objects.create(**replay, state=JobState.DONE, result=result, finished_at=now)
+    Replay.objects.create(**replay, state=JobState.RUNNING, done=1000, total=1200)
+    PoolMap.objects.create(project=project, created_by=mia, state=JobState.RUNNING, done=1, total=4)
+
+
+FOUND = {
+    "against": 3, "n": 1234, "new_right": 1000, "old_right": 1100, "p": 0.00001, "n_classes": 10, "n_differing": 2,
+    "objections": ["lost_class", "fewer_right"], "basis": "compared", "kept_by": "mia", "why": "…",
+    "lost": [{"class": 1, "n": 1234, "new_right": 9, "old_right": 12, "p": 0.01}] * 7, "unscored": 1200,
+    "new_classes": [1, 2, 3, 4, 5, 6], "of_other_classes": 1200,
+}  # fmt: skip
+AGAIN = {
+    "training": True, "weights": 1, "scores": 1200, "is_equal": False, "digest": "abc", "digest_then": "abc",
+    "n_differing": 1200, "differing": ["…"], "missing": ["…"], "images": False, "largest": 0.0012, "device": "cuda",
+    "surroundings": [],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("standing", Standing.values)
+@pytest.mark.parametrize(
+    "found",
+    [
+        FOUND,
+        {"basis": "first", "against": None},
+        {"basis": "unreadable", "against": 3, "why": "…"},
+        FOUND | {"basis": "too_few", "n": 1},
+        FOUND | {"is_off": True, "new_classes": [], "gone_classes": [1]},
+        FOUND | {"objections": [], "lost": []},
+    ],
+)
+def test_what_became_of_a_model_is_said_in_german(standing, found) -> None:
+    round_ = Round(number=4, standing=standing, verdict=found)
+    with override("de"):
+        verdict = verdict_of(round_, {1: "Igel", 2: "Uhu"})
+    said = " ".join([verdict.tag, verdict.short, *verdict.sentences])
+    assert not ENGLISH.search(said), said
+    assert "%(" not in said
+    if found.get("unscored"):
+        assert "1.200 Testbilder kamen hinzu" in said
+    assert verdict_of(round_, {}).sentences != verdict.sentences
+
+
+@pytest.mark.parametrize("result", [AGAIN, AGAIN | {"is_equal": True}, {"training": False}])
+def test_what_a_rerun_found_is_said_in_german(result) -> None:
+    with override("de"):
+        said = " ".join(rerun_words(result))
+    assert not ENGLISH.search(said), said
+    assert "1.200 Wertedateien" in said or not result["training"]
+
+
+def test_what_is_refused_is_refused_in_german(furnished) -> None:
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(User.objects.get(username="mia"))
+    at = {name: reverse(name, args=[furnished.slug]) for name in ("settings", "classes", "people", "learning-settings")}
+    empty = client.post(at["settings"], {"name": ""}).content.decode()
+    assert "Das wird gebraucht." in empty and "This is needed." not in empty
+    twice = client.post(at["classes"], {"names": "owl\nowl"}).content.decode()
+    assert "„owl“ steht zweimal da." in twice
+    assert "Wählen Sie etwas aus der Liste." in client.post(at["people"], {"role": "king"}).content.decode()
+    wrong = client.post(at["learning-settings"], {"budget": "0", "overlap": "x"}).content.decode()
+    assert "1 oder mehr." in wrong and "Eine ganze Zahl." in wrong and "Nichts wurde gespeichert" in wrong
+
+
+def test_a_preview_says_in_german_what_a_change_does(furnished) -> None:
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(User.objects.get(username="mia"))
+    one, two = furnished.classes.filter(is_archived=False)[:2]
+    address = reverse("class-merge", args=[furnished.slug, one.pk])
+    page = client.get(address, {"into": two.pk}).content.decode()
+    assert f"„{one}“ mit „{two}“ zusammenlegen" in page
+    assert f"Antworten „{one}“: Sie bleiben, wie sie gegeben wurden, und meinen „{two}“" in page
+    assert "Answers named" not in page
+
+
+def test_the_record_is_in_one_language_whoever_writes_it(furnished) -> None:
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(User.objects.get(username="mia"))
+    set_schedule(project=furnished, at=time(2, 30), days=[1, 3], by=User.objects.get(username="mia"))
+    with override("de"):
+        assert schedule_words(furnished.learning) == "Montag und Mittwoch um 02:30"
+        set_schedule(project=furnished, at=time(2, 30), days=[1, 2, 3, 4, 5], by=User.objects.get(username="mia"))
+        client.post(reverse("classes", args=[furnished.slug]), {"names": "owl"})
+    newest = [entry.words for entry in furnished.audit.order_by("-pk")[:3]]
+    assert newest[0] == "added “owl”"
+    assert "Monday to Friday at 02:30" in newest[1] and "Monday and Wednesday at 02:30" in newest[1]

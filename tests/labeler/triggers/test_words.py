@@ -1,0 +1,90 @@
+"""When the next round comes, in words; and a schedule."""
+
+from __future__ import annotations
+
+import pytest
+
+from labeler.models import (
+    Annotation,
+    Image,
+    Trigger,
+)
+from labeler.services import triggers
+from labeler.services.rounds import start_cold_round
+from tests.labeler.queues import fresh
+from tests.labeler.rounds import answer, tune
+from tests.labeler.triggers.conftest import end, newest
+
+pytestmark = pytest.mark.django_db
+
+
+class TestWords:
+    def test_answers(self, pool, annotator) -> None:
+        assert triggers.next_round_words(pool) == "after 6 more answers"
+        answer(pool, annotator, 5)
+        assert triggers.next_round_words(pool) == "after 1 more answer"
+
+    def test_with_nothing_left_to_ask_no_answers_are_promised(self, pool) -> None:
+        Image.objects.update(state="labelled", label=pool.classes.first())
+        assert triggers.next_round_words(pool) == "once there are more images"
+
+    def test_a_round_that_no_answer_can_start_is_not_promised(self, project, make_images) -> None:
+        make_images(project, 1, is_holdout=True)
+        tune(project, retrain_every=10)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
+        make_images(project, 1)
+        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
+        make_images(project, 1)
+        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
+
+    def test_fewer_images_than_answers_start_it_when_the_queue_is_nearly_empty(
+        self, project, make_images, annotator
+    ) -> None:
+        make_images(project, 9)
+        tune(project, retrain_every=10, budget=12, holdout_questions=0)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
+        answer(project, annotator, 5)
+        assert newest(project).trigger == Trigger.QUEUE_DRY
+        end(project, last_annotation_id=Annotation.objects.latest("id").pk)
+        Image.objects.filter(state="pool").exclude(position=Image.objects.filter(state="pool").first().position).update(
+            state="set_aside"
+        )
+        assert triggers.next_round_words(fresh(project)) == "once there are more images"
+
+    def test_with_overlap_an_image_brings_several_answers(self, project, make_images) -> None:
+        make_images(project, 5)
+        tune(project, retrain_every=10, overlap=2)
+        start_cold_round(project=project)
+        assert triggers.next_round_words(fresh(project)) == "after 10 more answers"
+
+    def test_schedule(self, pool) -> None:
+        from datetime import time
+
+        from labeler.services.schedule import set_schedule
+
+        set_schedule(project=pool, at=time(2, 0), days=[0, 1, 2, 3, 4, 5, 6])
+        pool.learning.refresh_from_db()
+        assert triggers.next_round_words(pool) == "after 6 more answers, or at 02:00"
+
+    def test_while_a_round_runs(self, pool, annotator) -> None:
+        answer(pool, annotator, 6)
+        assert triggers.next_round_words(pool) == ""
+
+
+class TestSchedule:
+    def test_something_new(self, pool, annotator) -> None:
+        answer(pool, annotator, 5)
+        assert triggers.scheduled_round(project=pool).trigger == Trigger.SCHEDULE
+
+    def test_nothing_new_is_said_on_the_schedule(self, pool) -> None:
+        from datetime import time
+
+        from labeler.services.schedule import set_schedule
+
+        set_schedule(project=pool, at=time(2, 0), days=[1])
+        pool.learning.refresh_from_db()
+        assert triggers.scheduled_round(project=pool) is None
+        pool.learning.schedule.refresh_from_db()
+        assert pool.learning.schedule.description.endswith("no round, nothing new to learn from")
