@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import environ
@@ -11,6 +10,7 @@ from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 
 from labeler.services.table_rows import (
+    Counting,
     Report,
     connected,
     count_rows,
@@ -59,15 +59,7 @@ def _settings_of(url: str) -> dict[str, Any]:
 def _copy(source: str, report: Report) -> dict[str, int]:
     models = kept_tables()
     expected = {model: count_rows(model=model, using=source) for model in models}
-    total, done = sum(expected.values()), 0
-
-    def told(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
-        nonlocal done
-        for row in rows:
-            done += 1
-            if done % 1000 == 0:
-                report("rows", done, total)
-            yield row
+    told = Counting(sum(expected.values()), report)
 
     empty_tables(using=TARGET)
     counted = {}
@@ -83,5 +75,5 @@ def _copy(source: str, report: Report) -> dict[str, int]:
                 f"{label} has {counted[label]:,} rows there and {expected[model]:,} here. Nothing was moved."
             )
     set_sequences(using=TARGET)
-    report("rows", total, total)
+    told.ended()
     return counted

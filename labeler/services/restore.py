@@ -19,6 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, transaction
 from labeler import storage
 from labeler.services.backup import FORMAT, LIST, PIECE, VERSION, Contents, Member, Table, as_contents
 from labeler.services.table_rows import (
+    Counting,
     Report,
     RowsRefused,
     columns,
@@ -178,16 +179,7 @@ def _is_same(name: str, member: Member) -> bool:
 
 def _write_tables(archive: zipfile.ZipFile, contents: Contents, report: Report) -> None:
     by_label = {table.model: table for table in contents.tables}
-    total, done = sum(table.rows for table in contents.tables), 0
-
-    def told(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
-        nonlocal done
-        for row in rows:
-            done += 1
-            if done % 1000 == 0:
-                report("rows", done, total)
-            yield row
-
+    told = Counting(sum(table.rows for table in contents.tables), report)
     label = ""
     try:
         with transaction.atomic(using=DEFAULT_DB_ALIAS):
@@ -205,7 +197,7 @@ def _write_tables(archive: zipfile.ZipFile, contents: Contents, report: Report) 
         raise BadBackup(
             f"The database refused the rows ({label}): {error}".strip() + " Nothing was changed."
         ) from error
-    report("rows", total, total)
+    told.ended()
 
 
 def _rows(archive: zipfile.ZipFile, table: Table) -> Iterator[list[Any]]:
