@@ -21,6 +21,9 @@ Z_95 = 1.959963984540054
 LEAST_PROB = 2.0**-24
 """The least positive float16; smaller probabilities count as this in the negative log-likelihood."""
 
+ROUNDED = 0.01
+"""Probabilities that sum to 1 within this are a distribution: a thousand float16 numbers lose less."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -285,6 +288,22 @@ def calibration_interval(
     return Interval(value, max(0.0, min(value, mirrored_low)), min(1.0, max(value, mirrored_high)), n, "bootstrap")
 
 
+def check_distributions(probs_n_C: npt.NDArray[np.floating], what: str) -> None:
+    """Refuse rows that are no distributions, such as logits, but for what float16 loses.
+
+    Raises:
+        LearnerError: If a probability is below 0, or those of an image do not sum to 1 within `ROUNDED`.
+    """
+    sums_n = probs_n_C.sum(1, dtype=np.float64)
+    is_wrong_n = (np.abs(sums_n - 1) > ROUNDED) | (probs_n_C < 0).any(1)
+    if is_wrong_n.any():
+        index = int(is_wrong_n.argmax())
+        raise LearnerError(
+            f"{what} are no probabilities: those of {int(is_wrong_n.sum())} of {len(sums_n)} images do not sum to 1 or "
+            f"are below 0, the first of these is number {index} (sum {sums_n[index]:.3g})"
+        )
+
+
 def metrics(probs_n_C: npt.NDArray[np.floating], labels_n: npt.NDArray[np.int64]) -> Metrics:
     """All metrics of some predictions.
 
@@ -294,11 +313,12 @@ def metrics(probs_n_C: npt.NDArray[np.floating], labels_n: npt.NDArray[np.int64]
 
     Raises:
         LabelError: If there are no labels, or they do not fit.
-        LearnerError: If a probability is NaN or infinite.
+        LearnerError: If a probability is NaN or infinite, or those of an image do not sum to 1.
     """
     probs = probs_n_C.astype(np.float64)
     if not np.isfinite(probs).all():
         raise LearnerError("the predictions to measure are NaN or infinite: the model is broken; fit it again")
+    check_distributions(probs, "the predictions to measure")
     n, n_classes = len(labels_n), probs.shape[-1]
     check_labels(np.arange(len(probs), dtype=np.int64), labels_n, n_classes, "holdout")
     predicted, of_label = probs.argmax(1), probs[np.arange(n), labels_n]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from learner.acquisition.coverage import check_finite
 from learner.config import Report, ignore
+from learner.metrics import check_distributions
 
 Array = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.int64]
@@ -39,10 +40,11 @@ def badge(mean_probs_N_C: Array, features_N_D: Array, count: int, *, seed: int, 
         int64 `[b]`, indices in the order taken. Time and memory grow with N (C + D).
 
     Raises:
-        LearnerError: If a feature or probability is NaN or infinite.
+        LearnerError: If a feature or probability is NaN or infinite, or the probabilities of an image do not sum to 1.
     """
     check_finite(features_N_D, "badge")
     check_finite(mean_probs_N_C, "badge")
+    check_distributions(mean_probs_N_C, "the predictions that badge goes by")
     rng, n = np.random.default_rng(seed), len(mean_probs_N_C)
     count = min(count, n)
     errors_N_C = np.array(mean_probs_N_C)

@@ -151,3 +151,16 @@ def test_the_bins_of_a_reliability_diagram_add_up_to_the_calibration_error():
         assert each.accuracy == wilson(int(is_right[inside].sum()), each.n)
     gaps = sum(each.n * abs(each.confidence - each.accuracy.value) for each in bins if each.n) / 403
     assert gaps == pytest.approx(calibration_error(confidence, is_right))
+
+
+@pytest.mark.parametrize(("row", "total"), [([2.0, -1.0], "1"), ([0.3, 0.3], "0.6"), ([4.0, 2.5], "6.5")])
+def test_numbers_that_are_no_probabilities_are_refused(row, total):
+    probs = np.full((3, 2), 0.5)
+    probs[2] = row
+    with pytest.raises(LearnerError, match=rf"no probabilities: those of 1 of 3 .* number 2 \(sum {total}\)"):
+        metrics(probs, np.zeros(3, np.int64))
+
+
+def test_what_float16_loses_is_no_reason_to_refuse():
+    probs = np.random.default_rng(0).dirichlet(np.full(1000, 0.01), 50).astype(np.float16)
+    assert metrics(probs, np.arange(50)).n == 50

@@ -80,3 +80,9 @@ def test_what_is_not_finite_is_refused(broken):
     both[broken][3, 0] = np.inf
     with pytest.raises(LearnerError, match="badge: 1 of 12 images"):
         badge(*both, 2, seed=0)
+
+
+def test_logits_are_refused():
+    probs, features = make()
+    with pytest.raises(LearnerError, match="that badge goes by are no probabilities: those of 12 of 12"):
+        badge(np.log(probs), features, 2, seed=0)
