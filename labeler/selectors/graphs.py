@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
 from django.db import connection
 
-from labeler import storage
+from labeler import clock, storage
 from labeler.models import JobState, PoolGraph, Project
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.workers import alive_since
 
 LEAST_IMAGES = 20  # fewer are answered sooner than they are grouped
+PATIENCE = timedelta(minutes=10)  # so long answers wait for a graph that waits behind other work of the background
 
 
 class Likeness(StrEnum):
     """Whether it is known which images of a project look alike."""
 
     KNOWN = "known"
-    COMING = "coming"  # a worker is at it, or will be within seconds: the sweep asks for it
+    COMING = "coming"  # a worker is at it, or will be soon: the sweep asks for it
     UNKNOWN = "unknown"
 
 
@@ -39,7 +40,8 @@ CASE
         THEN 'unknown'
     WHEN EXISTS (
         SELECT 1 FROM labeler_poolgraph g
-        WHERE g.project_id = {project} AND g.state IN ('queued', 'running') AND NOT g.is_cancel_requested)
+        WHERE g.project_id = {project} AND NOT g.is_cancel_requested
+            AND (g.state = 'running' OR (g.state = 'queued' AND g.created_at > %(queued_since)s)))
         THEN 'coming'
     WHEN NOT EXISTS (SELECT 1 FROM labeler_poolgraph g WHERE g.project_id = {project})
         AND NOT EXISTS (
@@ -84,8 +86,17 @@ def current_graph(project: Project) -> PoolGraph | None:
 
 
 def likeness_parameters() -> dict[str, str | int | datetime]:
-    stored: str | datetime = connection.ops.adapt_datetimefield_value(alive_since())  # type: ignore[assignment]
-    return {"alive_since": stored, "background": "%,background,%", "least_images": LEAST_IMAGES}
+    return {
+        "alive_since": _stored(alive_since()),
+        "background": "%,background,%",
+        "least_images": LEAST_IMAGES,
+        "queued_since": _stored(clock.now() - PATIENCE),
+    }
+
+
+def _stored(moment: datetime) -> str | datetime:
+    value: str | datetime = connection.ops.adapt_datetimefield_value(moment)  # type: ignore[assignment]
+    return value
 
 
 def likeness_of(project: Project) -> Likeness:

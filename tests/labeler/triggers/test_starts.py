@@ -129,7 +129,12 @@ class TestLikeness:
         assert likeness_of(pool) == Likeness.UNKNOWN
         PoolGraph.objects.filter(pk=graph.pk).update(is_cancel_requested=False)
         assert likeness_of(pool) == Likeness.COMING
-        Worker.objects.update(seen_at=timezone.now() - timedelta(hours=1))
+        long_ago = timezone.now() - timedelta(hours=1)
+        PoolGraph.objects.filter(pk=graph.pk).update(state=JobState.QUEUED, created_at=long_ago)
+        assert likeness_of(pool) == Likeness.UNKNOWN  # it waits behind other work, and nobody knows for how long
+        PoolGraph.objects.filter(pk=graph.pk).update(state=JobState.RUNNING)
+        assert likeness_of(pool) == Likeness.COMING
+        Worker.objects.update(seen_at=long_ago)
         assert likeness_of(pool) == Likeness.UNKNOWN
         Worker.objects.update(seen_at=timezone.now(), queues="learner,default")
         assert likeness_of(pool) == Likeness.UNKNOWN
