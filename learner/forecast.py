@@ -5,6 +5,9 @@ c >= 0 (Hestness et al. 2017, "Deep Learning Scaling is Predictable, Empirically
 Instead of one best fit it keeps all triples of a grid with their posterior weights: what the rounds leave open stays
 open in what is said of the future. Rounds are measured on much the same images, so their errors go up and down
 together; the covariance says so (a rank-one update of a diagonal, by Sherman and Morrison's formula).
+
+Where a network took over, the error fell at once. The rounds before it tell how fast such errors fall, and not where
+they stand now: each stretch of rounds that saw the images in one way has a factor of its own, which is summed over.
 """
 
 # ruff: noqa: N815 (shapes in names)
@@ -30,6 +33,9 @@ ALIKE = 0.7
 next mostly gets wrong, too."""
 
 LEVELS = (0.025, 0.5, 0.975)
+FACTORS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0)
+"""How large the error of an older stretch may be, in parts of what the newest would have had: all alike beforehand."""
+
 SPREADS = (0.02, 0.06, 0.15, 0.3)
 """Standard deviation of a round's true error around the curve, in parts of that error."""
 
@@ -107,28 +113,63 @@ class Forecast:
         return Span(value, low, high)
 
 
-def forecast(answers: Sequence[int], wrong: Sequence[int], measured: Sequence[int]) -> Forecast | None:
+def forecast(
+    answers: Sequence[int], wrong: Sequence[int], measured: Sequence[int], sees: Sequence[str] | None = None
+) -> Forecast | None:
     """Fit the curve to rounds in the order of their answers. None: too early to say.
 
     Args:
         answers: Answers that each round had.
         wrong: Images of the random holdout that its model got wrong.
         measured: Images that it was measured on.
+        sees: In which way it saw the images, by any name; None: all in the same.
 
     Raises:
-        ValueError: The three differ in length, or more is wrong than was measured.
+        ValueError: They differ in length, or more is wrong than was measured.
     """
-    if not len(answers) == len(wrong) == len(measured):
-        raise ValueError("answers, wrong and measured differ in length")
+    sees = [""] * len(answers) if sees is None else sees
+    if not len(answers) == len(wrong) == len(measured) == len(sees):
+        raise ValueError("answers, wrong, measured and sees differ in length")
     if any(not 0 <= k <= n for k, n in zip(wrong, measured, strict=True)):
         raise ValueError("more is wrong than was measured")
-    rows = [row for row in zip(answers, wrong, measured, strict=True) if row[0] > 0 and row[2] >= LEAST_IMAGES]
-    if len(rows) < LEAST_ROUNDS or max(row[0] for row in rows) < LEAST_GROWTH * min(row[0] for row in rows):
+    ways = list(dict.fromkeys(reversed(sees)))  # the newest is 0
+    rows = [
+        (n_answers, n_wrong, n, ways.index(way))
+        for n_answers, n_wrong, n, way in zip(answers, wrong, measured, sees, strict=True)
+        if n_answers > 0 and n >= LEAST_IMAGES
+    ]
+    if lacking(answers, measured).any:
         return None
     return _forecast(tuple(_thinned(rows)), max(row[0] for row in rows))
 
 
-def _thinned(rows: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+@dataclass(frozen=True)
+class Lacking:
+    """What it takes before anything is said: measured images, rounds measured on so many, and answers of the last."""
+
+    images: int
+    rounds: int
+    answers: int
+
+    @property
+    def any(self) -> bool:
+        """Whether it takes anything."""
+        return bool(self.images or self.rounds or self.answers)
+
+
+def lacking(answers: Sequence[int], measured: Sequence[int]) -> Lacking:
+    """What is missing, of the arguments of `forecast`. Answers: until there are twice those of the first round that
+    counts."""
+    counting = [n for n, images in zip(answers, measured, strict=True) if n > 0 and images >= LEAST_IMAGES]
+    images = 0 if counting else LEAST_IMAGES - max(measured, default=0)
+    most = math.ceil(LEAST_GROWTH * min(counting)) - max(counting) if counting else 0
+    return Lacking(max(0, images), max(0, LEAST_ROUNDS - len(counting)), max(0, most))
+
+
+Row = tuple[int, int, int, int]  # answers, wrong, measured, the way of seeing
+
+
+def _thinned(rows: list[Row]) -> list[Row]:
     if len(rows) <= MOST_ROUNDS:
         return rows
     logs = np.log([row[0] for row in rows])
@@ -138,15 +179,28 @@ def _thinned(rows: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
 
 
 @lru_cache(maxsize=32)
-def _forecast(rows: tuple[tuple[int, int, int], ...], now: int) -> Forecast:
+def _forecast(rows: tuple[Row, ...], now: int) -> Forecast:
     """Pages ask again and again about the same rounds: a tenth of a second each time."""
-    answers_R, wrong_R, n_R = (np.array(column, np.float64) for column in zip(*rows, strict=True))
+    answers_R, wrong_R, n_R, way_R = (np.array(column, np.float64) for column in zip(*rows, strict=True))
     reference = float(np.median(answers_R))
     floor_G, scale_G, power_G, prior_G = _grid()
     curve_G_R = np.minimum(
         floor_G[:, None] + scale_G[:, None] * (answers_R / reference)[None] ** -power_G[:, None], 1.0
     )
-    logs = [prior_G + _log_likelihood(wrong_R / n_R, curve_G_R, n_R, spread) for spread in SPREADS]
+    stretches = [(np.flatnonzero(way_R == way), (1.0,) if way == 0 else FACTORS) for way in np.unique(way_R)]
+    logs = [
+        prior_G
+        + sum(
+            _log_mean(
+                [
+                    _log_likelihood(wrong_R[at] / n_R[at], np.minimum(factor * curve_G_R[:, at], 1.0), n_R[at], spread)
+                    for factor in factors
+                ]
+            )
+            for at, factors in stretches
+        )
+        for spread in SPREADS
+    ]
     log_S_G = np.stack(logs)
     weight_S_G = np.exp(log_S_G - log_S_G.max())
     weight_S_G /= weight_S_G.sum()
@@ -176,6 +230,12 @@ def _grid() -> tuple[Floats, Floats, Floats, Floats]:
     floor_G, scale_G, power_G = (grid.ravel() for grid in np.meshgrid(floors, scales, powers, indexing="ij"))
     prior = floor_prior[:, None, None] * np.ones(len(scales))[None, :, None] * power_prior[None, None, :]
     return floor_G, scale_G, power_G, np.log(prior.ravel() / prior.sum())
+
+
+def _log_mean(logs: Sequence[Floats]) -> Floats:
+    """The logarithm of the mean of what these are logarithms of."""
+    total_G: Floats = np.logaddexp.reduce(logs) - math.log(len(logs))
+    return total_G
 
 
 def _log_likelihood(observed_R: Floats, curve_G_R: Floats, n_R: Floats, spread: float) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from django.db.models import F
 from django.db.models.fields.json import KT
@@ -31,6 +32,7 @@ class Point:
     n: int
     standing: str = ""
     is_in_charge: bool = False
+    sees: str = ""  # by what images were seen, in words
 
     @property
     def is_off(self) -> bool:
@@ -80,6 +82,20 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Change:
+    """From here on the models that took charge see the images in another way."""
+
+    at: float
+    number: int
+    sees: str
+
+    @property
+    def title(self) -> str:
+        values = {"number": self.number, "sees": self.sees}
+        return _("From round %(number)s on images are seen by %(sees)s") % values
+
+
+@dataclass(frozen=True)
 class Curve:
     """What the template draws, in the units of its view box."""
 
@@ -89,11 +105,13 @@ class Curve:
     band: str
     across: list[Tick]
     up: list[Tick]
+    changes: Sequence[Change] = ()
     target: float | None = None  # where its line is drawn
     ahead: str = ""  # what is expected of further answers: a line and the band around it
     ahead_band: str = ""
     width: int = WIDTH
     height: int = HEIGHT
+    top: int = TOP
     left: int = LEFT
     right: int = WIDTH - RIGHT
     bottom: int = HEIGHT - BOTTOM
@@ -133,6 +151,11 @@ def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) ->
         band=" ".join(upper + lower),
         across=[Tick(x(answers), numeral(answers)) for answers in across],
         up=[Tick(y(step), f"{numeral(step * 100)} %") for step in steps],
+        changes=[
+            Change(x((before.answers + after.answers) / 2), after.number, after.sees)
+            for before, after in pairwise(on)
+            if before.sees != after.sees
+        ],
         target=None if target is None else y(target),
     )
     if not ahead:
@@ -151,13 +174,21 @@ def measured_rounds(project: Project) -> list[Point]:
         .exclude(trigger=Trigger.COMPARISON)
         .order_by("number")
         .annotate(**parts, at=F("answers_spent"))
-        .values_list("number", "at", *parts, "standing", "pk")
+        .values_list("number", "at", *parts, "standing", "pk", "config__features", "config__has_likeness")
     )
     return [
-        Point(number, at, float(value), float(low), float(high), int(n), standing, pk == project.model_round_id)
-        for number, at, value, low, high, n, standing, pk in rows
+        Point(
+            number, at, float(value), float(low), float(high), int(n), standing, pk == project.model_round_id,
+            _sees(features, is_alike),
+        )
+        for number, at, value, low, high, n, standing, pk, features, is_alike in rows
         if says_something({"n": n})
-    ]
+    ]  # fmt: skip
+
+
+def _sees(features: str | None, is_alike: bool | None) -> str:
+    seen = _("features of %(backbone)s") % {"backbone": features} if features else _("pixels")
+    return _("likeness by %(seen)s") % {"seen": seen} if is_alike else seen
 
 
 def round_ticks(most: int) -> list[int]:

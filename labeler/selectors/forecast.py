@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import ngettext
 
 from labeler.intervals import Interval
 from labeler.models import Project
@@ -25,9 +25,6 @@ NEXT = 100  # answers that the advice is about
 LEAST_GAIN = 0.003  # of accuracy: less than that for the next answers is not worth them
 HARDLY = 0.1  # a target that is reached with less probability than this is hardly ever reached
 MOST_TIMES = 10  # an interval that reaches past so many times the answers of now says nothing
-EARLY = gettext_lazy(
-    "It takes four measured rounds, 30 holdout answers, and twice as many answers as the first measured round had."
-)
 
 
 @dataclass(frozen=True)
@@ -56,9 +53,44 @@ def forecast_of(points: Sequence[Point]) -> Forecast | None:
     """From the rounds whose models took charge. None: too early to say."""
     from learner.forecast import forecast
 
-    rows = sorted((row for row in points if not row.is_off), key=lambda row: row.answers)
+    rows = _counting(points)
     wrong = [round((1 - row.value) * row.n) for row in rows]
-    return forecast([row.answers for row in rows], wrong, [row.n for row in rows])
+    return forecast([row.answers for row in rows], wrong, [row.n for row in rows], [row.sees for row in rows])
+
+
+def _counting(points: Sequence[Point]) -> list[Point]:
+    return sorted((row for row in points if not row.is_off), key=lambda row: row.answers)
+
+
+def _why_early(points: Sequence[Point]) -> str:
+    """What is missing before a curve can be fitted, in numbers."""
+    from learner.forecast import LEAST_IMAGES, lacking
+
+    rows = _counting(points)
+    needs = lacking([row.answers for row in rows], [row.n for row in rows])
+    if needs.images:
+        words = ngettext(
+            "It takes rounds that are measured on %(least)s holdout images: %(count)s more holdout answer.",
+            "It takes rounds that are measured on %(least)s holdout images: %(count)s more holdout answers.",
+            needs.images,
+        )
+        return words % {"least": LEAST_IMAGES, "count": numeral(needs.images)}
+    parts = []
+    if needs.rounds:
+        parts.append(
+            ngettext("%(count)s more measured round", "%(count)s more measured rounds", needs.rounds)
+            % {"count": numeral(needs.rounds)}
+        )
+    if needs.answers:
+        parts.append(
+            ngettext(
+                "%(count)s more answer, which makes twice those of the first round that counts",
+                "%(count)s more answers, which makes twice those of the first round that counts",
+                needs.answers,
+            )
+            % {"count": numeral(needs.answers)}
+        )
+    return _("Still needed: %(what)s.") % {"what": _(" and ").join(parts)}
 
 
 def curve_ahead(project: Project, curve: Curve) -> Curve:
@@ -80,7 +112,7 @@ def advice_of(project: Project, points: Sequence[Point]) -> Advice:
         return Advice("met", _("Target met"), _met(model, target))
     fitted = forecast_of(points)
     if fitted is None:
-        return Advice("early", _("Too early to say"), str(EARLY))
+        return Advice("early", _("Too early to say"), _why_early(points))
     span = fitted.gain(NEXT)
     gain = Interval(span.value, span.low, span.high, NEXT)
     reach = _reach(fitted, target) if target is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from labeler.models import (
     Trigger,
 )
 from labeler.selectors.curve import Point, learning_curve
-from labeler.selectors.forecast import advice_of, curve_ahead
+from labeler.selectors.forecast import advice_of, curve_ahead, forecast_of
 from labeler.selectors.worth import THRESHOLDS, auto_labels, costs_of, saved_by_order
 from labeler.services.projects import set_target
 from tests.labeler.monitored import METRICS
@@ -90,9 +91,32 @@ def test_answers_to_a_target_are_an_interval(project) -> None:
     assert reach.target == "88 %"
 
 
-def test_too_early(project) -> None:
-    advice = advice_of(project, points(*STEEP[:3]))
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (points(*STEEP[:3]), "Still needed: 1 more measured round."),
+        (points(*STEEP[:3], n=12), "rounds that are measured on 30 holdout images: 18 more holdout answers."),
+        (points((20, 0.5), (21, 0.5)), "Still needed: 2 more measured rounds and 19 more answers, which makes twice"),
+        (points((20, 0.5), (25, 0.5), (30, 0.6), (39, 0.6)), "Still needed: 1 more answer, which makes twice"),
+        ([], "30 more holdout answers"),
+    ],
+)
+def test_too_early(project, rows, words) -> None:
+    advice = advice_of(project, rows)
     assert (advice.kind, advice.gain) == ("early", None)
+    assert words in advice.reason
+
+
+def test_a_network_that_took_over_is_believed_at_once(project) -> None:
+    """Before, the curve went on from where the rounds of the old way of seeing stood."""
+    project.target_accuracy = 0.97
+    before = points((40, 0.7), (60, 0.74), (90, 0.78), (130, 0.8), (180, 0.82), n=200)
+    after = [*before, *(replace(row, sees="network 1") for row in points((200, 0.985), (210, 0.985), n=200))]
+    far, near = advice_of(project, before).reach, advice_of(project, after).reach
+    assert far is not None and far.low > 100
+    assert near is not None and near.low == 0 and near.value is not None and near.value < 100
+    fitted = forecast_of(after)
+    assert fitted is not None and fitted.error_at(210).value < 0.03
 
 
 def test_models_that_were_refused_do_not_count(project) -> None:
@@ -318,6 +342,17 @@ def test_its_queries_do_not_grow(project, make_images, manager, client_of, djang
     client.get(reverse("worth", args=["signs"]))
     with django_assert_max_num_queries(20):
         client.get(reverse("worth", args=["signs"]))
+
+
+def test_where_a_network_took_over_is_marked(project) -> None:
+    measured_rounds(project)
+    later = list(project.rounds.order_by("number"))[2:]
+    for round_ in later:
+        round_.config = {**round_.config, "features": "network 7", "has_likeness": True}
+        round_.save()
+    curve = learning_curve(project)
+    assert [change.number for change in curve.changes] == [later[0].number]
+    assert curve.changes[0].title.endswith("images are seen by likeness by features of network 7")
 
 
 def test_the_curve_leads_on(project) -> None:

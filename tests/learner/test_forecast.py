@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from learner.forecast import LEAST_IMAGES, MOST_ROUNDS, Forecast, forecast
+from learner.forecast import LEAST_IMAGES, MOST_ROUNDS, Forecast, Lacking, forecast, lacking
 
 
 def rounds_of(curve, answers, n, rng=None, luck=0.0):
@@ -115,3 +115,28 @@ def test_intervals_hold_the_truth_at_about_their_rate() -> None:
         held["gain"].append(gain.low <= luckily[0] - luckily[1] <= gain.high)
     rates = {name: np.mean(values) for name, values in held.items()}
     assert all(rate >= 0.88 for rate in rates.values()), rates
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_the_error_fell_at_once_the_newest_rounds_say_where_it_stands(seed) -> None:
+    """As when a network takes over: five rounds of one curve, then two at a fifth of its error."""
+    rng = np.random.default_rng(seed)
+    answers = [50, 75, 110, 160, 240, 250, 300]
+    truth = 0.9 * (np.array(answers) / 10) ** -0.5 * np.array([1, 1, 1, 1, 1, 0.2, 0.2])
+    wrong = rng.binomial(2000, truth).tolist()
+    sees = ["a"] * 5 + ["b"] * 2
+    found = forecast(answers, wrong, [2000] * 7, sees)
+    assert found is not None
+    span = found.error_at(300)
+    assert span.low < truth[-1] < span.high < 2 * truth[-1]
+    blind = forecast(answers, wrong, [2000] * 7)
+    assert blind is not None and blind.error_at(300).value > 1.3 * truth[-1]
+    one = forecast(answers, wrong, [2000] * 7, ["c"] * 7)
+    assert one is not None and one.error_at(300) == blind.error_at(300)
+
+
+def test_what_is_missing_is_counted() -> None:
+    assert lacking([], []) == Lacking(30, 4, 0)
+    assert lacking([10, 20], [12, 20]) == Lacking(10, 4, 0)
+    assert lacking([10, 20, 25], [12, 30, 31]) == Lacking(0, 2, 15)
+    assert not lacking([20, 25, 30, 40], [30] * 4).any
