@@ -3,12 +3,15 @@
     python -m benchmarks.labels ../shared/data/mnist.npz --seeds 50
     python -m benchmarks.labels digits --seeds 50
     python -m benchmarks.labels ../shared/data/mnist.npz --seeds 50 --error 0.2
+    python -m benchmarks.labels ../shared/data/mnist.npz --images 12000 --junk 0.3 --batch 5 --until 300
     python -m benchmarks.labels ../shared/data/sign-digits.zip --side 64 --features efficientnet_lite0 --until 300
 
 No answers are spent on validation, and none are given away: it starts from image one. Of an .npz with a test part the
 pool is the training part and accuracy is that of the test part; of others a quarter is kept apart, drawn by the seed.
 `--fold 0` keeps a sixth of the training part for measuring instead, and never reads the test part: for tuning.
 `--features` compares images by what a backbone makes of them, not by their pixels; they are computed once and kept.
+`--images`, `--imbalance`, `--copies`, `--junk` change the pool (benchmarks/conditions.py), the test images stay. Where
+classes are rare, accuracy is the mean of the classes'. Junk is answered by "bad image", which costs an answer, too.
 A seed is a graph of its own (communities are found by chance), questions and errors. Intervals are of the median
 (binomial order statistics) and of the paired difference of means (Student).
 """
@@ -26,15 +29,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.conditions import Conditions
 from benchmarks.servers import machine_line
 from learner.config import ignore
 from learner.files import digest
-from learner.folder import UNKNOWN, read_collection
+from learner.folder import UNKNOWN, read_collection, write_chunks
 from learner.graph.model import build
 from learner.graph.neighbours import Neighbours, Searcher
 from learner.graph.representation import represent
 from learner.graph.simulation import ORDERS, Task, learning_curve
-from learner.pool import Chunk, open_chunk, write_array
+from learner.pool import Chunk, Pool, open_chunk, write_array
 from learner.simulation.summary import Curve, reached, table, write_csv
 
 FOLDS = 6
@@ -64,6 +68,10 @@ def main() -> None:
     parser.add_argument("--side", type=int)
     parser.add_argument("--features", help="name of a backbone")
     parser.add_argument("--cache", type=Path, default=Path("data/benchmarks"), help="folder where features are kept")
+    parser.add_argument("--images", type=int, default=0, help="of the pool, drawn at random; 0: all")
+    parser.add_argument("--imbalance", type=float, default=1.0, help="of the most frequent class to the rarest")
+    parser.add_argument("--copies", type=int, default=1, help="of each image, with noise")
+    parser.add_argument("--junk", type=float, default=0.0, help="share of the pool that is of no class")
     parser.add_argument("--fold", type=int, choices=range(FOLDS))
     parser.add_argument("--csv", type=Path, help="write every point here")
     options = parser.parse_args()
@@ -77,8 +85,9 @@ def main() -> None:
     for seed, task in zip(seeds, tasks(data, seeds), strict=True):
         for order in options.orders:
             curves[order][seed] = learning_curve(
-                task, budgets, order=order, batch=options.batch, error=options.error, seed=seed
-            )
+                task, budgets, order=order, batch=options.batch, error=options.error,
+                by_class=options.imbalance > 1, seed=seed,
+            )  # fmt: skip
         counts = {order: reached(of_seed[seed], options.target[0]) for order, of_seed in curves.items()}
         words = (f"{order} first {first:g}, lasting {lasting:g}" for order, (first, lasting) in counts.items())
         print(f"seed {seed}: {', '.join(words)}", flush=True)
@@ -90,25 +99,31 @@ def main() -> None:
 
 
 def read(options: argparse.Namespace, folder: Path) -> Data:
-    fold = options.fold
     collection = read_collection(Path(options.source), folder, ignore, side=options.side)
-    chunks = collection.chunks
+    chunks, labels, is_test = collection.chunks, collection.labels, collection.is_test
+    is_known, n_classes = labels != UNKNOWN, len(collection.class_names)
+    if options.fold is not None:
+        is_known &= ~is_test
+        is_test = np.zeros(len(labels), np.bool_)
+        is_test[is_known] = np.random.default_rng(0).permutation(int(is_known.sum())) % FOLDS == options.fold
+    elif not is_test.any():
+        is_test = np.zeros(len(labels), np.bool_)
+    conditions = Conditions(options.images, options.imbalance, options.copies, options.junk)
+    if conditions.are_any:
+        if not is_test.any():  # what is measured is not to be changed
+            is_test[is_known] = np.random.default_rng(0).permutation(int(is_known.sum())) % 4 == 0
+        pool, test = np.flatnonzero(is_known & ~is_test), np.flatnonzero(is_known & is_test)
+        every = Pool(chunks)
+        pixels, of_pool = conditions.apply(every.inputs(pool), labels[pool], n_classes)
+        labels = np.concatenate([of_pool, labels[test]])
+        (folder / "pool").mkdir()
+        chunks = write_chunks(np.concatenate([pixels, every.inputs(test)]), folder / "pool")
+        is_test, is_known = np.arange(len(labels)) >= len(of_pool), np.ones(len(labels), np.bool_)
     if options.features:
         chunks = tuple(features_of(chunk, options.features, options.cache) for chunk in chunks)
     representation, vectors = represent(chunks)
     print(representation.reason)
-    is_known = collection.labels != UNKNOWN
-    is_test = collection.is_test if collection.is_test.any() else None
-    if fold is not None:
-        is_known &= ~collection.is_test
-        part = np.random.default_rng(0).permutation(int(is_known.sum())) % FOLDS
-        return Data(vectors[is_known], collection.labels[is_known], len(collection.class_names), part == fold)
-    return Data(
-        vectors[is_known],
-        collection.labels[is_known],
-        len(collection.class_names),
-        None if is_test is None else is_test[is_known],
-    )
+    return Data(vectors[is_known], labels[is_known], n_classes, is_test[is_known] if is_test.any() else None)
 
 
 def features_of(chunk: Chunk, name: str, cache: Path) -> Chunk:

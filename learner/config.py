@@ -301,10 +301,11 @@ class RoundRequest:
         directory: Where all files of this round go.
         graph: The pool's, a file that `learner.graph.pool_graph` wrote: labels are passed on by it; None: none are.
         propagate_to: int64, images that may get a label so, such as those that wait for an answer.
+        rejected: int64, images that people say show nothing of any class: what hangs together with them gets no label.
 
     Raises:
         LabelError: If positions and labels differ in length, there are none, all are of one class, a label is outside
-            0 to C - 1, or a position occurs twice.
+            0 to C - 1, or a position occurs twice; if an image with a label is rejected.
     """
 
     chunks: tuple[Chunk, ...]
@@ -314,6 +315,7 @@ class RoundRequest:
     directory: Path
     graph: Path | None = None
     propagate_to: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    rejected: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chunks", tuple(self.chunks))
@@ -321,7 +323,10 @@ class RoundRequest:
         object.__setattr__(self, "train_labels", np.asarray(self.train_labels, dtype=np.int64))
         object.__setattr__(self, "directory", Path(self.directory))
         object.__setattr__(self, "propagate_to", np.asarray(self.propagate_to, dtype=np.int64))
+        object.__setattr__(self, "rejected", np.asarray(self.rejected, dtype=np.int64))
         check_labels(self.train_positions, self.train_labels, self.config.n_classes)
+        if len(both := np.intersect1d(self.rejected, self.train_positions)):
+            raise LabelError(f"image {both[0]} has a label and is rejected")
         seen = np.unique(self.train_labels)
         if len(seen) == 1:
             n = len(self.train_labels)

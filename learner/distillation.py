@@ -113,8 +113,9 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, se
         raise LabelError("there are too many classes for the graph to say which images belong to which")
     prediction = predict(graph, known, report=report)
     best_N = prediction.best()
-    candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.positions_A)
+    candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.said_of)
     candidates = candidates[candidates < len(graph)]
+    candidates = candidates[best_N[candidates] < answers.n_classes]  # not what is to be rejected
     sure = candidates[prediction.probs_N_K1[candidates, :-1].max(1) >= SURE]
     shuffled = np.random.default_rng(derive(seed, "held back")).permutation(sure)
     n_held = min(MOST_HELD, int(HELD_SHARE * len(sure)))
@@ -141,7 +142,7 @@ def lesson_of_answers(answers: Answers, to_positions: npt.ArrayLike) -> Lesson:
     """
     named, nothing = _named(answers), np.empty(0, np.int64)
     shares_C = np.bincount(answers.labels_A, minlength=answers.n_classes) / len(answers.labels_A)
-    unlabelled = np.union1d(np.asarray(to_positions, np.int64), answers.positions_A)
+    unlabelled = np.setdiff1d(np.union1d(np.asarray(to_positions, np.int64), answers.positions_A), answers.rejected_R)
     return Lesson(answers.positions_A, answers.labels_A, nothing, nothing, shares_C, named, unlabelled)
 
 
@@ -159,10 +160,9 @@ def keep_back(answers: Answers, *, seed: int) -> tuple[Answers, Answers]:
             kept.append(index)
             counts_C[label] -= 1
     is_kept = np.isin(np.arange(len(order)), kept)
-    learned, measured = (
-        Answers(answers.positions_A[part], answers.labels_A[part], answers.n_classes) for part in (~is_kept, is_kept)
-    )
-    return learned, measured
+    positions_A, labels_A, n_classes = answers.positions_A, answers.labels_A, answers.n_classes
+    learned = Answers(positions_A[~is_kept], labels_A[~is_kept], n_classes, answers.rejected_R)
+    return learned, Answers(positions_A[is_kept], labels_A[is_kept], n_classes)
 
 
 def _named(answers: Answers) -> Integers:

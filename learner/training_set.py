@@ -40,7 +40,8 @@ def training_set(request: RoundRequest, pool: Pool, report: Report) -> TrainingS
 
     config, positions, labels = request.config, request.train_positions, request.train_labels
     report("fit", 0, 0)
-    pool_graph, answers = PoolGraph.load(request.graph), Answers(positions, labels, config.n_classes)
+    pool_graph = PoolGraph.load(request.graph)
+    answers = Answers(positions, labels, config.n_classes, request.rejected)
     is_of_likeness = request.chunks[0].row is not None
     ignored = pool_graph.n_coordinates if is_of_likeness else 0
     trial = _try(pool_graph.graph, answers, pool, ignored, config.seed, report)
@@ -51,9 +52,10 @@ def training_set(request: RoundRequest, pool: Pool, report: Report) -> TrainingS
         )
         return TrainingSet(replace(request, config=replace(config, ignored=ignored)), (note,), True)
     found = propagate(pool_graph.graph, answers, request.propagate_to, seed=config.seed, report=report)
+    notes = _on_rejected(len(request.rejected), found.n_rejected)
     if not len(found.positions):
         why = "images that look alike say too little about each other, or there are too many classes"
-        return TrainingSet(request, (f"it learned from answers alone: {why}",), False)
+        return TrainingSet(request, (f"it learned from answers alone: {why}", *notes), False)
     learned = replace(
         request,
         train_positions=np.concatenate([positions, found.positions]),
@@ -61,7 +63,13 @@ def training_set(request: RoundRequest, pool: Pool, report: Report) -> TrainingS
         config=replace(config, recipe=replace(config.recipe, steps=config.recipe.steps_for(len(labels)))),
     )
     note = f"it learned from {len(found.positions):,} images besides, that look like those with an answer"
-    return TrainingSet(learned, (note,), False)
+    return TrainingSet(learned, (note, *notes), False)
+
+
+def _on_rejected(n_rejected: int, n_alike: int) -> tuple[str, ...]:
+    if not n_alike:
+        return ()
+    return (f"{n_alike:,} images look like the {n_rejected:,} that people rejected: they are asked about last",)
 
 
 def _try(graph: Graph, answers: Answers, pool: Pool, ignored: int, seed: int, report: Report) -> Trial | None:

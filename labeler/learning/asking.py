@@ -109,11 +109,12 @@ def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat)
         if config.acquisition in BATCH_ACQUISITIONS:  # these run the model once more
             limit_threads()
         details = asker.details(split_acquisition(config.acquisition)[1])
-        parts = _parts(asker, answered, eligible, count - len(unseen), details)
+        parts, rejected = _parts(asker, answered, eligible, count - len(unseen), details)
+        others = np.setdiff1d(eligible, [place.position for place in parts])
         acquired = acquire_images(
             folder_of(model),
             chunks=chunks,
-            eligible_positions=np.setdiff1d(eligible, [place.position for place in parts]),
+            eligible_positions=_promising(others, rejected, count - len(unseen) - len(parts)),
             labelled_positions=scored(model, answered.positions),
             count=count - len(unseen) - len(parts),
             config=config,
@@ -159,25 +160,33 @@ def _strewn(chosen: list[Place], unseen: list[Place], seed: int) -> list[Place]:
     return [next(strewn) if rank in ranks else next(others) for rank in range(total)]
 
 
+def _promising(positions: Integers, rejected: Integers, count: int) -> Integers:
+    """Without images that look like bad ones, as long as there are enough others."""
+    others = np.setdiff1d(positions, rejected)
+    return others if len(others) >= count else positions
+
+
 def _parts(
     asker: _Asker, answered: TrainingSet, eligible: Integers, count: int, details: dict[str, object]
-) -> list[Place]:
-    """Places for images that stand for a part of the pool whose class is not known well enough, if that is wanted, and
-    answers do not speak against the graph."""
+) -> tuple[list[Place], Integers]:
+    """Places for images that stand for a part of the pool whose class is not known well enough, and the positions of
+    what looks like bad images; nothing where that is not wanted, or answers speak against the graph."""
     path, model = asker.graph(), asker.model
     if path is None or count <= 0:
-        return []
+        return [], np.empty(0, np.int64)
     from learner.graph.hypotheses import Answers
     from learner.graph.pool_graph import questions_about_parts
 
     is_known = np.isin([answered.classes[label] for label in answered.labels], model.classes)
     number = {pk: index for index, pk in enumerate(model.classes)}
     labels = [number[answered.classes[label]] for label in answered.labels[is_known].tolist()]
-    answers = Answers(answered.positions[is_known], np.array(labels, np.int64), len(model.classes))
-    questions = questions_about_parts(path, answers, eligible, count, seed=asker.round.seed, report=asker.beat)
-    thoughts = _thoughts(model, np.array([each.position for each in questions], np.int64))
+    answers = Answers(
+        answered.positions[is_known], np.array(labels, np.int64), len(model.classes), answered.rejected
+    )  # fmt: skip
+    advice = questions_about_parts(path, answers, eligible, count, seed=asker.round.seed, report=asker.beat)
+    thoughts = _thoughts(model, np.array([each.position for each in advice.questions], np.int64))
     of_model = {name: value for name, value in details.items() if name == "model"}
-    return [
+    places = [
         Place(
             each.position,
             Reason.GROUP,
@@ -185,8 +194,9 @@ def _parts(
             score=each.gain,
             details={"group": each.size, **thought, **of_model},
         )
-        for each, thought in zip(questions, thoughts, strict=True)
+        for each, thought in zip(advice.questions, thoughts, strict=True)
     ]
+    return places, advice.rejected
 
 
 def _thoughts(model: Round, positions: Integers) -> list[dict[str, object]]:

@@ -1,6 +1,7 @@
 """What a round keeps of what it learned from, and how its files are found again when time has gone on.
 
-Beside the model stands `training.npz`: positions and label classes, and the images that labels could be passed on to.
+Beside the model stands `training.npz`: positions and label classes, the images that labels could be passed on to, and
+bad images.
 Chunks grow by new files and never change, so that the first images of a grown one are still those of then.
 """
 
@@ -46,6 +47,7 @@ def keep_training(round_: Round, kept: Kept) -> None:
         "positions": training.positions,
         "labels": np.array([training.classes[label] for label in training.labels.tolist()], np.int64),
         "open": np.packbits(is_open),
+        "rejected": training.rejected,
     }
     write_arrays(folder_of(round_) / TRAINING, arrays)
 
@@ -56,6 +58,7 @@ def read_training(round_: Round) -> Kept:
     try:
         with np.load(path, allow_pickle=False) as file:
             positions, labels, is_open = (file[name] for name in ("positions", "labels", "open"))
+            rejected = file["rejected"] if "rejected" in file else np.empty(0)  # rounds of before learned nothing of it
     except FileNotFoundError as error:
         raise CannotLearn(f"The file of what round {round_.number} learned from is missing ({path.name}).") from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -65,7 +68,8 @@ def read_training(round_: Round) -> Kept:
         raise CannotLearn(f"The file of what round {round_.number} learned from names classes it never had: {unknown}.")
     numbers = np.array([number[pk] for pk in labels.tolist()], np.int64)
     open_to = np.flatnonzero(np.unpackbits(is_open)).astype(np.int64)
-    return Kept(TrainingSet(positions.astype(np.int64), numbers, list(round_.classes)), open_to)
+    training = TrainingSet(positions.astype(np.int64), numbers, list(round_.classes), rejected.astype(np.int64))
+    return Kept(training, open_to)
 
 
 def surroundings(round_: Round, graph: Path | None) -> dict[str, Any]:

@@ -91,8 +91,10 @@ class _Trial:
         rows = {each.chunk.number: each.chunk for each in inputs}
         pixels = tuple(opened(each, stack) for each in inputs)
         config = config_of(job.project.learning)
-        positions, labels = (np.array(job.labels[name], np.int64) for name in ("positions", "labels"))
-        answers = Answers(positions, labels, len(job.labels["classes"]))
+        positions, labels, rejected = (
+            np.array(job.labels.get(name, []), np.int64) for name in ("positions", "labels", "rejected")
+        )
+        answers = Answers(positions, labels, len(job.labels["classes"]), rejected)
         by_itself, kept = teaches_itself(job.project), answers.within(0)
         if by_itself:
             answers, kept = keep_back(answers, seed=job.seed)
@@ -250,6 +252,7 @@ class _Trial:
             directory=self.scratch / name,
             graph=graph if self.config["propagation"] else None,
             propagate_to=np.setdiff1d(in_chunks(open_to_learning(self.job.project), counts), self.kept.positions_A),
+            rejected=in_chunks(self.answers.rejected_R, counts),
         )
 
     def _counts(self) -> dict[int, int]:

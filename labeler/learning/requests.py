@@ -17,6 +17,7 @@ from labeler.models import JobState, LabelClass, PoolGraph, Project, Round, Roun
 from labeler.selectors.features import architecture_of
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import training_images
+from labeler.selectors.pool import rejected_positions
 from labeler.storage import local_path
 
 if TYPE_CHECKING:
@@ -26,16 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What a round learns from: positions and class numbers, and the label class of each number."""
+    """What a round learns from: positions and class numbers, the label class of each number, and the positions of what
+    people found to be bad images."""
 
     positions: Integers
     labels: Integers
     classes: list[int]
+    rejected: Integers
 
     def within(self, counts: dict[int, int]) -> TrainingSet:
         """Without images that are not in those chunks: they came later than the vectors that a round learns from."""
         is_inside = np.isin(self.positions, in_chunks(self.positions, counts))
-        return TrainingSet(self.positions[is_inside], self.labels[is_inside], self.classes)
+        rejected = in_chunks(self.rejected, counts)
+        return TrainingSet(self.positions[is_inside], self.labels[is_inside], self.classes, rejected)
 
 
 def read_training_set(project: Project) -> TrainingSet:
@@ -47,16 +51,17 @@ def read_training_set(project: Project) -> TrainingSet:
     number = {pk: index for index, pk in enumerate(classes)}
     positions = np.array([position for position, _ in pairs], dtype=np.int64)
     labels = np.array([number[label] for _, label in pairs], dtype=np.int64)
-    return TrainingSet(positions, labels, classes)
+    return TrainingSet(positions, labels, classes, rejected_positions(project))
 
 
 def training_digest(training: TrainingSet, open_to: Integers, config: dict[str, Any], seed: int) -> str:
-    """SHA-256 over the sorted (position, label class) pairs, the sorted positions that a label may be passed on to,
-    config and seed: the same digest, the same model."""
+    """SHA-256 over the sorted (position, label class) pairs, the sorted positions that a label may be passed on to and
+    those of bad images, config and seed: the same digest, the same model."""
     labels = [training.classes[label] for label in training.labels]
     pairs = sorted(zip(training.positions.tolist(), labels, strict=True))
     sha = hashlib.sha256(json.dumps([pairs, config, seed], sort_keys=True).encode())
     sha.update(open_to.astype("<i8").tobytes())
+    sha.update(np.sort(training.rejected).astype("<i8").tobytes())
     return sha.hexdigest()
 
 

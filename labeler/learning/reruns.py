@@ -67,6 +67,7 @@ def run_again(round_: Round, report: Report) -> dict[str, Any]:
             directory=scratch / "round",
             graph=graph,
             propagate_to=kept.open_to,
+            rejected=kept.training.rejected,
         )
         with _threads(then["threads"]):
             fitted = _fit_and_score(request, report)

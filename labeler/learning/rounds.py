@@ -74,6 +74,7 @@ def fit(*, round_: Round) -> None:
             directory=folder_of(round_),
             graph=graph,
             propagate_to=kept.open_to,
+            rejected=kept.training.rejected,
         )
         result = fit_model(request, beat)
     fitted = {

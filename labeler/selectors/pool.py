@@ -113,6 +113,13 @@ def waiting_positions(project: Project, *, is_holdout: bool, without: Iterable[i
     return np.flatnonzero(waiting).astype(np.int64)
 
 
+def rejected_positions(project: Project) -> Positions:
+    """Sorted positions of what people found to be bad images; of the holdout none."""
+    images = Image.objects.filter(project=project, state=ImageState.BAD, is_holdout=False).order_by()
+    left = images.exclude(state=ImageState.POOL)  # for the partial index, which SQLite does not see by itself
+    return np.sort(np.fromiter(left.values_list("position", flat=True).iterator(20_000), np.int64))
+
+
 def open_to_learning(project: Project) -> Positions:
     """Sorted positions of all images that may be learned from, labelled or not; holdout and what is set aside are not.
 

@@ -12,7 +12,7 @@ are summed over, so that answers which contradict some communities make all of t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +45,12 @@ are inside, and at most, where hardly any is. Images that a model is unsure of a
 the community."""
 
 
+REJECTED_PARTS, REJECTED_IMAGES = 0.1, 0.3
+"""How likely a part is one of images to reject, as a share of how likely it is of some class; and how likely an image
+that is of another kind than its part is one to reject. Bad images mostly stand by themselves: one in a large community
+does not give it up, two do."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """What people have said, in any order; an image may occur several times.
@@ -53,6 +59,8 @@ class Answers:
         positions_A: int64, in the pool.
         labels_A: int64, 0 to C - 1.
         n_classes: C, the classes that there are by now; those that nobody has named yet do no harm.
+        rejected_R: int64, images that people say show nothing of any class. They hang together as a class does, so
+            that is what they are believed to be: one more, of number C, which is never predicted.
 
     Raises:
         LabelError: If the lengths differ, or a position or label is out of range.
@@ -61,6 +69,7 @@ class Answers:
     positions_A: Integers
     labels_A: Integers
     n_classes: int
+    rejected_R: Integers = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         if self.positions_A.shape != self.labels_A.shape or self.positions_A.ndim != 1:
@@ -69,18 +78,34 @@ class Answers:
             )
         if len(self.labels_A) and not (self.labels_A.min() >= 0 and self.labels_A.max() < self.n_classes):
             raise LabelError(f"labels from {self.labels_A.min()} to {self.labels_A.max()}, of {self.n_classes} classes")
-        if len(self.positions_A) and self.positions_A.min() < 0:
-            raise LabelError(f"position {self.positions_A.min()} is not in the pool")
+        if len(self.said_of) and self.said_of.min() < 0:
+            raise LabelError(f"position {self.said_of.min()} is not in the pool")
 
     def within(self, n: int) -> Answers:
         """Those about the first n images."""
         is_inside_A = self.positions_A < n
-        return Answers(self.positions_A[is_inside_A], self.labels_A[is_inside_A], self.n_classes)
+        rejected_R = self.rejected_R[self.rejected_R < n]
+        return Answers(self.positions_A[is_inside_A], self.labels_A[is_inside_A], self.n_classes, rejected_R)
 
     @cached_property
     def classes_K(self) -> Integers:  # noqa: N802
         """The classes that somebody has named, in ascending order."""
         return np.unique(self.labels_A)
+
+    @cached_property
+    def said_of(self) -> Integers:
+        """Positions of all answers, int64 `[A + R]`."""
+        return np.concatenate([self.positions_A, self.rejected_R])
+
+    @cached_property
+    def said(self) -> Integers:
+        """What they say, int64 `[A + R]`, 0 to C; C of those that are rejected."""
+        return np.concatenate([self.labels_A, np.full(len(self.rejected_R), self.n_classes)])
+
+    @cached_property
+    def kinds_K(self) -> Integers:  # noqa: N802
+        """The classes that somebody has named, in ascending order, and C where images are rejected."""
+        return np.unique(self.said)
 
 
 @dataclass(frozen=True)
@@ -88,7 +113,7 @@ class Beliefs:
     """The posterior over the tree. The last column of classes stands for one that nobody has named yet.
 
     Args:
-        classes_K: int64, the classes named.
+        classes_K: int64, the classes named, and C where images are rejected; see `Answers.kinds_K`.
         hold_V: The probability that a node is of one class and its parent is not, 0 to 1. Along the way from a leaf to
             the root they sum up to at most 1; the rest is that the leaf's images stand for themselves.
         mass_V_K1: `hold_V` times the class probabilities of the node, `[V, K + 1]`.
@@ -130,17 +155,19 @@ def believe(tree: Tree, answers: Answers, affinity: Affinity | None = None) -> B
         children are apart); Willems, Shtarkov, Tjalkens, 1995, The context-tree weighting method, equation 6 (the same
         sum over all prunings of a given tree).
     """
-    if len(answers.positions_A) and answers.positions_A.max() >= len(tree.leaf_N):
-        raise LabelError(f"position {answers.positions_A.max()} is not in the pool of {len(tree.leaf_N)} images")
-    images_I, image_A = np.unique(answers.positions_A, return_inverse=True)
-    named_A = np.searchsorted(answers.classes_K, answers.labels_A)
+    if len(answers.said_of) and answers.said_of.max() >= len(tree.leaf_N):
+        raise LabelError(f"position {answers.said_of.max()} is not in the pool of {len(tree.leaf_N)} images")
+    images_I, image_A = np.unique(answers.said_of, return_inverse=True)
+    named_A = np.searchsorted(answers.kinds_K, answers.said)
     levels, leaf_I = tree.levels, tree.leaf_N[images_I]
     priors_G_V = _hold_priors(tree)
     weights, parts = [], []
     ways = Ways.of(tree, images_I, affinity)
     for rate in ERROR_RATES:
-        image_I_K1 = _image_likelihoods(image_A, named_A, len(images_I), len(answers.classes_K), rate)
-        post_V_K1, one_V, apart_L = _evidence(tree, ways, leaf_I, image_I_K1, class_prior(answers))
+        image_I_K1 = _image_likelihoods(image_A, named_A, len(images_I), len(answers.kinds_K), rate)
+        post_V_K1, one_V, apart_L = _evidence(
+            tree, ways, leaf_I, image_I_K1, class_prior(answers), exception_prior(answers)
+        )
         root_G, hold_G_V, apart_G_L = _prune(tree, levels, priors_G_V, one_V, apart_L)
         weights.append(root_G)
         parts.append((post_V_K1, hold_G_V, apart_G_L, image_I_K1))
@@ -165,9 +192,21 @@ def _image_likelihoods(image_A: Integers, named_A: Integers, n: int, k: int, rat
 
 def class_prior(answers: Answers) -> Doubles:
     """Of a part that nothing is known of, `[K + 1]`: all C classes alike, and one more where all have been named."""
-    weights_K1 = np.ones(len(answers.classes_K) + 1)
+    weights_K1 = np.ones(len(answers.kinds_K) + 1)
     weights_K1[-1] = max(1, answers.n_classes - len(answers.classes_K))
+    if len(answers.rejected_R):
+        weights_K1[-2] = REJECTED_PARTS
     return np.asarray(weights_K1 / weights_K1.sum())
+
+
+def exception_prior(answers: Answers) -> Doubles:
+    """Of an image in a part of another class, `[K + 1]`: the same, but that it is more often one to reject."""
+    weights_K1 = class_prior(answers)
+    if len(answers.rejected_R):
+        weights_K1[-2] = 0
+        weights_K1 *= (1 - REJECTED_IMAGES) / weights_K1.sum()
+        weights_K1[-2] = REJECTED_IMAGES
+    return weights_K1
 
 
 @dataclass(frozen=True)
@@ -211,10 +250,10 @@ def _inside(tree: Tree, paths: dict[int, Integers], images_I: Integers, affinity
 
 
 def _evidence(
-    tree: Tree, ways: Ways, leaf_I: Integers, image_I_K1: Doubles, prior_K1: Doubles
+    tree: Tree, ways: Ways, leaf_I: Integers, image_I_K1: Doubles, prior_K1: Doubles, exception_K1: Doubles
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Of each node as one class: its class posterior and log evidence; of each leaf's images apart: log evidence."""
-    mean_I, base_I = image_I_K1 @ prior_K1, image_I_K1[:, -1]
+    mean_I, base_I = image_I_K1 @ exception_K1, image_I_K1[:, -1]
     log_V_K1, apart_L = np.zeros((len(tree.parent_V), len(prior_K1))), np.zeros(tree.n_leaves)
     # Of all classes but the few that were named of it, an image says the same: those are added once for all.
     other_P = np.log((1 - ways.rho_P) * base_I[ways.image_P] + ways.rho_P * mean_I[ways.image_P])
@@ -227,7 +266,7 @@ def _evidence(
     image_Q, column_Q, rho_Q = np.repeat(image_N, steps_N), np.repeat(column_N, steps_N), ways.rho_P[way_Q]
     named_Q = np.log((1 - rho_Q) * image_I_K1[image_Q, column_Q] + rho_Q * mean_I[image_Q])
     np.add.at(log_V_K1, (ways.node_P[way_Q], column_Q), named_Q - other_P[way_Q])
-    np.add.at(apart_L, leaf_I, np.log(mean_I))
+    np.add.at(apart_L, leaf_I, np.log(image_I_K1 @ prior_K1))
     top_V = log_V_K1.max(1)
     scaled_V_K1 = np.exp(log_V_K1 - top_V[:, None]) * prior_K1
     total_V = scaled_V_K1.sum(1)
@@ -266,7 +305,7 @@ def _mixed(
     weight_G_E = np.exp(log_G_E - top)
     log_evidence = top + float(np.log(weight_G_E.sum()))
     weight_G_E /= weight_G_E.sum()
-    k1 = len(answers.classes_K) + 1
+    k1 = len(answers.kinds_K) + 1
     hold_V, mass_V_K1 = np.zeros(len(tree.parent_V)), np.zeros((len(tree.parent_V), k1))
     apart_L, image_I_K1 = np.zeros(tree.n_leaves), np.zeros((len(images_I), k1))
     for weight_G, (post_V_K1, hold_G_V, apart_G_L, likelihood_I_K1) in zip(weight_G_E.T, parts, strict=True):
@@ -278,7 +317,7 @@ def _mixed(
         own_I_K1[:, -1] = 0  # an image with an answer is of a class that has been named
         image_I_K1 += weight_G.sum() * own_I_K1 / own_I_K1.sum(1, keepdims=True)
     return Beliefs(
-        answers.classes_K, hold_V, mass_V_K1, apart_L, images_I, image_I_K1,
+        answers.kinds_K, hold_V, mass_V_K1, apart_L, images_I, image_I_K1,
         error_rate=float(weight_G_E.sum(0) @ np.array(ERROR_RATES)),
         tie=float(np.exp(weight_G_E.sum(1) @ np.log(TIES))),
         log_evidence=log_evidence,

@@ -74,8 +74,8 @@ class Prediction:
         graph: What it was made with.
         answers: What it was made from.
         beliefs: In the parts of the tree.
-        probs_N_K1: float32, the classes in the order of `beliefs.classes_K`, then that none of them is right. Rows sum
-            up to 1.
+        probs_N_K1: float32, the classes in the order of `beliefs.classes_K`, among them that an image is to be rejected
+            where some are, then that none of them is right. Rows sum up to 1.
     """
 
     graph: Graph
@@ -91,23 +91,29 @@ class Prediction:
 
         Returns:
             float32 `[n, C]`, rows sum up to 1: what is left for a class that nobody has named is spread over those, or,
-            where all are named, over all.
+            where all are named, over all. Of an image that is to be rejected they are what it is if it is not.
         """
         probs_n_K1 = self.probs_N_K1[positions]
-        classes_K, n_classes = self.beliefs.classes_K, self.answers.n_classes
+        classes_K, n_classes = self.answers.classes_K, self.answers.n_classes
         full_n_C = np.zeros((len(probs_n_K1), n_classes), np.float32)
-        full_n_C[:, classes_K] = probs_n_K1[:, :-1]
+        full_n_C[:, classes_K] = probs_n_K1[:, : len(classes_K)]
         is_unnamed = np.ones(n_classes, np.bool_)
         is_unnamed[classes_K] = False
         heirs = np.flatnonzero(is_unnamed) if is_unnamed.any() else classes_K
         full_n_C[:, heirs] += probs_n_K1[:, -1:] / len(heirs)
-        return full_n_C
+        return full_n_C / full_n_C.sum(1, keepdims=True) if len(self.answers.rejected_R) else full_n_C
 
     def best(self) -> Integers:
-        """int64 `[N]`, the likeliest named class; -1 if none is named."""
+        """int64 `[N]`, the likeliest named class; C, if it is to be rejected; -1 if none is named."""
         if self.probs_N_K1.shape[1] == 1:
             return np.full(len(self.probs_N_K1), -1)
         return np.asarray(self.beliefs.classes_K[self.probs_N_K1[:, :-1].argmax(1)])
+
+    def looks_rejected(self, positions: Integers) -> npt.NDArray[np.bool_]:
+        """bool `[n]`, which of some images are to be rejected, rather than not; none as long as no image is."""
+        if not len(self.answers.rejected_R):
+            return np.zeros(len(positions), np.bool_)
+        return np.asarray(self.probs_N_K1[positions, len(self.answers.classes_K)] > 0.5)
 
     def samples(self, n_samples: int, positions: Integers, *, seed: int) -> Floats:
         """Class probabilities under worlds drawn from the posterior, for measures of uncertainty and their spread.
@@ -170,7 +176,7 @@ def predict(graph: Graph, answers: Answers, *, report: Report = ignore) -> Predi
 
     if not is_bearable(graph, answers):
         raise LearnerError(
-            f"{len(graph):,} images of {len(answers.classes_K):,} classes are too many to pass answers on: at most "
+            f"{len(graph):,} images of {len(answers.kinds_K):,} classes are too many to pass answers on: at most "
             f"{MOST_BELIEFS:,} together"
         )
     beliefs = believe(graph.tree, answers, graph.affinity)
@@ -190,7 +196,7 @@ def predict(graph: Graph, answers: Answers, *, report: Report = ignore) -> Predi
 
 def is_bearable(graph: Graph, answers: Answers) -> bool:
     """Whether there is memory for what is to be believed of every image."""
-    return len(graph) * (len(answers.classes_K) + 1) <= MOST_BELIEFS
+    return len(graph) * (len(answers.kinds_K) + 1) <= MOST_BELIEFS
 
 
 def inductive(prediction: Prediction, index_M_k: Integers, squares_M_k: Floats) -> Floats:

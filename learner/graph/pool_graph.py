@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -222,9 +222,22 @@ def _of_length_1(vectors_N_D: Floats) -> Floats:
     return np.asarray(vectors_N_D / np.where(lengths_N > 0, lengths_N, 1), np.float32)
 
 
+@dataclass(frozen=True)
+class Advice:
+    """What the graph says of whom to ask about.
+
+    Args:
+        questions: Images that stand for a part, the largest gain first.
+        rejected: int64, images that look like those that people rejected: worth a question when nothing else is left.
+    """
+
+    questions: tuple[Question, ...] = ()
+    rejected: Integers = field(default_factory=lambda: np.empty(0, np.int64))
+
+
 def questions_about_parts(
     path: Path, answers: Answers, eligible_positions: npt.ArrayLike, count: int, *, seed: int, report: Report = ignore
-) -> list[Question]:
+) -> Advice:
     """What to ask about parts that have no name yet, or may be of two classes; none once that is known well enough.
 
     Args:
@@ -236,8 +249,8 @@ def questions_about_parts(
         report: Called with the phases `"spread"` and `"acquire"`.
 
     Returns:
-        Questions that are each expected to put `WORTH` of all images right, the largest gain first. None where there
-        are too many classes to say (`learner.graph.model.MOST_BELIEFS`).
+        Questions that are each expected to put `WORTH` of all images right, and which of the eligible images look like
+        rejected ones. Nothing where there are too many classes to say (`learner.graph.model.MOST_BELIEFS`).
 
     Raises:
         ArtifactError: If the graph cannot be read.
@@ -248,8 +261,11 @@ def questions_about_parts(
     is_eligible_N[eligible[eligible < len(graph)]] = True
     known = answers.within(len(graph))
     if not is_eligible_N.any() or not is_bearable(graph, known):
-        return []
+        return Advice()
     prediction = predict(graph, known, report=report)
-    return ask(
+    inside = np.flatnonzero(is_eligible_N)
+    rejected = inside[prediction.looks_rejected(inside)]
+    questions = ask(
         prediction, is_eligible_N, count, least_gain=WORTH * len(graph), seed=derive(seed, "parts"), report=report
     )
+    return Advice(tuple(questions), rejected)

@@ -37,11 +37,13 @@ class Propagated:
         positions: int64 `[n]`, in ascending order; none that has an answer.
         labels: int64 `[n]`, 0 to C - 1.
         n_sure: How many there were to draw from.
+        n_rejected: How many images that may get a label look like rejected ones; see `Prediction.looks_rejected`.
     """
 
     positions: Integers
     labels: Integers
     n_sure: int
+    n_rejected: int = 0
 
 
 def propagate(
@@ -50,7 +52,8 @@ def propagate(
     """Pass answers on to images that hang together with them.
 
     Where answers contradict each other inside communities, or communities mean little, few labels are passed on; none
-    where there are too many classes to say (`learner.graph.model.MOST_BELIEFS`).
+    where there are too many classes to say (`learner.graph.model.MOST_BELIEFS`). That an image is to be rejected is no
+    label.
 
     Args:
         graph: Of the pool. Positions past its end, of images that came after it, are left out.
@@ -64,19 +67,22 @@ def propagate(
     """
     n = len(graph)
     known = answers.within(n)
-    candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.positions_A)
+    candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.said_of)
     candidates = candidates[candidates < n]
     if not len(known.positions_A) or not len(candidates) or not is_bearable(graph, known):
         return Propagated(np.empty(0, np.int64), np.empty(0, np.int64), 0)
     prediction = predict(graph, known, report=report)
-    best_N, chance_n = prediction.best(), prediction.probs_N_K1[candidates, :-1].max(1)
+    best_N = prediction.best()
+    looks_rejected_n = prediction.looks_rejected(candidates)
+    candidates = candidates[~looks_rejected_n & (best_N[candidates] < answers.n_classes)]
+    chance_n = prediction.probs_N_K1[candidates, :-1].max(1)
     sure = candidates[chance_n >= SURE]
     rng = np.random.default_rng(derive(seed, "propagation"))
     drawn = rng.permutation(sure)[:MOST]
     likely = rng.permutation(candidates[(chance_n >= LIKELY) & (chance_n < SURE)])
     more = likely[_of_scarce_classes(known.classes_K, best_N[drawn], best_N[likely])]
     positions = np.sort(np.concatenate([drawn, more]))
-    return Propagated(positions, best_N[positions], len(sure))
+    return Propagated(positions, best_N[positions], len(sure), int(looks_rejected_n.sum()))
 
 
 def _of_scarce_classes(classes_K: Integers, drawn_labels: Integers, labels_n: Integers) -> Integers:

@@ -26,7 +26,7 @@ class Task:
 
     Args:
         graph: Of the pool, N images.
-        truth_N: int64, 0 to C - 1.
+        truth_N: int64, 0 to C - 1, or C of an image of no class, which people reject.
         n_classes: C.
         index_M_k: int64, the neighbours in the pool of each image outside, the nearest first.
         squares_M_k: float32, their squared distances.
@@ -42,8 +42,9 @@ class Task:
 
 
 def learning_curve(
-    task: Task, budgets: Sequence[int], *, order: str = "gain", batch: int = 1, error: float = 0.0, seed: int = 0
-) -> dict[int, float]:
+    task: Task, budgets: Sequence[int], *, order: str = "gain", batch: int = 1, error: float = 0.0,
+    by_class: bool = False, seed: int = 0,
+) -> dict[int, float]:  # fmt: skip
     """Ask, answer and learn until the last budget.
 
     Args:
@@ -51,7 +52,8 @@ def learning_curve(
         budgets: After how many answers to measure, ascending.
         order: See `ORDERS`: the images that the strategy asks about, or images drawn uniformly.
         batch: Questions between two fits. Random ones need a fit only where it is measured.
-        error: The chance of an answer to be another class, drawn uniformly.
+        error: The chance of an answer to be another class, drawn uniformly. Images of no class are always known.
+        by_class: Whether to give the mean of the classes' shares in place of the share of all.
         seed: Of questions and errors.
 
     Returns:
@@ -69,10 +71,12 @@ def learning_curve(
     shuffled = np.random.default_rng(derive(seed, "random order")).permutation(n)
     asked, accuracy = np.empty(0, np.int64), dict[int, float]()
     while True:
-        prediction = predict(task.graph, Answers(asked, said_N[asked], task.n_classes))
+        is_label_A = said_N[asked] < task.n_classes
+        labelled, rejected = asked[is_label_A], asked[~is_label_A]
+        prediction = predict(task.graph, Answers(labelled, said_N[labelled], task.n_classes, rejected))
         if len(asked) in budgets:
             probs_M_C = inductive(prediction, task.index_M_k, task.squares_M_k)
-            accuracy[len(asked)] = float((probs_M_C.argmax(1) == task.truth_M).mean())
+            accuracy[len(asked)] = _accuracy(probs_M_C.argmax(1) == task.truth_M, task.truth_M, by_class=by_class)
         if len(asked) >= budgets[-1]:
             return accuracy
         left = next(budget for budget in budgets if budget > len(asked)) - len(asked)
@@ -90,4 +94,11 @@ def _answers(task: Task, error: float, seed: int) -> Integers:
     rng = np.random.default_rng(derive(seed, "errors"))
     is_wrong_N = rng.random(len(task.truth_N)) < error
     other_N = (task.truth_N + rng.integers(1, task.n_classes, len(task.truth_N))) % task.n_classes
-    return np.where(is_wrong_N, other_N, task.truth_N)
+    return np.where(is_wrong_N & (task.truth_N < task.n_classes), other_N, task.truth_N)
+
+
+def _accuracy(is_right_M: npt.NDArray[np.bool_], truth_M: Integers, *, by_class: bool) -> float:
+    if not by_class:
+        return float(is_right_M.mean())
+    of_class = np.bincount(truth_M)
+    return float((np.bincount(truth_M, weights=is_right_M)[of_class > 0] / of_class[of_class > 0]).mean())

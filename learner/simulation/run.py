@@ -250,9 +250,9 @@ class _Run:
         if self.directory is None:
             questions = _first_questions(graph, answers, eligible, count, self.config.seed)
         else:
-            questions = questions_about_parts(
-                graph, answers, eligible, count, seed=self.round_config.seed, report=self.report
-            )
+            seed = self.round_config.seed
+            advice = questions_about_parts(graph, answers, eligible, count, seed=seed, report=self.report)
+            questions = list(advice.questions)
         return np.array([each.position for each in questions], np.int64)
 
     def _by_model(self, count: int) -> Integers:

@@ -48,8 +48,9 @@ def tune(project: Project, **changes: object) -> None:
     learning.save()
 
 
-def answer(project: Project, user: User, count: int) -> int:
-    """Answer up to `count` places as they are handed out, truly. Returns how many there were."""
+def answer(project: Project, user: User, count: int, *, bad: int | None = None) -> int:
+    """Answer up to `count` places as they are handed out, truly; images of the kind `bad` are said to be bad ones.
+    Returns how many there were."""
     project.refresh_from_db()
     classes = list(LabelClass.objects.filter(project=project))
     for done in range(count):
@@ -62,8 +63,8 @@ def answer(project: Project, user: User, count: int) -> int:
             annotator=user,
             image_id=places[0].image_id,
             candidate_id=places[0].pk,
-            outcome="label",
-            label_class_id=classes[truth(position)].pk,
+            outcome="bad_image" if truth(position) == bad else "label",
+            label_class_id=None if truth(position) == bad else classes[truth(position)].pk,
             key=uuid.uuid4(),
             seconds=1.0,
         )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from labeler import storage, tasks
-from labeler.models import Reason, RoundState, Trigger
+from labeler.learning.kept import read_training
+from labeler.models import ImageState, Reason, RoundState, Trigger
 from labeler.selectors.graphs import current_graph
 from labeler.services import claims, graphs
 from labeler.services.rounds import request_round, start_cold_round
@@ -128,3 +129,30 @@ def test_a_graph_that_was_replaced_in_mid_round_leaves_its_place_to_the_new_one(
     tasks.score_chunks(round_.pk)
     round_.refresh_from_db()
     assert round_.state == RoundState.DONE, round_.error
+
+
+def test_what_looks_like_bad_images_is_asked_about_last(pool, annotator) -> None:
+    """A third of the pool shows nothing: once a few answers say so its other images are left alone, and no label is
+    passed on to them."""
+    tune(pool, budget=30, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 12, bad=0) == 12
+    bad = pool.images.filter(state=ImageState.BAD).values_list("position", flat=True)
+    assert len(bad) >= 2
+    round_ = run(pool)
+    assert sorted(read_training(round_).training.rejected.tolist()) == sorted(bad)
+    words = f"{20 - len(bad)} images look like the {len(bad)} that people rejected: they are asked about last"
+    assert words in round_.metrics["fit"]["notes"]
+    asked = [truth(candidate.image.position) for candidate in queue(pool)]
+    assert len(asked) == 30
+    assert 0 not in asked
+
+
+def test_bad_images_are_asked_about_where_nothing_else_is_left(pool, annotator) -> None:
+    tune(pool, budget=60, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 12, bad=0)
+    run(pool)
+    assert len(queue(pool)) == 48

@@ -52,11 +52,20 @@ def by_hand(tree: Tree, given: Answers, affinity: csr_matrix | None = None) -> t
 
     Written as a sum over gamma, epsilon and all assignments of `one class` or not to the nodes, with no recursion.
     """
-    k1 = len(given.classes_K) + 1
-    prior = np.array([1.0] * (k1 - 1) + [float(max(1, given.n_classes - k1 + 1))])
-    prior /= prior.sum()
-    column = {int(label): at for at, label in enumerate(given.classes_K)}
-    images = sorted(set(given.positions_A.tolist()))
+    named = [int(label) for label in given.classes_K]
+    unnamed = float(max(1, given.n_classes - len(named)))
+    prior, exception = np.array([1.0] * len(named) + [unnamed]), np.array([1.0] * len(named) + [unnamed])
+    said = [*zip(given.positions_A.tolist(), given.labels_A.tolist(), strict=True)]
+    if len(given.rejected_R):
+        said += [(position, -1) for position in given.rejected_R.tolist()]
+        prior = np.insert(prior, -1, hypotheses.REJECTED_PARTS)
+        exception = np.insert(
+            exception / exception.sum() * (1 - hypotheses.REJECTED_IMAGES), -1, hypotheses.REJECTED_IMAGES
+        )
+        named.append(-1)
+    prior, exception, k1 = prior / prior.sum(), exception / exception.sum(), len(prior)
+    column = {label: at for at, label in enumerate(named)}
+    images = sorted({position for position, _ in said})
     hold_V, apart_L, total = np.zeros(len(tree.parent_V)), np.zeros(tree.n_leaves), 0.0
     gammas = np.array(hypotheses.TIES)
     prior_G = np.exp(-((np.log(gammas / hypotheses.TIE_CENTRE) / hypotheses.TIE_SPREAD) ** 2) / 2)
@@ -67,10 +76,10 @@ def by_hand(tree: Tree, given: Answers, affinity: csr_matrix | None = None) -> t
             likelihood = {}
             for image in images:
                 row = np.ones(k1)
-                for position, label in zip(given.positions_A, given.labels_A, strict=True):
+                for position, label in said:
                     if position == image:
                         wrong = np.full(k1, rate / (k1 - 1))
-                        wrong[column[int(label)]] = 1 - rate
+                        wrong[column[label]] = 1 - rate
                         row *= wrong
                 likelihood[image] = row
             for is_one_V in product([False, True], repeat=len(tree.parent_V)):
@@ -83,7 +92,7 @@ def by_hand(tree: Tree, given: Answers, affinity: csr_matrix | None = None) -> t
                     inside = [i for i in images if cut_of_leaf[tree.leaf_N[i]] == node]
                     rhos = [exceptional(tree, affinity, i, node) for i in inside]
                     rows = [
-                        (1 - rho) * likelihood[i] + rho * likelihood[i] @ prior
+                        (1 - rho) * likelihood[i] + rho * likelihood[i] @ exception
                         for i, rho in zip(inside, rhos, strict=True)
                     ]
                     weight *= np.prod(rows, axis=0) @ prior if rows else 1.0
@@ -110,6 +119,32 @@ def test_it_is_the_sum_over_all_cuts(tree, affinity, pairs, has_ties):
     np.testing.assert_allclose(found.hold_V, hold_V, rtol=1e-6)
     np.testing.assert_allclose(found.apart_L, apart_L, rtol=1e-6)
     assert found.log_evidence == pytest.approx(log_evidence)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "rejected"), [((), [3]), ([(0, 1)], [1]), ([(0, 1), (4, 2)], [5, 7, 8]), ([(0, 1), (0, 2)], [0, 0, 9])]
+)
+def test_so_it_is_with_rejected_images(tree, affinity, pairs, rejected):
+    given = Answers(*np.array(pairs, np.int64).reshape(-1, 2).T, 4, np.array(rejected))
+    found = believe(tree, given, affinity)
+    hold_V, apart_L, log_evidence = by_hand(tree, given, affinity)
+    np.testing.assert_allclose(found.hold_V, hold_V, rtol=1e-6)
+    np.testing.assert_allclose(found.apart_L, apart_L, rtol=1e-6)
+    assert found.log_evidence == pytest.approx(log_evidence)
+
+
+def test_two_bad_images_give_up_a_part_and_one_among_labels_does_not(tree):
+    """The probability that the largest leaf is of images to reject, by answers about its own images; the other leaves
+    have names."""
+
+    def rejection(labelled, rejected):
+        labels = np.array([2, 2, 3, 3, *(1 for _ in labelled)])
+        found = believe(tree, Answers(np.array([0, 1, 7, 8, *labelled]), labels, 4, np.array(rejected)))
+        return tree.sums_above(found.mass_V_K1)[1, -2]
+
+    assert rejection([], [3, 4]) > 0.8
+    assert rejection([], [3]) < 0.5
+    assert rejection([3, 4], [5]) < 0.05
 
 
 def test_chances_of_a_leaf_add_up_to_one(tree):

@@ -78,3 +78,13 @@ def test_a_class_that_few_sure_labels_are_of_gets_others_of_its_images(planted, 
     np.testing.assert_array_equal(planted[1][found.positions], found.labels)
     monkeypatch.setattr(propagation, "LIKELY", 0.7)
     assert not (propagate(graph, answers, np.arange(600), seed=0).labels == 3).any()
+
+
+def test_what_looks_like_rejected_images_gets_no_label_and_is_named(planted, graph):
+    some = told(planted[1], [0, 1])
+    bad = np.flatnonzero(planted[1] == 2)
+    answers = Answers(some.positions_A, some.labels_A, 6, bad[:2])
+    found = propagate(graph, answers, np.arange(600), seed=0)
+    assert set(planted[1][found.positions].tolist()) == {0, 1}
+    assert found.n_rejected == pytest.approx(len(bad) - 2, abs=10)
+    assert propagate(graph, some, np.arange(600), seed=0).n_rejected == 0

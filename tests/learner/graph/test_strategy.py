@@ -130,3 +130,20 @@ def test_what_is_not_worth_it_is_left_out(planted, graph):
     assert 6 <= len(worth) < 50
     assert all(question.gain >= 10 for question in worth)
     assert len(questions) == 14
+
+
+def test_a_group_that_people_reject_is_asked_about_twice_and_no_more(planted, graph):
+    truth_N, asked, bad = planted[1], [], 0  # the largest group is of bad images
+    for step in range(12):
+        positions = np.array(asked, int)
+        is_bad = truth_N[positions] == bad
+        labelled = positions[~is_bad]
+        prediction = predict(graph, Answers(labelled, truth_N[labelled], 6, positions[is_bad]))
+        is_open = ~np.isin(np.arange(600), asked)
+        asked.append(ask(prediction, is_open, 1, seed=step)[0].position)
+    groups = truth_N[asked].tolist()
+    assert set(groups) == {0, 1, 2, 3, 4, 5}
+    assert groups.count(bad) <= 3
+    probs = prediction.class_probs()
+    np.testing.assert_allclose(probs.sum(1), 1, rtol=1e-5)
+    assert (probs.argmax(1) == truth_N)[truth_N != bad].mean() > 0.98
