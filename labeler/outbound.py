@@ -204,7 +204,8 @@ def _judge(addresses: Iterable[Address], host: str, port: int) -> None:
             continue
         is_allowed = False
         for one in meant:
-            if not one.is_global or one.is_multicast or (one.is_reserved and one not in NAT64):
+            is_local = not one.is_global or getattr(one, "is_site_local", False)
+            if is_local or one.is_multicast or (one.is_reserved and one not in NAT64):
                 raise OutboundRefused(
                     f"{host} is in a network of the server's own ({_kind(one)}). "
                     "An operator may allow it by OUTBOUND_NETWORKS."
@@ -251,7 +252,7 @@ def _addresses(host: str, port: int) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
-        raise OutboundFailed(f"There is no host named {host}.") from None
+        raise OutboundFailed(f"There is no host named {host.rstrip('.')}.") from None
     return list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
 
 

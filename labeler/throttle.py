@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
@@ -40,6 +41,10 @@ class Throttle:
 
     def _key(self, key: str) -> str:
         return f"throttle:{self.name}:{key}"
+
+
+PREDICTIONS = Throttle("predict", limit=settings.PREDICTIONS_PER_MINUTE, seconds=60)
+"""Single new images that one person asks the model about, by the page or by a program."""
 
 
 @dataclass(frozen=True)

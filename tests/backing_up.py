@@ -40,7 +40,7 @@ record(project=project, by=mia, kind=AuditKind.CLASSES, words="made classes", co
 Invitation.objects.create(project=project, role=Role.ANNOTATOR, token_hash="ab" * 32, created_by=mia)
 """
 ANSWER = """
-import sys, uuid
+import os, sys, uuid
 from pathlib import Path
 from labeler.models import *
 from labeler.services.annotate import record_answer
@@ -50,7 +50,8 @@ for place in list(Candidate.objects.filter(state="open").order_by("rank")):
     record_answer(project=project, annotator=person, image_id=place.image_id, candidate_id=place.pk, outcome="label",
                   label_class_id=cat.pk, key=uuid.uuid4(), seconds=1.0)
     count += 1
-    Path({told!r}).write_text(str(count))
+    Path({told!r} + "~").write_text(str(count))
+    os.replace({told!r} + "~", {told!r})
     if Path({stop!r}).exists():
         break
 """

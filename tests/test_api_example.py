@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
 import re
 import shutil
@@ -74,3 +75,22 @@ def test_the_client_works_alone(tmp_path):
     alone = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     assert "PlusMinus" in alone.stdout
+
+
+def test_the_clients_table_holds_no_formula(tmp_path):
+    from argparse import Namespace
+    from types import SimpleNamespace
+
+    from labeler.client import __main__ as commands
+
+    found = [
+        SimpleNamespace(
+            image=7, classes=[('=HYPERLINK("http://a","b")', 0.5, 0.1), ("＝1+1", 0.3, 0.1), ("dog", 0.2, 0.1)]
+        )
+    ]
+    project = SimpleNamespace(predictions=lambda *_: iter(found))
+    options = Namespace(file=str(tmp_path / "p.csv"), round=None, top=3)
+    assert commands._predict(project, options) == 0  # type: ignore[arg-type]
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert [row[1] for row in rows] == ["class", '\'=HYPERLINK("http://a","b")', "'＝1+1", "dog"]

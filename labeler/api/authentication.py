@@ -47,10 +47,10 @@ def _sign_in(request: HttpRequest) -> HttpResponse | None:
         return None
     unknown = Throttle("api-token", limit=settings.API_UNKNOWN_TOKENS, seconds=WINDOW)
     address = client_address(request)
-    if unknown.is_over(address):
+    found = find_token(token.strip())
+    if found is None and unknown.is_over(address):
         words = "Too many unknown tokens came from your address. Wait ten minutes."
         return problem_response(429, words, headers={"Retry-After": str(WINDOW)})
-    found = find_token(token.strip())
     if found is None:
         unknown.note_failure(address)
         return None

@@ -172,7 +172,7 @@ def answer_row(row: Annotation) -> AnswerRow:
         is_live=row.retracted_at is None and row.outcome != "undo",
         is_decision=row.is_decision,
         key=str(row.key),
-        created_at=row.created_at,
+        created_at=row.given_at,
     )
 
 

@@ -17,6 +17,7 @@ from labeler.services.import_plan import import_limits
 from labeler.services.rounds import RoundRefused
 from labeler.services.serving import request_model_export
 from labeler.services.uploads import PART_BYTES
+from labeler.throttle import PREDICTIONS
 
 router = Operations("New images")
 OCTETS = "application/octet-stream"
@@ -76,6 +77,10 @@ def predict(request: HttpRequest, slug: str) -> NewPrediction:
     MiB at most, of the kinds that imports take; nothing of it is kept. Annotators ask it where the project shows them
     what the model says before they answer."""
     access = model_access(request, slug)
+    if PREDICTIONS.is_over(str(access.user.pk)):
+        words = "These are many images within a minute. Wait a little, or send them as one archive."
+        raise Problem(429, words, headers={"Retry-After": str(PREDICTIONS.seconds)})
+    PREDICTIONS.note_failure(str(access.user.pk))
     if request.content_type != OCTETS:
         raise Problem(415, f"Send the bytes as {OCTETS}.")
     if len(request.body) > PART_BYTES:

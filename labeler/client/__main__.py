@@ -15,6 +15,8 @@ from tqdm import tqdm
 from .connection import CannotReach, Refused
 from .site import PlusMinus, Project, Round, Told
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
 MOST_WAITS = 30
 
 
@@ -135,11 +137,19 @@ def _predict(project: Project, options: argparse.Namespace) -> int:
         writer = csv.writer(file)
         writer.writerow(["image", "class", "mean", "std"])
         for found in project.predictions(options.round, options.top):
-            writer.writerows([found.image, name, f"{mean:.4f}", f"{std:.4f}"] for name, mean, std in found.classes)
+            rows_of = [
+                [found.image, _no_formula(name), f"{mean:.4f}", f"{std:.4f}"] for name, mean, std in found.classes
+            ]
+            writer.writerows(rows_of)
             rows += 1
             bar.update()
     print(f"{options.file}: {rows:,} images")
     return 0
+
+
+def _no_formula(text: str) -> str:
+    """With a quote before what a spreadsheet would take for a formula, as the server's own tables have it."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _moves(bar: tqdm) -> Told:

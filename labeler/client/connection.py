@@ -98,7 +98,7 @@ class Connection:
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         begin, pause = time.monotonic(), 0.2
         while True:
-            wait = pause
+            wait, reply = pause, None
             try:
                 reply = self._client.request(method, path, **kwargs)
                 if reply.status_code not in AGAIN:
@@ -110,6 +110,8 @@ class Connection:
             except httpx.TransportError as error:
                 words = str(error) or type(error).__name__
             if time.monotonic() - begin + wait > self.patience:
+                if reply is not None and reply.status_code == 429:
+                    raise _refusal(reply)
                 raise CannotReach(f"{self._client.base_url} does not answer: {words}.")
             time.sleep(wait)
             pause = min(2 * pause, LONGEST_PAUSE)

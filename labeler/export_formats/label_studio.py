@@ -59,11 +59,12 @@ def _task(row: Row, about: About, with_path: bool) -> dict[str, Any]:
 
 
 def _annotation(answer: Answer) -> dict[str, Any]:
-    """Who gave no class has an empty result, as who skips a task in Label Studio."""
+    """Who gave no class has an empty result, as who skips a task in Label Studio. The person stands under a name of our
+    own: Label Studio refuses a file whose `completed_by` is nobody that it knows."""
     named = answer.class_name is not None
     return {
         "id": answer.pk,
-        "completed_by": {"id": answer.person_id, "username": answer.person},
+        "annotator": {"id": answer.person_id, "username": answer.person},
         "result": _result(f"a{answer.pk}", answer.class_name or "") if named else [],
         "was_cancelled": not named,
         "ground_truth": False,

@@ -13,7 +13,7 @@ from labeler.export_formats import COLUMNS, About, Batches, Row
 if TYPE_CHECKING:
     import pyarrow
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 FIRST = frozenset(FORMULA)
 METADATA = "metadata."  # before the name of a column that came with the images
 GROUP = 16_384  # rows of a row group: of these, memory holds one

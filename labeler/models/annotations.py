@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -62,7 +64,7 @@ class Annotation(models.Model):
         "labeler.GridPage", null=True, blank=True, on_delete=models.SET_NULL, related_name="answers"
     )
     is_grid = models.BooleanField(default=False)
-    is_imported = models.BooleanField(default=False)  # came with the image, and was taken as a whole by a manager
+    is_imported = models.BooleanField(default=False)  # came with the image, and was taken by a manager
     # How the model's word was shown to the person: it sways who sees it before they answer.
     suggestion = models.CharField(max_length=8, choices=Shown, blank=True, default="")
 
@@ -97,3 +99,15 @@ class Annotation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} by {self.annotator} on {self.image}"
+
+    @property
+    def given_at(self) -> datetime:
+        """When the person said so: of an answer that came from elsewhere the moment that came along. `GIVEN_AT` is the
+        same for statements."""
+        return self.answered_at if self.is_imported and self.answered_at else self.created_at
+
+
+GIVEN_AT = models.Case(
+    models.When(is_imported=True, answered_at__isnull=False, then=models.F("answered_at")),
+    default=models.F("created_at"),
+)

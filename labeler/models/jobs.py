@@ -260,7 +260,8 @@ class PoolNetwork(Job):
 
     @property
     def files(self) -> list[str]:
-        return [self.file, self.checkpoint]
+        """Of one that has ended the checkpoint is gone."""
+        return [self.file, self.checkpoint] if self.state in UNFINISHED_JOB else [self.file]
 
 
 def network_key(pk: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -32,6 +32,7 @@ from labeler.models import (
     Round,
     User,
 )
+from labeler.models.annotations import GIVEN_AT
 from labeler.models.images import CHUNK_SIZE
 from labeler.selectors.charge import charge_of
 from labeler.selectors.scores import NoScores, measure_at, predicted_classes, probability, spread, summary_of
@@ -41,7 +42,7 @@ IMAGE_FIELDS = (
     "label_probability", "pack_id", "offset", "length", "media_type",
 )  # fmt: skip
 ANSWER_FIELDS = (
-    "image_id", "pk", "annotator_id", "outcome", "label_class_id", "created_at", "seconds", "is_grid", "is_imported",
+    "image_id", "pk", "annotator_id", "outcome", "label_class_id", GIVEN_AT, "seconds", "is_grid", "is_imported",
     "is_decision", "candidate__round__number", "candidate__reason", "candidate__rank",
     "candidate__selection_probability", "candidate_id",
 )  # fmt: skip
@@ -267,7 +268,7 @@ def _row(reader: Reader, image: tuple[Any, ...], given: Sequence[Given]) -> Row 
         "answers": len(counted),
         "agreement": agreement,
         "label_probability": None if sure is None else round(sure, 4),
-        "labelled_at": at.astimezone(reader.zone).isoformat() if at else None,
+        "labelled_at": _labelled_at(agreeing, at, reader),
         **_model_columns(word),
         "round": asked.round if asked else None,
         "reason": asked.reason if asked else None,
@@ -278,6 +279,13 @@ def _row(reader: Reader, image: tuple[Any, ...], given: Sequence[Given]) -> Row 
         "content_hash": digest,
     }
     return Row(record, [each.answer for each in given], word, Picture(reader.packs.get(pack, ""), offset, length, kind))
+
+
+def _labelled_at(agreeing: Sequence[Given], at: datetime | None, reader: Reader) -> str | None:
+    """Of a label that came from elsewhere with its answers: when the last of these was given there."""
+    if at is not None and agreeing and all(each.answer.source == "imported" for each in agreeing):
+        at = max(each.answer.at for each in agreeing)
+    return at.astimezone(reader.zone).isoformat() if at else None
 
 
 def _model_columns(word: ModelWord | None) -> dict[str, Any]:

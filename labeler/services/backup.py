@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from django.conf import settings
 
 from labeler import clock, storage
-from labeler.models import ImportFile, Project
+from labeler.models import ImportFile, JobState, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services.leftovers import named_files
 from labeler.services.table_rows import Report, columns, count_rows, kept_tables, one_moment, read_rows
@@ -109,7 +109,9 @@ def _read_tables(contents: Contents, folder: Path, report: Report) -> set[str]:
 
 def _named_by_rows(using: str) -> set[str]:
     names = {name for project in Project.objects.using(using) for name in named_files(project)}
+    names -= set(PoolNetwork.objects.using(using).values_list("checkpoint", flat=True))  # there may be none yet
     staged = ImportFile.objects.using(using).filter(job__state__in=UNFINISHED_JOB)
+    staged = staged.exclude(job__state=JobState.UPLOADING)  # its sender has it
     return {name for name in {*names, *staged.values_list("staged", flat=True)} if "/" in name}
 
 

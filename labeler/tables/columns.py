@@ -14,7 +14,7 @@ PLACES = (
 LABELS = ("label", "class", "class_name", "category", "label_name", "target", "y", "choice", "labels", "classes")
 OWN = {"name", "class", "state", "selection_probability", "content_hash"}  # columns of our own exports
 OWN_METADATA = "metadata."
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 LOOKED_AT = 50  # rows by which a column is chosen
 

@@ -59,7 +59,7 @@ def min_row(record: Mapping[str, Any]) -> Row:
 def _answers(given: Sequence[Mapping[str, Any]]) -> tuple[list[Answer], list[str]]:
     answers, notes = [], []
     for one in given:
-        by = _person(one.get("completed_by"))
+        by = _person(one.get("annotator") or one.get("completed_by"))
         names = [name for result in _dicts(one.get("result")) for name in _choices(result.get("value"))]
         if one.get("was_cancelled"):
             answers.append(Answer(by, "", *_when(one)))

@@ -34,9 +34,8 @@ from labeler.services.jobs import request_cancel
 from labeler.services.predicting import request_prediction
 from labeler.services.rounds import RoundRefused
 from labeler.services.serving import request_model_export
-from labeler.throttle import Throttle
+from labeler.throttle import PREDICTIONS
 
-asked = Throttle("predict", limit=settings.PREDICTIONS_PER_MINUTE, seconds=60)
 SHOWN_BYTES = 400_000  # a larger picture is not shown beside what is said of it
 SMALL_SIDE = 48
 FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
@@ -142,10 +141,10 @@ def predict(request: HttpRequest, slug: str) -> JsonResponse:
 
 def _answer(request: HttpRequest, access: Access, export: ModelExport | None) -> tuple[str, DecodedImage, NewImage]:
     """Decode as an import does, and ask. Raises Unanswered."""
-    if asked.is_over(str(access.user.pk)):
+    if PREDICTIONS.is_over(str(access.user.pk)):
         words = _("These are many images within a minute. Wait a little, or send them as one archive.")
         raise Unanswered(words, HTTPStatus.TOO_MANY_REQUESTS)
-    asked.note_failure(str(access.user.pk))
+    PREDICTIONS.note_failure(str(access.user.pk))
     file = request.FILES.get("image")
     if not isinstance(file, UploadedFile) or file.size is None:
         raise Unanswered(_("Choose a picture first."), HTTPStatus.BAD_REQUEST)

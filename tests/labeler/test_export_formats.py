@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -150,8 +150,11 @@ def test_label_studio_has_every_answer_and_the_model_as_prediction(project, mana
     tasks = json.loads(export(project, manager, "labelstudio", includes_unlabelled=True)[1])
     assert [task["data"]["image"] for task in tasks] == [image.name for image in labelled]
     first = tasks[0]
-    assert [each["completed_by"]["username"] for each in first["annotations"]] == ["ann", "mia"]
-    assert [each["completed_by"]["id"] for each in first["annotations"]] == [annotator.pk, manager.pk]
+    assert [each["annotator"]["username"] for each in first["annotations"]] == ["ann", "mia"]
+    assert [each["annotator"]["id"] for each in first["annotations"]] == [annotator.pk, manager.pk]
+    assert not any(
+        "completed_by" in each for each in first["annotations"]
+    )  # Label Studio wants people of its own there
     for each in first["annotations"]:
         [result] = each["result"]
         assert (result["type"], result["from_name"], result["to_name"]) == ("choices", "choice", "image")
@@ -328,3 +331,12 @@ def test_one_that_is_cancelled_leaves_nothing(project, manager, labelled, monkey
     job.refresh_from_db()
     assert job.state == JobState.CANCELLED
     assert storage.names_in(f"projects/{project.pk}/exports", with_temporary=True) == []
+
+
+@pytest.mark.parametrize("file_format", ["csv", "labelstudio"])
+def test_answers_from_elsewhere_keep_their_dates(project, manager, labelled, file_format):
+    then = datetime(2024, 3, 1, 12, tzinfo=UTC)
+    Annotation.objects.update(is_imported=True, answered_at=then)
+    text = export(project, manager, file_format)[1].decode()
+    assert "2024-03-01" in text
+    assert str(clock.now().year) + "-" not in text

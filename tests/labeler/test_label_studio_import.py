@@ -72,6 +72,8 @@ def test_taken_answers_are_those_of_their_people(project, manager, job):
     answer = one.annotations.get(annotator__imported_person__name="ben@example.org")
     assert (answer.outcome, answer.seconds) == (Outcome.LABEL, 2.0)
     assert answer.answered_at == datetime(2026, 3, 3, 10, tzinfo=UTC)
+    assert answer.given_at == answer.answered_at  # what pages and exports say
+    assert one.annotations.get(pk=answer.pk).created_at > answer.answered_at
     assert project.images.get(name="photos/two.png").annotations.filter(outcome=Outcome.SKIP).count() == 1
     assert not Annotation.objects.filter(annotator=manager).exists()
 

@@ -156,7 +156,7 @@ def tasks_of(data: bytes) -> dict:
             task["plusminus"]["class"],
             sorted(
                 (
-                    each["completed_by"]["username"].partition(" (imported")[0],
+                    each["annotator"]["username"].partition(" (imported")[0],
                     [result["value"] for result in each["result"]],
                     each["was_cancelled"],
                     each["lead_time"],

@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from labeler.models import JobState, LearningConfig, ModelExport
 from labeler.services import serving
 from labeler.services.derived import CannotDerive
-from labeler.views import serving as views
+from labeler.throttle import PREDICTIONS
 from tests.labeler.scored import scored_round
 from tests.labeler.served_models import tiny, tiny_export
 
@@ -112,8 +112,8 @@ def test_nothing_chosen_and_no_model(project, annotator, client_of) -> None:
 
 
 def test_who_asks_too_often_waits(export, annotator, manager, client_of, monkeypatch) -> None:
-    monkeypatch.setattr(views.asked, "limit", 2)
-    monkeypatch.setattr(views.asked, "name", "predict in this test")
+    monkeypatch.setattr(PREDICTIONS, "limit", 2)
+    monkeypatch.setattr(PREDICTIONS, "name", "predict in this test")
     client = client_of(annotator)
     seen = [client.post(PREDICT, {"image": picture()}).status_code for _ in range(3)]
     assert seen == [200, 200, 429]

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image as Picture
 
 from labeler.models import LearningConfig
+from labeler.throttle import PREDICTIONS
 from tests.labeler.served_models import tiny_export
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +50,14 @@ def test_what_is_refused(export, as_manager) -> None:
     export.delete()
     reply = ask(as_manager, png(1))
     assert (reply.status_code, "prepare one first" in reply.json()["detail"]) == (409, True)
+
+
+def test_a_minute_has_so_many_whichever_way_they_come(export, as_manager, monkeypatch) -> None:
+    monkeypatch.setattr(PREDICTIONS, "limit", 2)
+    monkeypatch.setattr(PREDICTIONS, "name", "predict in this test of programs")
+    replies = [ask(as_manager, png(1)) for _ in range(3)]
+    assert [reply.status_code for reply in replies] == [200, 200, 429]
+    assert replies[2]["Retry-After"] == "60"
 
 
 def test_preparing_says_how_far_it_is(export, as_manager) -> None:

@@ -84,6 +84,14 @@ def test_who_tries_many_tokens_waits(db, settings):
     assert api.get("/me")["Retry-After"] == "600"
 
 
+def test_other_peoples_wrong_tokens_stop_nobody(api_of, manager, settings):
+    """As behind one address with a forgotten script."""
+    settings.API_UNKNOWN_TOKENS = 1
+    stranger, api = ApiClient("pm_wrong"), api_of(manager)
+    assert [stranger.get("/me").status_code for _ in range(2)] == [401, 429]
+    assert api.get("/me").status_code == 200
+
+
 def test_a_token_has_a_rate(api_of, manager, project, settings):
     settings.API_RATE = 2
     api = api_of(manager)
