@@ -125,7 +125,14 @@ FORMATS = {
             "labelstudio", "Label Studio", "Label Studio: who chose what, and the model's predictions.", "json", _JSON
         ),
         Format("imagefolder", "ImageFolder", "torchvision, Keras: the images, a folder a class.", "zip", _ZIP, True),
-        Format("everything", "Everything", "Another PlusMinus: the images with their labels and columns in labels.jsonl.", "zip", _ZIP, True),
+        Format(
+            "everything",
+            "Everything",
+            "Another PlusMinus: the images with their labels and columns in labels.jsonl.",
+            "zip",
+            _ZIP,
+            True,
+        ),
     )
 }
 

@@ -39,7 +39,7 @@ from labeler.selectors.networks import NetworkState, network_state
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
 from labeler.selectors.verdicts import Verdict, class_names, verdict_of
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
-from labeler.services.rounds import last_annotation_id, why_not_trainable
+from labeler.services.rounds import PAUSED, last_annotation_id, why_not_trainable
 from labeler.services.triggers import next_round_words, reason_at_snapshot
 
 ACTIVE_SECONDS = 600
@@ -210,7 +210,7 @@ def monitor_of(project: Project) -> Monitor:
         features=features,
         network=network,
         next_words="" if progress else next_round_words(project),
-        why_not="" if progress else why_not_trainable(project),
+        why_not="" if progress else str(PAUSED) if project.paused_at else why_not_trainable(project),
         poll_seconds=_poll_seconds(
             project, is_moving=bool(progress or missing or groups.made or features.made or network.made)
         ),

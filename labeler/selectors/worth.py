@@ -13,7 +13,8 @@ from django.utils.translation import gettext_lazy
 
 from labeler.intervals import Interval, exact_share, mean
 from labeler.models import Annotation, JobState, Outcome, Project, Replay, Round
-from labeler.numerals import localised
+from labeler.models.jobs import UNFINISHED_JOB
+from labeler.numerals import localised, numeral
 from labeler.selectors.charge import charge_of
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, predicted_classes, probability, summary_of
@@ -111,7 +112,7 @@ def saved_by_order(project: Project) -> Saved:
         Replay.objects.filter(project=project, state=JobState.DONE).order_by("-pk").values_list("result", flat=True)
     ).first()
     if not result:
-        return Saved(None, _("Whether the ordering has saved answers is not known yet: no replay has been played."))
+        return Saved(None, _why_not_known(project))
     value, low, high = result["saved"]
     interval = Interval(value, low, high, int(result["answers"][-1]))
     if low > 0:
@@ -124,6 +125,17 @@ def saved_by_order(project: Project) -> Saved:
     else:
         words = _("Whether the ordering has saved answers is too early to say: %(low)s to %(high)s against random.")
     return Saved(interval, words % {"value": f"{value:.0f}", "low": f"{low:.0f}", "high": f"{high:.0f}"})
+
+
+def _why_not_known(project: Project) -> str:
+    playing = Replay.objects.filter(project=project, state__in=UNFINISHED_JOB).values_list("done", "total").first()
+    if playing is None:
+        return _("Whether the ordering has saved answers is not known yet: no replay has been played.")
+    if not playing[1]:
+        return _("Whether the ordering has saved answers is not known yet: a replay is waiting for a worker.")
+    counts = {"done": numeral(playing[0]), "total": numeral(playing[1])}
+    words = _("Whether the ordering has saved answers is being found out: %(done)s of %(total)s models of a replay.")
+    return words % counts
 
 
 # --- The model's own labels ------------------------------------------------------------------------------------------

@@ -181,6 +181,13 @@ def test_what_the_newest_replay_says(project, manager, client_of, saved, words) 
     assert words in html and reverse("replay", args=["signs"]) in html
 
 
+def test_a_replay_that_is_being_played_is_said(project) -> None:
+    job = Replay.objects.create(project=project, state=JobState.QUEUED, labels={}, config={}, seed=1, images=20)
+    assert "a replay is waiting for a worker" in saved_by_order(project).words
+    Replay.objects.filter(pk=job.pk).update(state=JobState.RUNNING, done=49, total=104)
+    assert "is being found out: 49 of 104 models" in saved_by_order(project).words
+
+
 def test_without_a_replay(project) -> None:
     assert not saved_by_order(project).is_known
 
