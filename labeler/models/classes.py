@@ -22,6 +22,7 @@ class ClassChange(Job):
         ARCHIVE = "archive", _("archived")
         ACCEPT = "accept", _("proposal accepted")
         REFUSE = "refuse", _("proposal refused")
+        WITHDRAW = "withdraw", _("proposal withdrawn")
         UNDO = "undo", _("taken back")
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="class_changes")

@@ -36,8 +36,9 @@ NOT_TAKEN_BACK = {
     Kind.UNDO: gettext_lazy("This took back another change. Do that one again instead."),
     Kind.ACCEPT: gettext_lazy("An accepted class is archived or merged like any other."),
     Kind.REFUSE: gettext_lazy(
-        "A refusal stays: its images have been asked again. Add the class if it is wanted after all."
+        "A refusal stays: its images have been asked again. Offer the class again if it is wanted after all."
     ),
+    Kind.WITHDRAW: gettext_lazy("Who proposed the class took it back. They may propose it again."),
 }
 
 
@@ -150,10 +151,22 @@ def why_not_undone(change: ClassChange) -> str:
 
 
 def begin_decision(
-    project: Project, kind: Kind, by: User | None, words: str, step: str, source: LabelClass, question: str = ""
+    project: Project,
+    kind: Kind,
+    by: User | None,
+    words: str,
+    step: str,
+    source: LabelClass,
+    question: str = "",
+    annotator: User | None = None,
 ) -> ClassChange:
-    """A manager's decision on a proposed class, whose row is locked and changed already: see proposals.py."""
+    """What was decided of a proposed class, whose row is locked and changed already: see proposals.py.
+
+    It is about the answers of `annotator` alone, if one is named.
+    """
     did = {"class": source.pk, "classes": [source.pk], "question": question}
+    if annotator is not None:
+        did["annotator"] = annotator.pk
     return _begin(project, kind, by, words, step, [source.pk], did)
 
 
@@ -196,6 +209,8 @@ def _answers(change: ClassChange) -> QuerySet[Annotation]:
     answers = Annotation.objects.filter(project=change.project, image_id__gt=change.last_image_id)
     if change.did["step"] == "restore":
         return answers.filter(voided_by=change.did["voided_by"])
+    if "annotator" in change.did:
+        answers = answers.filter(annotator=change.did["annotator"])
     return answers.filter(label_class__in=change.did["group"], outcome=Outcome.LABEL, retracted_at__isnull=True)
 
 

@@ -11,7 +11,7 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from labeler.choices import PALETTE, RESERVED_KEYS
-from labeler.models import AuditKind, LabelClass, Project, User
+from labeler.models import AuditKind, Fate, LabelClass, Project, User
 from labeler.naming import DIGIT_WORDS, clean_name
 from labeler.numerals import numeral
 from labeler.services import audit
@@ -140,14 +140,15 @@ def check_key(label_class: LabelClass) -> None:
 
 @transaction.atomic
 def restore_class(*, label_class: LabelClass, by: User | None = None) -> bool:
-    """Offer it again, at the end and with the next free key. False: it is offered, or was merged, split or refused,
-    which is taken back elsewhere."""
+    """Offer it again, at the end and with the next free key. False: it is offered, or was merged or split, which is
+    taken back elsewhere, or is proposed. One that was refused or withdrawn becomes a class like any other."""
     lock_classes(label_class.project)
     live = LabelClass.objects.filter(project_id=label_class.project_id, is_archived=False)
     taken = set(live.values_list("shortcut", flat=True))
     last = LabelClass.objects.filter(project_id=label_class.project_id).aggregate(last=Max("order"))["last"] or 0
-    is_back = LabelClass.objects.filter(pk=label_class.pk, is_archived=True, fate="").update(
-        is_archived=False, shortcut=next((key for key in KEYS if key not in taken), ""), order=last + 1
+    free = ["", Fate.REFUSED, Fate.WITHDRAWN]
+    is_back = LabelClass.objects.filter(pk=label_class.pk, is_archived=True, fate__in=free).update(
+        fate="", is_archived=False, shortcut=next((key for key in KEYS if key not in taken), ""), order=last + 1
     )
     if is_back:
         _record(label_class.project, by, f"offered “{label_class}” again")
