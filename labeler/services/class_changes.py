@@ -18,9 +18,11 @@ from django.utils.translation import gettext_lazy
 
 from labeler import clock
 from labeler.models import Annotation, AuditKind, ClassChange, Fate, JobState, LabelClass, Outcome, Project, User
+from labeler.models.classes import STEPS
 from labeler.selectors.classes import group_of
 from labeler.services import audit
-from labeler.services.classes import KEYS, add_classes, lock_classes
+from labeler.services.class_steps import undo_step, why_step_stays
+from labeler.services.classes import KEYS, lock_classes, make_classes
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled
 from labeler.services.questions import ask_again, close_questions
 from labeler.services.races import again_if_raced
@@ -121,8 +123,12 @@ def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
             return done.undone_by
         if words := why_not_undone(done):
             raise ValidationError(words, code="not_undone")
-        group = _undo_classes(project, done)
-        step = {Kind.MERGE: "settle", Kind.SPLIT: "restore", Kind.ARCHIVE: ""}[Kind(done.kind)]
+        if done.is_step:
+            undo_step(project=project, change=done)
+            group, step = [], ""
+        else:
+            group = _undo_classes(project, done)
+            step = {Kind.MERGE: "settle", Kind.SPLIT: "restore", Kind.ARCHIVE: ""}[Kind(done.kind)]
         did = {"class": done.did["class"], "classes": done.did["classes"], "voided_by": done.pk}
         return _begin(project, Kind.UNDO, by, f"took back: {done.words}", step, group, did, undoes=done)
 
@@ -137,9 +143,12 @@ def why_not_undone(change: ClassChange) -> str:
         return _("A worker is still going over its images. Take it back when that is done.")
     if change.kind == Kind.ARCHIVE and not LabelClass.objects.get(pk=change.did["class"]).is_archived:
         return _("It is offered again already.")
+    if change.is_step and (words := why_step_stays(change)):
+        return words
     later = ClassChange.objects.filter(project=change.project_id, pk__gt=change.pk, undone_by__isnull=True)
     touched = set(change.did["classes"])
-    for other in later.exclude(kind=Kind.UNDO).order_by("-pk"):
+    no_matter = [Kind.UNDO, *(step for step in STEPS if step != change.kind)]
+    for other in later.exclude(kind__in=no_matter).order_by("-pk"):
         if touched & set(other.did["classes"]):
             return _("Something was done to the same classes later: %(change)s. Take that back first.") % {
                 "change": other.words
@@ -303,7 +312,7 @@ def _parts(project: Project, source: LabelClass, names: Sequence[str]) -> tuple[
                 _("“%(name)s” is archived. Offer it again first, or choose another name.") % {"name": row},
                 code="archived",
             )
-    made = add_classes(project=project, names=[name for name in names if name.casefold() not in known], by=None)
+    made = make_classes(project=project, names=[name for name in names if name.casefold() not in known], by=None)
     by_name = known | {row.name.casefold(): row for row in made}
     return [row.pk for row in made], [by_name[name.casefold()] for name in names]
 

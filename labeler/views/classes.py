@@ -22,6 +22,7 @@ from labeler.selectors.class_changes import (
     Preview,
     archive_preview,
     changes_of,
+    last_change,
     merge_preview,
     split_preview,
     undo_preview,
@@ -67,11 +68,14 @@ def classes(request: HttpRequest, slug: str) -> HttpResponse:
         find=request.GET.get("find", "")[:100],
         number=int(number) if number.isdecimal() and len(number) < 6 else 1,
     )
+    change = last_change(access.project)
     return _page(
         request,
         access,
         "classes",
         form=form,
+        last_change=change,
+        stays=why_not_undone(change) if change else "",
         classes=page,
         find=request.GET.get("find", "")[:100],
         moved=request.GET.get("moved", ""),
@@ -292,6 +296,8 @@ def _operation(
             is_final = done is None or ClassChange.Kind(done.kind) in NOT_TAKEN_BACK
             words = _("Done. It stands under Changes, where it can be taken back.")
             messages.success(request, _("Done. It stands under Changes.") if is_final else words)
+            if request.POST.get("back") == "classes":
+                return redirect("classes", access.project.slug)
             return redirect("class-changes", access.project.slug)
     context = {
         "label_class": source, "form": form, "title": title or _("Change “%(name)s”") % {"name": source},
