@@ -85,8 +85,7 @@ def _insert_images(project: Project, count: int, seed: int, side: int) -> None:
     values = {
         "project_id": str(project.pk), "position": "n", "content_hash": HASH[connection.vendor], "name": "'image'",
         "width": str(side), "height": str(side), "pack_id": str(pack.pk), "media_type": "'image/png'",
-        "is_holdout": "%s",
-        "state": "'pool'", "created_at": "%s",
+        "is_holdout": "%s", "is_contested": "%s", "state": "'pool'", "created_at": "%s",
         "offset": f"CASE n %% {FILES} {pick.format(*(start for start, _ in offsets))} END",
         "length": f"CASE n %% {FILES} {pick.format(*(length for _, length in offsets))} END",
     }  # fmt: skip
@@ -98,7 +97,7 @@ def _insert_images(project: Project, count: int, seed: int, side: int) -> None:
     else:
         sql = f"INSERT INTO labeler_image ({columns}) ({select})"
     with connection.cursor() as cursor:
-        cursor.execute(sql, [False, connection.ops.adapt_datetimefield_value(timezone.now())])
+        cursor.execute(sql, [False, False, connection.ops.adapt_datetimefield_value(timezone.now())])
     Chunk.objects.bulk_create(
         Chunk(project=project, number=number, count=min(CHUNK_SIZE, count - number * CHUNK_SIZE))
         for number in range(-(-count // CHUNK_SIZE))

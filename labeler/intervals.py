@@ -27,6 +27,14 @@ def wilson(successes: int, n: int) -> Interval | None:
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half), n)
 
 
+def mean_of_sums(total: float, of_squares: float, n: int) -> Interval | None:
+    """The same from the sum of the values and of their squares, which a database adds up in one pass."""
+    if not n:
+        return None
+    value = total / n
+    return mean(value, max(0.0, of_squares / n - value**2) ** 0.5, n)
+
+
 def mean(average: float | None, deviation: float | None, n: int) -> Interval | None:
     """A mean with its normal interval, from the population deviation; None of fewer than two values."""
     if average is None or deviation is None or n < 2:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("labeler.views.metrics")),
     path("", include("labeler.views.language")),
     path("", include("labeler.views.classes")),
+    path("", include("labeler.views.proposals")),
     path("", include("labeler.views.settings")),
     path("", include("labeler.views.webhooks")),
     path("", include("labeler.views.audit")),

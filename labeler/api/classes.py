@@ -16,11 +16,11 @@ from labeler.api.operations import Id, In, Line, Nothing, Operations, Out, unset
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem, invalid
 from labeler.api.shapes import ClassName, Outcome, Person, class_in, class_name, person_of
-from labeler.models import ClassChange, Fate, LabelClass
+from labeler.models import ClassChange, Fate, LabelClass, Scope
 from labeler.selectors.classes import label_counts, targets_of
 from labeler.services import classes as service
 from labeler.services.class_changes import archive_class, merge_class, split_class, undo_change
-from labeler.services.proposals import accept_proposal, merge_proposal, refuse_proposal
+from labeler.services.proposals import accept_proposal, merge_proposal, refuse_proposal, take_back_proposal
 
 router = Operations("Classes")
 ROOT = "/projects/{slug:slug}/classes"
@@ -34,7 +34,7 @@ class ClassOut(Out):
     colour: str
     order: int
     is_archived: bool
-    fate: str = Field(description="merged, split, proposed or refused; empty: none of these.")
+    fate: str = Field(description="merged, split, proposed, refused or withdrawn; empty: none of these.")
     merged_into: ClassName | None
     images: int = Field(description="How many images have it as their label.")
 
@@ -176,6 +176,14 @@ def decide_proposal(request: HttpRequest, slug: str, class_id: int, body: Decisi
     else:
         merge_proposal(label_class=row, into=_target(access, row, body.into), by=access.user)
     return Outcome(changed=True, detail="Who proposed it is told.")
+
+
+@router.act(f"{ROOT}/{{int:class_id}}/take-back", Outcome, who="member", scope=Scope.ANNOTATE)
+def take_back_own_proposal(request: HttpRequest, slug: str, class_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+    """What you have proposed yourself, as long as no manager has decided on it. Its images are asked again."""
+    access = member_access(request, slug)
+    count = take_back_proposal(label_class=class_in(access, class_id), by=access.user)
+    return Outcome(changed=True, detail=f"Answers that count no more: {count}.")
 
 
 @router.act("/projects/{slug:slug}/class-keys", Outcome)

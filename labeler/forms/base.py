@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.utils.choices import flatten_choices
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from labeler.naming import clean_name
@@ -81,7 +82,7 @@ class ChangeForm(PlainForm):
             words = {str(each): str(text) for each, text in choices}
             return ", ".join(words[str(each)] for each in (value if isinstance(value, list) else [value]))
         text = field.widget.format_value(self._shown(name, value))
-        return f"“{Truncator(text).chars(LONGEST_SHOWN)}”" if text else str(_("nothing"))
+        return quoted(Truncator(text).chars(LONGEST_SHOWN)) if text else str(_("nothing"))
 
     def _shown(self, name: str, value: Any) -> Any:
         return self.fields[name].prepare_value(value)
@@ -91,6 +92,11 @@ class ChangeForm(PlainForm):
 
     def _digest(self, name: str) -> str:
         return f"{name}:{sha256(repr(self._shown(name, self.initial[name])).encode()).hexdigest()[:16]}"
+
+
+def quoted(text: str) -> str:
+    """In the quotation marks of the reader's language."""
+    return gettext("“%(text)s”") % {"text": text}
 
 
 class NameField(forms.CharField):

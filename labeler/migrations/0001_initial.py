@@ -733,7 +733,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('finished_at', models.DateTimeField(null=True)),
-                ('kind', models.CharField(choices=[('merge', 'merged'), ('split', 'split'), ('archive', 'archived'), ('accept', 'proposal accepted'), ('refuse', 'proposal refused'), ('undo', 'taken back')], max_length=10)),
+                ('kind', models.CharField(choices=[('add', 'added'), ('change', 'changed'), ('move', 'moved'), ('merge', 'merged'), ('split', 'split'), ('archive', 'archived'), ('accept', 'proposal accepted'), ('refuse', 'proposal refused'), ('withdraw', 'proposal withdrawn'), ('undo', 'taken back')], max_length=10)),
                 ('words', models.CharField(max_length=400)),
                 ('did', models.JSONField(default=dict)),
                 ('changes_labels', models.BooleanField(default=False)),
@@ -760,7 +760,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='labelclass',
             name='fate',
-            field=models.CharField(blank=True, choices=[('merged', 'merged'), ('split', 'split'), ('proposed', 'proposed'), ('refused', 'refused')], default='', max_length=10),
+            field=models.CharField(blank=True, choices=[('merged', 'merged'), ('split', 'split'), ('proposed', 'proposed'), ('refused', 'refused'), ('withdrawn', 'withdrawn')], default='', max_length=10),
         ),
         migrations.AddField(
             model_name='labelclass',

@@ -5,11 +5,13 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
-from labeler.models.jobs import Job
+from labeler.models.jobs import Job, JobState
 
 
 class ClassChange(Job):
     """What was done to the classes of a project, and by whom: enough to take it back.
+
+    Steps (added, changed, moved) are about the list alone: no answer means anything else after them.
 
     `did` is JSON: `classes` (ids of all that it touched) and what they were before. A small one is done in the
     transaction that makes it; of a large one the classes change at once, and a worker goes over the images
@@ -17,11 +19,15 @@ class ClassChange(Job):
     """
 
     class Kind(models.TextChoices):
+        ADD = "add", _("added")
+        CHANGE = "change", _("changed")  # its name, key or colour
+        MOVE = "move", _("moved")
         MERGE = "merge", _("merged")
         SPLIT = "split", _("split")
         ARCHIVE = "archive", _("archived")
         ACCEPT = "accept", _("proposal accepted")
         REFUSE = "refuse", _("proposal refused")
+        WITHDRAW = "withdraw", _("proposal withdrawn")
         UNDO = "undo", _("taken back")
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="class_changes")
@@ -43,6 +49,20 @@ class ClassChange(Job):
     @property
     def is_undone(self) -> bool:
         return hasattr(self, "undone_by")
+
+    @property
+    def may_be_undone(self) -> bool:
+        """By its kind and state; what was done since is another question (services/class_changes.py)."""
+        is_surgery = self.kind in (Kind.MERGE, Kind.SPLIT, Kind.ARCHIVE)
+        return (is_surgery or self.is_step) and self.state == JobState.DONE
+
+    @property
+    def is_step(self) -> bool:
+        return self.kind in STEPS
+
+
+Kind = ClassChange.Kind
+STEPS = (Kind.ADD, Kind.CHANGE, Kind.MOVE)
 
 
 class ClassProposal(models.Model):

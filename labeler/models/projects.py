@@ -123,14 +123,15 @@ class Fate(models.TextChoices):
     SPLIT = "split", _("split")
     PROPOSED = "proposed", _("proposed")
     REFUSED = "refused", _("refused")
+    WITHDRAWN = "withdrawn", _("withdrawn")  # by all who had proposed it; it may be proposed again
 
 
 class LabelClass(models.Model):
     """What an image can be. Renaming is safe: answers point here.
 
     An answer goes on naming the class that its person chose, whatever becomes of that class; what it means now is
-    `meaning`. `merged_into` always names a class that is not merged itself. Answers that name a class which was split
-    or refused count for nothing: their images are asked again.
+    `meaning`. `merged_into` always names a class that is not merged itself. Answers that name a class which was split,
+    refused or withdrawn count for nothing: their images are asked again.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="classes")

@@ -82,6 +82,8 @@ def archive_preview(source: LabelClass) -> Preview:
 
 def undo_preview(change: ClassChange) -> Preview:
     source = LabelClass.objects.get(pk=change.did["class"])
+    if change.is_step:
+        return Preview([_step_effect(change, source)], is_large=False)
     if change.kind == ClassChange.Kind.SPLIT:
         voided = Annotation.objects.filter(voided_by=change)
         since = _answered_since(change, voided)
@@ -111,6 +113,26 @@ def undo_preview(change: ClassChange) -> Preview:
         ),
     ]
     return _preview(effects, answers)
+
+
+def _step_effect(change: ClassChange, source: LabelClass) -> Effect:
+    if change.kind == ClassChange.Kind.ADD:
+        return Effect(len(change.did["made"]), _("Classes that are offered no more: they are archived"))
+    if change.kind == ClassChange.Kind.MOVE:
+        words = _("Class that goes back to place %(place)s: “%(name)s”")
+        return Effect(1, words % {"place": numeral(change.did["from"] + 1), "name": source})
+    before = change.did["before"]
+    if "name" in before:
+        words = _("Class that is called “%(former)s” again: “%(name)s”")
+        return Effect(1, words % {"former": before["name"], "name": source})
+    return Effect(1, _("Class that has its former key and colour again: “%(name)s”") % {"name": source})
+
+
+def last_change(project: Project) -> ClassChange | None:
+    """What the page of classes offers to take back: the newest that stands, unless it is final or at work."""
+    newest = ClassChange.objects.filter(project=project, undone_by__isnull=True).exclude(kind=ClassChange.Kind.UNDO)
+    change = newest.order_by("-pk").first()
+    return change if change is not None and change.may_be_undone else None
 
 
 def changes_of(project: Project) -> list[ClassChange]:

@@ -116,6 +116,12 @@ def decisions_for(project: Project, person: User) -> list[ClassProposal]:
     return list(own.exclude(decision="").select_related("label_class"))
 
 
+def own_proposals(project: Project, person: User) -> list[ClassProposal]:
+    """What this person has proposed, the newest first, those that wait before those that were decided."""
+    own = ClassProposal.objects.filter(label_class__project=project, by=person).select_related("label_class")
+    return sorted(own.order_by("-pk")[:PAGE], key=lambda row: bool(row.decision))
+
+
 def recent_use(project: Project, person: User, *, most: int = 1000) -> dict[int, int]:
     """How often the person has chosen each class lately, the latest chosen first."""
     own = Annotation.objects.filter(project=project, annotator=person, outcome=Outcome.LABEL, retracted_at__isnull=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
@@ -160,6 +161,42 @@ def training_images(project: Project) -> QuerySet[Image]:
     singly = looks.exclude(outcome__in=[Outcome.UNDO, Outcome.SKIP])
     alone = grid_answers(project).filter(~Exists(singly), image__gold__isnull=True)
     return images.exclude(pk__in=alone.order_by().values("image"))
+
+
+# Written out: while all labels are of one class, every answer asks. EXISTS with OFFSET looks into the index of labels
+# once a class, and stops; PostgreSQL would make a join of it that reads them all. Beside it the same without labels
+# that rest on the grid alone, as `training_images` has it.
+LEARNED = """
+WITH classes AS (SELECT k.id FROM labeler_labelclass k WHERE k.project_id = %(project)s)
+SELECT
+    (SELECT COUNT(*) FROM (
+        SELECT k.id FROM classes k WHERE EXISTS (
+            SELECT 1 FROM labeler_image i WHERE i.label_id = k.id AND NOT i.is_holdout LIMIT 1 OFFSET 0)
+        LIMIT %(most)s) AS labelled),
+    (SELECT COUNT(*) FROM (
+        SELECT k.id FROM classes k WHERE EXISTS (
+            SELECT 1 FROM labeler_image i WHERE i.label_id = k.id AND NOT i.is_holdout
+            AND (NOT EXISTS (
+                    SELECT 1 FROM labeler_annotation a WHERE a.project_id = %(project)s AND a.image_id = i.id
+                    AND a.is_grid AND a.retracted_at IS NULL)
+                OR EXISTS (
+                    SELECT 1 FROM labeler_annotation a WHERE a.image_id = i.id AND NOT a.is_grid
+                    AND a.retracted_at IS NULL AND NOT (a.outcome = 'undo') AND a.outcome <> 'skip')
+                OR EXISTS (SELECT 1 FROM labeler_goldimage g WHERE g.image_id = i.id))
+            LIMIT 1 OFFSET 0)
+        LIMIT %(most)s) AS looked_at)
+"""
+
+
+def learned_classes(project: Project, *, most: int) -> int:
+    """How many classes have a label that may be learned from, counted up to `most`. One statement, unless the grid
+    decides."""
+    with connection.cursor() as cursor:
+        cursor.execute(LEARNED, {"project": project.pk, "most": most})
+        labelled, looked_at = cursor.fetchone()
+    if looked_at < labelled and measure_grid(project).is_trusted:
+        return int(labelled)
+    return int(looked_at)
 
 
 def why_no_grid(project: Project) -> str:

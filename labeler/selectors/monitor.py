@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Avg, Count, Max, Q, QuerySet, StdDev, Sum
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from labeler import clock
-from labeler.intervals import Interval, mean
+from labeler.intervals import Interval, mean_of_sums
 from labeler.models import (
     Annotation,
     Candidate,
@@ -311,8 +311,8 @@ def people_rows(project: Project) -> list[PersonRow]:
             answers=Count("id"),
             labels=Count("id", filter=Q(outcome=Outcome.LABEL)),
             timed=Count("id", filter=timed),
-            average=Avg("seconds", filter=timed),
-            deviation=StdDev("seconds", filter=timed),
+            total=Sum("seconds", filter=timed),
+            squares=Sum(F("seconds") * F("seconds"), filter=timed),
             last_at=Max("created_at"),
         )
     }
@@ -323,7 +323,7 @@ def people_rows(project: Project) -> list[PersonRow]:
             person=people[pk],
             answers=row["answers"],
             labels=row["labels"],
-            seconds=mean(row["average"], row["deviation"], row["timed"]),
+            seconds=mean_of_sums(row["total"], row["squares"], row["timed"]),
             last_at=row["last_at"],
             quality=quality.get(pk),
         )

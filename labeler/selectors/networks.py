@@ -13,8 +13,8 @@ from labeler.models import LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.features import Representation, chosen_representation, picked_representation, ready_features
 from labeler.selectors.graphs import current_graph
-from labeler.selectors.grid import training_images
-from labeler.selectors.pool import learned_classes, total_images
+from labeler.selectors.grid import learned_classes, training_images
+from labeler.selectors.pool import total_images
 
 LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
 FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 40  # where the graph teaches, and where answers alone do

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from django.db import connection
 from django.db.models import Count, Max, QuerySet, Sum
 
 from labeler.models import Chunk, Image, ImageState, Project
@@ -70,23 +69,6 @@ def labelled_images(project: Project, *, is_holdout: bool) -> QuerySet[Image]:
     """In no order, by the partial index: SQLite does not see by itself that what is labelled is not in the pool."""
     images = Image.objects.filter(project=project, state=ImageState.LABELLED, is_holdout=is_holdout)
     return images.exclude(state=ImageState.POOL).order_by()
-
-
-# Written out: while all labels are of one class, every answer asks. EXISTS with OFFSET looks into the index of labels
-# once a class, and stops; PostgreSQL would make a join of it that reads them all.
-LEARNED = """
-SELECT k.id FROM labeler_labelclass k
-WHERE k.project_id = %(project)s AND EXISTS (
-    SELECT 1 FROM labeler_image i WHERE i.label_id = k.id AND NOT i.is_holdout LIMIT 1 OFFSET 0)
-LIMIT %(most)s
-"""
-
-
-def learned_classes(project: Project, *, most: int) -> int:
-    """How many classes have a label that may be learned from, counted up to `most`."""
-    with connection.cursor() as cursor:
-        cursor.execute(LEARNED, {"project": project.pk, "most": most})
-        return len(cursor.fetchall())
 
 
 def total_images(project: Project) -> int:

@@ -13,7 +13,8 @@ from labeler.models import JobState, Project, Replay
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import numeral
 from labeler.selectors.curve import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Tick, round_ticks
-from labeler.selectors.pool import learned_classes, pool_counts
+from labeler.selectors.grid import learned_classes, training_images
+from labeler.selectors.pool import pool_counts
 from labeler.selectors.workers import Missing, missing_workers
 
 LEAST_LABELS = 40  # with fewer, both orders are over before a network knows anything
@@ -79,9 +80,10 @@ def why_no_replay(project: Project) -> str:
     if project.learning.acquisition == "random":
         return _("The project asks at random, so there is no order to compare with.")
     counts = pool_counts(project)
-    if counts.labelled < LEAST_LABELS:
+    labels = training_images(project).count()
+    if labels < LEAST_LABELS:
         words = _("Too few labels to say: %(labels)s of at least %(least)s on images that may be learned from.")
-        return words % {"labels": counts.labelled, "least": LEAST_LABELS}
+        return words % {"labels": labels, "least": LEAST_LABELS}
     if counts.holdout_labelled < LEAST_HOLDOUT:
         words = _("Too few labels to say: %(labels)s of at least %(least)s on holdout images.")
         return words % {"labels": counts.holdout_labelled, "least": LEAST_HOLDOUT}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import Avg, Count, Q, StdDev, Sum
+from django.db.models import Count, F, Q, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from labeler.intervals import Interval, exact_share, mean
+from labeler.intervals import Interval, exact_share, mean_of_sums
 from labeler.models import Annotation, JobState, Outcome, Project, Replay, Round
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import localised, numeral
@@ -64,8 +64,7 @@ def costs_of(project: Project) -> Costs:
             n=Count("pk"),
             timed=Count("pk", filter=is_timed),
             total=Sum("seconds", filter=is_timed),
-            average=Avg("seconds", filter=is_timed),
-            deviation=StdDev("seconds", filter=is_timed),
+            squares=Sum(F("seconds") * F("seconds"), filter=is_timed),
         )
     )
     n: Counter[str] = Counter()
@@ -77,11 +76,9 @@ def costs_of(project: Project) -> Costs:
         n[kind] += row["n"]
         timed[kind] += row["timed"]
         sums[kind] = sums.get(kind, 0.0) + (row["total"] or 0.0)
-        if row["timed"]:
-            of_squares = row["timed"] * (row["deviation"] ** 2 + row["average"] ** 2)
-            squares[kind] = squares.get(kind, 0.0) + of_squares
+        squares[kind] = squares.get(kind, 0.0) + (row["squares"] or 0.0)
     kinds = [
-        Cost(kind, str(words), n[kind], timed[kind], sums[kind], _each(timed[kind], sums[kind], squares.get(kind, 0.0)))
+        Cost(kind, str(words), n[kind], timed[kind], sums[kind], _each(timed[kind], sums[kind], squares[kind]))
         for kind, words in KINDS.items()
         if n[kind]
     ]
@@ -89,10 +86,7 @@ def costs_of(project: Project) -> Costs:
 
 
 def _each(timed: int, total: float, squares: float) -> Interval | None:
-    if timed < 2:
-        return None
-    average = total / timed
-    return mean(average, max(0.0, squares / timed - average**2) ** 0.5, timed)
+    return mean_of_sums(total, squares, timed) if timed > 1 else None
 
 
 @dataclass(frozen=True)

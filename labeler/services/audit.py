@@ -22,9 +22,16 @@ def record(*, project: Project, by: User | None, kind: str, words: str, **detail
 
 
 def record_changes(
-    *, project: Project, by: User | None, kind: str, what: str, before: Mapping[str, Any], after: Mapping[str, Any]
+    *,
+    project: Project,
+    by: User | None,
+    kind: str,
+    what: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    **details: Any,
 ) -> None:
-    """Keep which values changed, from what to what; nothing if none did."""
+    """Keep which values changed, from what to what; nothing if none did. Pages say it anew: forms/setting_words.py."""
     changed = [name for name in after if before.get(name) != after[name]]
     if not changed:
         return
@@ -36,6 +43,7 @@ def record_changes(
         words=f"changed {what}: {'; '.join(parts)}",
         before={name: before.get(name) for name in changed},
         after={name: after[name] for name in changed},
+        **details,
     )
 
 

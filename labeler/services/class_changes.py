@@ -18,9 +18,11 @@ from django.utils.translation import gettext_lazy
 
 from labeler import clock
 from labeler.models import Annotation, AuditKind, ClassChange, Fate, JobState, LabelClass, Outcome, Project, User
+from labeler.models.classes import STEPS
 from labeler.selectors.classes import group_of
 from labeler.services import audit
-from labeler.services.classes import KEYS, add_classes, lock_classes
+from labeler.services.class_steps import undo_step, why_step_stays
+from labeler.services.classes import KEYS, lock_classes, make_classes
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled
 from labeler.services.questions import ask_again, close_questions
 from labeler.services.races import again_if_raced
@@ -36,8 +38,9 @@ NOT_TAKEN_BACK = {
     Kind.UNDO: gettext_lazy("This took back another change. Do that one again instead."),
     Kind.ACCEPT: gettext_lazy("An accepted class is archived or merged like any other."),
     Kind.REFUSE: gettext_lazy(
-        "A refusal stays: its images have been asked again. Add the class if it is wanted after all."
+        "A refusal stays: its images have been asked again. Offer the class again if it is wanted after all."
     ),
+    Kind.WITHDRAW: gettext_lazy("Who proposed the class took it back. They may propose it again."),
 }
 
 
@@ -120,8 +123,12 @@ def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
             return done.undone_by
         if words := why_not_undone(done):
             raise ValidationError(words, code="not_undone")
-        group = _undo_classes(project, done)
-        step = {Kind.MERGE: "settle", Kind.SPLIT: "restore", Kind.ARCHIVE: ""}[Kind(done.kind)]
+        if done.is_step:
+            undo_step(project=project, change=done)
+            group, step = [], ""
+        else:
+            group = _undo_classes(project, done)
+            step = {Kind.MERGE: "settle", Kind.SPLIT: "restore", Kind.ARCHIVE: ""}[Kind(done.kind)]
         did = {"class": done.did["class"], "classes": done.did["classes"], "voided_by": done.pk}
         return _begin(project, Kind.UNDO, by, f"took back: {done.words}", step, group, did, undoes=done)
 
@@ -136,9 +143,12 @@ def why_not_undone(change: ClassChange) -> str:
         return _("A worker is still going over its images. Take it back when that is done.")
     if change.kind == Kind.ARCHIVE and not LabelClass.objects.get(pk=change.did["class"]).is_archived:
         return _("It is offered again already.")
+    if change.is_step and (words := why_step_stays(change)):
+        return words
     later = ClassChange.objects.filter(project=change.project_id, pk__gt=change.pk, undone_by__isnull=True)
     touched = set(change.did["classes"])
-    for other in later.exclude(kind=Kind.UNDO).order_by("-pk"):
+    no_matter = [Kind.UNDO, *(step for step in STEPS if step != change.kind)]
+    for other in later.exclude(kind__in=no_matter).order_by("-pk"):
         if touched & set(other.did["classes"]):
             return _("Something was done to the same classes later: %(change)s. Take that back first.") % {
                 "change": other.words
@@ -150,10 +160,22 @@ def why_not_undone(change: ClassChange) -> str:
 
 
 def begin_decision(
-    project: Project, kind: Kind, by: User | None, words: str, step: str, source: LabelClass, question: str = ""
+    project: Project,
+    kind: Kind,
+    by: User | None,
+    words: str,
+    step: str,
+    source: LabelClass,
+    question: str = "",
+    annotator: User | None = None,
 ) -> ClassChange:
-    """A manager's decision on a proposed class, whose row is locked and changed already: see proposals.py."""
+    """What was decided of a proposed class, whose row is locked and changed already: see proposals.py.
+
+    It is about the answers of `annotator` alone, if one is named.
+    """
     did = {"class": source.pk, "classes": [source.pk], "question": question}
+    if annotator is not None:
+        did["annotator"] = annotator.pk
     return _begin(project, kind, by, words, step, [source.pk], did)
 
 
@@ -196,6 +218,8 @@ def _answers(change: ClassChange) -> QuerySet[Annotation]:
     answers = Annotation.objects.filter(project=change.project, image_id__gt=change.last_image_id)
     if change.did["step"] == "restore":
         return answers.filter(voided_by=change.did["voided_by"])
+    if "annotator" in change.did:
+        answers = answers.filter(annotator=change.did["annotator"])
     return answers.filter(label_class__in=change.did["group"], outcome=Outcome.LABEL, retracted_at__isnull=True)
 
 
@@ -288,7 +312,7 @@ def _parts(project: Project, source: LabelClass, names: Sequence[str]) -> tuple[
                 _("“%(name)s” is archived. Offer it again first, or choose another name.") % {"name": row},
                 code="archived",
             )
-    made = add_classes(project=project, names=[name for name in names if name.casefold() not in known], by=None)
+    made = make_classes(project=project, names=[name for name in names if name.casefold() not in known], by=None)
     by_name = known | {row.name.casefold(): row for row in made}
     return [row.pk for row in made], [by_name[name.casefold()] for name in names]
 

@@ -10,8 +10,9 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext as _
 
+from labeler import clock
 from labeler.choices import PALETTE, RESERVED_KEYS
-from labeler.models import AuditKind, LabelClass, Project, User
+from labeler.models import AuditKind, ClassChange, Fate, JobState, LabelClass, Project, User
 from labeler.naming import DIGIT_WORDS, clean_name
 from labeler.numerals import numeral
 from labeler.services import audit
@@ -64,6 +65,17 @@ def class_names_in(text: str) -> list[str]:
 @transaction.atomic
 def add_classes(*, project: Project, names: Sequence[str], by: User | None = None) -> list[LabelClass]:
     """Add those that are not there yet, each with a free key and a colour; a repeated call adds nothing."""
+    rows = make_classes(project=project, names=names, by=by)
+    if rows:
+        made = [row.pk for row in rows]
+        words = f"added {_list([row.name for row in rows])}"
+        _keep(project, ClassChange.Kind.ADD, by, words, made, made=made)
+    return rows
+
+
+@transaction.atomic
+def make_classes(*, project: Project, names: Sequence[str], by: User | None = None) -> list[LabelClass]:
+    """The same as a part of something else, which is taken back as a whole or not at all."""
     lock_classes(project)
     existing = list(project.classes.all())
     known = {label_class.name.casefold() for label_class in existing}
@@ -101,6 +113,7 @@ def change_class(*, label_class: LabelClass, name: str, shortcut: str, colour: s
     check_key(label_class)
     label_class.full_clean()
     label_class.save(update_fields=["name", "shortcut", "colour"])
+    _keep_edit(saved, label_class, by)
     audit.record_changes(
         project=label_class.project,
         by=by,
@@ -140,14 +153,15 @@ def check_key(label_class: LabelClass) -> None:
 
 @transaction.atomic
 def restore_class(*, label_class: LabelClass, by: User | None = None) -> bool:
-    """Offer it again, at the end and with the next free key. False: it is offered, or was merged, split or refused,
-    which is taken back elsewhere."""
+    """Offer it again, at the end and with the next free key. False: it is offered, or was merged or split, which is
+    taken back elsewhere, or is proposed. One that was refused or withdrawn becomes a class like any other."""
     lock_classes(label_class.project)
     live = LabelClass.objects.filter(project_id=label_class.project_id, is_archived=False)
     taken = set(live.values_list("shortcut", flat=True))
     last = LabelClass.objects.filter(project_id=label_class.project_id).aggregate(last=Max("order"))["last"] or 0
-    is_back = LabelClass.objects.filter(pk=label_class.pk, is_archived=True, fate="").update(
-        is_archived=False, shortcut=next((key for key in KEYS if key not in taken), ""), order=last + 1
+    free = ["", Fate.REFUSED, Fate.WITHDRAWN]
+    is_back = LabelClass.objects.filter(pk=label_class.pk, is_archived=True, fate__in=free).update(
+        fate="", is_archived=False, shortcut=next((key for key in KEYS if key not in taken), ""), order=last + 1
     )
     if is_back:
         _record(label_class.project, by, f"offered “{label_class}” again")
@@ -158,10 +172,20 @@ def restore_class(*, label_class: LabelClass, by: User | None = None) -> bool:
 def move_class(*, label_class: LabelClass, steps: int = 0, to: int | None = None, by: User | None = None) -> None:
     """Up (negative) or down among those that are offered, or to a place from 0; at an end it stays."""
     lock_classes(label_class.project)
-    live = list(LabelClass.objects.filter(project_id=label_class.project_id, is_archived=False))
+    moved = put_in_place(project=label_class.project, label_class=label_class, steps=steps, to=to)
+    if moved is not None and moved[0] != moved[1]:
+        _record(label_class.project, by, f"moved “{label_class}” from place {moved[0] + 1} to {moved[1] + 1}")
+        _keep_move(label_class, by, *moved)
+
+
+def put_in_place(
+    *, project: Project, label_class: LabelClass, steps: int = 0, to: int | None = None
+) -> tuple[int, int] | None:
+    """Write the order anew, in the caller's transaction. Returns the places before and after, from 0."""
+    live = list(LabelClass.objects.filter(project=project, is_archived=False))
     place = next((at for at, row in enumerate(live) if row.pk == label_class.pk), None)
     if place is None:
-        return
+        return None
     row = live.pop(place)
     new_place = min(len(live), max(0, place + steps if to is None else to))
     live.insert(new_place, row)
@@ -171,8 +195,7 @@ def move_class(*, label_class: LabelClass, steps: int = 0, to: int | None = None
             each.order = order
             changed.append(each)
     LabelClass.objects.bulk_update(changed, ["order"], batch_size=500)
-    if new_place != place:
-        _record(label_class.project, by, f"moved “{row}” from place {place + 1} to {new_place + 1}")
+    return place, new_place
 
 
 @transaction.atomic
@@ -202,6 +225,43 @@ def lock_classes(project: Project) -> None:
 
 def _record(project: Project, by: User | None, words: str, **details: object) -> None:
     audit.record(project=project, by=by, kind=AuditKind.CLASSES, words=words, **details)
+
+
+def _keep_edit(before: LabelClass, after: LabelClass, by: User | None) -> None:
+    changed = [name for name in ("name", "shortcut", "colour") if getattr(before, name) != getattr(after, name)]
+    words = {
+        "name": f"renamed “{before}” to “{after}”",
+        "shortcut": f"gave “{after}” the key {after.shortcut}" if after.shortcut else f"took the key from “{after}”",
+        "colour": f"gave “{after}” another colour",
+    }
+    if changed:
+        _keep(
+            after.project, ClassChange.Kind.CHANGE, by, ", ".join(words[name] for name in changed), [after.pk],
+            before={name: getattr(before, name) for name in changed},
+            after={name: getattr(after, name) for name in changed},
+        )  # fmt: skip
+
+
+def _keep_move(label_class: LabelClass, by: User | None, start: int, end: int) -> None:
+    """Step by step up the list is one move, as long as nothing else was done between the steps."""
+    last = ClassChange.objects.filter(project=label_class.project_id, undone_by__isnull=True).first()
+    is_same = last is not None and last.kind == ClassChange.Kind.MOVE and last.did["class"] == label_class.pk
+    if last is not None and is_same and last.created_by_id == (by.pk if by else None) and last.did["to"] == start:
+        start = last.did["from"]
+        last.delete()
+    if start != end:
+        words = f"moved “{label_class}” from place {start + 1} to {end + 1}"
+        _keep(label_class.project, ClassChange.Kind.MOVE, by, words, [label_class.pk], **{"from": start, "to": end})
+
+
+def _keep(
+    project: Project, kind: ClassChange.Kind, by: User | None, words: str, classes: Sequence[int], **did: object
+) -> None:
+    """So that it can be taken back: services/class_steps.py."""
+    ClassChange.objects.create(
+        project=project, kind=kind, created_by=by, words=audit.shortened(words, 400), state=JobState.DONE,
+        finished_at=clock.now(), did={"class": classes[0], "classes": list(classes), "group": [], **did},
+    )  # fmt: skip
 
 
 def _list(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from django.db import transaction
 from labeler import storage
 from labeler.models import JobState, ModelExport, PoolGraph, PoolMap, Project, Replay, Rerun, Round, User
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.services.asked_work import record_start
 from labeler.services.jobs import AnyJob, Beat, ClaimLost, JobCancelled, finish_job
 from labeler.services.leftovers import mark_replaced
 from labeler.wake import wake
@@ -46,6 +47,7 @@ def request_derived(
     if unfinished.exists() or not project.chunks.filter(count__gt=0).exists():
         return None
     job = model.objects.create(project=project, created_by=by, **fields)
+    record_start(job=job, by=by)
     wake(task_name, job.pk)
     return job
 

@@ -33,6 +33,7 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.features import wanted_representation
 from labeler.selectors.graphs import LEAST_IMAGES
 from labeler.selectors.pool import total_images
+from labeler.services.asked_work import record_start, stop_work
 from labeler.services.derived import CannotDerive, Report
 from labeler.services.graphs import request_graph
 from labeler.services.jobs import (
@@ -98,6 +99,7 @@ def request_features(*, project: Project, by: User | None = None) -> PoolFeature
         project=project, created_by=by, backbone=wanted.backbone, weights=wanted.weights,
         network_id=wanted.network, images=total_images(project),
     )  # fmt: skip
+    record_start(job=job, by=by)
     wake(COMPUTE, job.pk)
     return job
 
@@ -112,9 +114,9 @@ def follow_choice(*, project: Project, by: User) -> None:
         request_features(project=project, by=by)
 
 
-def stop_features(*, project: Project) -> None:
+def stop_features(*, project: Project, by: User | None = None) -> None:
     for job in PoolFeatures.objects.filter(project=project, state__in=UNFINISHED_JOB):
-        request_cancel(job=job)
+        stop_work(job=job, by=by)
 
 
 def sweep_features() -> int:

@@ -24,9 +24,9 @@ def with_class_held(statement: str) -> str:
 def hold_class(answer: Annotation) -> bool:
     """Until the transaction ends, what the answer's class means stays as it is. False: the answer counts for nothing.
 
-    One that is offered no more is kept as it was given: the person saw it on their page. If it was split or refused,
-    nobody knows what the answer says now: it is kept as one that is retracted already, and the image is asked again.
-    Raises ValidationError for a class that is not of this project.
+    One that is offered no more is kept as it was given: the person saw it on their page. If it was split, refused or
+    withdrawn, nobody knows what the answer says now: it is kept as one that is retracted already, and the image is
+    asked again. Raises ValidationError for a class that is not of this project.
     """
     if answer.label_class_id is None:
         return True
@@ -36,9 +36,9 @@ def hold_class(answer: Annotation) -> bool:
             raise ValidationError({"label_class": _("There is no such class in this project.")})
     answer.label_class = LabelClass.objects.select_related("merged_into").get(pk=answer.label_class_id)
     meant = answer.label_class.meaning
-    if meant.fate not in (Fate.SPLIT, Fate.REFUSED):
+    if meant.fate not in (Fate.SPLIT, Fate.REFUSED, Fate.WITHDRAWN):
         return True
-    kinds = [ClassChange.Kind.SPLIT, ClassChange.Kind.REFUSE]
+    kinds = [ClassChange.Kind.SPLIT, ClassChange.Kind.REFUSE, ClassChange.Kind.WITHDRAW]
     changes = ClassChange.objects.filter(project=answer.project_id, kind__in=kinds, undone_by__isnull=True)
     answer.voided_by = next((each for each in changes.order_by("-pk") if each.did.get("class") == meant.pk), None)
     answer.retracted_at = clock.now()

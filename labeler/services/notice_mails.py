@@ -1,8 +1,9 @@
 """Notices by mail, sent by a worker where the site has a mail server.
 
 A row is claimed by a conditional UPDATE before anything is sent. What the server refuses, or cannot be reached for, is
-tried again later. Where the worker died between handing a mail over and writing that down, nobody knows whether it was
-sent: it is not sent again. A missing mail costs little, the notice stands in the page; two of each would cost trust.
+tried again later; where it cannot be reached all others wait, too, so that one that hangs holds no worker for long.
+Where the worker died between handing a mail over and writing that down, nobody knows whether it was sent: it is not
+sent again. A missing mail costs little, the notice stands in the page; two of each would cost trust.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ State = NoticeMail.State
 PAUSES = [60, 300, 1800, 7200, 21_600]  # seconds before each further attempt
 LOST = timedelta(minutes=10)  # a mail that was begun so long ago has no worker any more
 AT_ONCE = 50
+TRIED_AGAIN = 60  # seconds until a server that could not be reached is asked again
 UNKNOWN = "A worker was lost while it sent this, so it may have arrived; it is not sent again."
 
 
@@ -42,8 +44,21 @@ def send_mails() -> int:
     """The task: send what is due, one after the other. Returns how many were sent."""
     if not settings.MAIL_IS_ON:
         return 0
-    due = NoticeMail.objects.filter(state=State.WAITING, not_before__lte=clock.now())
-    return sum(_send(pk) for pk in list(due.order_by("not_before", "pk").values_list("pk", flat=True)[:AT_ONCE]))
+    due, sent = NoticeMail.objects.filter(state=State.WAITING, not_before__lte=clock.now()), 0
+    for pk in list(due.order_by("not_before", "pk").values_list("pk", flat=True)[:AT_ONCE]):
+        try:
+            sent += _send(pk)
+        except _ServerAway:
+            due.update(not_before=clock.now() + timedelta(seconds=TRIED_AGAIN))
+            break
+    return sent
+
+
+REFUSALS = (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError)
+
+
+class _ServerAway(Exception):
+    """It cannot be reached, or says nothing: so it will be with the next mail."""
 
 
 def _send(pk: int) -> bool:
@@ -59,7 +74,9 @@ def _send(pk: int) -> bool:
     try:
         _message(mail).send()
     except (OSError, smtplib.SMTPException) as error:
-        _try_later(mail, str(error) or type(error).__name__)
+        _try_later(mail, _why_refused(error, mail.user.email))
+        if not isinstance(error, REFUSALS):
+            raise _ServerAway from error
         return False
     return bool(mine.update(state=State.SENT, sent_at=clock.now(), error=""))
 
@@ -72,6 +89,28 @@ def _why_not(mail: NoticeMail) -> str:
         Q(project=mail.notice.project_id, role="manager", gets_mail=True, deactivated_at__isnull=True)
     )
     return "" if still.exists() else "They no longer want mail of this project."
+
+
+def _why_refused(error: Exception, address: str) -> str:
+    """What happened, for who reads the notice in the page."""
+    server = f"The mail server ({settings.EMAIL_HOST})"
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return f"{server} takes no mail for {address}: {_said(error.recipients.get(address, (0, b'')))}"
+    if isinstance(error, smtplib.SMTPAuthenticationError):
+        return f"{server} does not know the user or the password: {_said((error.smtp_code, error.smtp_error))}"
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{server} refused it: {_said((error.smtp_code, error.smtp_error))}"
+    if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):  # smtplib calls it disconnected
+        return f"{server} did not answer within {settings.EMAIL_TIMEOUT} seconds."
+    if isinstance(error, smtplib.SMTPServerDisconnected):
+        return f"{server} ended the connection in the middle."
+    return f"{server} cannot be reached: {error}"
+
+
+def _said(answer: tuple[int, bytes | str]) -> str:
+    code, text = answer
+    words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return " ".join(f"{code} {words}".split())
 
 
 def _message(mail: NoticeMail) -> EmailMessage:

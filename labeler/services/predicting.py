@@ -20,6 +20,7 @@ from labeler.imaging.sources import Entry, Source, open_source
 from labeler.imaging.zips import BadArchive
 from labeler.models import JobState, ModelExport, Prediction, User
 from labeler.selectors.served import NotServed, pixels_of, predict_pixels
+from labeler.services.asked_work import record_start
 from labeler.services.derived import CannotDerive, ending_in_words
 from labeler.services.exporting import ExportRefused, spreadsheet_safe
 from labeler.services.import_plan import import_limits
@@ -65,10 +66,12 @@ def _begun(export: ModelExport, by: User, file_format: str, name: str) -> Predic
     User.objects.select_for_update(no_key=True).get(pk=by.pk)
     if unfinished_count(Prediction, by.pk) >= settings.EXPORTS_PER_USER:
         raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished archives, which is the most at once.")
-    return Prediction.objects.create(
+    job = Prediction.objects.create(
         project=export.project, model=export, created_by=by, format=file_format, name=printable(name)[:200],
         staged=storage.new_name(export.project, "staging", "upload", prefix="predict-"), state=JobState.UPLOADING,
     )  # fmt: skip
+    record_start(job=job, by=by)
+    return job
 
 
 def sweep_predictions() -> int:

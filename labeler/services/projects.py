@@ -13,7 +13,7 @@ from django.utils.text import slugify
 from labeler import clock
 from labeler.models import AuditKind, LearningConfig, Membership, Project, Role, Trigger, User
 from labeler.services import audit, notices
-from labeler.services.classes import add_classes
+from labeler.services.classes import make_classes
 from labeler.services.consensus import settle_enough
 from labeler.services.rounds import newest_round, start_cold_round
 
@@ -35,7 +35,7 @@ def create_project(*, name: str, guidelines: str, class_names: Sequence[str], by
     LearningConfig.objects.create(project=project)
     Membership.objects.create(project=project, user=by, role=Role.MANAGER)
     audit.record(project=project, by=by, kind=AuditKind.SETTINGS, words=f"made the project “{name}”")
-    add_classes(project=project, names=class_names, by=by)
+    make_classes(project=project, names=class_names, by=by)
     return project
 
 

@@ -2,7 +2,8 @@
 
 The class is a row that is not offered. An answer that names it is kept like any other and waits: its image is set
 aside, nobody is asked about it and nothing learns from it. Accepted, its answers are labels; merged, they mean the
-other class; refused, they count for nothing and their images are asked again.
+other class; refused, they count for nothing and their images are asked again. Until then who proposed it may take it
+back, which does the same to their own answers.
 """
 
 from __future__ import annotations
@@ -94,6 +95,34 @@ def refuse_proposal(*, label_class: LabelClass, why: str, by: User) -> None:
     again_if_raced(work)
 
 
+def take_back_proposal(*, label_class: LabelClass, by: User) -> int:
+    """Who proposed it does so no more: their images are asked again. Returns of how many answers.
+
+    It goes on waiting for a manager if others have proposed it, too. Raises ValidationError once somebody has decided.
+    """
+
+    def work() -> int:
+        project = Project.objects.select_related("learning").get(pk=label_class.project_id)
+        lock_classes(project)
+        source = LabelClass.objects.select_for_update().get(pk=label_class.pk)
+        own = ClassProposal.objects.filter(label_class=source, by=by).first()
+        if own is None:
+            raise ValidationError(
+                _("You have no proposal of “%(name)s”. Perhaps you took it back already.") % {"name": source}
+            )
+        if source.fate != Fate.PROPOSED:
+            words = _("“%(name)s” was decided on already, and cannot be taken back. The decision: %(decision)s")
+            raise ValidationError(words % {"name": source, "decision": own.decision}, code="decided")
+        own.delete()
+        if not ClassProposal.objects.filter(label_class=source).exists():
+            LabelClass.objects.filter(pk=source.pk).update(fate=Fate.WITHDRAWN)
+        question = f"“{source.name}” was proposed for it and taken back. Choose a class that there is."
+        words = f"took back the proposed class “{source.name}”"
+        return begin_decision(project, ClassChange.Kind.WITHDRAW, by, words, "void", source, question, by).total
+
+    return again_if_raced(work)
+
+
 def note_read(*, project: Project, person: User, ids: list[int]) -> None:
     """The person has read what became of these proposals."""
     own = ClassProposal.objects.filter(label_class__project=project, by=person, pk__in=ids)
@@ -110,9 +139,13 @@ def _named(project: Project, by: User, text: str) -> LabelClass:
     if len(name) > MAX_NAME:
         raise _refusal(_("The name is too long: %(most)s characters at most.") % {"most": MAX_NAME})
     label_class = _find(project, name)
-    if label_class is None:
+    if label_class is None or label_class.fate == Fate.WITHDRAWN:
         lock_classes(project)  # of two who propose the same at once, the second finds what the first made
         label_class = _find(project, name) or _make(project, name)
+    if label_class.fate == Fate.WITHDRAWN:
+        _check_room(project)
+        label_class.fate = Fate.PROPOSED
+        label_class.save(update_fields=["fate"])
     if label_class.meaning.fate == Fate.PROPOSED:
         ClassProposal.objects.get_or_create(label_class=label_class.meaning, by=by)
     return label_class
@@ -139,8 +172,7 @@ def _find(project: Project, name: str) -> LabelClass | None:
 
 def _make(project: Project, name: str) -> LabelClass:
     classes = LabelClass.objects.filter(project=project)
-    if classes.filter(fate=Fate.PROPOSED).count() >= MOST_WAITING or classes.count() >= MAX_CLASSES:
-        raise _refusal(_("Too many proposed classes wait for a manager. Choose one that there is, or skip the image."))
+    _check_room(project)
     last = classes.aggregate(last=Max("order"))["last"] or 0
     return LabelClass.objects.create(
         project=project,
@@ -150,6 +182,12 @@ def _make(project: Project, name: str) -> LabelClass:
         is_archived=True,
         fate=Fate.PROPOSED,
     )
+
+
+def _check_room(project: Project) -> None:
+    classes = LabelClass.objects.filter(project=project)
+    if classes.filter(fate=Fate.PROPOSED).count() >= MOST_WAITING or classes.count() >= MAX_CLASSES:
+        raise _refusal(_("Too many proposed classes wait for a manager. Choose one that there is, or skip the image."))
 
 
 def _refusal(words: str) -> ValidationError:

@@ -25,7 +25,7 @@ from labeler.models import (
 )
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import CannotRead, current_graph
-from labeler.selectors.pool import learned_classes
+from labeler.selectors.grid import learned_classes
 from labeler.services import audit
 from labeler.services.claims import RUN, end_round
 from labeler.services.draw import Place, draw_groups, draw_places, draw_queue

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import time
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -41,8 +42,22 @@ def schedule_of(config: LearningConfig) -> Schedule | None:
 def schedule_words(config: LearningConfig) -> str:
     """`every day at 02:00`, `Monday and Friday at 02:00`, or nothing."""
     schedule = schedule_of(config)
-    if schedule is None:
+    return _words(schedule) if schedule is not None else ""
+
+
+def words_of_kept(kept: object) -> str:
+    """Of what the record has kept of a schedule, in the reader's language."""
+    if not isinstance(kept, dict):
         return ""
+    return _words(Schedule(time.fromisoformat(kept["at"]), tuple(kept["days"])))
+
+
+def _kept(config: LearningConfig) -> dict[str, Any] | None:
+    schedule = schedule_of(config)
+    return {"at": f"{schedule.at:%H:%M}", "days": list(schedule.days)} if schedule is not None else None
+
+
+def _words(schedule: Schedule) -> str:
     names = [str(DAYS[day]) for day in schedule.days]
     if len(names) == len(WEEK):
         days = _("every day")
@@ -63,7 +78,7 @@ def _stored_words(config: LearningConfig) -> str:
 def set_schedule(*, project: Project, at: time | None, days: Sequence[int], by: User | None = None) -> None:
     """A round on `days` (cron's numbers) at that time of the site's time zone; without a time, none. Repeatable."""
     config = LearningConfig.objects.select_for_update(of=("self",), no_key=True).get(project=project)
-    before = _stored_words(config)
+    before, former = _stored_words(config), _kept(config)
     _set(config, at, days)
     config = LearningConfig.objects.select_related("schedule__crontab").get(project=project)
     audit.record_changes(
@@ -73,6 +88,8 @@ def set_schedule(*, project: Project, at: time | None, days: Sequence[int], by: 
         what="when a round starts",
         before={"schedule": before},
         after={"schedule": _stored_words(config)},
+        former=former,
+        schedule=_kept(config),
     )
 
 

@@ -37,7 +37,8 @@ from labeler.models import (
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.numerals import numeral
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
-from labeler.selectors.pool import PoolCounts, learned_classes, pool_counts
+from labeler.selectors.grid import learned_classes
+from labeler.selectors.pool import PoolCounts, pool_counts
 from labeler.services import notices
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 

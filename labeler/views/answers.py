@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from labeler.access import manager_access, member_access
 from labeler.selectors.answers import answers_of, person_of
+from labeler.selectors.classes import own_proposals
 
 
 @never_cache
@@ -42,6 +43,7 @@ def annotator(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
         "person": person,
         "is_own": is_own,
         "overlap": access.project.learning.overlap,
+        "proposals": own_proposals(access.project, access.user) if is_own else [],
     }
     return render(request, "answers/annotator.html", context)
 

@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from labeler.access import manager_access
+from labeler.forms.setting_words import SettingWords
 from labeler.models import AuditEntry, AuditKind
 from labeler.selectors.audit import NOBODY, audit_page, audit_people, audit_rows, filter_from
 from labeler.services.exporting import spreadsheet_safe
@@ -36,12 +37,13 @@ def audit(request: HttpRequest, slug: str) -> HttpResponse:
         wanted,
         before=int(before) if before.isascii() and before.isdecimal() and len(before) < 16 else None,
     )
+    words = SettingWords()
     context = {
         "access": access,
         "tab": "people",
         "page": "audit",
         "wanted": wanted,
-        "entries": page.entries,
+        "entries": [(entry, words.of(entry)) for entry in page.entries],
         "older": page.older,
         "is_first": not before,
         "people": audit_people(access.project),

@@ -1,4 +1,4 @@
-"""The classes in a project's settings: the list, one class, surgery with its preview, and what annotators propose."""
+"""The classes in a project's settings: the list, one class, and surgery with its preview."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from labeler.access import Access, manager_access, member_access
+from labeler.access import Access, manager_access
 from labeler.forms.base import PlainForm
 from labeler.forms.classes import AddClassesForm, ClassForm, MergeForm, SplitForm
 from labeler.models import ClassChange, LabelClass
@@ -22,6 +22,7 @@ from labeler.selectors.class_changes import (
     Preview,
     archive_preview,
     changes_of,
+    last_change,
     merge_preview,
     split_preview,
     undo_preview,
@@ -31,8 +32,6 @@ from labeler.selectors.classes import (
     archived_rows,
     class_page,
     group_of,
-    proposed_classes,
-    targets_of,
     waiting_proposals,
 )
 from labeler.selectors.workers import missing_workers
@@ -45,7 +44,6 @@ from labeler.services.class_changes import (
     undo_change,
     why_not_undone,
 )
-from labeler.services.proposals import accept_proposal, merge_proposal, note_read, refuse_proposal
 
 PAGE = ["GET", "HEAD", "POST"]
 
@@ -70,11 +68,14 @@ def classes(request: HttpRequest, slug: str) -> HttpResponse:
         find=request.GET.get("find", "")[:100],
         number=int(number) if number.isdecimal() and len(number) < 6 else 1,
     )
+    change = last_change(access.project)
     return _page(
         request,
         access,
         "classes",
         form=form,
+        last_change=change,
+        stays=why_not_undone(change) if change else "",
         classes=page,
         find=request.GET.get("find", "")[:100],
         moved=request.GET.get("moved", ""),
@@ -295,6 +296,8 @@ def _operation(
             is_final = done is None or ClassChange.Kind(done.kind) in NOT_TAKEN_BACK
             words = _("Done. It stands under Changes, where it can be taken back.")
             messages.success(request, _("Done. It stands under Changes.") if is_final else words)
+            if request.POST.get("back") == "classes":
+                return redirect("classes", access.project.slug)
             return redirect("class-changes", access.project.slug)
     context = {
         "label_class": source, "form": form, "title": title or _("Change “%(name)s”") % {"name": source},
@@ -321,59 +324,6 @@ def class_changes(request: HttpRequest, slug: str) -> HttpResponse:
     )
 
 
-# --- What annotators propose ----------------------------------------------------------------------------------------
-
-
-@never_cache
-@login_required
-@require_safe
-def proposals(request: HttpRequest, slug: str) -> HttpResponse:
-    access = manager_access(request, slug)
-    live = access.project.classes.filter(is_archived=False)
-    return _page(request, access, "proposals", proposals=proposed_classes(access.project), targets=list(live))
-
-
-@login_required
-@require_POST
-def proposal_decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    access = manager_access(request, slug)
-    source, decision = _class(access, pk), request.POST.get("decision", "")
-    try:
-        if decision == "accept":
-            name = request.POST.get("name", "")[: service.MAX_NAME]
-            accept_proposal(label_class=source, name=name, by=access.user)
-            words = _("It is a class now, and its answers are labels.")
-        elif decision == "merge":
-            into = request.POST.get("into", "")
-            target = targets_of(source).filter(pk=int(into)).first() if into.isdecimal() and len(into) < 16 else None
-            if target is None:
-                raise ValidationError(_("Choose the class that it is another name of."))
-            merge_proposal(label_class=source, into=target, by=access.user)
-            words = _("Its answers mean “%(target)s” now.") % {"target": target}
-        elif decision == "refuse":
-            refuse_proposal(label_class=source, why=request.POST.get("why", "").strip()[:200], by=access.user)
-            words = _("Its images are asked again. Who proposed it is told.")
-        else:
-            raise ValidationError(_("Accept, merge or refuse it."))
-    except ValidationError as error:
-        messages.error(request, error.messages[0])
-    else:
-        messages.success(request, f"“{source}”: {words}")
-    return redirect("proposals", slug)
-
-
-@require_POST
-@login_required
-def label_read(request: HttpRequest, slug: str) -> HttpResponse:
-    """What became of one's proposals has been read."""
-    access = member_access(request, slug)
-    ids = [
-        int(text) for text in request.POST.getlist("decision") if text.isascii() and text.isdecimal() and len(text) < 16
-    ]
-    note_read(project=access.project, person=access.user, ids=ids)
-    return redirect("label", slug)
-
-
 def _class(access: Access, pk: int) -> LabelClass:
     return get_object_or_404(access.project.classes.select_related("merged_into", "project"), pk=pk)
 
@@ -388,9 +338,6 @@ urlpatterns = [
     path("p/<slug:slug>/settings/classes/proposing/", class_proposing, name="class-proposing"),
     path("p/<slug:slug>/settings/classes/changes/", class_changes, name="class-changes"),
     path("p/<slug:slug>/settings/classes/changes/<int:pk>/undo/", class_change_undo, name="class-change-undo"),
-    path("p/<slug:slug>/settings/classes/proposals/", proposals, name="proposals"),
-    path("p/<slug:slug>/settings/classes/proposals/<int:pk>/", proposal_decide, name="proposal-decide"),
-    path("p/<slug:slug>/label/read/", label_read, name="label-read"),
     path("p/<slug:slug>/settings/classes/<int:pk>/", class_edit, name="class-edit"),
     path("p/<slug:slug>/settings/classes/<int:pk>/merge/", class_merge, name="class-merge"),
     path("p/<slug:slug>/settings/classes/<int:pk>/split/", class_split, name="class-split"),

@@ -16,11 +16,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from labeler.access import Access, member_access
+from labeler.forms.base import quoted
 from labeler.numerals import numeral
 from labeler.selectors.grid import grid_of
+from labeler.services.classes import MAX_NAME
 from labeler.services.grid import CHECK_SHARE, GridRefused, accept_page, undo_page
 
-FEW = 30  # with more classes than this a tile is taken out, and corrected on the Label page
+FEW = 30  # with more classes than this the class of a tile is typed
 OUT = "out"
 
 
@@ -78,6 +80,9 @@ def _accept(request: HttpRequest, access: Access) -> HttpResponse:
         said = {pk: form.get(f"is-{pk}", "") for pk in tiles}
         out = {_needed(value) for value in form.getlist(OUT)}
         corrected = {pk: _needed(value) for pk, value in said.items() if value}
+        named, unknown = _named(access, form, tiles)
+        corrected |= named
+        out |= set(unknown)
         accepted = accept_page(
             project=access.project,
             by=access.user,
@@ -96,7 +101,24 @@ def _accept(request: HttpRequest, access: Access) -> HttpResponse:
         messages.error(request, _("This page was not complete: nothing was saved. Try again."))
     else:
         messages.success(request, accepted.words)
+        if unknown:
+            words = _("No class is called %(names)s. Those tiles were taken out: they are asked about one by one.")
+            names = dict.fromkeys(quoted(name) for name in unknown.values())
+            messages.warning(request, words % {"names": ", ".join(names)})
     return _back(access, form)
+
+
+def _named(access: Access, form: QueryDict, tiles: list[int]) -> tuple[dict[int, int], dict[int, str]]:
+    """What was typed of tiles: those whose class there is, and the others. The page's own class is no correction."""
+    typed = {pk: " ".join(form.get(f"named-{pk}", "").split())[:MAX_NAME] for pk in tiles}
+    typed = {pk: name for pk, name in typed.items() if name}
+    if not typed:
+        return {}, {}
+    offered = access.project.classes.filter(is_archived=False)
+    known = {name.casefold(): pk for pk, name in offered.values_list("pk", "name")}
+    named = {pk: known[name.casefold()] for pk, name in typed.items() if name.casefold() in known}
+    unknown = {pk: name for pk, name in typed.items() if pk not in named}
+    return {pk: found for pk, found in named.items() if str(found) != form.get("class", "")}, unknown
 
 
 def _back(access: Access, form: QueryDict) -> HttpResponseRedirect:

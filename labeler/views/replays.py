@@ -15,7 +15,7 @@ from labeler.access import Access, manager_access
 from labeler.numerals import numeral
 from labeler.selectors.explore import gallery_pages
 from labeler.selectors.replays import LEAST_HOLDOUT, LEAST_LABELS, replay_drawing, replay_state
-from labeler.services.jobs import request_cancel
+from labeler.services.asked_work import stop_work
 from labeler.services.replays import request_replay
 from labeler.services.rounds import RoundRefused
 
@@ -68,7 +68,7 @@ def replay_cancel(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     played = replay_state(access.project).played
     if played is not None:
-        request_cancel(job=played)
+        stop_work(job=played, by=access.user)
     return redirect("replay", slug)
 
 

@@ -28,8 +28,8 @@ from labeler.selectors.rounds import can_try_again, class_rows, list_rounds, pha
 from labeler.selectors.scores import NoScores
 from labeler.selectors.served import export_of
 from labeler.selectors.verdicts import class_names, rerun_words, verdict_of
+from labeler.services.asked_work import stop_work
 from labeler.services.comparisons import repeat_comparison
-from labeler.services.jobs import request_cancel
 from labeler.services.reruns import request_rerun
 from labeler.services.rollback import put_in_charge, release_model, remake_queue
 from labeler.services.rounds import RoundRefused, cancel_round, request_round, retry_round
@@ -185,7 +185,7 @@ def round_rerun_stop(request: HttpRequest, slug: str, number: int) -> HttpRespon
     round_ = get_object_or_404(Round, project=access.project, number=number)
     made = rerun_state(round_).made
     if made is not None:
-        request_cancel(job=made)
+        stop_work(job=made, by=access.user)
     return redirect(f"{reverse('round', args=[slug, number])}#rerun")
 
 

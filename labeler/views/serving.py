@@ -28,9 +28,9 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.model_card import model_card
 from labeler.selectors.served import NewImage, NotServed, export_of, newest_export, predict_image
 from labeler.selectors.workers import missing_workers
+from labeler.services.asked_work import stop_work
 from labeler.services.exporting import ExportRefused
 from labeler.services.import_plan import import_limits
-from labeler.services.jobs import request_cancel
 from labeler.services.predicting import request_prediction
 from labeler.services.rounds import RoundRefused
 from labeler.services.serving import request_model_export
@@ -68,7 +68,7 @@ def model_prepare_stop(request: HttpRequest, slug: str, number: int) -> HttpResp
     access = manager_access(request, slug)
     made = export_of(get_object_or_404(Round, project=access.project, number=number)).made
     if made is not None:
-        request_cancel(job=made)
+        stop_work(job=made, by=access.user)
     return redirect(f"{reverse('round', args=[slug, number])}#new-images")
 
 
@@ -234,7 +234,7 @@ def prediction_file(request: HttpRequest, slug: str, job_id: int) -> FileRespons
 @login_required
 def prediction_stop(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     access = manager_access(request, slug)
-    request_cancel(job=get_object_or_404(Prediction, project=access.project, pk=job_id))
+    stop_work(job=get_object_or_404(Prediction, project=access.project, pk=job_id), by=access.user)
     return redirect("predictions", slug)
 
 

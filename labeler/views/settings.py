@@ -121,7 +121,8 @@ def features_start(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def features_stop(request: HttpRequest, slug: str) -> HttpResponse:
-    stop_features(project=manager_access(request, slug).project)
+    access = manager_access(request, slug)
+    stop_features(project=access.project, by=access.user)
     return redirect("learning-settings", slug)
 
 

@@ -1,6 +1,7 @@
 /** The grid by keyboard: arrows move between tiles, Space takes one out, a class key corrects it, Enter accepts. */
 import { fill, gettext } from "../base/words.js";
 import { pressByKey } from "../label/hotkeys.js";
+import { completeNames } from "./names.js";
 
 const main = document.getElementById("main");
 const form = main.querySelector("[data-grid]");
@@ -26,7 +27,7 @@ if (form) {
 
   const move = (event) => {
     const step = STEPS[event.key];
-    if (!step || event.target.matches("select")) return;
+    if (!step || event.target.matches("select, input[data-is]")) return;
     const at = boxes.indexOf(document.activeElement);
     const next = at < 0 ? 0 : at + step();
     event.preventDefault();
@@ -37,6 +38,11 @@ if (form) {
   const correct = (event) => {
     const tile = tiles[boxes.indexOf(document.activeElement)];
     const select = tile?.querySelector("[data-is]");
+    if (select?.matches("input") && event.key === "/") {
+      event.preventDefault();
+      select.focus();
+      return;
+    }
     const option = select?.querySelector(`option[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
     if (!option) return;
     event.preventDefault();
@@ -46,7 +52,7 @@ if (form) {
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    if (event.key === "Enter" && !event.target.closest("a, button, select, summary")) {
+    if (event.key === "Enter" && !event.target.closest("a, button, select, summary, input[data-is]")) {
       event.preventDefault();
       if (!event.repeat) form.requestSubmit(accept);
       return;
@@ -55,6 +61,7 @@ if (form) {
     if (event.key === "u" && event.target.matches("[data-out]")) main.querySelector("[data-hotkey=u]")?.click();
     if (!event.repeat) correct(event);
   });
+  completeNames(form, (field) => field.closest("[data-tile]").querySelector("[data-out]").focus());
   form.addEventListener("change", count);
   form.addEventListener("submit", (event) => {
     if (isSent) event.preventDefault(); // pressed twice: the page is on its way

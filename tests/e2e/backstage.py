@@ -101,8 +101,8 @@ def labels(slug: str) -> None:
     sys.stdout.write(" ".join(labelled.values_list("label__name", flat=True)))
 
 
-def add_class(slug: str, name: str) -> None:
-    add_classes(project=Project.objects.get(slug=slug), names=[name])
+def add_class(slug: str, *names: str) -> None:
+    add_classes(project=Project.objects.get(slug=slug), names=names)
 
 
 def age(slug: str) -> None:

@@ -70,6 +70,30 @@ def test_the_grid_by_touch_and_without_javascript(open_as, site: Site) -> None:
     assert site.answers(slug) == []
 
 
+def test_with_many_classes_a_part_of_the_name_corrects(open_as, site: Site) -> None:
+    slug = site.project(images=30)
+    site.ask("add-class", slug, *(f"sea-bird {number}" for number in range(31)))
+    mia = grid_page(open_as, site, slug)
+    mia.keyboard.press("ArrowRight")
+    mia.keyboard.press("ArrowRight")
+    mia.keyboard.type("/bird 17")
+    mia.keyboard.press("Enter")
+    second = mia.get_by_label("Class of tile 2")
+    expect(second).to_have_value("sea-bird 17")
+    expect(mia.get_by_label("Take out tile 2")).to_be_focused()
+    mia.keyboard.press("ArrowRight")
+    mia.keyboard.type("/lynx")
+    mia.keyboard.press("Enter")
+    third = mia.get_by_label("Class of tile 3")
+    expect(third).to_be_focused()  # there is no such class: nothing is sent
+    assert third.evaluate("field => field.validationMessage") == "No class has this in its name."
+    mia.keyboard.press("Escape")
+    expect(third).to_have_value("")
+    mia.keyboard.press("Enter")
+    expect(mia.get_by_text("1 tile given another class")).to_be_visible()
+    assert site.answers(slug).count("sea-bird") == 1
+
+
 def test_a_comment_and_its_reply(open_as, site: Site) -> None:
     slug = site.project()
     ann = label_page(open_as, site, slug)

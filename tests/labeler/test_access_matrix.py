@@ -36,7 +36,10 @@ EVERYBODY = {"health", "login", "logout", "invitation", "language", "script-word
 SIGNED_IN = {"home", "project-new", "password-change", "tokens"}
 OWN_OBJECTS = {"token-revoke"}  # of the person alone: tests/labeler/test_tokens_page.py
 SCRIPTS = {"label-next", "label-answer", "label-undo", "label-leases", "label-comment"}  # 401 instead of a redirect
-MEMBERS = {"label", "label-read", "comment-send", "reply-read", "guide", *SCRIPTS, "media", "images", "image"}
+MEMBERS = {
+    "label", "label-read", "proposal-take-back", "comment-send", "reply-read", "guide", *SCRIPTS, "media", "images",
+    "image",
+}  # fmt: skip
 MANAGERS = {
     "settings", "learning-settings", "classes", "class-keys", "class-edit", "class-archive", "class-restore",
     "class-move", "class-merge", "class-split", "class-changes", "class-change-undo", "class-proposing", "proposals",
@@ -79,7 +82,8 @@ class World:
     def url(self, name: str, slug: str | None = None) -> str:
         pattern = {
             "class-edit": "class", "class-archive": "class", "class-restore": "class", "class-move": "class",
-            "class-merge": "class", "class-split": "class", "proposal-decide": "class", "class-change-undo": "change",
+            "class-merge": "class", "class-split": "class", "proposal-decide": "class", "proposal-take-back": "class",
+            "class-change-undo": "change",
             "audit-file": "format", "member-deactivate": "member", "member-return": "member",
             "member-release": "member",
             "invitation-revoke": "invitation", "member-role": "member", "member-remove": "member",

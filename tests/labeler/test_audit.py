@@ -111,13 +111,54 @@ def test_a_long_text_is_cut_and_not_refused(project, manager) -> None:
     assert len(said(project)[0]) == 1000
 
 
+def test_work_that_people_start_and_stop_is_recorded_once(
+    project, manager, client_of, make_images, monkeypatch
+) -> None:
+    from labeler.models import PoolFeatures, PoolMap, Replay, Rerun
+    from labeler.services import features, replays, reruns
+
+    make_images(project, 3)
+    client = client_of(manager)
+    monkeypatch.setattr(replays, "why_no_replay", lambda _: "")
+    monkeypatch.setattr(reruns, "why_no_rerun", lambda _: "")
+    round_ = Round.objects.create(
+        project=project, number=4, trigger=Trigger.BUTTON, reason="", seed=0, state=RoundState.DONE
+    )
+    change_learning(project=fresh(project), values={"representation": "default"})
+
+    def press(name: str, *more: object) -> None:
+        assert client.post(reverse(name, args=["signs", *more])).status_code == 302
+
+    for name, more in (
+        ("explore-draw", ()), ("replay-start", ()), ("replay-cancel", ()), ("replay-cancel", ()),
+        ("features-start", ()), ("features-start", ()), ("features-stop", ()), ("features-stop", ()),
+        ("round-rerun", (4,)), ("round-rerun-stop", (4,)), ("round-rerun-stop", (round_.number,)),
+    ):  # fmt: skip
+        press(name, *more)
+    backbone = PoolFeatures.objects.get().backbone
+    assert [words for words in said(project) if not words.startswith("changed")] == [
+        "started the drawing of the map",
+        f"started replay {Replay.objects.get().pk} of the answers",
+        f"stopped replay {Replay.objects.get().pk} of the answers",
+        f"started the computing of features by {backbone}",
+        f"stopped the computing of features by {backbone}",
+        "started a rerun of round 4",
+        "stopped a rerun of round 4",
+    ]
+    assert set(project.audit.exclude(words__startswith="changed").values_list("by", "kind")) == {(manager.pk, "rounds")}
+    assert (PoolMap.objects.count(), Rerun.objects.get().state) == (1, "cancelled")
+    PoolFeatures.objects.all().delete()
+    features.request_features(project=fresh(project))  # by the sweep: nobody's act
+    assert project.audit.filter(words__startswith="started the computing").count() == 1
+
+
 # --- The page ---------------------------------------------------------------------------------------------------------
 
 
 def page_of(client, **query) -> tuple[list[str], str]:
     reply = client.get(reverse("audit", args=["signs"]), query)
     assert reply.status_code == 200
-    return [entry.words for entry in reply.context["entries"]], reply.content.decode()
+    return [words for _, words in reply.context["entries"]], reply.content.decode()
 
 
 def test_the_page_narrows_by_person_kind_and_days(client_of, project, manager, annotator) -> None:
@@ -152,7 +193,7 @@ def test_it_goes_on_page_by_page_with_a_fixed_number_of_queries(
     for _ in range(3):
         with django_assert_max_num_queries(6):
             reply = client.get(reverse("audit", args=["signs"]), query)
-        seen += [entry.words for entry in reply.context["entries"]]
+        seen += [words for _, words in reply.context["entries"]]
         query = {"before": reply.context["older"]}
     assert seen == [f"act {number}" for number in reversed(range(120))]
     assert reply.context["older"] is None
@@ -161,6 +202,48 @@ def test_it_goes_on_page_by_page_with_a_fixed_number_of_queries(
 def test_words_of_people_are_no_html(client_of, project, manager) -> None:
     add_classes(project=project, names=["<b>x</b>"], by=manager)
     assert "<b>x" not in page_of(client_of(manager))[1]
+
+
+def test_settings_are_called_what_their_forms_call_them(client_of, project, manager) -> None:
+    from datetime import time
+
+    from labeler.services.projects import set_target
+    from labeler.services.schedule import set_schedule
+
+    values = {"budget": 50, "random_share": 0.125, "propagation": False, "estimator": "laplace", "backbone": "resnet50"}
+    change_learning(project=fresh(project), values=values, by=manager)
+    change_project(project=fresh(project), name="Zeichen", guidelines="", by=manager)
+    set_target(project=fresh(project), target=0.975, by=manager)
+    set_schedule(project=fresh(project), at=time(2, 30), days=[1, 2, 3, 4, 5], by=manager)
+    cat = project.classes.get(name="cat")
+    change_class(label_class=cat, name="tom", shortcut="", colour=cat.colour, by=manager)
+    client = client_of(manager)
+    assert page_of(client)[0] == [
+        "changed the class “cat”: Name from “cat” to “tom”; Key from “1” to nothing",
+        "changed when a round starts: from nothing to Monday to Friday at 02:30",
+        "changed the project: Target, % right from nothing to 97.5",
+        "changed the project: Name from “Signs” to “Zeichen”",
+        "changed how the project learns: Queue (budget) from 100 to 50; Drawn at random, in % from 10 to 12.5; "
+        "Begin with images that look alike from on to off; Posterior from MC dropout to Laplace; "
+        "Name of the other backbone from nothing to “resnet50”",
+    ]
+    client.cookies["django_language"] = "de"
+    german = page_of(client)[0]
+    assert german[0] == "die Klasse „cat“ geändert: Name von „cat“ zu „tom“; Taste von „1“ zu nichts"
+    assert german[1] == "geändert, wann eine Runde beginnt: von nichts zu Montag bis Freitag um 02:30"
+    assert "von 10 zu 12,5" in german[4]
+    assert not any("budget from" in words or "propagation" in words for words in german)
+
+
+def test_a_setting_or_choice_that_is_no_more_is_named_as_it_was_kept(client_of, project, manager) -> None:
+    for before, after in (({"old_one": 1}, {"old_one": 2}), ({"estimator": "magic"}, {"estimator": "laplace"})):
+        audit.record_changes(
+            project=project, by=manager, kind="settings", what="how the project learns", before=before, after=after
+        )
+    assert page_of(client_of(manager))[0] == [
+        "changed how the project learns: Posterior from magic to Laplace",
+        "changed how the project learns: old one from 1 to 2",
+    ]
 
 
 def test_it_comes_as_csv_without_formulas_and_as_json_lines(client_of, project, manager, annotator) -> None:

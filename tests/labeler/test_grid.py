@@ -23,7 +23,15 @@ from labeler.models import (
     Reason,
     User,
 )
-from labeler.selectors.grid import TILES, GridMeasure, checks_wanted, grid_of, measure_grid
+from labeler.selectors.grid import (
+    TILES,
+    GridMeasure,
+    checks_wanted,
+    grid_of,
+    learned_classes,
+    measure_grid,
+    training_images,
+)
 from labeler.services.annotate import record_answer
 from labeler.services.decide import decide_image
 from labeler.services.gold import mark_gold
@@ -162,6 +170,48 @@ def test_its_labels_train_only_once_looked_at_or_measured(project, pool, annotat
     assert trusted.is_trusted
     monkeypatch.setattr("labeler.selectors.grid.measure_grid", lambda _project: trusted)
     assert len(read_training_set(project).positions) == 8
+
+
+def test_the_books_count_classes_that_train(project, pool, annotator, manager, monkeypatch) -> None:
+    """Labels of two classes that rest on the grid alone are labels, and no model can be made of them."""
+    from labeler.selectors.replays import why_no_replay
+    from labeler.services.rounds import why_not_trainable
+
+    cats = accept(project, annotator, pool[:5])
+    assert learned_classes(project, most=2) == 0
+    assert why_not_trainable(project).startswith("No image has a label yet that may be learned from")
+    dogs = accept(project, annotator, pool[10:15], label="dog")
+    assert learned_classes(project, most=2) == 0
+    look(project, manager, cats.page.checks.first().image)
+    assert learned_classes(project, most=2) == 1
+    assert why_not_trainable(project).startswith("All labels that may be learned from are of one class")
+    assert "1 of at least" in why_no_replay(fresh(project))
+    look(project, manager, dogs.page.checks.first().image, "dog")
+    assert (learned_classes(project, most=2), why_not_trainable(project)) == (2, "")
+
+
+def test_a_skip_is_no_look_and_gold_and_trust_are_enough(project, pool, annotator, manager, cat, monkeypatch) -> None:
+    page = accept(project, annotator, pool[:5]).page
+    image = page.checks.first().image
+    values = {"project": fresh(project), "annotator": manager, "candidate_id": None, "label_class_id": None}
+    record_answer(image_id=image.pk, outcome=Outcome.SKIP, key=uuid.uuid4(), **values)
+    assert learned_classes(project, most=2) == 0
+    with monkeypatch.context() as patch:
+        trusted = GridMeasure(accepted=5, checked=200, wrong=0, waiting=0)
+        patch.setattr("labeler.selectors.grid.measure_grid", lambda _project: trusted)
+        assert learned_classes(project, most=2) == 1
+    mark_gold(project=project, image_id=image.pk, label_class=cat, by=manager)
+    assert learned_classes(project, most=2) == 1
+    assert learned_classes(project, most=2) == training_images(project).values("label").distinct().count()
+
+
+def test_without_the_grid_they_are_counted_by_one_statement(
+    project, pool, annotator, cat, django_assert_num_queries
+) -> None:
+    values = {"project": fresh(project), "annotator": annotator, "candidate_id": None, "outcome": "label"}
+    record_answer(image_id=pool[0].pk, label_class_id=cat.pk, key=uuid.uuid4(), **values)
+    with django_assert_num_queries(1):
+        assert learned_classes(project, most=2) == 1
 
 
 def test_a_single_look_is_believed_and_measures_the_grid(project, pool, annotator, manager) -> None:

@@ -104,3 +104,48 @@ def test_its_statements_do_not_grow_with_what_was_accepted(
     client.post(URL, form(project, pool[:8]))
     with django_assert_max_num_queries(24):
         client.get(URL)
+
+
+# --- More classes than have a place in a list -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(project, pool) -> list[Image]:
+    from labeler.services.classes import add_classes
+
+    add_classes(project=project, names=["Ringed seal", *(f"bird {number}" for number in range(40))])
+    return pool
+
+
+def test_with_many_classes_the_class_of_a_tile_is_typed(project, many, annotator, client_of) -> None:
+    client = client_of(annotator)
+    page = client.get(URL).content.decode()
+    assert page.count('list="grid-names"') == 24
+    assert page.count('<datalist id="grid-names">') == 1
+    assert page.count('<option value="bird 7"></option>') == 1
+    assert "<select" not in page
+    typed = {f"named-{many[1].pk}": " ringed   SEAL ", f"named-{many[2].pk}": "bird 7", f"named-{many[3].pk}": "cat"}
+    reply = client.post(URL, form(project, many[:5], **typed), follow=True)
+    assert "3 tiles accepted as “cat”. 2 tiles given another class." in reply.content.decode()
+    assert dict(Annotation.objects.values_list("image", "label_class__name")) == {
+        many[0].pk: "cat", many[1].pk: "Ringed seal", many[2].pk: "bird 7", many[3].pk: "cat", many[4].pk: "cat",
+    }  # fmt: skip
+    assert list(Annotation.objects.filter(is_grid=False).values_list("image", flat=True)) == [many[1].pk, many[2].pk]
+
+
+def test_a_name_that_is_no_class_takes_its_tile_out_and_is_said(project, many, annotator, client_of) -> None:
+    typed = {f"named-{many[1].pk}": "lnyx <b>", f"named-{many[2].pk}": "lnyx <b>", f"named-{many[9].pk}": "bird 7"}
+    reply = client_of(annotator).post(URL, form(project, many[:4], **typed), follow=True)
+    words = reply.content.decode()
+    assert "2 tiles accepted as “cat”. 2 tiles taken out" in words
+    assert words.count("No class is called “lnyx &lt;b&gt;”. Those tiles were taken out") == 1
+    assert set(Annotation.objects.values_list("image", flat=True)) == {many[0].pk, many[3].pk}
+
+
+def test_an_archived_class_cannot_be_typed(project, many, annotator, client_of) -> None:
+    from labeler.services.class_changes import archive_class
+
+    archive_class(label_class=project.classes.get(name="bird 7"))
+    typed = {f"named-{many[1].pk}": "bird 7"}
+    reply = client_of(annotator).post(URL, form(project, many[:3], **typed), follow=True)
+    assert "No class is called “bird 7”" in reply.content.decode()

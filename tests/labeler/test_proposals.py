@@ -15,7 +15,7 @@ from labeler.selectors.pool import labelled_images
 from labeler.services.class_changes import archive_class, merge_class, undo_change
 from labeler.services.classes import add_classes
 from labeler.services.lease import lease_next
-from labeler.services.proposals import accept_proposal, merge_proposal, refuse_proposal
+from labeler.services.proposals import accept_proposal, merge_proposal, refuse_proposal, take_back_proposal
 from tests.labeler.queues import fill_queue, fresh
 
 
@@ -180,6 +180,106 @@ def test_a_late_answer_with_a_refused_class_counts_for_nothing(client_of, open_p
     )  # fmt: skip
     assert late.retracted_at is not None
     assert Image.objects.get(pk=place.image_id).state == "pool"
+
+
+# --- Taken back by who proposed it -----------------------------------------------------------------------------------
+
+
+def take_back(client_of, person, pk: int) -> str:
+    url = reverse("proposal-take-back", args=["signs", pk])
+    return client_of(person).post(url, follow=True).content.decode()
+
+
+def test_while_it_waits_it_can_be_taken_back_and_its_image_is_asked_again(client_of, open_project, annotator) -> None:
+    propose(client_of, open_project, annotator, "Lynx")
+    lynx = open_project.classes.get(name="Lynx")
+    own = reverse("annotator", args=["signs", annotator.pk])
+    assert "Take back Lynx" in client_of(annotator).get(own).content.decode()
+    page = take_back(client_of, annotator, lynx.pk)
+    assert "You have taken “Lynx” back. Its 1 image is asked again." in page
+    assert "Take back Lynx" not in page
+    lynx.refresh_from_db()
+    assert (lynx.fate, ClassProposal.objects.count()) == ("withdrawn", 0)
+    answer = Annotation.objects.get()
+    assert (answer.voided_by.kind, answer.voided_by.created_by) == ("withdraw", annotator)
+    assert states(open_project)[0] == "pool"
+    held = lease_next(project=open_project, annotator=annotator, want=5)
+    first = open_project.images.order_by("position")[0].pk
+    assert "taken back" in next(place for place in held if place.image_id == first).details["question"]
+    assert open_project.audit.get(words="took back the proposed class “Lynx”").by == annotator
+    assert "Perhaps you took it back already" in take_back(client_of, annotator, lynx.pk)
+
+
+@pytest.mark.parametrize("decision", ["accept", "merge", "refuse"])
+def test_a_decided_one_stays_and_says_so(client_of, open_project, annotator, manager, decision) -> None:
+    propose(client_of, open_project, annotator, "Lynx")
+    lynx, cat = open_project.classes.get(name="Lynx"), open_project.classes.get(name="cat")
+    {
+        "accept": lambda: accept_proposal(label_class=lynx, name="Lynx", by=manager),
+        "merge": lambda: merge_proposal(label_class=lynx, into=cat, by=manager),
+        "refuse": lambda: refuse_proposal(label_class=lynx, why="No.", by=manager),
+    }[decision]()
+    before = (states(open_project), list(Annotation.objects.values("retracted_at", "voided_by")))
+    page = take_back(client_of, annotator, lynx.pk)
+    assert "“Lynx” was decided on already, and cannot be taken back." in page
+    assert "Take back Lynx" not in page
+    assert (states(open_project), list(Annotation.objects.values("retracted_at", "voided_by"))) == before
+
+
+def test_of_two_who_proposed_it_one_may_leave_the_other(client_of, open_project, annotator, manager) -> None:
+    propose(client_of, open_project, annotator, "Lynx")
+    propose(client_of, open_project, manager, "lynx")
+    lynx = open_project.classes.get(name="Lynx")
+    assert take_back_proposal(label_class=lynx, by=annotator) == 1
+    lynx.refresh_from_db()
+    assert (lynx.fate, ClassProposal.objects.get().by) == ("proposed", manager)
+    assert Annotation.objects.get(retracted_at=None).annotator == manager
+    assert (states(open_project)[0], states(open_project).count("set_aside")) == ("pool", 1)
+
+
+def test_who_did_not_propose_it_changes_nothing(client_of, open_project, annotator, manager) -> None:
+    propose(client_of, open_project, annotator, "Lynx")
+    lynx = open_project.classes.get(name="Lynx")
+    assert "You have no proposal of “Lynx”" in take_back(client_of, manager, lynx.pk)
+    assert states(open_project)[0] == "set_aside"
+
+
+def test_it_may_be_proposed_again_and_late_answers_of_old_pages_count_for_nothing(
+    client_of, open_project, annotator
+) -> None:
+    from labeler.services.annotate import record_answer
+
+    propose(client_of, open_project, annotator, "Lynx")
+    lynx = open_project.classes.get(name="Lynx")
+    take_back_proposal(label_class=lynx, by=annotator)
+    image = open_project.images.order_by("position")[3]
+    late = record_answer(
+        project=open_project, annotator=annotator, image_id=image.pk, candidate_id=None, outcome="label",
+        label_class_id=lynx.pk, key=uuid.uuid4(),
+    )  # fmt: skip
+    assert (late.retracted_at is None, late.voided_by.kind) == (False, "withdraw")
+    assert propose(client_of, open_project, annotator, "LYNX")[0] == 200
+    lynx.refresh_from_db()
+    assert (lynx.fate, open_project.classes.count()) == ("proposed", 4)
+    accept_proposal(label_class=lynx, name="Lynx", by=annotator)
+    assert Image.objects.filter(label=lynx).count() == 1
+
+
+@pytest.mark.parametrize("end", ["take back", "refuse"])
+def test_what_was_refused_or_taken_back_may_be_offered_by_a_manager(
+    client_of, open_project, annotator, manager, end
+) -> None:
+    propose(client_of, open_project, annotator, "Lynx")
+    lynx = open_project.classes.get(name="Lynx")
+    if end == "refuse":
+        refuse_proposal(label_class=lynx, why="", by=manager)
+    else:
+        take_back_proposal(label_class=lynx, by=annotator)
+    client = client_of(manager)
+    assert "Offer Lynx again" in client.get(reverse("classes", args=["signs"])).content.decode()
+    client.post(reverse("class-restore", args=["signs", lynx.pk]))
+    lynx.refresh_from_db()
+    assert (lynx.fate, lynx.is_archived, Image.objects.filter(label=lynx).exists()) == ("", False, False)
 
 
 def test_the_plain_form_proposes_too(client_of, open_project, annotator) -> None:

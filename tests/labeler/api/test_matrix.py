@@ -38,6 +38,7 @@ BODIES: dict[str, Any] = {
     "merge_class": {"into": "<other_class>"},
     "split_class": {"names": ["big", "small"]},
     "decide_proposal": {"decision": "accept"},
+    "take_back_own_proposal": NOTHING,
     "renew_keys": NOTHING,
     "undo_class_change": NOTHING,
     "change_member": {"role": "manager"},
