@@ -11,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from labeler.secrets import check_secret_key, own_secret_key
+from labeler.storage_place import bucket_place
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -115,7 +116,14 @@ else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Files are in this folder, or in the bucket that STORAGE_URL names; then DATA_DIR holds copies of what is used here.
 MEDIA_ROOT = DATA_DIR / "files"
+STORAGE = bucket_place(
+    env.str("STORAGE_URL", default=""),
+    key_id=env.str("STORAGE_KEY_ID", default=""),
+    secret=env.str("STORAGE_SECRET", default=""),
+)
+STORAGE_CACHE_BYTES = env.int("STORAGE_CACHE_BYTES", default=20 * 1024**3)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "labeler.static_storage.StaticStorage"},
