@@ -85,7 +85,7 @@ def _insert_images(project: Project, count: int, seed: int, side: int) -> None:
     values = {
         "project_id": str(project.pk), "position": "n", "content_hash": HASH[connection.vendor], "name": "'image'",
         "width": str(side), "height": str(side), "pack_id": str(pack.pk), "media_type": "'image/png'",
-        "is_holdout": "%s",
+        "is_holdout": "%s", "is_contested": "FALSE",
         "state": "'pool'", "created_at": "%s",
         "offset": f"CASE n %% {FILES} {pick.format(*(start for start, _ in offsets))} END",
         "length": f"CASE n %% {FILES} {pick.format(*(length for _, length in offsets))} END",
