@@ -124,8 +124,8 @@ def redis_binary() -> str | None:
 
 @contextmanager
 def postgres(*, durable: bool = False, kept_in: Path | None = None) -> Iterator[Server]:
-    """A new cluster, or the one that is kept in a folder; `.url` is its DATABASE_URL. It refuses to run as root, so root
-    runs it as the user postgres."""
+    """A new cluster, or the one that is kept in a folder; `.url` is its DATABASE_URL. It refuses to run as root, so
+    root runs it as the user postgres."""
     binaries = postgres_binaries()
     if binaries is None:
         raise ServerMissing("PostgreSQL is not installed (apt-get install postgresql)")

@@ -215,9 +215,10 @@ class BucketStore:
                 yield name, self.size(name)
 
     def check(self) -> None:
-        """Raises StorageError, in words, where the bucket cannot be used."""
+        """Raises StorageAway, in words, where the bucket cannot be used. A few seconds at most."""
         with _in_words():
-            self.client.list_objects_v2(Bucket=self.place.bucket, Prefix=self._key(""), MaxKeys=1)
+            client = _client(self.place, attempts=1, seconds=2)
+            client.list_objects_v2(Bucket=self.place.bucket, Prefix=self._key(""), MaxKeys=1)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -350,16 +351,16 @@ def _digest_of(data: bytes) -> dict[str, str]:
     return {DIGEST: hashlib.sha256(data).hexdigest()}
 
 
-def _client(place: BucketPlace) -> Any:
+def _client(place: BucketPlace, attempts: int = 4, seconds: float = 20) -> Any:
     import boto3
     from botocore.config import Config
 
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path" if place.endpoint else "auto"},
-        connect_timeout=3,
-        read_timeout=20,
-        retries={"mode": "standard", "total_max_attempts": 4},
+        connect_timeout=min(3, seconds),
+        read_timeout=seconds,
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=4 * AT_ONCE,
         request_checksum_calculation="when_required",  # servers that speak like S3 do not know the newer ones
         response_checksum_validation="when_required",

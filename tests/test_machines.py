@@ -1,5 +1,5 @@
-"""More than one machine: web, workers and three learners, each with a folder of its own, that share PostgreSQL, Redis and
-a bucket. One learner is killed and the network of another is cut in the middle of a round.
+"""More than one machine: web, workers and three learners, each with a folder of its own, that share PostgreSQL, Redis
+and a bucket. One learner is killed and the network of another is cut in the middle of a round.
 """
 
 from __future__ import annotations

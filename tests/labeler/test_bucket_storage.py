@@ -172,6 +172,19 @@ def test_a_bucket_that_is_away_is_told_in_words_without_the_key(place, on_machin
         storage.write_once(NAME, b"0")
 
 
+def test_health_tells_whether_the_bucket_answers(place, on_machine, settings, monkeypatch):
+    from labeler.selectors import health
+
+    monkeypatch.setattr(health, "_found", {})
+    monkeypatch.setattr(health, "_database", lambda: "away")
+    assert health.parts()["storage"] == "ok"
+    monkeypatch.setattr(health, "_found", {})
+    settings.STORAGE = BucketPlace("pool", "x", "http://127.0.0.1:9", "us-east-1", place.key_id, place.secret)
+    assert health.parts()["storage"] == "away"
+    settings.STORAGE = None
+    assert "storage" not in health.parts()
+
+
 def test_a_bucket_that_refuses_is_no_missing_file(place, on_machine):
     refused = bucket_store._in_words(NAME)
     from botocore.exceptions import ClientError
