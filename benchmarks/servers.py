@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -122,21 +123,25 @@ def redis_binary() -> str | None:
 
 
 @contextmanager
-def postgres(*, durable: bool = False) -> Iterator[Server]:
-    """A new cluster; `.url` is its DATABASE_URL. It refuses to run as root, so root runs it as the user postgres."""
+def postgres(*, durable: bool = False, kept_in: Path | None = None) -> Iterator[Server]:
+    """A new cluster, or the one that is kept in a folder; `.url` is its DATABASE_URL. It refuses to run as root, so
+    root runs it as the user postgres."""
     binaries = postgres_binaries()
     if binaries is None:
         raise ServerMissing("PostgreSQL is not installed (apt-get install postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="plusminus-pg-"))
+    folder = kept_in or Path(tempfile.mkdtemp(prefix="plusminus-pg-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    is_new = not (folder / "data").exists()
     user = "postgres" if os.geteuid() == 0 else None
     if user:
         shutil.chown(folder, user)
     port = free_port()
     initdb = [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", "plusminus", "-A", "trust", "-E", "UTF8"]
-    subprocess.run(
-        [*initdb, "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd="/", user=user, group=user,
-        extra_groups=[] if user else None,
-    )  # fmt: skip
+    if is_new:
+        subprocess.run(
+            [*initdb, "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd="/", user=user, group=user,
+            extra_groups=[] if user else None,
+        )  # fmt: skip
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
@@ -159,13 +164,14 @@ def postgres(*, durable: bool = False) -> Iterator[Server]:
     )
     try:
         server.start()
-        subprocess.run(
-            [str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "plusminus", "plusminus"], check=True
-        )
+        if is_new:
+            create = [str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "plusminus", "plusminus"]
+            subprocess.run(create, check=True)
         yield server
     finally:
         server.kill(signal.SIGINT)
-        shutil.rmtree(folder, ignore_errors=True)
+        if kept_in is None:
+            shutil.rmtree(folder, ignore_errors=True)
         server.log.unlink(missing_ok=True)
 
 
@@ -197,6 +203,28 @@ def redis() -> Iterator[Server]:
     server = Server("redis", command, lambda: is_listening(port), url=f"redis://127.0.0.1:{port}/0", log=folder / "log")
     try:
         server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def s3() -> Iterator[Server]:
+    """What speaks like S3, in memory, with the bucket `pool`; `.url` is the STORAGE_URL. Any key will do."""
+    binary = BIN / "moto_server"
+    if not binary.exists():
+        raise ServerMissing("moto's server is not installed (requirements-dev.txt)")
+    port = free_port()
+    command = [str(binary), "-H", "127.0.0.1", "-p", str(port)]
+    folder = Path(tempfile.mkdtemp(prefix="plusminus-s3-"))
+    address = f"http://127.0.0.1:{port}"
+    server = Server(
+        "s3", command, lambda: is_listening(port), url=f"s3://pool/files?endpoint={address}", log=folder / "log"
+    )
+    try:
+        server.start()
+        urllib.request.urlopen(urllib.request.Request(f"{address}/pool", method="PUT"), timeout=10).close()
         yield server
     finally:
         server.kill()

@@ -50,10 +50,10 @@ def alone() -> Iterator[int]:
 def prepare() -> None:
     """The tables and the static files of this version."""
     call_command("migrate", verbosity=0, interactive=False)
-    _collect_static_files()
+    collect_static_files()
 
 
-def _collect_static_files() -> None:
+def collect_static_files() -> None:
     """Only where one of them has changed since the last time: to hash and compress all of them takes seconds."""
     note, now = settings.DATA_DIR / "staticfiles.version", _version_of_static_files()
     if note.exists() and note.read_text() == now and (settings.STATIC_ROOT / "staticfiles.json").exists():

@@ -11,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from labeler.secrets import check_secret_key, own_secret_key
+from labeler.storage_place import bucket_place
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -113,9 +114,22 @@ else:
     DATABASES = {"default": env.db_url_config(DATABASE_URL)}
     DATABASES["default"]["CONN_MAX_AGE"] = 600
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    # A connection whose other end was cut off is given up within half a minute: nobody would ever answer it.
+    _PATIENCE = {
+        "connect_timeout": 10, "tcp_user_timeout": 30_000,
+        "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4,
+    }  # fmt: skip
+    DATABASES["default"]["OPTIONS"] = {**_PATIENCE, **DATABASES["default"].get("OPTIONS", {})}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Files are in this folder, or in the bucket that STORAGE_URL names; then DATA_DIR holds copies of what is used here.
 MEDIA_ROOT = DATA_DIR / "files"
+STORAGE = bucket_place(
+    env.str("STORAGE_URL", default=""),
+    key_id=env.str("STORAGE_KEY_ID", default=""),
+    secret=env.str("STORAGE_SECRET", default=""),
+)
+STORAGE_CACHE_BYTES = env.int("STORAGE_CACHE_BYTES", default=20 * 1024**3)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "labeler.static_storage.StaticStorage"},
@@ -288,6 +302,7 @@ if REDIS_URL:
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": 6 * 3600,
         "socket_timeout": 10,
+        "socket_keepalive": True,
         "socket_connect_timeout": 2,
         "retry_policy": {"timeout": 2.0},
     }

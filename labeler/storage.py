@@ -1,34 +1,33 @@
-"""Files of projects, on Django's storage API. A file is written once, whole or not at all, and never changed.
+"""Files of projects: in a folder of DATA_DIR, or in the bucket that STORAGE_URL names (labeler/bucket_store.py), with
+copies of what is used here. A file is written once, whole or not at all, and never changed.
 
 Names are made here, never taken from users: `projects/<id>/<group>/<random>.<suffix>`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from django.conf import settings
-from django.core.files import File
 from django.core.files.storage import default_storage
 
+from labeler import clock
+from labeler.bucket_store import BucketStore
 from labeler.disk import is_of_full_disk
+from labeler.file_cache import FileCache
 from labeler.models import Project, Round
+from labeler.storage_errors import StorageAway, StorageError, StorageFull
+from labeler.storage_place import BucketPlace
 
-
-class StorageError(Exception):
-    """Storage refused; the message is for people."""
-
-
-class StorageFull(StorageError):
-    """No space left. Nothing half-written was kept."""
+__all__ = ["StorageAway", "StorageError", "StorageFull"]
 
 
 def project_folder(project: Project) -> str:
@@ -39,9 +38,25 @@ def _folder_of(project_id: int) -> str:
     return f"projects/{project_id}"
 
 
+def bucket() -> BucketStore | None:
+    """Where files are if not in a folder of this machine."""
+    place: BucketPlace | None = settings.STORAGE
+    return _bucket(place, Path(settings.DATA_DIR), settings.STORAGE_CACHE_BYTES) if place is not None else None
+
+
+@lru_cache(maxsize=1)
+def _bucket(place: BucketPlace, folder: Path, bound: int) -> BucketStore:
+    return BucketStore(place, FileCache(folder / "cache" / f"files-{place.mark}", bound))
+
+
 def round_folder(round_: Round) -> Path:
-    """Where a round's files are. The learner needs a local folder for them."""
-    return Path(default_storage.path(f"{_folder_of(round_.project_id)}/{round_.folder}"))
+    """Where a round's files are, or their copies: see labeler/round_files.py. The learner needs a local folder."""
+    name, store = round_name(round_), bucket()
+    return store.cache.path(name) if store is not None else _path(name)
+
+
+def round_name(round_: Round) -> str:
+    return f"{_folder_of(round_.project_id)}/{round_.folder}"
 
 
 def new_name(project: Project, group: str, suffix: str, prefix: str = "") -> str:
@@ -54,46 +69,37 @@ def write_once(name: str, content: bytes | Callable[[BinaryIO], object]) -> int:
 
     Whatever happens to the process or the power, a reader sees no file or the whole one.
     """
-    path = _path(name)
+    store = bucket()
     with _words_for_full_disks():
-        if path is not None:
-            return _write_local(path, content)
-        with tempfile.TemporaryFile() as file:
-            _fill(file, content)
-            size = file.tell()
-            file.seek(0)
-            if default_storage.save(name, File(file)) != name:
-                raise StorageError(f"There is a file named {name} already.")
-            return size
+        if store is not None:
+            return store.write(name, lambda file: _fill(file, content))
+        return _write_local(_path(name), content)
 
 
 def read_range(name: str, offset: int, length: int) -> bytes:
-    """Bytes of a file, fewer at its end. Raises FileNotFoundError."""
-    path = _path(name)
-    if path is None:
-        with default_storage.open(name) as remote:
-            remote.seek(offset)
-            return cast(bytes, remote.read(length))
-    descriptor = os.open(path, os.O_RDONLY)
+    """Bytes of a file, fewer at its end. Raises FileNotFoundError, StorageAway."""
+    if (store := bucket()) is not None:
+        return store.read_range(name, offset, length)
+    descriptor = os.open(_path(name), os.O_RDONLY)
     try:
         return os.pread(descriptor, length, offset)
     finally:
         os.close(descriptor)
 
 
-def is_local(name: str) -> bool:
-    return _path(name) is not None
+def is_local() -> bool:
+    """Whether files are in a folder of this machine: to read one takes no request."""
+    return bucket() is None
 
 
 @contextmanager
 def local_path(name: str) -> Iterator[Path]:
-    """A path to the file on this machine: itself in a local folder, else a copy that is fetched once and kept."""
+    """A path to the file on this machine: itself in a local folder, else a copy, which stays inside of the block."""
+    if (store := bucket()) is not None:
+        with _words_for_full_disks(), store.local(name) as path:
+            yield path
+        return
     path = _path(name)
-    if path is None:
-        path = Path(settings.DATA_DIR) / "cache" / hashlib.sha256(name.encode()).hexdigest()
-        if not path.exists():
-            with default_storage.open(name) as remote, _words_for_full_disks():
-                _write_local(path, lambda file: shutil.copyfileobj(remote, file))
     if not path.exists():
         raise FileNotFoundError(f"{name} is not in the storage")
     yield path
@@ -101,9 +107,10 @@ def local_path(name: str) -> Iterator[Path]:
 
 def stage(name: str, offset: int, data: bytes) -> None:
     """Put a part of an upload in its place. A half-written one is written again: `ImportFile.received` is the truth."""
+    if (store := bucket()) is not None:
+        store.stage(name, offset, data)
+        return
     path = _path(name)
-    if path is None:
-        raise StorageError("Uploads need a local folder as their staging area.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _words_for_full_disks():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -118,28 +125,52 @@ def stage(name: str, offset: int, data: bytes) -> None:
 
 def delete(name: str) -> None:
     """Delete a file; one that is gone already is no error."""
-    default_storage.delete(name)
+    if (store := bucket()) is not None:
+        store.delete(name)
+    else:
+        default_storage.delete(name)
 
 
-def touch(name: str) -> None:
-    """Make now the modification time of a local file, if it is there; its content stays. Elsewhere nothing."""
-    path = _path(name)
-    if path is not None:
-        with suppress(FileNotFoundError):
-            os.utime(path)
+def mark(name: str) -> None:
+    """Make now the time that `older` goes by, if the file is there; its content stays."""
+    if (store := bucket()) is not None:
+        store.mark(name)
+        return
+    with suppress(FileNotFoundError):
+        os.utime(_path(name))
 
 
 def names_in(folder: str, *, with_temporary: bool = False) -> list[str]:
     """The names of the files in a folder. Temporary ones are being written, or were when a process was killed."""
+    return [name for name, _ in _files_in(folder, with_temporary=with_temporary)]
+
+
+def older(folder: str, age: timedelta) -> list[str]:
+    """The names of the files in a folder that were written or marked so long ago, temporary ones too."""
+    moment = clock.now() - age
+    return [name for name, at in _files_in(folder, with_temporary=True) if at < moment]
+
+
+def _files_in(folder: str, *, with_temporary: bool) -> Iterator[tuple[str, datetime]]:
+    """Name and time."""
+    if (store := bucket()) is not None:
+        yield from ((one.name, one.at) for one in store.list(f"{folder}/") if "/" not in one.name[len(folder) + 1 :])
+        return
     try:
         _, files = default_storage.listdir(folder)
     except FileNotFoundError:
-        return []
-    return [f"{folder}/{file}" for file in files if with_temporary or not file.startswith(".")]
+        return
+    for file in files:
+        if with_temporary or not file.startswith("."):
+            with suppress(FileNotFoundError):  # gone since the folder was read
+                yield f"{folder}/{file}", default_storage.get_modified_time(f"{folder}/{file}")
 
 
 def every_file() -> Iterator[tuple[str, int]]:
     """Name and size of each file there is, of all projects, without those that are just being written."""
+    if (store := bucket()) is not None:
+        yield from store.every()
+        return
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -155,22 +186,56 @@ def every_file() -> Iterator[tuple[str, int]]:
                     yield name, default_storage.size(name)
 
 
-@contextmanager
-def reading(name: str) -> Iterator[BinaryIO]:
-    """A file from its beginning. Raises FileNotFoundError."""
-    with default_storage.open(name) as file:
-        yield cast(BinaryIO, file)
+def reading(name: str) -> BinaryIO:
+    """A file for reading from its beginning or any other place. Raises FileNotFoundError."""
+    store = bucket()
+    return store.open(name) if store is not None else cast(BinaryIO, _path(name).open("rb"))
+
+
+def rewritten(name: str) -> Path:
+    """The newest of a file that whoever has its job writes again and again; it may not be there yet. See `keep`."""
+    store = bucket()
+    if store is None:
+        return _path(name)
+    store.fetch_anew(name)
+    return store.cache.path(name)
+
+
+def keep(name: str) -> None:
+    """Let others have what was written at the path of `rewritten`."""
+    if (store := bucket()) is not None:
+        store.keep(name)
+
+
+def folders_in(folder: str) -> list[str]:
+    """Their names in the folder."""
+    if (store := bucket()) is not None:
+        return list(store.folders(folder))
+    path = _path(folder)
+    return [each.name for each in path.iterdir() if each.is_dir()] if path.is_dir() else []
+
+
+def is_older(folder: str, age: timedelta) -> bool:
+    """Whether nothing was written into a folder for so long."""
+    if (store := bucket()) is not None:
+        return max((one.at for one in store.list(f"{folder}/")), default=clock.now()) < clock.now() - age
+    return datetime.fromtimestamp(_path(folder).stat().st_mtime, UTC) < clock.now() - age
+
+
+def delete_folder(folder: str) -> None:
+    if (store := bucket()) is not None:
+        store.delete_folder(folder)
+    else:
+        shutil.rmtree(_path(folder), ignore_errors=True)
 
 
 def exists(name: str) -> bool:
-    return default_storage.exists(name)
+    store = bucket()
+    return store.exists(name) if store is not None else default_storage.exists(name)
 
 
-def _path(name: str) -> Path | None:
-    try:
-        return Path(default_storage.path(name))
-    except NotImplementedError:  # Django's way to say that a storage is not local
-        return None
+def _path(name: str) -> Path:
+    return Path(default_storage.path(name))
 
 
 def _write_at(descriptor: int, offset: int, data: bytes) -> None:

@@ -35,6 +35,7 @@ from labeler.services import (
     webhook_deliveries,
 )
 from labeler.services import sweep as sweeping
+from labeler.storage import StorageAway
 from labeler.workers import busy_with, serves, this_worker
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ def _in_words(round_: Round, claim: str) -> Iterator[None]:
     except DatabaseProblem:
         connection.close()
         raise
+    except StorageAway as error:
+        logger.warning("Left %s to another worker, or a later try: %s", round_, error)
     except MemoryError:
         words = "The learner ran out of memory. Fewer posterior samples need less."
     except OSError as error:

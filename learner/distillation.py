@@ -383,7 +383,7 @@ class _Training:
 
 def _task(pool: Pool, lesson: Lesson, config: RoundConfig) -> str:
     """What a checkpoint is of. Pixels are taken for the same where files have the same names: files never change."""
-    names: Iterator[bytes] = (str(chunk.path).encode() for chunk in pool.chunks)
+    names: Iterator[bytes] = (chunk.path.name.encode() for chunk in pool.chunks)
     return digest(config.to_json().encode(), lesson.positions, lesson.labels, lesson.unlabelled, *names)
 
 

@@ -20,6 +20,7 @@ def own_data_folder(settings, tmp_path: Path) -> Path:
     """Files, broker messages and static files of a test stay in its own folder."""
     settings.DATA_DIR = tmp_path
     settings.MEDIA_ROOT = tmp_path / "files"
+    settings.STORAGE = None
     settings.STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

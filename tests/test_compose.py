@@ -114,7 +114,9 @@ def test_only_the_pages_are_reached_from_outside_and_only_from_this_machine(serv
 def test_no_secret_is_written_down_and_none_is_optional(services: dict):
     for service in services.values():
         for name, value in service.get("environment", {}).items():
-            if any(word in name for word in ("SECRET", "PASSWORD", "KEY")):
+            if name in ("STORAGE_KEY_ID", "STORAGE_SECRET"):  # there may be no bucket
+                assert value == f"${{{name}:-}}"
+            elif any(word in name for word in ("SECRET", "PASSWORD", "KEY")):
                 assert re.fullmatch(r"\$\{(SECRET_KEY|POSTGRES_PASSWORD):\?[^}]+\}", value)
             if name == "DATABASE_URL":
                 assert re.fullmatch(r"postgres://plusminus:\$\{POSTGRES_PASSWORD:\?[^}]+\}@postgres/plusminus", value)
@@ -124,6 +126,21 @@ def test_no_secret_is_written_down_and_none_is_optional(services: dict):
         if "=" in line and line[0] != "#"
     )
     assert example["SECRET_KEY"] == "" and example["POSTGRES_PASSWORD"] == ""
+
+
+def test_workers_of_another_machine_run_the_same_commands_and_need_the_addresses():
+    compose = yaml.safe_load((ROOT / "docker-compose.workers.yml").read_text())
+    commands = read_procfile(ROOT / "Procfile")
+    assert set(compose["services"]) == {"learner", "worker", "background"}
+    for name, service in compose["services"].items():
+        assert shlex.split(service["command"]) == commands[name]
+        assert service["healthcheck"]["test"][-2:] == ["alive", name]
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"] and "ports" not in service
+        assert "no-new-privileges:true" in service["security_opt"] and "depends_on" not in service
+        environment = service["environment"]
+        assert set(environment) <= known_variables()
+        for needed in ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "STORAGE_URL"):
+            assert re.fullmatch(rf"\$\{{{needed}:\?[^}}]+\}}", environment[needed])
 
 
 def test_every_variable_is_known(services: dict):

@@ -44,7 +44,7 @@ from labeler.services.exporting import ExportRefused
 from labeler.services.gold import GoldRefused
 from labeler.services.rounds import RoundRefused
 from labeler.services.uploads import UploadRefused, WrongOffset
-from labeler.storage import StorageError, StorageFull
+from labeler.storage import StorageAway, StorageError, StorageFull
 from labeler.throttle import Rate, RateLimit
 from labeler.views.errors import WORDS
 
@@ -86,6 +86,7 @@ class Api(NinjaAPI):
             WrongOffset: lambda error: problem_response(409, str(error), received=error.received),
             **dict.fromkeys(REFUSALS, lambda error: problem_response(409, str(error))),
             StorageFull: lambda error: problem_response(507, str(error)),
+            StorageAway: lambda error: problem_response(503, str(error)),
         }
         for kind, handler in handlers.items():
             self.add_exception_handler(kind, partial(_handled, handler))

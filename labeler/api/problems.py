@@ -26,7 +26,7 @@ KINDS: dict[int, tuple[str, str]] = {
     429: ("too-many-requests", "Too many requests; `Retry-After` says for how many seconds to wait."),
     431: ("headers-too-large", "A header is longer than a web server reads."),
     500: ("broken", "Something broke on the server."),
-    503: ("away", "The database is away: nothing can be shown or saved. Try again in a minute."),
+    503: ("away", "The database or the storage is away: nothing can be shown or saved. Try again in a minute."),
     507: ("full", "The server's disk is full."),
 }
 

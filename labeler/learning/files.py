@@ -18,10 +18,11 @@ from django.db import connection
 
 from labeler.models import ChunkFeatures, PoolFeatures, Project, Round, RoundChunk
 from labeler.models.images import CHUNK_SIZE
+from labeler.round_files import held
 from labeler.selectors.features import ChunkInput, chunk_inputs, likeness_inputs
 from labeler.selectors.graphs import current_graph
 from labeler.services.features import forget_lost
-from labeler.storage import local_path, round_folder
+from labeler.storage import local_path
 
 if TYPE_CHECKING:
     from learner.pool import Chunk as PixelChunk
@@ -60,8 +61,9 @@ class Beat:
             self.next_at = now + PATIENCE_SECONDS
 
 
-def folder_of(round_: Round) -> Path:
-    return round_folder(round_)
+def folder_of(round_: Round, *, scores: bool = True) -> Path:
+    """With all that the round has so far, of whichever machine; or all but the scores."""
+    return held(round_, scores=scores)
 
 
 def limit_threads() -> None:

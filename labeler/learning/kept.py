@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from django.core.files.storage import default_storage
 
+from labeler import storage
 from labeler.learning.files import CannotLearn, Integers, folder_of
 from labeler.learning.requests import TrainingSet
 from labeler.models import ChunkFeatures, PoolGraph, Round, RoundChunk
@@ -129,10 +129,10 @@ def _as_it_was(round_: Round, row: RoundChunk, scratch: Path, stack: ExitStack) 
 
     number = row.chunk.number
     name = row.features or row.pixels
-    if name and default_storage.exists(name):
+    if name and storage.exists(name):
         return PixelChunk(number, stack.enter_context(local_path(name)), row.count, row.row)
     grown = _grown(round_, row)
-    if not grown or not default_storage.exists(grown):
+    if not grown or not storage.exists(grown):
         what = "What was seen of the images" if row.features else "The pixels"
         raise CannotLearn(f"{what} of chunk {number} as round {round_.number} read them are gone.")
     from learner.files import write_array

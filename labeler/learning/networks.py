@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.conf import settings
-from django.core.files.storage import default_storage
 
 from labeler import storage
 from labeler.learning.files import CannotLearn, in_chunks, limit_threads, mending, opened
@@ -133,10 +132,16 @@ class _Trial:
             self.pixels,
             lesson,
             config,
-            checkpoint=Path(default_storage.path(self.job.checkpoint)),
-            report=lambda _phase, done, total: tell(done, total, 0 < done < total and done % EVERY == 0),
+            checkpoint=storage.rewritten(self.job.checkpoint),
+            report=lambda _phase, done, total: self._tell(tell, done, total, 0 < done < total and done % EVERY == 0),
         )
         return lesson, student
+
+    def _tell(self, tell: Callable[..., None], done: int, total: int, is_kept: bool) -> None:
+        """The turn may end where a checkpoint was written: whoever goes on may be on another machine."""
+        if is_kept:
+            storage.keep(self.job.checkpoint)
+        tell(done, total, is_kept)
 
     def _lesson(self) -> Lesson:
         from learner.distillation import lesson_of, lesson_of_answers

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
-import time
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.conf import settings
-from django.core.files.storage import default_storage
 
 from labeler.learning.asking import acquire
 from labeler.learning.charge import rule_on
@@ -33,6 +29,7 @@ from labeler.learning.requests import (
     training_digest,
 )
 from labeler.models import Project, Round, RoundChunk, RoundState, Trigger
+from labeler.round_files import hand_on
 from labeler.selectors.features import seen_by
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import labelled_images, waiting_positions
@@ -43,14 +40,13 @@ from labeler.services.leftovers import KEPT, forget_unnamed_files
 from labeler.services.publish import count_answers, held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.services.triggers import reason_at_snapshot
-from labeler.storage import project_folder
+from labeler.storage import delete_folder, folders_in, is_older, project_folder
 
 if TYPE_CHECKING:
     from learner.metrics import Interval, Metrics
 
 logger = logging.getLogger(__name__)
 
-LEFTOVER_SECONDS = KEPT.total_seconds()
 MOST_RULINGS = 5  # a person would have to change their mind as often within seconds
 
 
@@ -77,6 +73,7 @@ def fit(*, round_: Round) -> None:
             rejected=kept.training.rejected,
         )
         result = fit_model(request, beat)
+        hand_on(round_)
     fitted = {
         "loss": result.loss,
         "steps": result.steps,
@@ -133,8 +130,8 @@ def score(*, round_: Round, claim: str) -> int:
                 from learner.scoring import Scorer
 
                 limit_threads()
-                scorer = Scorer(folder_of(round_))
-            scorer.score(opened(round_chunk, stack), beat)
+                scorer = Scorer(folder_of(round_, scores=False))
+            hand_on(round_, [scorer.score(opened(round_chunk, stack), beat)])
         claims.finish_chunk(round_chunk=round_chunk)
         done += 1
     return done
@@ -181,12 +178,12 @@ def forget_leftovers(project: Project) -> None:
     a backup may know them. And files that nothing names any more.
     """
     forget_unnamed_files(project)
-    folder = Path(default_storage.path(f"{project_folder(project)}/rounds"))
+    folder = f"{project_folder(project)}/rounds"
     ended = [RoundState.FAILED, RoundState.CANCELLED]
     kept = set(Round.objects.filter(project=project).exclude(state__in=ended).values_list("folder", flat=True))
-    for path in folder.iterdir() if folder.is_dir() else []:
-        if f"rounds/{path.name}" not in kept and path.stat().st_mtime < time.time() - LEFTOVER_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+    for name in folders_in(folder):
+        if f"rounds/{name}" not in kept and is_older(f"{folder}/{name}", KEPT):
+            delete_folder(f"{folder}/{name}")
 
 
 def measure(round_: Round) -> dict[str, Any]:

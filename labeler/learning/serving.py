@@ -25,6 +25,7 @@ from labeler.learning.pool import cannot_derive
 from labeler.models import Chunk, ChunkFeatures, JobState, ModelExport, PoolGraph, PoolNetwork, Round
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.jobs import network_key
+from labeler.round_files import hand_on
 from labeler.selectors.served import about_round
 from labeler.services.derived import Report
 from labeler.services.serving import Exported
@@ -63,6 +64,7 @@ def export_model(job: ModelExport, report: Report) -> Exported:
         export = Export(folder_of(round_), seen.shape, seen.look, found)
         size = export.write(path, about)
         export.write_arrays(arrays)
+        hand_on(round_, [path, arrays])
         report(STEPS, STEPS)
         return Exported(path.name, arrays.name, size, hashlib.sha256(path.read_bytes()).hexdigest(), about)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 
 from labeler.models import ModelChange, Project, Round, RoundState, Standing, Trigger
-from labeler.storage import round_folder
+from labeler.round_files import SCORES, has_file
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def why_not_in_charge(round_: Round) -> str:
         return _("A comparison is only looked at. Choose its settings for the project, and the next round has them.")
     if round_.state != RoundState.DONE or not round_.folder:
         return _("Round %(number)s has no model.") % {"number": round_.number}
-    if not (round_folder(round_) / "scores").is_dir():
+    if not has_file(round_, SCORES):
         words = _("The score files of round %(number)s are gone, so nothing can be chosen by its model.")
         return words % {"number": round_.number}
     return ""

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
-from labeler import disk
+from labeler import disk, storage
 from labeler.selectors.workers import PROGRAMS, workers_alive
 
 logger = logging.getLogger(__name__)
@@ -21,9 +21,12 @@ _found: dict[str, tuple[float, str]] = {}  # by what was looked at: when, and wh
 
 
 def parts() -> dict[str, str]:
-    """`ok` or a word for each of web, database, disk, broker, learner, worker, background, beat."""
+    """`ok` or a word for each of web, database, disk, broker, learner, worker, background, beat; of the storage where
+    it is a bucket."""
     database = _database()
     found = {"web": "ok", "database": database, "disk": disk_lately(), "broker": broker()}
+    if storage.bucket() is not None:
+        found["storage"] = _lately("storage", _storage)
     can_tell = found["database"] == found["disk"] == "ok"  # else they could not say that they are alive
     for queue, name in PROGRAMS.items():
         found[name] = "ok" if can_tell and workers_alive(queue) else "missing" if can_tell else "unknown"
@@ -38,6 +41,17 @@ def _database() -> str:
             cursor.execute("SELECT 1")
     except DatabaseProblem as error:
         logger.warning("The database does not answer: %s", error)
+        return "away"
+    return "ok"
+
+
+def _storage() -> str:
+    try:
+        store = storage.bucket()
+        assert store is not None
+        store.check()
+    except storage.StorageAway as error:
+        logger.warning("The storage does not answer: %s", error)
         return "away"
     return "ok"
 

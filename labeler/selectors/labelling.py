@@ -165,7 +165,7 @@ def image_item(project: Project, image: Image) -> dict[str, Any]:
 
 def inlined(image: Image) -> dict[str, str]:
     """A small image comes with its place: nobody waits for another request. Larger ones the page fetches ahead."""
-    if image.length > INLINE_BYTES or image.media_type not in MEDIA_TYPES or not storage.is_local(image.pack.name):
+    if image.length > INLINE_BYTES or image.media_type not in MEDIA_TYPES or not storage.is_local():
         return {}
     try:
         data = storage.read_range(image.pack.name, image.offset, image.length)

@@ -18,11 +18,11 @@ import numpy as np
 from django.utils.translation import override
 
 from labeler.models import Annotation, LabelClass, ModelExport, Outcome, Round, RoundChunk
+from labeler.round_files import fetched
 from labeler.selectors.answers import answers_of
 from labeler.selectors.pool import LEAST_HOLDOUT, says_something
 from labeler.selectors.reruns import TRAINING
 from labeler.selectors.rounds import ClassRow, Setting, class_rows, settings_of
-from labeler.storage import round_folder
 
 FEW = 10  # labels of a class below which it is named among the limits
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#&])")
@@ -126,7 +126,7 @@ def as_markdown(card: Card) -> str:
 def _learned(round_: Round) -> Counter[int]:
     """How many labels of each class it learned from, by class id; empty where that was not kept."""
     try:
-        with np.load(round_folder(round_) / TRAINING, allow_pickle=False) as file:
+        with np.load(fetched(round_, TRAINING) / TRAINING, allow_pickle=False) as file:
             return Counter(file["labels"].tolist())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return Counter()

@@ -12,9 +12,9 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from labeler.models import LabelClass, Round
+from labeler.round_files import fetched_model
 from labeler.selectors.model_card import as_json, as_markdown, model_card
 from labeler.selectors.served import export_of
-from labeler.storage import round_folder
 
 IN_MEMORY = 16 * 2**20  # a larger one goes to a file on its way
 
@@ -26,7 +26,7 @@ class NoModel(Exception):
 def model_archive(round_: Round) -> IO[bytes]:
     """A zip of all that it takes to use the model elsewhere; `learner/served.md` lists it and goes along. Without an
     export for new images there is no `model.onnx`. Raises NoModel."""
-    folder = round_folder(round_)
+    folder = fetched_model(round_)
     files = [folder / "model.json", *sorted(folder.glob("*.safetensors"))]
     if not round_.folder or len(files) < 2 or not all(path.is_file() for path in files):
         raise NoModel(_("The model files of round %(number)s are gone.") % {"number": round_.number})

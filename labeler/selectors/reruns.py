@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 
 from labeler.models import JobState, Rerun, Round, RoundState
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.round_files import has_file
 from labeler.selectors.workers import Missing, missing_workers
-from labeler.storage import round_folder
 
 TRAINING = "training.npz"  # in the round's folder: what it learned from, see learning/kept.py
 
@@ -52,6 +52,6 @@ def why_no_rerun(round_: Round) -> str:
     """Empty if it can be tried, else what is missing; what else may be gone is found by the one who tries."""
     if round_.state != RoundState.DONE or not round_.folder:
         return _("It has no model to run again.")
-    if not (round_folder(round_) / TRAINING).is_file():
+    if not has_file(round_, TRAINING):
         return _("What it learned from was not kept, so it cannot be run again.")
     return ""

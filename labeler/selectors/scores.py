@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ import numpy.typing as npt
 from django.utils.translation import gettext as _
 
 from labeler.models import LabelClass, Project, Round, RoundChunk, RoundState
+from labeler.models.images import CHUNK_SIZE
+from labeler.round_files import SCORES, fetched, hand_on
 from labeler.selectors.charge import in_charge
 from labeler.storage import round_folder
 
@@ -64,14 +66,38 @@ def summary_of(round_: Round) -> ScoreSummary:
     """All images of the round in a few bytes each. The first call reads its score files. Raises NoScores."""
     counts = RoundChunk.objects.filter(round=round_).order_by("chunk__number").values_list("count", flat=True)
     with _in_words(round_):
-        return _summary(round_folder(round_), tuple(counts))
+        return _summary(_files(round_), tuple(counts))
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A round's files, kept by their folder: another attempt has another one."""
+
+    folder: Path
+    round: Round = field(compare=False)
+
+    def of(self, positions: Sequence[int] | Integers) -> Path:
+        """The folder, with the score files of these positions in it."""
+        numbers = np.unique(np.asarray(positions, np.int64) // CHUNK_SIZE).tolist()
+        return fetched(self.round, *(f"{SCORES}{number:06d}.npz" for number in numbers))
+
+
+def _files(round_: Round) -> _Files:
+    return _Files(round_folder(round_), round_)
 
 
 @lru_cache(maxsize=4)
-def _summary(folder: Path, counts: tuple[int, ...]) -> ScoreSummary:
-    from learner.summary import summary
+def _summary(files: _Files, counts: tuple[int, ...]) -> ScoreSummary:
+    from learner.summary import FILE, summary
 
-    return summary(folder, counts)
+    folder = fetched(files.round, FILE)
+    is_new = not (folder / FILE).exists()
+    if is_new:
+        fetched(files.round, SCORES)
+    found = summary(folder, counts)
+    if is_new:
+        hand_on(files.round, [folder / FILE])
+    return found
 
 
 def prediction_of(round_: Round, position: int) -> Prediction | None:
@@ -82,7 +108,8 @@ def prediction_of(round_: Round, position: int) -> Prediction | None:
     if position >= len(scores):
         return None
     with _in_words(round_):
-        row = score_row(round_folder(round_), position, ("mean_probs_N_C", "std_probs_N_C", *scores.quantiles))
+        folder = _files(round_).of([position])
+        row = score_row(folder, position, ("mean_probs_N_C", "std_probs_N_C", *scores.quantiles))
     measures = [(name, float(row[name]), scores.percentile(name, float(row[name]))) for name in scores.quantiles]
     return Prediction(round_.classes, _numbers(row["mean_probs_N_C"]), _numbers(row["std_probs_N_C"]), measures)
 
@@ -92,7 +119,7 @@ def probabilities_at(round_: Round, position: int) -> tuple[list[float], list[fl
     from learner.summary import score_row
 
     with _in_words(round_):
-        row = score_row(round_folder(round_), position, ("mean_probs_N_C", "std_probs_N_C"))
+        row = score_row(_files(round_).of([position]), position, ("mean_probs_N_C", "std_probs_N_C"))
     return _numbers(row["mean_probs_N_C"]), _numbers(row["std_probs_N_C"])
 
 
@@ -114,19 +141,19 @@ def metrics_on(round_: Round, labels: dict[int, int]) -> dict[str, Any]:
         return {}
     with _in_words(round_):
         labels_n = tuple(known[at] for at in positions.tolist())
-        return _metrics(round_folder(round_), tuple(positions.tolist()), labels_n, tuple(number[pk] for pk in meanings))
+        return _metrics(_files(round_), tuple(positions.tolist()), labels_n, tuple(number[pk] for pk in meanings))
 
 
 @lru_cache(maxsize=32)
 def _metrics(
-    folder: Path, positions: tuple[int, ...], labels: tuple[int, ...], numbers: tuple[int, ...]
+    files: _Files, positions: tuple[int, ...], labels: tuple[int, ...], numbers: tuple[int, ...]
 ) -> dict[str, Any]:
     """Kept for the next page of a gallery: the bootstrap takes a tenth of a second. Outputs of the model with the same
     number mean one class now: their probabilities are added."""
     from learner.metrics import metrics
     from learner.scores import scores_at
 
-    probs_n_C = scores_at(folder, np.array(positions, np.int64), "mean_probs_N_C")
+    probs_n_C = scores_at(files.of(positions), np.array(positions, np.int64), "mean_probs_N_C")
     if len(set(numbers)) < len(numbers):
         merged_n_C = np.zeros((len(positions), max(numbers) + 1), np.float64)
         np.add.at(merged_n_C.T, np.array(numbers), probs_n_C.T)
@@ -140,7 +167,8 @@ def measure_at(round_: Round, positions: Sequence[int], name: str) -> npt.NDArra
     from learner.scores import scores_at
 
     with _in_words(round_):
-        values: npt.NDArray[np.float32] = scores_at(round_folder(round_), np.asarray(positions, np.int64), name)
+        folder = _files(round_).of(positions)
+        values: npt.NDArray[np.float32] = scores_at(folder, np.asarray(positions, np.int64), name)
     return values
 
 
@@ -191,5 +219,6 @@ def distributions_at(round_: Round, positions: Sequence[int]) -> tuple[npt.NDArr
 
     wanted = np.asarray(positions, np.int64)
     with _in_words(round_):
-        means, stds = (scores_at(round_folder(round_), wanted, name) for name in ("mean_probs_N_C", "std_probs_N_C"))
+        folder = _files(round_).of(wanted)
+        means, stds = (scores_at(folder, wanted, name) for name in ("mean_probs_N_C", "std_probs_N_C"))
     return means.astype(np.float64), stds.astype(np.float64)

@@ -20,11 +20,11 @@ from labeler.imaging.decode import DecodedImage, Pixels
 from labeler.imaging.pixels import PixelFormat, to_picture, to_pixels
 from labeler.models import JobState, LabelClass, ModelExport, Project, Round, RoundState
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.round_files import fetched, has_file
 from labeler.selectors.predictions import MOST_BARS, Bar, Measure, class_look
 from labeler.selectors.rounds import posterior_samples
 from labeler.selectors.scores import NoScores, summary_of
 from labeler.selectors.workers import Missing, missing_workers
-from labeler.storage import round_folder
 
 if TYPE_CHECKING:
     from learner.served import Said, Served
@@ -82,7 +82,7 @@ def why_not_served(round_: Round) -> str:
     """Empty if it can be tried, else why there is nothing to ask; what else may be gone the worker finds."""
     if round_.state != RoundState.DONE or not round_.folder:
         return _("It has no model.")
-    if not (round_folder(round_) / "model.json").is_file():
+    if not has_file(round_, "model.json"):
         return _("The model files of round %(number)s are gone.") % {"number": round_.number}
     return ""
 
@@ -90,8 +90,8 @@ def why_not_served(round_: Round) -> str:
 def newest_export(project: Project) -> ModelExport | None:
     """Of the model in charge; else the newest that there is, of whatever round."""
     rows = ModelExport.objects.filter(project=project, state=JobState.DONE).select_related("round")
-    there = [row for row in rows[:20] if _is_there(row)]
-    return next((row for row in there if row.round_id == project.model_round_id), there[0] if there else None)
+    likeliest = sorted(rows[:20], key=lambda row: row.round_id != project.model_round_id)
+    return next((row for row in likeliest if _is_there(row)), None)
 
 
 def about_round(round_: Round, form: dict[str, Any], versions: dict[str, str], notes: Sequence[str]) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def open_served(export: ModelExport) -> Served:
             "Download it, or take fewer posterior samples."
         )
     try:
-        served: Served = _opened(str(round_folder(export.round) / export.file), export.digest, export.pk)
+        served: Served = _opened(export.file, export.digest, export.pk)
         return served
     except _Gone as error:
         raise NotServed(
@@ -174,21 +174,19 @@ class _Gone(Exception):
 
 
 @lru_cache(maxsize=settings.SERVED_MODELS)  # type: ignore[untyped-decorator]
-def _opened(path: str, digest: str, export_id: int) -> Served:
-    from pathlib import Path
-
+def _opened(file: str, digest: str, export_id: int) -> Served:
     from learner.served import NotServed as Refused
     from learner.served import open_bytes
 
-    about = ModelExport.objects.values_list("about", flat=True).get(pk=export_id)
+    export = ModelExport.objects.select_related("round").get(pk=export_id)
     try:
-        return open_bytes(Path(path).read_bytes(), about, digest)
+        return open_bytes((fetched(export.round, file) / file).read_bytes(), export.about, digest)
     except (OSError, Refused) as error:
         raise _Gone(str(error)) from error
 
 
 def _is_there(export: ModelExport) -> bool:
-    return bool(export.file) and (round_folder(export.round) / export.file).is_file()
+    return bool(export.file) and has_file(export.round, export.file)
 
 
 def _measures(round_: Round, values: dict[str, float]) -> list[Measure]:

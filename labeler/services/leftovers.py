@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.core.files.storage import default_storage
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Q, QuerySet
 
@@ -22,31 +21,20 @@ KEPT = timedelta(days=1)
 def mark_replaced(names: Iterable[str]) -> None:
     """Begin their day, before the rows name other files. One that is not replaced after all stays for longer."""
     for name in names:
-        storage.touch(name)
+        storage.mark(name)
 
 
 def forget_unnamed_files(project: Project) -> int:
     """Delete pixels and features of chunks that grew, and what killed imports, exports, maps and graphs left,
     half-written or whole. Returns how many.
-
-    A storage that is not local keeps everything: when a file was replaced cannot be noted there.
     """
     folder = storage.project_folder(project)
-    if not storage.is_local(folder):
-        return 0
     groups = ("packs", "pixels", "features", "exports", "maps", "graphs", "networks")
-    names = {name for group in groups for name in storage.names_in(f"{folder}/{group}", with_temporary=True)}
-    old = [name for name in names - named_files(project) if _is_old(name)]
+    names = {name for group in groups for name in storage.older(f"{folder}/{group}", KEPT)}
+    old = names - named_files(project) if names else set()
     for name in old:
         storage.delete(name)
     return len(old)
-
-
-def _is_old(name: str) -> bool:
-    try:
-        return bool(default_storage.get_modified_time(name) < clock.now() - KEPT)
-    except FileNotFoundError:
-        return False  # its import has just deleted it
 
 
 def named_files(project: Project) -> set[str]:

@@ -15,6 +15,7 @@ from labeler.api.problems import is_api, problem_response
 from labeler.disk import is_of_full_disk, note_full
 from labeler.kept_answers import address_with_answer
 from labeler.outages import is_of_database_away
+from labeler.storage_errors import StorageAway
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -33,6 +34,10 @@ WORDS = {
         "Whoever runs the server has to make some."
     ),
 }
+STORAGE_WORDS = _(
+    "The server cannot reach the storage of images and models. Answers are kept. Try again in a minute. "
+    "If this stays, whoever runs the server has to see to the storage."
+)
 CSRF_WORDS = _(
     "This page was open for too long, or you signed in or out elsewhere. Nothing was saved: reload and repeat."
 )
@@ -82,15 +87,15 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
     Called while the exception is handled, wherever it came from: a view, the session, a commit.
     """
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    status, is_storage = HTTPStatus.INTERNAL_SERVER_ERROR, isinstance(sys.exception(), StorageAway)
     if is_of_full_disk(sys.exception()):
         note_full()
         status = HTTPStatus.INSUFFICIENT_STORAGE
-    elif is_of_database_away(sys.exception()):
+    elif is_storage or is_of_database_away(sys.exception()):
         status = HTTPStatus.SERVICE_UNAVAILABLE
-    words = WORDS[status]
+    words = STORAGE_WORDS if is_storage else WORDS[status]
     if is_api(request):
         return problem_response(status, str(words))
     if wants_json(request):
         return JsonResponse({"error": words}, status=status)
-    return render(None, f"{status:d}.html", {"words": words}, status=status)
+    return render(None, f"{status:d}.html", {"words": words, "is_storage": is_storage}, status=status)

@@ -94,15 +94,14 @@ def export_file(request: HttpRequest, slug: str, job_id: int) -> HttpResponseBas
 def export_reply(request: HttpRequest, job: ExportJob) -> HttpResponseBase:
     """Its file. Raises Http404 if that is gone."""
     try:
-        with storage.local_path(job.file) as file_path:
-            return file_reply(
-                request,
-                file_path.open("rb"),
-                size=job.size,
-                name=job.file_name,
-                media_type=job.media_type,
-                digest=job.manifest.get("sha256", ""),
-            )
+        return file_reply(
+            request,
+            storage.reading(job.file),
+            size=job.size,
+            name=job.file_name,
+            media_type=job.media_type,
+            digest=job.manifest.get("sha256", ""),
+        )
     except FileNotFoundError as error:
         raise Http404("The export's file is gone; export again") from error
 

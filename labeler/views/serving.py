@@ -221,11 +221,10 @@ def prediction_file(request: HttpRequest, slug: str, job_id: int) -> FileRespons
     done = Prediction.objects.exclude(file="")
     job = get_object_or_404(done, project=access.project, pk=job_id, state=JobState.DONE)
     try:
-        with storage.local_path(job.file) as file_path:
-            return FileResponse(
-                file_path.open("rb"), as_attachment=True, filename=f"{slug}-predictions-{job.pk}.{job.format}",
-                content_type=FORMATS[job.format],
-            )  # fmt: skip
+        return FileResponse(
+            storage.reading(job.file), as_attachment=True, filename=f"{slug}-predictions-{job.pk}.{job.format}",
+            content_type=FORMATS[job.format],
+        )  # fmt: skip
     except FileNotFoundError as error:
         raise Http404("The file is gone; send the archive again") from error
 

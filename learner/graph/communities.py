@@ -119,6 +119,27 @@ class Tree:
             nodes.append(int(self.parent_V[nodes[-1]]))
         return np.array(nodes)
 
+    def parts(self, most: int) -> Integers:
+        """The leaves in at most so many parts: those that are left while the last ones to join have not joined yet.
+
+        Returns:
+            int64 `[L]`, 0 and up. Where more parts than that hang together by nothing, the smallest are one.
+        """
+        n_nodes = len(self.parent_V)
+        if self.n_leaves <= most:
+            return np.arange(self.n_leaves)
+        first = max(
+            self.n_leaves, n_nodes - most + 1
+        )  # nodes from here on have not joined: each splits one part in two
+        of_V = np.arange(n_nodes)
+        for node in range(first - 1, -1, -1):
+            if self.parent_V[node] < first:
+                of_V[node] = of_V[self.parent_V[node]]
+        found, part_L = np.unique(of_V[: self.n_leaves], return_inverse=True)
+        rank_P = np.empty(len(found), np.int64)
+        rank_P[np.argsort(-self.size_V[found], kind="stable")] = np.arange(len(found))
+        return np.minimum(rank_P, most - 1)[part_L]
+
     def leaves_below(self, node: int) -> Integers:
         """The leaves of a node."""
         is_below = np.zeros(len(self.parent_V), np.bool_)

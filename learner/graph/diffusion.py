@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from learner.config import Report, ignore
-from learner.graph.model import Graph
-from learner.graph.neighbours import Floats
+from learner.graph.model import Doubles, Graph, Integers
+from learner.graph.neighbours import Affinity, Floats
 
 COORDINATES = 64
 """At most; there are no more than parts of the tree."""
@@ -23,6 +23,14 @@ SMOOTHING = 5
 
 SPARE = 16
 """Directions that are carried along beside those that are kept, so that the last of these are right, too."""
+
+
+MOST_PARTS = 3000
+"""Parts of the tree between which the walk is solved as a whole: some seconds and 200 MB, but time grows with the cube
+of the number and memory with its square, and the number of leaves with the pool."""
+
+KRYLOV, RESTARTS, TOLERANCE = 3, 60, 1e-3
+"""Past that: directions at once, times those that are wanted; how often they are begun anew; of the eigenvalues."""
 
 
 def diffusion_map(graph: Graph, *, report: Report = ignore) -> Floats:
@@ -44,18 +52,18 @@ def diffusion_map(graph: Graph, *, report: Report = ignore) -> Floats:
         Coifman and Lafon, 2006, Diffusion maps, equation 9, with lengths taken out; Saad, 2011, Numerical methods for
         large eigenvalue problems, section 5.2 (subspace iteration with projection).
     """
-    from scipy.sparse import csr_matrix, diags
+    from scipy.sparse import diags
 
     tree, weights = graph.tree, graph.affinity.astype(np.float32)
     degree_N = np.asarray(weights.sum(1), np.float64).ravel()
     root_N = np.sqrt(degree_N)
     inverse_N = np.where(degree_N > 0, 1 / np.maximum(root_N, 1e-12), 0).astype(np.float32)
     walk = (diags(inverse_N) @ weights @ diags(inverse_N)).tocsr()
-    of_leaf = csr_matrix((root_N, (np.arange(len(graph)), tree.leaf_N)), shape=(len(graph), tree.n_leaves))
-    lengths_L = np.sqrt(np.asarray(of_leaf.power(2).sum(0)).ravel())
-    of_leaf = (of_leaf @ diags(1 / np.maximum(lengths_L, 1e-12))).astype(np.float32).tocsr()
-    _, vectors_L_s = _largest((of_leaf.T @ walk @ of_leaf).toarray(), COORDINATES + SPARE)
-    basis_N_s = np.ascontiguousarray(of_leaf @ vectors_L_s)
+    basis_N_s = _among(walk, root_N, tree.leaf_N, tree.n_leaves)
+    if basis_N_s is None:
+        part_N = tree.parts(MOST_PARTS)[tree.leaf_N]
+        basis_N_s = _among(walk, root_N, part_N, int(part_N.max()) + 1)
+        assert basis_N_s is not None
     for step in range(SMOOTHING):
         report("spread", step, SMOOTHING)
         basis_N_s = walk @ basis_N_s
@@ -67,6 +75,34 @@ def diffusion_map(graph: Graph, *, report: Report = ignore) -> Floats:
     coordinates_N_m = basis_N_s @ (turn_s_m * np.maximum(values_m, 0) ** WALK) * inverse_N[:, None]
     lengths_N = np.linalg.norm(coordinates_N_m, axis=1, keepdims=True)
     return np.asarray(coordinates_N_m / np.maximum(lengths_N, 1e-12), np.float32)
+
+
+def _among(walk: Affinity, root_N: Doubles, part_N: Integers, n_parts: int) -> Floats | None:
+    """The leading directions of the walk among those that are constant on each part, `[N, s]`. None: there are too many
+    parts, and they are tied too evenly, to find them.
+
+    Reference:
+        Lehoucq, Sorensen, Yang, 1998, ARPACK users' guide, section 4 (implicitly restarted Lanczos method).
+    """
+    from scipy.sparse import csr_matrix, diags
+    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+
+    count = COORDINATES + SPARE
+    of_part = csr_matrix((root_N, (np.arange(len(root_N)), part_N)), shape=(len(root_N), n_parts))
+    lengths_P = np.sqrt(np.asarray(of_part.power(2).sum(0)).ravel())
+    of_part = (of_part @ diags(1 / np.maximum(lengths_P, 1e-12))).astype(np.float32).tocsr()
+    between = (of_part.T @ walk @ of_part).tocsr()
+    if n_parts <= MOST_PARTS:
+        return np.ascontiguousarray(of_part @ _largest(between.toarray(), count)[1])
+    start_P = np.random.default_rng(0).standard_normal(n_parts)
+    try:
+        _, vectors_P_s = eigsh(
+            between.astype(np.float64), count, which="LA", ncv=int(KRYLOV * count), v0=start_P, maxiter=RESTARTS,
+            tol=TOLERANCE,
+        )  # fmt: skip
+    except ArpackNoConvergence:
+        return None
+    return np.ascontiguousarray(of_part @ vectors_P_s.astype(np.float32))
 
 
 def _largest(symmetric: npt.NDArray[np.float32], count: int) -> tuple[Floats, Floats]:

@@ -6,10 +6,9 @@ import os
 import time
 from datetime import timedelta
 from pathlib import Path
-from unittest import mock
 
 import pytest
-from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from labeler import storage
@@ -86,15 +85,6 @@ def test_what_a_round_of_the_last_day_read_stays(project, grow) -> None:
     round_.finished_at -= timedelta(days=2)
     round_.save()
     assert forget_unnamed_files(project) == 1
-
-
-def test_a_storage_without_local_paths_keeps_everything(project, grow) -> None:
-    grow()
-    old, _ = grow()
-    age(old)
-    with mock.patch.object(FileSystemStorage, "path", side_effect=NotImplementedError):
-        assert forget_unnamed_files(project) == 0
-    assert default_storage.exists(old)
 
 
 def test_another_import_may_delete_its_file_while_this_one_plans(project, grow, monkeypatch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from learner.graph.communities import at_resolutions, grow, leiden
+from learner.graph.communities import Tree, at_resolutions, grow, leiden
 
 
 def test_groups_that_lie_apart_are_communities(planted, graph):
@@ -90,3 +90,22 @@ def test_sums_go_up_and_down(graph):
         assert down_L[leaf] == len(tree.path(leaf))
     for node in (0, len(up_V) - 1):
         assert up_V[node].tolist() == [len(tree.leaves_below(node))] * 2
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5, 9])
+def test_parts_are_what_is_left_before_the_last_have_joined(most):
+    """Five leaves: 0 and 1 join (5), then 2 and 3 (6), then those two (7); 4 hangs together with nothing (root 8)."""
+    parent = np.array([5, 5, 6, 6, 8, 7, 7, 8, -1])
+    tree = Tree(np.array([0, 1, 2, 3, 4]), parent, np.ones(9), np.array([1, 1, 1, 1, 1, 2, 2, 4, 5]))
+    wanted = {
+        1: [{0, 1, 2, 3, 4}], 2: [{0, 1, 2, 3}, {4}], 3: [{0, 1}, {2, 3}, {4}], 4: [{0, 1}, {2}, {3}, {4}],
+        5: [{0}, {1}, {2}, {3}, {4}], 9: [{0}, {1}, {2}, {3}, {4}],
+    }  # fmt: skip
+    parts = tree.parts(most)
+    assert [set(np.flatnonzero(parts == part).tolist()) for part in np.unique(parts)] == wanted[most]
+
+
+def test_of_more_than_that_which_hang_together_by_nothing_the_smallest_are_one():
+    sizes, parent = np.array([1, 2, 3, 4, 10]), np.array([4, 4, 4, 4, -1])
+    tree = Tree(np.repeat(np.arange(4), sizes[:4]), parent, np.ones(5), sizes)
+    assert tree.parts(3).tolist() == [2, 2, 1, 0]

@@ -34,6 +34,34 @@ def test_it_is_the_exact_map_though_it_looks_at_leaves_first(make_graph):
     np.testing.assert_allclose(found @ found.T, exact @ exact.T, atol=0.06)
 
 
+@pytest.fixture
+def strip(make_graph, monkeypatch):
+    """A band of images without groups: more leaves than are solved as a whole here."""
+    monkeypatch.setattr(diffusion, "COORDINATES", 6)
+    monkeypatch.setattr(diffusion, "SPARE", 4)
+    return make_graph(np.random.default_rng(1).uniform(0, 1, (1500, 2)) * [8, 1])
+
+
+def test_many_leaves_are_solved_without_a_matrix_of_them_all(strip, monkeypatch):
+    """The same angles as from the dense matrix."""
+    whole = diffusion_map(strip)
+    monkeypatch.setattr(diffusion, "MOST_PARTS", strip.tree.n_leaves - 1)
+    found = diffusion_map(strip)
+    np.testing.assert_allclose(found @ found.T, whole @ whole.T, atol=0.02)
+    np.testing.assert_array_equal(found, diffusion_map(strip))
+
+
+def test_where_they_are_not_found_parts_of_the_tree_take_their_place(strip, monkeypatch):
+    whole = diffusion_map(strip)
+    for name, value in (("MOST_PARTS", strip.tree.n_leaves // 2), ("RESTARTS", 1), ("TOLERANCE", 1e-15)):
+        monkeypatch.setattr(diffusion, name, value)
+    monkeypatch.setattr(diffusion, "KRYLOV", 1.2)
+    part_N = strip.tree.parts(diffusion.MOST_PARTS)[strip.tree.leaf_N]
+    assert len(np.unique(part_N)) == diffusion.MOST_PARTS
+    found = diffusion_map(strip)
+    assert np.corrcoef((found @ found.T).ravel(), (whole @ whole.T).ravel())[0, 1] > 0.9
+
+
 def test_no_more_than_asked_for(planted, graph, monkeypatch):
     monkeypatch.setattr(diffusion, "COORDINATES", 3)
     assert diffusion_map(graph).shape == (600, 3)
