@@ -52,6 +52,11 @@ def holdout_disputes(project: Project, *, beside: User | None = None) -> Dispute
     return Disputes([each for each in left if each.askable], [each for each in left if not each.askable])
 
 
+def has_disputes(project: Project) -> bool:
+    disputed = Image.objects.filter(project=project, is_holdout=True, state=ImageState.DISPUTED)
+    return disputed.exclude(state=ImageState.POOL).exists()
+
+
 def _askable(people: set[int], answered: set[int], most: int) -> frozenset[int]:
     return frozenset(people - answered) if len(answered) < most else frozenset()
 

@@ -66,7 +66,7 @@ def refill_queue(*, project: Project, annotator: User) -> int:
         return 0  # somebody else was first
     last = places.aggregate(last=Max("rank"))["last"] or 0
     if disputed := _disputed(locked, places, annotator):
-        return _add(locked, [(rank, *each) for rank, each in enumerate(disputed, start=last + 1)])
+        return _add(locked, queue, [(rank, *each) for rank, each in enumerate(disputed, start=last + 1)])
     of_the_pool = free.exclude(reason__in=NOT_OF_THE_POOL)
     if not of_the_pool.exists() and not Round.objects.filter(project=locked, state__in=UNFINISHED).exists():
         return 0
@@ -77,16 +77,16 @@ def refill_queue(*, project: Project, annotator: User) -> int:
     ids = dict(images.values_list("position", "id"))
     slots = range(project.learning.overlap)
     ranked = enumerate(drawn, start=last + 1)
-    _add(locked, [(rank, ids[place.position], slot, place) for rank, place in ranked for slot in slots])
+    _add(locked, queue, [(rank, ids[place.position], slot, place) for rank, place in ranked for slot in slots])
     return len(drawn)
 
 
-def _add(project: Project, rows: Sequence[tuple[int, int, int, Place]]) -> int:
+def _add(project: Project, queue: int, rows: Sequence[tuple[int, int, int, Place]]) -> int:
     """Places by their ranks, images and slots."""
     Candidate.objects.bulk_create(
         Candidate(
             project=project,
-            round_id=project.queue_round_id,
+            round_id=queue,
             image_id=image_id,
             rank=rank,
             slot=slot,
