@@ -15,6 +15,7 @@ from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem
 from labeler.api.shapes import Measured, Outcome, Person, measured, person_of
 from labeler.models import Project, Round, RoundState, Trigger
+from labeler.selectors.left_out import left_out_of
 from labeler.selectors.model_files import NoModel, model_archive
 from labeler.selectors.monitor import progress_of
 from labeler.selectors.pool import says_something
@@ -61,8 +62,16 @@ class Recall(Out):
     n: int = Field(description="Holdout images of this class.")
 
 
+class LeftOutHoldout(Out):
+    disputed: int = Field(description="Holdout images that people disagreed about: they are not counted.")
+    set_aside: int = Field(description="Holdout images that people were unsure of or skipped: not counted either.")
+    low: float | None = Field(description="Share of right ones were all of these wrong, the 95 % interval included.")
+    high: float | None = Field(description="The same were all of them right. Null: nothing was measured.")
+
+
 class RoundOut(RoundRow):
     holdout: int = Field(description="Holdout images that it was measured on.")
+    left_out: LeftOutHoldout
     nll: Measured | None
     brier: Measured | None
     ece: Measured | None
@@ -167,9 +176,13 @@ def _row(project: Project, row: Round, accuracy: Measured | None) -> dict[str, A
 def _shown(project: Project, row: Round) -> RoundOut:
     metrics = row.metrics if says_something(row.metrics) else {}
     verdict = verdict_of(row, class_names(project, row))
+    left_out = left_out_of(row.metrics)
     return RoundOut(
         **_row(project, row, measured(metrics.get("accuracy"))),
         holdout=row.metrics.get("n", 0),
+        left_out=LeftOutHoldout(
+            disputed=left_out.disputed, set_aside=left_out.set_aside, low=left_out.low, high=left_out.high
+        ),
         nll=measured(metrics.get("nll")),
         brier=measured(metrics.get("brier")),
         ece=measured(metrics.get("ece")),

@@ -10,6 +10,7 @@ from labeler.learning.files import Integers, folder_of
 from labeler.learning.requests import scored
 from labeler.models import LearningConfig, Round, Standing, Trigger
 from labeler.selectors.charge import charge_of
+from labeler.selectors.left_out import count_left_out, states_left_out
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images
 from labeler.selectors.scores import meanings_of
 from labeler.services.charge import Ruling
@@ -59,7 +60,10 @@ def compare_models(old: Round, new: Round) -> tuple[dict[str, Any], list[dict[st
     all_positions = np.array(sorted(labels), np.int64)
     by_both = scored(new, scored(old, all_positions))
     positions = np.array([at for at in by_both.tolist() if labels[at] in both], np.int64)
+    aside = states_left_out(new.project)
+    known = scored(new, scored(old, np.array(list(aside), np.int64))).tolist()
     left_out = {
+        "without_label": sum(count_left_out(aside, known).values()),
         "unscored": len(all_positions) - len(by_both),
         "of_other_classes": len(by_both) - len(positions),
         "new_classes": [pk for pk in dict.fromkeys(meanings_of(new)) if pk not in both],

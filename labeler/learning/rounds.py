@@ -32,6 +32,7 @@ from labeler.models import Project, Round, RoundChunk, RoundState, Trigger
 from labeler.round_files import hand_on
 from labeler.selectors.features import seen_by
 from labeler.selectors.graphs import current_graph
+from labeler.selectors.left_out import count_left_out, states_left_out
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services import claims
 from labeler.services.charge import ChargeMoved, Ruling
@@ -187,7 +188,8 @@ def forget_leftovers(project: Project) -> None:
 
 
 def measure(round_: Round) -> dict[str, Any]:
-    """The model on the labelled holdout images, as JSON; empty without any."""
+    """The model on the labelled holdout images, as JSON, with how many have no label though they were answered; empty
+    without any label."""
     from learner.round import evaluate
 
     number = {pk: index for index, pk in enumerate(round_.classes)}
@@ -196,8 +198,11 @@ def measure(round_: Round) -> dict[str, Any]:
     positions = scored(round_, np.array(list(labels), dtype=np.int64))
     if not len(positions):
         return {}
+    aside = states_left_out(round_.project)
+    known = scored(round_, np.array(list(aside), dtype=np.int64)).tolist()
     numbers = np.array([number[labels[position]] for position in positions.tolist()], dtype=np.int64)
-    return metrics_as_json(evaluate(folder_of(round_), positions, numbers, n_classes=len(round_.classes)))
+    found = evaluate(folder_of(round_), positions, numbers, n_classes=len(round_.classes))
+    return metrics_as_json(found) | {"left_out": count_left_out(aside, known)}
 
 
 def metrics_as_json(metrics: Metrics) -> dict[str, Any]:

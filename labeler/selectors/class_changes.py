@@ -86,7 +86,7 @@ def undo_preview(change: ClassChange) -> Preview:
         return Preview([_step_effect(change, source)], is_large=False)
     if change.kind == ClassChange.Kind.SPLIT:
         voided = Annotation.objects.filter(voided_by=change)
-        since = _answered_since(change, voided)
+        since = answered_since(change, Image.objects.filter(pk__in=voided.order_by().values("image")))
         back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
         effects = [
             Effect(back, _("Images that have the label “%(name)s” again, and are asked no more") % {"name": source}),
@@ -184,10 +184,11 @@ def _rounds(source: LabelClass, class_ids: Sequence[int]) -> list[Effect]:
     return [Effect(number, _("Rounds that have learned it: they stay readable under its name, and a new one follows"))]
 
 
-def _answered_since(change: ClassChange, voided: QuerySet[Annotation]) -> set[int]:
+def answered_since(change: ClassChange, images: QuerySet[Image] | Sequence[int]) -> set[int]:
+    """Ids of those images about which somebody has said something since the change. Who skips says nothing."""
     live = Annotation.objects.filter(
-        image__in=voided.order_by().values("image"), retracted_at__isnull=True, pk__gt=change.did["last_annotation_id"]
-    ).exclude(outcome=Outcome.UNDO)
+        image__in=images, retracted_at__isnull=True, pk__gt=change.did["last_annotation_id"]
+    ).exclude(outcome__in=[Outcome.UNDO, Outcome.SKIP])
     return set(live.order_by().values_list("image_id", flat=True))
 
 

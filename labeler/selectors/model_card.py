@@ -20,6 +20,7 @@ from django.utils.translation import override
 from labeler.models import Annotation, LabelClass, ModelExport, Outcome, Round, RoundChunk
 from labeler.round_files import fetched
 from labeler.selectors.answers import answers_of
+from labeler.selectors.left_out import left_out_of
 from labeler.selectors.pool import LEAST_HOLDOUT, says_something
 from labeler.selectors.reruns import TRAINING
 from labeler.selectors.rounds import ClassRow, Setting, class_rows, settings_of
@@ -68,6 +69,7 @@ class Card:
     settings: Sequence[Setting]
     limits: Sequence[str]
     digests: Sequence[Fact]
+    left_out: str = ""  # a sentence, where not all of the holdout that was answered has a label
     licence: str = LICENCE
 
 
@@ -100,6 +102,7 @@ def model_card(round_: Round, export: ModelExport | None = None) -> Card:
         settings=settings_of(round_),
         limits=list(_limits(round_, classes)),
         digests=_digests(round_, export),
+        left_out=left_out_of(round_.metrics).words if rows else "",
     )
 
 
@@ -181,6 +184,8 @@ def _limits(round_: Round, classes: Sequence[CardClass]) -> Iterator[str]:
         accuracy = round_.metrics["accuracy"]
         wide = 100 * (accuracy["high"] - accuracy["low"])
         yield f"All numbers are of {n:,} images of this project; the accuracy’s interval is {wide:.1f} points wide."
+        if left_out_of(round_.metrics).images:
+            yield "What was measured is no random sample: images that people disagreed about have no label."
         unmeasured = [each.name for each in classes if not each.measured]
         if unmeasured:
             yield f"Not measured at all, for no holdout image is of them: {_some(unmeasured)}."
@@ -246,7 +251,7 @@ def _measure_table(card: Card) -> str:
     if not card.measures:
         return "Not measured."
     rows = [
-        f"On {card.measured_on:,} holdout images, which it never learned from.",
+        f"On {card.measured_on:,} holdout images, which it never learned from. {card.left_out}".strip(),
         "",
         "| | 95 % interval |",
         "|---|---|",

@@ -35,6 +35,7 @@ from labeler.selectors.charge import Charge, charge_of
 from labeler.selectors.features import FeaturesState, features_state
 from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
+from labeler.selectors.left_out import LeftOut, LeftOutNow, left_out_now, left_out_of
 from labeler.selectors.networks import NetworkState, network_state
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
 from labeler.selectors.verdicts import Verdict, class_names, verdict_of
@@ -128,6 +129,12 @@ class Monitor:
     next_words: str
     why_not: str
     poll_seconds: int
+    left_out: LeftOutNow
+
+    @property
+    def left_out_then(self) -> LeftOut:
+        """When the number that is shown was measured."""
+        return left_out_of(self.model.metrics if self.model is not None and self.is_measured else None)
 
     @property
     def is_measured(self) -> bool:
@@ -200,6 +207,7 @@ def monitor_of(project: Project) -> Monitor:
         missing_holdout=max(0, LEAST_HOLDOUT - counts.holdout_labelled),
         answers=counts.labelled + counts.holdout_labelled,
         counts=counts,
+        left_out=left_out_now(project, counts),
         queue=queue_of(project, counts),
         workers=workers,
         is_broker_away=is_broker_away,

@@ -5,6 +5,7 @@ What has left the pool and what is holdout stand in partial indexes; the rest is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ class PoolCounts:
     holdout_left: int  # holdout images that are no longer waiting for an answer, labelled or not
     labelled: int  # not holdout
     left: int  # not holdout, no longer in the pool: labelled, disputed, set aside, bad
+    holdout_disputed: int = 0
+    holdout_set_aside: int = 0
 
     @property
     def eligible(self) -> int:
@@ -50,9 +53,12 @@ def pool_counts(project: Project) -> PoolCounts:
     images = Image.objects.filter(project=project).order_by()
     left = {True: 0, False: 0}
     labelled = {True: 0, False: 0}
+    holdout: Counter[str] = Counter()
     by_state = images.exclude(state=ImageState.POOL).values_list("is_holdout", "state").annotate(n=Count("id"))
     for is_holdout, state, n in by_state:
         left[is_holdout] += n
+        if is_holdout:
+            holdout[state] += n
         if state == ImageState.LABELLED:
             labelled[is_holdout] += n
     return PoolCounts(
@@ -62,6 +68,8 @@ def pool_counts(project: Project) -> PoolCounts:
         holdout_left=left[True],
         labelled=labelled[False],
         left=left[False],
+        holdout_disputed=holdout[ImageState.DISPUTED],
+        holdout_set_aside=holdout[ImageState.SET_ASIDE],
     )
 
 

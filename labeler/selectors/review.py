@@ -1,4 +1,5 @@
-"""What a manager reviews: images where people disagree, then labels that the model doubts, the surest doubt first."""
+"""What a manager reviews: images where people disagree, those of the holdout first that nobody else can settle, then
+labels that the model doubts, the surest doubt first."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.db.models import Case, When
 from django.utils.translation import gettext as _
 
 from labeler.models import Annotation, GoldImage, Image, ImageState, LabelClass, Outcome, Project, Round
 from labeler.selectors.answers import contested
+from labeler.selectors.disputes import holdout_disputes
 from labeler.selectors.predictions import Bar, class_look
 from labeler.selectors.scores import NoScores, predicted_classes, prediction_of, probability, scored_round, summary_of
 
@@ -55,8 +58,15 @@ class ReviewItem:
 
 
 def next_contested(project: Project, without: Sequence[int]) -> tuple[int | None, int]:
-    """The first image where people disagree, and how many such there are; `without` those that were skipped."""
-    ids = list(contested(project).exclude(pk__in=without).values_list("pk", flat=True)[: LISTED + 1])
+    """The first image where people disagree, and how many such there are; `without` those that were skipped.
+
+    A disputed holdout image that nobody is left to be asked about comes first: until it is settled nothing is measured
+    on it.
+    """
+    stuck = [each.image_id for each in holdout_disputes(project).stuck[:LISTED]]
+    is_stuck = Case(When(pk__in=stuck, then=0), default=1)
+    rows = contested(project).order_by(is_stuck, "pk") if stuck else contested(project)
+    ids = list(rows.exclude(pk__in=without).values_list("pk", flat=True)[: LISTED + 1])
     count = len(ids) if len(ids) <= LISTED else contested(project).exclude(pk__in=without).count()
     return (ids[0] if ids else None), count
 

@@ -161,6 +161,13 @@ def _left_out(found: Mapping[str, Any], names: Mapping[int, str]) -> list[str]:
             len(gone),
         )
         said.append(words % {"classes": _named(gone, names)})
+    if count := found.get("without_label"):
+        words = ngettext(
+            "%(images)s holdout image was disputed or set aside, and was left out.",
+            "%(images)s holdout images were disputed or set aside, and were left out.",
+            count,
+        )
+        said.append(words % {"images": numeral(count)})
     if count := found.get("unscored"):
         words = ngettext(
             "%(images)s holdout image came after one of both was made, and was left out.",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from django.db.models import Count, F, Q, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,10 +17,13 @@ from labeler.models import Annotation, JobState, Outcome, Project, Replay, Round
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import localised, numeral
 from labeler.selectors.charge import charge_of
+from labeler.selectors.left_out import states_left_out
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, predicted_classes, probability, summary_of
 from labeler.services.quality import KINDS, kind_of
 
+Floats = npt.NDArray[np.floating]
+Booleans = npt.NDArray[np.bool_]
 PAUSE_SECONDS = 120  # an answer that took longer had a break in it
 NO_MODEL = gettext_lazy("No model is in charge yet. The first round that learns makes one.")
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -143,6 +147,11 @@ class Threshold:
     images: int  # that wait, and would be accepted
     measured: int  # holdout images that it was measured on
     right: Interval | None
+    worst: float | None = None  # the lower end, were all images wrong that were left out
+
+    @property
+    def worst_words(self) -> str:
+        return "" if self.worst is None else f"{numeral(100 * self.worst, 1)} %"
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,7 @@ class AutoLabels:
     goal: float
     best: Threshold | None = None
     problem: str = ""
+    left_out: int = 0  # holdout images that it knows, answered and without a label
 
     @property
     def goal_words(self) -> str:
@@ -163,7 +173,10 @@ class AutoLabels:
 
 
 def auto_labels(project: Project) -> AutoLabels:
-    """How right the labels of the model in charge would be, by the holdout: a random sample nobody has learned from."""
+    """How right the labels of the model in charge would be, by the holdout, which nobody has learned from.
+
+    It is a random sample as long as none of it is left out.
+    """
     model, goal = charge_of(project).model, project.target_accuracy or 0.99
     if model is None:
         return AutoLabels(None, [], 0, 0, goal, problem=str(NO_MODEL))
@@ -182,22 +195,27 @@ def auto_labels(project: Project) -> AutoLabels:
         return AutoLabels(model, [], 0, len(labels), goal, problem=problem)
     at = np.array([position for position, _ in labels], np.int64)
     is_right = said[at] == np.array([label for _, label in labels], np.int64)
+    without = np.array([each for each in states_left_out(project) if each < len(scores)], np.int64)
     waiting = waiting_positions(project, is_holdout=False)
     waiting = waiting[waiting < len(scores)]
-    sure, sure_of_measured = probability(scores, waiting), probability(scores, at)
+    sure, sure_of_measured, sure_of_without = (probability(scores, each) for each in (waiting, at, without))
     rows = [
-        Threshold(
-            level,
-            int((sure >= level).sum()),
-            int((sure_of_measured >= level).sum()),
-            exact_share(
-                int(is_right[sure_of_measured >= level].sum()),
-                int((sure_of_measured >= level).sum()),
-                confidence=1 - 0.05 / len(THRESHOLDS),
-            ),
-        )
+        _threshold(level, sure, sure_of_measured, is_right, int((sure_of_without >= level).sum()))
         for level in THRESHOLDS
     ]
     best = next((row for row in rows if row.right and row.images and row.right.low >= goal), None)
     rows = [row for row in rows if row.images or row.measured]  # the intervals were made for all
-    return AutoLabels(model, rows, len(waiting), len(labels), goal, best)
+    return AutoLabels(model, rows, len(waiting), len(labels), goal, best, left_out=len(without))
+
+
+def _threshold(level: float, sure: Floats, sure_of_measured: Floats, is_right: Booleans, without: int) -> Threshold:
+    right, measured = int(is_right[sure_of_measured >= level].sum()), int((sure_of_measured >= level).sum())
+    confidence = 1 - 0.05 / len(THRESHOLDS)
+    worst = exact_share(right, measured + without, confidence=confidence) if without else None
+    return Threshold(
+        level,
+        int((sure >= level).sum()),
+        measured,
+        exact_share(right, measured, confidence=confidence),
+        worst.low if worst is not None else None,
+    )

@@ -20,6 +20,7 @@ from labeler import clock
 from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, Reason, User
 from labeler.models.rounds import NOT_OF_THE_POOL
 from labeler.rows import Writer
+from labeler.services import audit
 from labeler.services.consensus import settle, settle_first_answer
 from labeler.services.lease import claim_places
 from labeler.services.named_classes import hold_class, with_class_held
@@ -237,8 +238,11 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
     answer.candidate = asked or mine or (former.candidate if former else None)
     if former is not None:
         _retract(former)
-        answer.retracts, answer.is_decision = former, answer.is_decision or former.is_decision
+        answer.retracts, is_new = former, answer.is_decision
+        answer.is_decision = is_new or former.is_decision
     answer.save(force_insert=True)
+    if former is not None and former.is_decision and not is_new:  # a new one is recorded by decide.py
+        audit.record_decision(decision=answer, did="decided anew on")
     place = mine or asked
     if place is not None and _may_move(place, answer):
         Candidate.objects.filter(pk=place.pk).update(**_place_after(answer.outcome if counts else Outcome.SKIP))
@@ -300,6 +304,8 @@ def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UU
         retracts=last,
     )
     settle(image, project.learning.overlap)
+    if last.is_decision:
+        audit.record_decision(decision=last, did="took back the decision on")
     if target.candidate is not None:
         _lease_again(target.candidate, annotator, project.learning.overlap)
     note_answer(project=project)

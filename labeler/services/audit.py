@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from labeler.models import AuditEntry, Project, User
+from labeler.models import Annotation, AuditEntry, AuditKind, Project, User
 
 MAX_WORDS = 1000
 
@@ -19,6 +19,13 @@ def record(*, project: Project, by: User | None, kind: str, words: str, **detail
     """
     kept = json.loads(json.dumps(details, default=str))
     AuditEntry.objects.create(project=project, by=by, kind=kind, words=shortened(words, MAX_WORDS), details=kept)
+
+
+def record_decision(*, decision: Annotation, did: str = "decided on") -> None:
+    """Keep that a manager has settled an image, or, `did`, has taken that back."""
+    name = decision.label_class.name if decision.label_class else decision.get_outcome_display()
+    words, image = f"{did} the image {decision.image.name}: {name}", decision.image_id
+    record(project=decision.project, by=decision.annotator, kind=AuditKind.REVIEW, words=words, image=image)
 
 
 def record_changes(

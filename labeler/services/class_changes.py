@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 from labeler import clock
 from labeler.models import Annotation, AuditKind, ClassChange, Fate, JobState, LabelClass, Outcome, Project, User
 from labeler.models.classes import STEPS
+from labeler.selectors.class_changes import answered_since
 from labeler.selectors.classes import group_of
 from labeler.services import audit
 from labeler.services.class_steps import undo_step, why_step_stays
@@ -113,7 +114,8 @@ def archive_class(*, label_class: LabelClass, by: User | None = None) -> ClassCh
 def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
     """The classes are as before, and so is what answers mean. Raises ValidationError, in words, where they cannot be.
 
-    Of a split, images that have been answered since keep their new answers; the classes that it made are archived.
+    Of a split, images that have been answered since (a skip is no answer) keep their new answers; the classes that it
+    made are archived.
     """
 
     def work() -> ClassChange:
@@ -258,16 +260,26 @@ def _void(change: ClassChange, image_ids: list[int]) -> None:
 
 
 def _restore(change: ClassChange, image_ids: list[int]) -> None:
-    """Answers that a split took out of force count again, but on images that have been answered since."""
+    """Answers that a split took out of force count again, but on images that have been answered since.
+
+    Who has only skipped the question since has said nothing: their former answer takes the skip's place.
+    """
     lock_images(project=change.project, image_ids=image_ids)
-    live = Annotation.objects.filter(image__in=image_ids, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
-    since = ClassChange.objects.get(pk=change.did["voided_by"]).did["last_annotation_id"]
-    answered = set(live.filter(pk__gt=since).values_list("image_id", flat=True))
+    answered = answered_since(ClassChange.objects.get(pk=change.did["voided_by"]), image_ids)
     voided = _answers(change).filter(image__in=image_ids).exclude(image__in=answered).order_by("pk")
     last = {(image, person): pk for pk, image, person in voided.values_list("pk", "image_id", "annotator_id")}
+    _forget_skips(set(last))
     Annotation.objects.filter(pk__in=list(last.values())).update(retracted_at=None, voided_by=None)
     settle_images(project=change.project, image_ids=image_ids)
     close_questions(image_ids=[pk for pk in image_ids if pk not in answered])
+
+
+def _forget_skips(pairs: set[tuple[int, int]]) -> None:
+    """Of these (image, person): one live answer of a person on an image is all that there may be."""
+    skips = Annotation.objects.filter(image__in={image for image, _person in pairs}, outcome=Outcome.SKIP)
+    rows = skips.filter(retracted_at__isnull=True).values_list("pk", "image_id", "annotator_id")
+    forgotten = [pk for pk, image, person in rows if (image, person) in pairs]
+    Annotation.objects.filter(pk__in=forgotten).update(retracted_at=clock.now())
 
 
 def _undo_classes(project: Project, change: ClassChange) -> list[int]:

@@ -8,7 +8,6 @@ from django.utils.translation import gettext as _
 
 from labeler.models import (
     Annotation,
-    AuditKind,
     Candidate,
     CandidateState,
     Image,
@@ -73,9 +72,7 @@ def decide_image(
         )
         again = Candidate.objects.filter(image=image, state=CandidateState.OPEN, reason=Reason.RELABEL)
         not_in_work(again.filter(leased_to__isnull=True)).update(state=CandidateState.SUPERSEDED)
-        words = answer.label_class.name if answer.label_class else answer.get_outcome_display()
-        words = f"decided on the image {image.name}: {words}"
-        audit.record(project=project, by=by, kind=AuditKind.REVIEW, words=words, image=image.pk)
+        audit.record_decision(decision=answer)
         return answer
 
     return again_if_raced(work)

@@ -1,37 +1,37 @@
-"""Questions about images that wait for no answer: gold images, which check people, labels that are in doubt, and tiles
-that were accepted in the grid.
+"""Questions about images that wait for no answer: gold images, which check people, labels that are in doubt, tiles
+that were accepted in the grid, and holdout images that people disagree about.
 
-They are mixed into the queue anywhere, one place for one person each, and look like images drawn at random to who
-answers (selectors/labelling.py). That nobody gets an image twice is held by the lease statement, as for all places.
+They are mixed into the queue anywhere (disputes of the holdout come first), one place for one person each, and look
+like images drawn at random to who answers (selectors/labelling.py). That nobody gets an image twice is held by the
+lease statement, as for all places.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from itertools import islice
 
 import numpy as np
 from django.db.models import Exists, OuterRef
 
-from labeler import clock
 from labeler.models import (
     Annotation,
     GoldImage,
     GridCheck,
     Image,
     ImageState,
-    Membership,
     Outcome,
     Project,
     Reason,
     Round,
 )
+from labeler.selectors.disputes import active_people, answered_by, holdout_disputes
 from labeler.services.draw import LOOKUP, Place
 
-ACTIVE_DAYS = 14  # who has answered in these is expected to go on
 MOST_CHECKS = 100  # of the grid in one queue
+MOST_DISPUTES = 100  # of the holdout in one queue: people wait for no round that long
 SEED = 101  # of the draw, beside those of services/draw.py
 
 
@@ -43,6 +43,16 @@ class Found:
     image_id: int
     slots: int
     first_slot: int = 0  # past 0 for an image that has places of other ranks
+
+
+def disputes_first(*, project: Project, taken: set[int]) -> list[Found]:
+    """Places for a further answer on disputed holdout images, whatever the settings say of asking again.
+
+    While they have no label they are missing from what is measured, and they are the hard ones: without them every
+    accuracy is too high.
+    """
+    open_ = (each for each in holdout_disputes(project).open_ if each.image_id not in taken)
+    return [Found(Place(each.position, Reason.RELABEL), each.image_id, 1) for each in islice(open_, MOST_DISPUTES)]
 
 
 def mixed_in(
@@ -78,15 +88,6 @@ def _grid_checks(project: Project, taken: set[int]) -> list[Found]:
     waiting = GridCheck.objects.filter(~Exists(singly), project=project, image__gold__isnull=True)
     rows = waiting.filter(image__state=ImageState.LABELLED).values_list("image_id", "image__position")[:MOST_CHECKS]
     return [Found(Place(at, Reason.GRID_CHECK), pk, 1) for pk, at in rows if pk not in taken]
-
-
-def active_people(project: Project) -> set[int]:
-    """Members who have answered lately; all members, while nobody has."""
-    active = Membership.objects.filter(project=project, deactivated_at__isnull=True)
-    members = set(active.values_list("user_id", flat=True))
-    since = clock.now() - timedelta(days=ACTIVE_DAYS)
-    recent = Annotation.objects.filter(project=project, annotator__in=members, created_at__gte=since)
-    return set(recent.order_by().values_list("annotator_id", flat=True).distinct()) or members
 
 
 def _gold(project: Project, people: set[int], wanted: int, taken: set[int], rng: np.random.Generator) -> list[Found]:
@@ -128,16 +129,6 @@ def _again(project: Project, people: set[int], again: Sequence[Place], taken: se
         and rows[place.position] not in taken | decided
         and people - answered[rows[place.position]]
     ]
-
-
-def answered_by(image_ids: Iterable[int]) -> dict[int, set[int]]:
-    """Who has a live answer on each of the images, skips included: nobody gets an image twice."""
-    ids, found = sorted(image_ids), defaultdict[int, set[int]](set)
-    for start in range(0, len(ids), LOOKUP):
-        rows = Annotation.objects.filter(image__in=ids[start : start + LOOKUP], retracted_at__isnull=True)
-        for image_id, person in rows.exclude(outcome=Outcome.UNDO).order_by().values_list("image_id", "annotator_id"):
-            found[image_id].add(person)
-    return found
 
 
 def _decided(image_ids: Iterable[int]) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import override
 
 from labeler.models import (
     AuditKind,
@@ -20,6 +21,7 @@ from labeler.models import (
     User,
     WebhookEvent,
 )
+from labeler.selectors.left_out import left_out_of
 from labeler.selectors.pool import says_something
 from labeler.services import audit, webhooks
 from labeler.wake import wake
@@ -85,6 +87,8 @@ def note_target(*, project: Project, round_: Round) -> Notice | None:
         f"The target is met: the model of round {round_.number} is {value} right on {round_.metrics['n']:,} holdout "
         f"images, and the 95 % interval begins at {low}; the target is {100 * target:.4g} %."
     )
+    with override("en"):  # as all that is stored
+        words = f"{words} {left_out_of(round_.metrics).words}".strip()
     found = notify(project=project, kind=NoticeKind.TARGET_MET, key=f"{target:.6g}", words=words, round_=round_)
     if found is not None:
         data = {"round": round_.number, "target": target, "accuracy": accuracy, "words": words}

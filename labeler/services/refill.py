@@ -1,4 +1,5 @@
-"""Nobody waits: a queue that has nothing for a person goes on with images drawn at random.
+"""Nobody waits: a queue that has nothing for a person goes on with holdout images that others disagree about, then with
+images drawn at random.
 
 That is an empty one while a round runs, and one whose places are all on images that the person has answered and that
 wait for others.
@@ -7,6 +8,7 @@ wait for others.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from django.db import transaction
@@ -27,6 +29,7 @@ from labeler.models import (
     User,
 )
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
+from labeler.selectors.disputes import holdout_disputes
 from labeler.selectors.pool import pool_counts
 from labeler.services.draw import Place, draw_kinds, draw_positions, holdout_wanted
 from labeler.services.lease import lease_next
@@ -46,7 +49,8 @@ def lease_or_refill(*, project: Project, annotator: User, want: int) -> list[Can
 
 @transaction.atomic
 def refill_queue(*, project: Project, annotator: User) -> int:
-    """Add up to REFILL random images to a queue that has none for this person. Returns how many.
+    """Add up to REFILL images to a queue that has none for this person: disputed ones of the holdout, else random ones.
+    Returns how many.
 
     They are drawn alike from all that wait, with the probability written down, as the random share of a round is. An
     empty queue without a round on its way stays empty: the sweep makes the next one.
@@ -60,40 +64,63 @@ def refill_queue(*, project: Project, annotator: User) -> int:
     free = places.filter(state=CandidateState.OPEN).exclude(leased_until__gt=clock.now())
     if _unanswered(free, annotator).exists():
         return 0  # somebody else was first
+    last = places.aggregate(last=Max("rank"))["last"] or 0
+    if disputed := _disputed(locked, places, annotator):
+        return _add(locked, queue, [(rank, *each) for rank, each in enumerate(disputed, start=last + 1)])
     of_the_pool = free.exclude(reason__in=NOT_OF_THE_POOL)
     if not of_the_pool.exists() and not Round.objects.filter(project=locked, state__in=UNFINISHED).exists():
         return 0
-    last = places.aggregate(last=Max("rank"))["last"] or 0
     if not _has_more(locked, places):
         return 0
     drawn = _draw(locked, np.random.default_rng([queue, last]), set(places.values_list("image__position", flat=True)))
     images = Image.objects.filter(project=locked, position__in=[place.position for place in drawn]).order_by()
     ids = dict(images.values_list("position", "id"))
+    slots = range(project.learning.overlap)
+    ranked = enumerate(drawn, start=last + 1)
+    _add(locked, queue, [(rank, ids[place.position], slot, place) for rank, place in ranked for slot in slots])
+    return len(drawn)
+
+
+def _add(project: Project, queue: int, rows: Sequence[tuple[int, int, int, Place]]) -> int:
+    """Places by their ranks, images and slots."""
     Candidate.objects.bulk_create(
         Candidate(
-            project=locked,
+            project=project,
             round_id=queue,
-            image_id=ids[place.position],
-            rank=last + 1 + number,
+            image_id=image_id,
+            rank=rank,
             slot=slot,
             reason=place.reason,
             selection_probability=place.selection_probability,
         )
-        for number, place in enumerate(drawn)
-        for slot in range(project.learning.overlap)
+        for rank, image_id, slot, place in rows
     )
-    return len(drawn)
+    return len(rows)
 
 
 def _unanswered(places: QuerySet[Candidate], annotator: User) -> QuerySet[Candidate]:
-    own = Annotation.objects.filter(image=OuterRef("image"), annotator=annotator, retracted_at__isnull=True)
     """Those that a claim would give them, see services/lease.py."""
+    own = Annotation.objects.filter(image=OuterRef("image"), annotator=annotator, retracted_at__isnull=True)
     waiting = places.filter(Q(image__state=ImageState.POOL) | Q(reason__in=NOT_OF_THE_POOL))
     own_gold = GoldImage.objects.filter(image=OuterRef("image"), created_by=annotator)
     waiting = waiting.exclude(Q(reason=Reason.GOLD) & Exists(own_gold))
     own = own.exclude(outcome=Outcome.UNDO)
     singly = own.filter(is_grid=False)
     return waiting.filter(~Exists(own) | (Q(reason=Reason.GRID_CHECK) & ~Exists(singly)))
+
+
+def _disputed(project: Project, places: QuerySet[Candidate], annotator: User) -> list[tuple[int, int, Place]]:
+    """Disputed holdout images that this person has not answered and nobody is asked about now, each with a free slot of
+    the queue. Here and not only with the next round: where nothing else waits there is none."""
+    found = holdout_disputes(project, beside=annotator).open_
+    mine = {each.image_id: each.position for each in found if annotator.pk in each.askable}
+    if not mine:
+        return []
+    open_ = Candidate.objects.filter(project=project, state=CandidateState.OPEN)
+    asked = set(open_.values_list("image_id", flat=True))
+    wanted = [pk for pk in mine if pk not in asked][:REFILL]
+    slots = dict(places.filter(image__in=wanted).order_by().values_list("image_id").annotate(last=Max("slot")))
+    return [(pk, slots.get(pk, -1) + 1, Place(mine[pk], Reason.RELABEL)) for pk in wanted]
 
 
 def _has_more(project: Project, places: QuerySet[Candidate]) -> bool:

@@ -19,6 +19,8 @@ from labeler.access import manager_access
 from labeler.models import Round, RoundState, Trigger
 from labeler.selectors.charge import charge_of_round
 from labeler.selectors.confusion import cell_page
+from labeler.selectors.disputes import has_disputes
+from labeler.selectors.left_out import left_out_of
 from labeler.selectors.model_files import NoModel, model_archive
 from labeler.selectors.monitor import began_again, progress_of
 from labeler.selectors.pool import LEAST_HOLDOUT, says_something
@@ -83,8 +85,16 @@ def round_page(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "is_measured": says_something(round_.metrics),
         "least_holdout": LEAST_HOLDOUT,
         "reasons": queue_reasons(round_),
+        **_left_out(round_),
     }
     return render(request, "rounds/round.html", context)
+
+
+def _left_out(round_: Round) -> dict[str, object]:
+    """What its numbers leave out, and what of that can be settled now."""
+    then = left_out_of(round_.metrics)
+    is_open = bool(then.disputed) and has_disputes(round_.project)
+    return {"left_out": then, "can_settle": is_open}
 
 
 @require_POST

@@ -13,8 +13,11 @@ from django.views.decorators.http import require_http_methods
 
 from labeler.access import manager_access
 from labeler.forms.notices import TargetForm
+from labeler.selectors.charge import charge_of
 from labeler.selectors.curve import learning_curve
 from labeler.selectors.forecast import advice_of, curve_ahead
+from labeler.selectors.left_out import left_out_now, left_out_of
+from labeler.selectors.pool import pool_counts, says_something
 from labeler.selectors.worth import auto_labels, costs_of, saved_by_order
 from labeler.services.projects import set_target
 
@@ -32,7 +35,7 @@ def worth(request: HttpRequest, slug: str) -> HttpResponse:
         set_target(project=project, target=form.share, by=access.user)
         messages.success(request, _("Saved.") if form.share else _("Saved: no target."))
         return redirect("worth", slug)
-    curve = learning_curve(project)
+    curve, model = learning_curve(project), charge_of(project).model
     context = {
         "access": access,
         "tab": "monitor",
@@ -43,6 +46,8 @@ def worth(request: HttpRequest, slug: str) -> HttpResponse:
         "costs": costs_of(project),
         "saved": saved_by_order(project),
         "auto": auto_labels(project),
+        "left_out": left_out_now(project, pool_counts(project)),
+        "left_out_then": left_out_of(model.metrics if model is not None and says_something(model.metrics) else None),
     }
     return render(request, "monitor/worth.html", context)
 

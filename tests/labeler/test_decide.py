@@ -9,8 +9,8 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from labeler.models import Annotation, AnnotatorQuality, AnswerQuality, Image, ImageState, LabelClass
-from labeler.services.annotate import correct_answer, record_answer
+from labeler.models import Annotation, AnnotatorQuality, AnswerQuality, AuditEntry, Image, ImageState, LabelClass
+from labeler.services.annotate import correct_answer, record_answer, retract_answer
 from labeler.services.decide import DecisionRefused, decide_image, undo_decision
 from labeler.services.lease import lease_next
 from tests.labeler.queues import answer_place, fill_queue, fresh
@@ -77,6 +77,40 @@ def test_bad_images_and_what_nobody_can_tell(project, manager, disputed) -> None
     assert reloaded(disputed).state == ImageState.BAD
     decide(project, manager, disputed, outcome="unsure", label_class_id=None)
     assert reloaded(disputed).state == ImageState.SET_ASIDE
+
+
+def record(project) -> list[str]:
+    return list(
+        AuditEntry.objects.filter(project=project, kind="review").order_by("pk").values_list("words", flat=True)
+    )
+
+
+def test_the_record_knows_that_a_decision_was_taken_back_and_once(project, manager, disputed) -> None:
+    answer = decide(project, manager, disputed)
+    for _ in range(2):
+        undo_decision(project=fresh(project), by=manager, target_key=answer.key, key=uuid.uuid4())
+    name = disputed.name
+    assert record(project) == [f"decided on the image {name}: dog", f"took back the decision on the image {name}: dog"]
+    assert AuditEntry.objects.order_by("-pk").first().by == manager
+
+
+def test_the_record_knows_a_decision_that_was_changed_or_undone_elsewhere(project, manager, disputed) -> None:
+    """By the same person, on the Label page: its last answers lead there, too."""
+    answer = decide(project, manager, disputed)
+    values = {"project": fresh(project), "annotator": manager, "target_key": answer.key, "key": uuid.uuid4()}
+    cat = LabelClass.objects.get(project=project, name="cat")
+    changed = correct_answer(**values, outcome="label", label_class_id=cat.pk)
+    assert changed.is_decision
+    retract_answer(project=fresh(project), annotator=manager, target_key=changed.key, key=uuid.uuid4())
+    assert [words.split(" the image")[0] for words in record(project)] == [
+        "decided on", "decided anew on", "took back the decision on"
+    ]  # fmt: skip
+
+
+def test_an_answer_that_is_no_decision_is_not_recorded(project, annotator, disputed) -> None:
+    own = Annotation.objects.get(annotator=annotator)
+    retract_answer(project=fresh(project), annotator=annotator, target_key=own.key, key=uuid.uuid4())
+    assert record(project) == []
 
 
 def test_undo_brings_back_what_people_say(project, manager, disputed) -> None:

@@ -1,0 +1,164 @@
+"""Holdout images that people disagree about come to a decision: by a third person, else by a manager, who gets them
+first."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from django.db import transaction
+from django.urls import reverse
+
+from labeler.models import Annotation, Candidate, Image, ImageState, Membership, Outcome, Reason, Role
+from labeler.selectors.disputes import MOST_MORE, holdout_disputes
+from labeler.selectors.review import next_contested
+from labeler.services.draw import Draw, Place
+from labeler.services.lease import claim_places
+from labeler.services.projects import change_learning
+from labeler.services.publish import publish_cold
+from labeler.services.refill import lease_or_refill, refill_queue
+from tests.labeler.queues import answer_place, fill_queue, fresh
+
+
+@pytest.fixture
+def people(make_user, project, annotator) -> list:
+    """Ann, Bob and Carl; all have answered lately."""
+    users = [annotator]
+    for name in ("bob", "carl"):
+        users.append(make_user(name))
+        Membership.objects.create(project=project, user=users[-1], role=Role.ANNOTATOR)
+    return users
+
+
+def say(project, image: Image, person, name: str, outcome: str = Outcome.LABEL) -> None:
+    label_class = project.classes.get(name=name) if outcome == Outcome.LABEL else None
+    Annotation.objects.create(
+        project=project, image=image, annotator=person, outcome=outcome, label_class=label_class, key=uuid.uuid4()
+    )
+
+
+@pytest.fixture
+def images(project, make_images, people) -> list[Image]:
+    """0 to 9 wait. Of the holdout, Ann and Bob disagree about 10 and 11; of others about 12. Nothing is asked again."""
+    change_learning(project=project, values={"overlap": 2, "relabel": "never", "gold_share": 0.0})
+    rows = make_images(project, 10)
+    rows += make_images(project, 2, is_holdout=True, state=ImageState.DISPUTED, is_contested=True)
+    rows += make_images(project, 1, state=ImageState.DISPUTED, is_contested=True)
+    for row in rows[10:]:
+        say(project, row, people[0], "cat")
+        say(project, row, people[1], "dog")
+    say(project, rows[0], people[2], "cat")
+    return rows
+
+
+def publish(project, main: range = range(1, 5)) -> None:
+    round_ = fill_queue(project, [], overlap=2)
+    places = [Place(position, Reason.RANDOM, 0.5) for position in main]
+    with transaction.atomic():
+        publish_cold(round_=round_, draw=Draw((Reason.ACQUIRED,) * len(places), (), ()), main=places)
+
+
+def test_a_third_person_is_asked_first_of_all(project, images, people) -> None:
+    publish(project)
+    queue = Candidate.objects.filter(round=fresh(project).queue_round).order_by("rank", "slot")
+    assert [(row.image_id, row.reason) for row in queue[:2]] == [
+        (images[10].pk, Reason.RELABEL), (images[11].pk, Reason.RELABEL)
+    ]  # fmt: skip
+    assert not queue.filter(image=images[12]).exists()  # "never" holds for what is no holdout
+    carls = claim_places(project=fresh(project), annotator=people[2], count=2)
+    assert [place.image_id for place in carls] == [images[10].pk, images[11].pk]
+    anns = claim_places(project=fresh(project), annotator=people[0], count=10)
+    assert {images[10].pk, images[11].pk}.isdisjoint(place.image_id for place in anns)
+
+
+def test_the_third_answer_decides_and_the_image_is_measured_on(project, images, people) -> None:
+    publish(project)
+    place = claim_places(project=fresh(project), annotator=people[2], count=1)[0]
+    answer_place(project, people[2], place, label="dog")
+    settled = Image.objects.get(pk=images[10].pk)
+    assert (settled.state, settled.label.name) == (ImageState.LABELLED, "dog")
+    assert [each.image_id for each in holdout_disputes(fresh(project)).open_] == [images[11].pk]
+
+
+def test_who_has_nothing_else_to_answer_gets_them_without_a_new_round(project, images, people) -> None:
+    """Where nothing waits any more no round follows."""
+    Image.objects.filter(pk__in=[row.pk for row in images[:10]]).update(state=ImageState.SET_ASIDE)
+    fill_queue(project, [], overlap=2)
+    assert lease_or_refill(project=fresh(project), annotator=people[0], want=1) == []
+    places = lease_or_refill(project=fresh(project), annotator=people[2], want=2)
+    assert [place.image_id for place in places] == [images[10].pk, images[11].pk]
+    assert refill_queue(project=fresh(project), annotator=people[2]) == 0  # they have their places
+    answer_place(project, people[2], places[0], label="owl")  # three say three things, and nobody is left
+    assert lease_or_refill(project=fresh(project), annotator=people[2], want=1) == places[1:]
+    assert [each.image_id for each in holdout_disputes(fresh(project)).stuck] == [images[10].pk]
+
+
+def test_one_place_for_an_image_at_a_time(project, images, people, make_user) -> None:
+    dora = make_user("dora")
+    Membership.objects.create(project=project, user=dora, role=Role.ANNOTATOR)
+    say(project, images[0], dora, "cat")
+    fill_queue(project, [], overlap=2)
+    first = lease_or_refill(project=fresh(project), annotator=people[2], want=2)
+    assert len(first) == 2
+    assert not {place.image_id for place in lease_or_refill(project=fresh(project), annotator=dora, want=2)} & {
+        place.image_id for place in first
+    }
+
+
+def test_who_comes_back_after_a_long_time_is_there(project, images, people, make_user) -> None:
+    Annotation.objects.filter(annotator=people[2]).delete()
+    fill_queue(project, [], overlap=2)
+    assert holdout_disputes(fresh(project)).open_ == []
+    assert len(lease_or_refill(project=fresh(project), annotator=people[2], want=2)) == 2
+
+
+def test_a_decided_one_is_not_asked(project, images, people, manager) -> None:
+    from labeler.services.decide import decide_image
+
+    publish(project)
+    decide_image(
+        project=fresh(project), by=manager, image_id=images[10].pk, outcome="label", key=uuid.uuid4(), seen=10**6,
+        label_class_id=project.classes.get(name="dog").pk,
+    )  # fmt: skip
+    claimed = claim_places(project=fresh(project), annotator=people[2], count=1)
+    assert [place.image_id for place in claimed] == [images[11].pk]
+
+
+def test_nobody_who_has_left_is_waited_for(project, images, people) -> None:
+    Membership.objects.filter(user=people[2]).delete()
+    found = holdout_disputes(fresh(project))
+    assert (found.open_, len(found.stuck)) == ([], 2)
+    publish(project)
+    assert not Candidate.objects.filter(reason=Reason.RELABEL).exists()
+
+
+def test_what_many_could_not_settle_is_a_managers(project, images, people, make_user) -> None:
+    for number in range(MOST_MORE):
+        say(project, images[10], make_user(f"more{number}"), "cat" if number % 2 else "dog")
+    found = holdout_disputes(fresh(project))
+    assert [each.image_id for each in found.stuck] == [images[10].pk]
+    assert [each.image_id for each in found.open_] == [images[11].pk]
+
+
+def test_who_skipped_is_not_asked_again(project, images, people) -> None:
+    say(project, images[10], people[2], "", outcome=Outcome.SKIP)
+    assert [each.image_id for each in holdout_disputes(fresh(project)).stuck] == [images[10].pk]
+
+
+def test_what_nobody_can_be_asked_about_stands_first_in_the_review(
+    project, images, people, make_images, client_of, manager
+) -> None:
+    older = images[0]
+    Image.objects.filter(pk=older.pk).update(state=ImageState.DISPUTED, is_contested=True)
+    assert next_contested(fresh(project), []) == (older.pk, 4)
+    say(project, images[11], people[2], "owl")
+    assert next_contested(fresh(project), []) == (images[11].pk, 4)
+    assert next_contested(fresh(project), [images[11].pk]) == (older.pk, 3)
+    page = client_of(manager).get(reverse("review", args=[project.slug])).content.decode()
+    assert f'data-image="{images[11].pk}"' in page
+
+
+def test_without_disputes_it_is_one_statement(project, make_images, annotator, django_assert_num_queries) -> None:
+    make_images(project, 3, is_holdout=True)
+    with django_assert_num_queries(1):
+        assert holdout_disputes(project).open_ == []

@@ -1,0 +1,51 @@
+"""What counts as an answer that was given since a split, when the split is taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from labeler.models import Annotation, Image, Membership, Outcome, Role
+from labeler.selectors.class_changes import undo_preview
+from labeler.services.class_changes import split_class, undo_change
+from labeler.services.lease import lease_next
+from tests.labeler.queues import answer_place, fill_queue, fresh
+from tests.labeler.test_class_changes import answer, label_of, named
+
+
+@pytest.fixture
+def images(project, make_images) -> list[Image]:
+    images = make_images(project, 6)
+    fill_queue(project, images)
+    return images
+
+
+def test_a_skip_is_no_answer_since_and_a_split_taken_back_loses_no_label(
+    project, manager, annotator, images, make_user
+) -> None:
+    """Two people only press skip on what is asked again: the preview counts nothing as answered, all labels return."""
+    bob = make_user("bob")
+    Membership.objects.create(project=project, user=bob, role=Role.ANNOTATOR)
+    for image in images[:3]:
+        answer(project, annotator, image, "dog")
+    change = split_class(label_class=named(project, "dog"), names=["hound", "wolf"], by=manager)
+    for person in (annotator, bob):
+        for place in lease_next(project=fresh(project), annotator=person, want=3):
+            answer_place(project, person, place, outcome=Outcome.SKIP)
+    assert {label_of(image) for image in images[:3]} == {("set_aside", None)}
+    answer(project, manager, images[2], "wolf")
+    effects = {effect.words: effect.number for effect in undo_preview(change).effects}
+    assert effects["Images that have the label “dog” again, and are asked no more"] == 2
+    assert effects["Images that were answered since: they keep their new answers"] == 1
+    undo_change(change=change, by=manager)
+    assert [label_of(image) for image in images[:3]] == [("labelled", "dog")] * 2 + [("labelled", "wolf")]
+    live = Annotation.objects.filter(image=images[0], retracted_at__isnull=True)
+    assert sorted(live.values_list("annotator__username", "outcome")) == [("ann", "label"), ("bob", "skip")]
+
+
+def test_unsure_is_an_answer_since(project, manager, annotator, images) -> None:
+    answer(project, annotator, images[0], "dog")
+    change = split_class(label_class=named(project, "dog"), names=["hound", "wolf"], by=manager)
+    (place,) = lease_next(project=fresh(project), annotator=annotator)
+    answer_place(project, annotator, place, outcome=Outcome.UNSURE)
+    undo_change(change=change, by=manager)
+    assert label_of(images[0]) == ("set_aside", None)
