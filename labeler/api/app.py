@@ -37,6 +37,7 @@ from labeler.api import (
 from labeler.api.authentication import token_of
 from labeler.api.document import document
 from labeler.api.once import once
+from labeler.api.parameters import Known, known_parameters, refuse_unknown
 from labeler.api.problems import FieldError, Problem, problem_response
 from labeler.body_limit import takes_body
 from labeler.services.comments import ExampleRefused
@@ -134,23 +135,24 @@ api = Api(
     urls_namespace="api",
     parser=JsonBody(),
 )
-for prefix, module in (
-    ("", projects),
-    ("", classes),
-    ("", people),
-    ("", imports),
-    ("", images),
-    ("", queue),
-    ("", predictions),
-    ("", rounds),
-    ("", model),
-    ("", serving),
-    ("", exports),
-    ("", comments),
-    ("", gold),
-    ("", record),
-):
-    api.add_router(prefix, module.router)
+MODULES = (
+    projects,
+    classes,
+    people,
+    imports,
+    images,
+    queue,
+    predictions,
+    rounds,
+    model,
+    serving,
+    exports,
+    comments,
+    gold,
+    record,
+)
+for module in MODULES:
+    api.add_router("", module.router)
 
 
 @lru_cache(maxsize=1)
@@ -165,8 +167,9 @@ def openapi_json(request: HttpRequest) -> HttpResponse:
     return JsonResponse(openapi())
 
 
-def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """The rate limit before an operation, an Idempotency-Key around it, and headers behind it."""
+def guarded(view: Callable[..., HttpResponse], known: Known) -> Callable[..., HttpResponse]:
+    """The rate limit and a look at the parameters before an operation, an Idempotency-Key around it, and headers behind
+    it."""
 
     @wraps(view)
     def run(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
@@ -176,6 +179,8 @@ def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
             reply = _too_many(rate)
         else:
             try:
+                if token is not None:  # without one the operation says that first
+                    refuse_unknown(request, known)
                 reply = once(request, lambda: view(request, *args, **kwargs))
             except Problem as problem:
                 reply = problem.response()
@@ -210,11 +215,11 @@ def _urls() -> list[Any]:
 
 
 def _patterns() -> list[URLPattern]:
-    found = []
+    found, known = [], known_parameters(module.router for module in MODULES)
     for pattern in _urls():
         if pattern.name == "api-root":
             continue
-        run = guarded(pattern.callback)
+        run = guarded(pattern.callback, known[pattern.name or ""])
         if (setting := LARGE_BODIES.get(pattern.name or "")) is not None:
             run = takes_body(setting)(run)
         found.append(URLPattern(pattern.pattern, run, pattern.default_args, pattern.name))
