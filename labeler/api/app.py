@@ -29,8 +29,10 @@ from labeler.api import (
     people,
     predictions,
     projects,
+    quality,
     queue,
     record,
+    review,
     rounds,
     serving,
 )
@@ -41,6 +43,7 @@ from labeler.api.parameters import Known, known_parameters, refuse_unknown
 from labeler.api.problems import FieldError, Problem, problem_response
 from labeler.body_limit import takes_body
 from labeler.services.comments import ExampleRefused
+from labeler.services.decide import DecisionRefused
 from labeler.services.exporting import ExportRefused
 from labeler.services.gold import GoldRefused
 from labeler.services.rounds import RoundRefused
@@ -50,7 +53,7 @@ from labeler.throttle import Rate, RateLimit
 from labeler.views.errors import WORDS
 
 VERSION = "1"
-REFUSALS = (RoundRefused, ExportRefused, UploadRefused, GoldRefused, ExampleRefused, StorageError)
+REFUSALS = (RoundRefused, ExportRefused, UploadRefused, GoldRefused, ExampleRefused, DecisionRefused, StorageError)
 RATE_SECONDS = 60
 LARGE_BODIES = {"put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE", "predict": "DATA_UPLOAD_MAX_MEMORY_SIZE"}
 JSON = "application/json"
@@ -149,6 +152,8 @@ MODULES = (
     exports,
     comments,
     gold,
+    review,
+    quality,
     record,
 )
 for module in MODULES:
