@@ -35,6 +35,7 @@ from labeler.api import (
     review,
     rounds,
     serving,
+    webhooks,
 )
 from labeler.api.authentication import token_of
 from labeler.api.document import document
@@ -154,6 +155,7 @@ MODULES = (
     gold,
     review,
     quality,
+    webhooks,
     record,
 )
 for module in MODULES:

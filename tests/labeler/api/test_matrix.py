@@ -69,6 +69,12 @@ BODIES: dict[str, Any] = {
     "prepare_model": NOTHING,
     "predict": b"bytes",
     "make_export": {"format": "csv"},
+    "cancel_export": NOTHING,
+    "delete_export": None,
+    "make_webhook": {"address": "https://example.org/told", "events": ["round_done"]},
+    "delete_webhook": None,
+    "test_webhook": NOTHING,
+    "start_webhook": NOTHING,
     "make_comment": {"key": "<uuid>", "image": "<image>", "text": "What is it?"},
     "close_comment": {"reply": "A cat."},
     "read_reply": NOTHING,
@@ -101,7 +107,7 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
     names = {
         "class_id": "class", "change_id": "change", "member_id": "member", "invitation_id": "invitation",
         "import_id": "import", "image_id": "image", "number": "round", "export_id": "export", "comment_id": "comment",
-        "notice_id": "notice", "user_id": "person",
+        "notice_id": "notice", "user_id": "person", "webhook_id": "webhook",
     }  # fmt: skip
 
     def value(found: re.Match[str]) -> str:
