@@ -29,17 +29,22 @@ from labeler.api import (
     people,
     predictions,
     projects,
+    quality,
     queue,
     record,
+    review,
     rounds,
     serving,
+    webhooks,
 )
 from labeler.api.authentication import token_of
 from labeler.api.document import document
 from labeler.api.once import once
+from labeler.api.parameters import Known, known_parameters, refuse_unknown
 from labeler.api.problems import FieldError, Problem, problem_response
 from labeler.body_limit import takes_body
 from labeler.services.comments import ExampleRefused
+from labeler.services.decide import DecisionRefused
 from labeler.services.exporting import ExportRefused
 from labeler.services.gold import GoldRefused
 from labeler.services.rounds import RoundRefused
@@ -49,7 +54,7 @@ from labeler.throttle import Rate, RateLimit
 from labeler.views.errors import WORDS
 
 VERSION = "1"
-REFUSALS = (RoundRefused, ExportRefused, UploadRefused, GoldRefused, ExampleRefused, StorageError)
+REFUSALS = (RoundRefused, ExportRefused, UploadRefused, GoldRefused, ExampleRefused, DecisionRefused, StorageError)
 RATE_SECONDS = 60
 LARGE_BODIES = {"put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE", "predict": "DATA_UPLOAD_MAX_MEMORY_SIZE"}
 JSON = "application/json"
@@ -135,23 +140,27 @@ api = Api(
     urls_namespace="api",
     parser=JsonBody(),
 )
-for prefix, module in (
-    ("", projects),
-    ("", classes),
-    ("", people),
-    ("", imports),
-    ("", images),
-    ("", queue),
-    ("", predictions),
-    ("", rounds),
-    ("", model),
-    ("", serving),
-    ("", exports),
-    ("", comments),
-    ("", gold),
-    ("", record),
-):
-    api.add_router(prefix, module.router)
+MODULES = (
+    projects,
+    classes,
+    people,
+    imports,
+    images,
+    queue,
+    predictions,
+    rounds,
+    model,
+    serving,
+    exports,
+    comments,
+    gold,
+    review,
+    quality,
+    webhooks,
+    record,
+)
+for module in MODULES:
+    api.add_router("", module.router)
 
 
 @lru_cache(maxsize=1)
@@ -166,8 +175,9 @@ def openapi_json(request: HttpRequest) -> HttpResponse:
     return JsonResponse(openapi())
 
 
-def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """The rate limit before an operation, an Idempotency-Key around it, and headers behind it."""
+def guarded(view: Callable[..., HttpResponse], known: Known) -> Callable[..., HttpResponse]:
+    """The rate limit and a look at the parameters before an operation, an Idempotency-Key around it, and headers behind
+    it."""
 
     @wraps(view)
     def run(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
@@ -177,6 +187,8 @@ def guarded(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
             reply = _too_many(rate)
         else:
             try:
+                if token is not None:  # without one the operation says that first
+                    refuse_unknown(request, known)
                 reply = once(request, lambda: view(request, *args, **kwargs))
             except Problem as problem:
                 reply = problem.response()
@@ -211,11 +223,11 @@ def _urls() -> list[Any]:
 
 
 def _patterns() -> list[URLPattern]:
-    found = []
+    found, known = [], known_parameters(module.router for module in MODULES)
     for pattern in _urls():
         if pattern.name == "api-root":
             continue
-        run = guarded(pattern.callback)
+        run = guarded(pattern.callback, known[pattern.name or ""])
         if (setting := LARGE_BODIES.get(pattern.name or "")) is not None:
             run = takes_body(setting)(run)
         found.append(URLPattern(pattern.pattern, run, pattern.default_args, pattern.name))

@@ -11,15 +11,16 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access
-from labeler.api.operations import In, Operations, Out
+from labeler.api.operations import In, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem
 from labeler.api.shapes import Person, person_of
 from labeler.export_formats import ALL, FORMATS, LABELLED, WITH_MODEL
 from labeler.forms.exports import ExportForm
 from labeler.models import ExportJob, JobState
+from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.worth import THRESHOLDS
-from labeler.services.exporting import create_export
+from labeler.services.exporting import cancel_export, create_export, delete_export
 from labeler.views.exports import export_reply
 
 router = Operations("Exports")
@@ -93,10 +94,39 @@ def read_export(request: HttpRequest, slug: str, export_id: int) -> ExportOut:
 @router.read(f"{ONE}/file", None, who="manager", media=MEDIA)
 def download_export(request: HttpRequest, slug: str, export_id: int) -> HttpResponse:
     """The file of one that is done."""
-    job = _job(manager_access(request, slug), export_id)
+    return cast(HttpResponse, export_reply(request, _done(manager_access(request, slug), export_id)))
+
+
+@router.read(f"{ONE}/manifest", dict[str, Any], who="manager")
+def read_manifest(request: HttpRequest, slug: str, export_id: int) -> dict[str, Any]:
+    """What the file of one that is done is: rows, digest, filters, classes, and how right the model's own labels in it
+    are."""
+    return dict(_done(manager_access(request, slug), export_id).manifest)
+
+
+@router.act(f"{ONE}/cancel", ExportOut)
+def cancel_export_(request: HttpRequest, slug: str, export_id: int, body: Nothing) -> ExportOut:  # noqa: ARG001
+    """Stop it: one that waits at once, one that is written within a second. One that is over stays as it is."""
+    access = manager_access(request, slug)
+    job = _job(access, export_id)
+    if job.state in UNFINISHED_JOB:
+        cancel_export(job=job, by=access.user)
+    return _shown(_job(access, export_id))
+
+
+@router.remove(ONE)
+def delete_export_(request: HttpRequest, slug: str, export_id: int) -> None:
+    """Delete its file and its row."""
+    access = manager_access(request, slug)
+    if not delete_export(job=_job(access, export_id), by=access.user):
+        raise Problem(409, "It is still being written. Cancel it first, then delete it.")
+
+
+def _done(access: Access, pk: int) -> ExportJob:
+    job = _job(access, pk)
     if job.state != JobState.DONE:
         raise Problem(409, f"The export is {job.get_state_display()}: there is no file yet.")
-    return cast(HttpResponse, export_reply(request, job))
+    return job
 
 
 def _job(access: Access, pk: int) -> ExportJob:

@@ -7,15 +7,16 @@ from datetime import datetime
 
 from django.http import Http404, HttpRequest
 from ninja import Query
+from pydantic import Field
 
 from labeler.access import Access, manager_access
-from labeler.api.operations import Id, In, Nothing, Operations, Out
+from labeler.api.operations import Id, In, Nothing, Operations, Out, Position
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import invalid
 from labeler.api.shapes import ClassName, Outcome, Person, person_of
 from labeler.models import GoldImage, Image
 from labeler.services.comments import hide_example, show_example
-from labeler.services.gold import mark_gold, unmark_gold
+from labeler.services.gold import MOST, mark_gold, mark_labels_gold, unmark_gold
 
 router = Operations("Gold and examples")
 IMAGE = "/projects/{slug:slug}/images/{int:image_id}"
@@ -32,6 +33,17 @@ class GoldClass(In):
     label_class: Id
 
 
+class Positions(In):
+    positions: list[Position] = Field(min_length=1, max_length=MOST, description="Of images, in the project, from 0.")
+
+
+class Marked(Out):
+    marked: int
+    already: int = Field(description="Gold before.")
+    unlabelled: int = Field(description="Left out: without a label.")
+    unknown: int = Field(description="Left out: not in this project.")
+
+
 @router.read("/projects/{slug:slug}/gold", Page[GoldOut], who="manager")
 def list_gold(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[GoldOut]:
     """The gold images, newest first."""
@@ -39,6 +51,14 @@ def list_gold(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[Go
     rows = GoldImage.objects.filter(project=access.project).select_related("label_class", "created_by")
     page = page_of(f"gold {slug}", rows, paging, newest_first=True)
     return Rows([_shown(row) for row in page.items], page.next)
+
+
+@router.act("/projects/{slug:slug}/gold", Marked)
+def mark_labels_gold_(request: HttpRequest, slug: str, body: Positions) -> Marked:
+    """Make gold of labelled images, each with the label that it has."""
+    access = manager_access(request, slug)
+    found = mark_labels_gold(project=access.project, positions=body.positions, by=access.user)
+    return Marked(**{name: getattr(found, name) for name in Marked.model_fields})
 
 
 @router.change(f"{IMAGE}/gold", GoldOut, method="PUT")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import Query
 from pydantic import Field
@@ -13,9 +14,17 @@ from pydantic import Field
 from labeler.access import Access, manager_access, member_access
 from labeler.api.operations import BIGGEST, PATTERN, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, cursor_of, page_of, position_in
+from labeler.api.problems import invalid
 from labeler.api.shapes import ClassName, Outcome, class_name
 from labeler.models import Annotation, Candidate, GoldImage, Image, ImageState
-from labeler.selectors.images import ImageFilter, image_page, image_with_history, untold_gold
+from labeler.selectors.images import (
+    ImageFilter,
+    filter_from,
+    image_page,
+    image_with_history,
+    metadata_columns,
+    untold_gold,
+)
 from labeler.services.consensus import put_back
 from labeler.views.media import media
 
@@ -69,6 +78,9 @@ class ImageOut(ImageRow):
     is_contested: bool | None
     offered_label: str | None = Field(description="That came with the image; managers only.")
     gold: ClassName | None
+    metadata: dict[str, Any] | None = Field(
+        description="What tables said of it beside its label, by column; managers only, null for others."
+    )
     answers: list[AnswerRow]
     questions: list[QuestionRow]
 
@@ -89,6 +101,12 @@ class Narrowed(Paging):
     label: int = Field(0, ge=0, le=BIGGEST, description="The id of a class; 0: any.")
     holdout: Literal["", "yes", "no"] = Field("", description="Managers only.")
     name: Annotated[str, Field(max_length=100, pattern=PATTERN)] = Field("", description="A part of the name.")
+    column: Annotated[str, Field(max_length=100, pattern=PATTERN)] = Field(
+        "", description="Of the metadata: images of which it says something. Managers only."
+    )
+    value: Annotated[str, Field(max_length=1000, pattern=PATTERN)] = Field(
+        "", description="That the column has to have, as text, number or true | false. Managers only."
+    )
 
 
 @router.read(ROOT, Page[ImageRow])
@@ -96,13 +114,7 @@ def list_images(request: HttpRequest, slug: str, paging: Query[Narrowed]) -> Row
     """Images in the order of import. A page has 60 at most; of a filter over a large pool it may have fewer and still
     be followed by others."""
     access = member_access(request, slug)
-    wanted = ImageFilter(
-        state=paging.state,
-        label_id=paging.label or None,
-        is_holdout={"yes": True, "no": False}.get(paging.holdout) if access.is_manager else None,
-        name=paging.name.strip(),
-        annotator=None if access.is_manager else access.user.pk,
-    )
+    wanted = _filter(access, paging)
     name = f"images {slug} {wanted}"
     page = image_page(access.project, wanted, start=position_in(name, paging.cursor) or 0)
     rows, start = page.images[: paging.limit], page.start
@@ -128,6 +140,7 @@ def read_image(request: HttpRequest, slug: str, image_id: int) -> ImageOut:
         is_contested=image.is_contested if access.is_manager else None,
         offered_label=offered.class_name if offered is not None else None,
         gold=class_name(gold.label_class) if gold is not None else None,
+        metadata=_metadata(image) if access.is_manager else None,
         answers=[answer_row(row) for row in image.annotations.all()],
         questions=[_question(row) for row in image.candidates.all()] if access.is_manager else [],
     )
@@ -176,6 +189,27 @@ def answer_row(row: Annotation) -> AnswerRow:
     )
 
 
+@router.read("/projects/{slug:slug}/metadata", list[str], who="manager")
+def list_metadata(request: HttpRequest, slug: str) -> list[str]:
+    """The columns of the metadata: what tables said of images beside their labels. `GET …/images` filters by them."""
+    return metadata_columns(manager_access(request, slug).project)
+
+
+def _filter(access: Access, wanted: Narrowed) -> ImageFilter:
+    """As the Images page has it; what a person may not narrow by is refused, not passed over."""
+    if not access.is_manager and (wanted.holdout or wanted.column or wanted.value):
+        raise PermissionDenied("Only a manager of this project can narrow by holdout or by metadata.")
+    if wanted.value and not wanted.column:
+        raise invalid("column", "Say of which column this value is.")
+    if wanted.column and wanted.column not in (there := metadata_columns(access.project)):
+        known = f"There are: {', '.join(there)}." if there else "This project's images have none."
+        raise invalid("column", f"No table had a column of this name. {known}")
+    said = {name: getattr(wanted, name) for name in ("state", "holdout", "name", "column", "value")}
+    return filter_from(
+        {**said, "class": str(wanted.label or "")}, annotator=None if access.is_manager else access.user.pk
+    )
+
+
 def _untold(access: Access, rows: list[Image]) -> set[int]:
     return set() if access.is_manager else untold_gold(access.project, access.user, [row.pk for row in rows])
 
@@ -193,6 +227,11 @@ def _row(access: Access, image: Image, is_untold: bool) -> dict[str, Any]:
         "is_holdout": image.is_holdout if is_manager else None,
         "label_probability": image.label_probability if is_manager else None,
     }
+
+
+def _metadata(image: Image) -> dict[str, Any]:
+    kept = getattr(image, "kept_metadata", None)
+    return dict(kept.values) if kept is not None else {}
 
 
 def _question(row: Candidate) -> QuestionRow:

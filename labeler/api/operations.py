@@ -18,6 +18,7 @@ BIGGEST = 2**63 - 1
 # NUL is the one character that PostgreSQL cannot keep.
 PATTERN = r"^[^\x00]*$"
 Id = Annotated[int, Field(ge=1, le=BIGGEST)]
+Position = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Key = Annotated[UUID, Strict(False)]
 Line = Annotated[str, Field(min_length=1, max_length=100, pattern=PATTERN)]
 Text = Annotated[str, Field(max_length=20_000, pattern=PATTERN)]

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from labeler.access import Access
 from labeler.api.operations import Out
+from labeler.intervals import Interval
 from labeler.models import LabelClass, User
+from labeler.selectors.predictions import Bar
 
 
 class Person(Out):
@@ -33,6 +35,14 @@ class Measured(Out):
     method: str = Field(default="", description="How the interval was made.")
 
 
+class Likely(Out):
+    """A class, the mean of its probability over the posterior samples, and the standard deviation."""
+
+    name: str
+    mean: float
+    std: float
+
+
 class Outcome(Out):
     """Whether anything changed: doing again what was done changes nothing."""
 
@@ -50,6 +60,17 @@ def class_name(row: LabelClass | None) -> ClassName | None:
 
 def measured(stored: Mapping[str, Any] | None) -> Measured | None:
     return Measured(**{name: stored[name] for name in Measured.model_fields if name in stored}) if stored else None
+
+
+def of_interval(found: Interval | None, method: str) -> Measured | None:
+    """Of a number that pages compute."""
+    if found is None:
+        return None
+    return Measured(value=found.value, low=found.low, high=found.high, n=found.n, method=method)
+
+
+def likely(bar: Bar) -> Likely:
+    return Likely(name=bar.name, mean=bar.mean, std=bar.std)
 
 
 def class_in(access: Access, pk: int) -> LabelClass:

@@ -125,3 +125,22 @@ def test_the_database_away_is_a_problem_too(as_manager, project, monkeypatch):
     as_manager.client.raise_request_exception = False
     reply = as_manager.get("/projects/signs")
     assert reply.status_code in (500, 503) and reply["Content-Type"] == "application/problem+json"
+
+
+def test_a_mistyped_parameter_is_named_with_those_that_there_are(as_manager, project):
+    reply = as_manager.get("/projects/signs/images?stat=bad&state=pool&nmae=x")
+    assert reply.status_code == 422 and reply["Content-Type"] == "application/problem+json"
+    assert [each["field"] for each in reply.json()["errors"]] == ["stat", "nmae"]
+    assert all("“state”" in each["detail"] for each in reply.json()["errors"])
+    assert "none" in as_manager.get("/me?x=1").json()["detail"]
+    assert as_manager.get("/projects/signs/images?state=pool").status_code == 200
+
+
+def test_a_parameter_twice_is_refused(as_manager, project):
+    reply = as_manager.get("/projects/signs/images?state=pool&state=bad")
+    assert reply.status_code == 422 and reply.json()["errors"][0]["field"] == "state"
+
+
+def test_nothing_is_done_by_an_address_with_a_mistake(as_manager, project):
+    assert as_manager.post("/projects?dry_run=1", {"name": "New"}).status_code == 422
+    assert Project.objects.filter(name="New").count() == 0
