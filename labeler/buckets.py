@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
+from django.utils.translation import gettext as _
+
 from labeler.outbound import OutboundError, Reply, check_address, send, stream
 
 LIST_BYTES = 16 * 2**20
@@ -45,11 +47,11 @@ def check_bucket(bucket: Bucket) -> None:
     """Raises BucketError for what can be said without asking."""
     parts = urlsplit(bucket.endpoint)
     if parts.query or parts.fragment or parts.path not in ("", "/"):
-        raise BucketError("The endpoint is the address of the server alone, such as https://s3.example.org.")
+        raise BucketError(_("The endpoint is the address of the server alone, such as https://s3.example.org."))
     if not (3 <= len(bucket.name) <= 63 and all(one.isalnum() or one in ".-_" for one in bucket.name)):
-        raise BucketError("The name of a bucket has 3 to 63 letters, digits, dots and hyphens.")
+        raise BucketError(_("The name of a bucket has 3 to 63 letters, digits, dots and hyphens."))
     if bool(bucket.key_id) != bool(bucket.secret):
-        raise BucketError("Give key and secret, or neither for a bucket that anybody may read.")
+        raise BucketError(_("Give key and secret, or neither for a bucket that anybody may read."))
     try:
         check_address(bucket.address())
     except OutboundError as error:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 SHOWN = 500  # subfolders of one folder
 
@@ -22,8 +23,8 @@ def allowed_folder(text: str) -> Path:
     """The folder, with all links followed, if it lies in a root. Raises FolderRefused, in the same words for what is
     not there and for what is elsewhere: nobody learns from it what the server has."""
     if not roots():
-        raise FolderRefused("No folder of the server may be imported. An operator names them by IMPORT_ROOTS.")
-    refusal = FolderRefused("There is no such folder in those that may be imported.")
+        raise FolderRefused(_("No folder of the server may be imported. An operator names them by IMPORT_ROOTS."))
+    refusal = FolderRefused(_("There is no such folder in those that may be imported."))
     if not text or "\x00" in text or len(text) > 4000 or not Path(text).is_absolute():
         raise refusal
     try:
@@ -42,5 +43,5 @@ def subfolders(path: Path) -> list[Path]:
         with os.scandir(path) as found:
             names = sorted(one.name for one in found if one.is_dir(follow_symlinks=False))
     except OSError:
-        raise FolderRefused("The server may not read that folder.") from None
+        raise FolderRefused(_("The server may not read that folder.")) from None
     return [path / name for name in names[:SHOWN]]

@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.bucket_store import BucketStore
@@ -285,5 +286,6 @@ def _words_for_full_disks() -> Iterator[None]:
         yield
     except OSError as error:
         if is_of_full_disk(error):
-            raise StorageFull("The disk of the server is full. Make room, then try again; nothing was lost.") from error
+            words = _("The disk of the server is full. Make room, then try again; nothing was lost.")
+            raise StorageFull(words) from error
         raise

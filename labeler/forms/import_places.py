@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from labeler.buckets import Bucket
 from labeler.forms.base import PlainForm
@@ -8,23 +9,25 @@ from labeler.forms.base import PlainForm
 
 class BucketForm(PlainForm):
     endpoint = forms.CharField(
-        label="Endpoint",
+        label=_("Endpoint"),
         required=False,
         max_length=300,
-        help_text="https://s3.eu-central-1.amazonaws.com, or another server. Empty: the operator’s, with their key.",
+        help_text=_("https://s3.eu-central-1.amazonaws.com, or another server. Empty: the operator’s, with their key."),
     )
-    name = forms.CharField(label="Bucket", max_length=63)
+    name = forms.CharField(label=_("Bucket"), max_length=63)
     key_prefix = forms.CharField(
-        label="Prefix", required=False, max_length=500, help_text="Only keys that begin so: photos/2026/"
+        label=_("Prefix"), required=False, max_length=500, help_text=_("Only keys that begin so: photos/2026/")
     )
-    region = forms.CharField(label="Region", required=False, max_length=40, initial="us-east-1")
-    key_id = forms.CharField(label="Key id", required=False, max_length=200, help_text="Empty for a public bucket.")
+    region = forms.CharField(label=_("Region"), required=False, max_length=40, initial="us-east-1")
+    key_id = forms.CharField(
+        label=_("Key id"), required=False, max_length=200, help_text=_("Empty for a public bucket.")
+    )
     secret = forms.CharField(
-        label="Secret key",
+        label=_("Secret key"),
         required=False,
         max_length=300,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="Kept sealed until the import is over, then deleted. No page and no log shows it.",
+        help_text=_("Kept sealed until the import is over, then deleted. No page and no log shows it."),
     )
 
     @property

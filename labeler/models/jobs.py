@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from labeler import clock
 from labeler.export_formats import FORMATS
@@ -108,9 +109,9 @@ class RejectedFile(models.Model):
     """A file that did not become an image, and why, in words."""
 
     class Kind(models.TextChoices):
-        REFUSED = "refused", "refused"
-        DUPLICATE = "duplicate", "duplicate"
-        UNLABELLED = "unlabelled", "label left out"  # the image is in
+        REFUSED = "refused", pgettext_lazy("a file", "refused")
+        DUPLICATE = "duplicate", _("duplicate")
+        UNLABELLED = "unlabelled", _("label left out")  # the image is in
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="rejected")
     kind = models.CharField(max_length=10, choices=Kind)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, Exists, OuterRef, Sum
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.imaging.pixels import LARGEST_SMALL
@@ -21,6 +23,7 @@ from labeler.models import (
     RejectedFile,
     User,
 )
+from labeler.numerals import numeral
 from labeler.selectors.offered import answers_waiting
 from labeler.selectors.workers import Missing, missing_workers
 
@@ -109,20 +112,23 @@ def lost_pixels(project: Project) -> str:
         return ""
     parts = []
     if channels == 1 and (colour := project.small_colour_images + project.large_colour_images):
-        parts.append(f"{_images(colour)} without colour")
+        words = ngettext("%(images)s image without colour", "%(images)s images without colour", colour)
+        parts.append(words % {"images": numeral(colour)})
     if side <= LARGEST_SMALL and (large := project.large_grey_images + project.large_colour_images):
-        parts.append(f"{_images(large)} of more than {LARGEST_SMALL} pixels brought to {side} × {side}")
+        words = ngettext(
+            "%(images)s image of more than %(most)s pixels brought to %(side)s × %(side)s",
+            "%(images)s images of more than %(most)s pixels brought to %(side)s × %(side)s",
+            large,
+        )
+        parts.append(words % {"images": numeral(large), "most": LARGEST_SMALL, "side": side})
     if not parts:
         return ""
-    kind = f"{'grey' if channels == 1 else 'colour'}, {side} × {side} pixels"
-    return (
-        f"A network on pixels sees all images of a project in the format of the first import ({kind}): "
-        f"{', '.join(parts)}. Features are made of the whole pictures."
+    kind = _("grey, %(side)s × %(side)s pixels") if channels == 1 else _("colour, %(side)s × %(side)s pixels")
+    words = _(
+        "A network on pixels sees all images of a project in the format of the first import (%(kind)s): %(parts)s. "
+        "Features are made of the whole pictures."
     )
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"
+    return words % {"kind": kind % {"side": side}, "parts": ", ".join(parts)}
 
 
 def rejected_page(job: ImportJob, *, kind: str = "", after: int = 0) -> tuple[list[RejectedFile], int | None]:

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils.crypto import get_random_string
+from django.utils.translation import gettext as _
 
 from labeler.buckets import Bucket, BucketError, check_bucket
 from labeler.import_roots import FolderRefused, allowed_folder
@@ -63,8 +64,10 @@ def bucket_of(file: ImportFile) -> Bucket:
 def _operators(name: str, prefix: str) -> Bucket:
     if name not in settings.IMPORT_S3_BUCKETS:
         raise BucketError(
-            "This is none of the buckets that the operator lets managers import from (IMPORT_S3_BUCKETS). "
-            "For another one give its endpoint."
+            _(
+                "This is none of the buckets that the operator lets managers import from (IMPORT_S3_BUCKETS). "
+                "For another one give its endpoint."
+            )
         )
     return Bucket(
         endpoint=settings.IMPORT_S3_ENDPOINT, name=name, prefix=prefix, region=settings.IMPORT_S3_REGION,

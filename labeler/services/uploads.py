@@ -8,11 +8,13 @@ from typing import BinaryIO
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet, Sum
+from django.utils.translation import gettext as _
 
 from labeler import clock, storage
 from labeler.imaging.names import NAME_LENGTH, normal, printable
 from labeler.models import AuditKind, ImportFile, ImportJob, ImportSecret, JobState, Project, User
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.jobs import request_cancel, resume_stalled, unfinished_count
 from labeler.wake import wake
@@ -42,10 +44,10 @@ def create_import(*, project: Project, by: User) -> ImportJob:
     """An empty upload. Raises UploadRefused if the person has too many unfinished ones."""
     User.objects.select_for_update(no_key=True).get(pk=by.pk)  # two clicks count each other
     if unfinished_count(ImportJob, by.pk) >= settings.IMPORTS_PER_USER:
-        raise UploadRefused(
-            f"You have {settings.IMPORTS_PER_USER} unfinished imports, which is the most at once. "
-            "Wait for one to end, or cancel one."
+        words = _(
+            "You have %(number)s unfinished imports, which is the most at once. Wait for one to end, or cancel one."
         )
+        raise UploadRefused(words % {"number": settings.IMPORTS_PER_USER})
     return ImportJob.objects.create(project=project, created_by=by, state=JobState.UPLOADING, heartbeat_at=clock.now())
 
 
@@ -53,7 +55,7 @@ def add_file(*, job: ImportJob, name: str, size: int) -> ImportFile:
     """The file of this name in the upload, new or begun before. Raises UploadRefused."""
     name = printable(normal(name)).strip()[-NAME_LENGTH:]
     if not name or size < 0:
-        raise UploadRefused("The file has no name.")
+        raise UploadRefused(_("The file has no name."))
     file = job.files.filter(name=name).first()
     if file is None:
         _check_room(job, size)
@@ -64,7 +66,8 @@ def add_file(*, job: ImportJob, name: str, size: int) -> ImportFile:
         except IntegrityError:  # the same part was sent twice at once
             file = job.files.get(name=name)
     if file.size != size:
-        raise UploadRefused(f"{name} was begun as a file of {file.size:,} bytes and now has {size:,}.")
+        words = _("%(name)s was begun as a file of %(before)s bytes and now has %(now)s.")
+        raise UploadRefused(words % {"name": name, "before": numeral(file.size), "now": numeral(size)})
     return file
 
 
@@ -74,12 +77,12 @@ def add_part(*, job: ImportJob, name: str, size: int, offset: int, data: bytes) 
     Repeating a part is harmless: the second one is told where to go on.
     """
     if job.state != JobState.UPLOADING or job.found is not None:
-        raise UploadRefused("This upload is over.")
+        raise UploadRefused(_("This upload is over."))
     file = add_file(job=job, name=name, size=size)
     if offset != file.received:
         raise WrongOffset(file.received)
     if offset + len(data) > file.size:
-        raise UploadRefused(f"{file.name} is longer than was said.")
+        raise UploadRefused(_("%(name)s is longer than was said.") % {"name": file.name})
     storage.stage(file.staged, offset, data)
     received = offset + len(data)
     if not ImportFile.objects.filter(pk=file.pk, received=offset).update(received=received):
@@ -111,11 +114,11 @@ def finish_upload(*, job: ImportJob, looks_first: bool = False) -> bool:
         return False
     missing = job.files.filter(received__lt=F("size")).first()
     if missing is not None:
-        raise UploadRefused(
-            f"{missing.name} is not complete: {missing.received:,} of {missing.size:,} bytes are there."
-        )
+        words = _("%(name)s is not complete: %(received)s of %(size)s bytes are there.")
+        values = {"name": missing.name, "received": numeral(missing.received), "size": numeral(missing.size)}
+        raise UploadRefused(words % values)
     if not job.files.exists():
-        raise UploadRefused("Choose at least one file.")
+        raise UploadRefused(_("Choose at least one file."))
     with transaction.atomic():
         waiting = ImportJob.objects.filter(pk=job.pk, state=JobState.UPLOADING)
         if looks_first:
@@ -204,7 +207,8 @@ def sweep_imports() -> int:
 def _check_room(job: ImportJob, size: int) -> None:
     before = job.files.aggregate(total=Sum("size"))["total"] or 0
     if before + size > settings.IMPORT_MAX_TOTAL_BYTES:
-        limit = settings.IMPORT_MAX_TOTAL_BYTES / 2**30
-        raise UploadRefused(f"The upload is larger than {limit:,.1f} GiB, the most at once. Import it in pieces.")
+        words = _("The upload is larger than %(most)s GiB, the most at once. Import it in pieces.")
+        raise UploadRefused(words % {"most": numeral(settings.IMPORT_MAX_TOTAL_BYTES / 2**30, 1)})
     if job.files.count() >= FILES_PER_UPLOAD:
-        raise UploadRefused(f"At most {FILES_PER_UPLOAD:,} single files at once; put them into a zip.")
+        words = _("At most %(most)s single files at once; put them into a zip.")
+        raise UploadRefused(words % {"most": numeral(FILES_PER_UPLOAD)})

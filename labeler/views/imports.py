@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -12,6 +12,8 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, Stream
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -19,7 +21,8 @@ from labeler.access import Access, manager_access
 from labeler.body_limit import takes_body
 from labeler.models import ImportJob, JobState, RejectedFile
 from labeler.models.jobs import UNFINISHED_JOB
-from labeler.selectors.imports import import_progress, offer_of, preview_of, rejected_page, rejected_rows
+from labeler.numerals import numeral
+from labeler.selectors.imports import Offer, import_progress, offer_of, preview_of, rejected_page, rejected_rows
 from labeler.services.exporting import spreadsheet_safe
 from labeler.services.offered_answers import take_offered_answers
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
@@ -75,7 +78,7 @@ def _start(request: HttpRequest, access: Access) -> HttpResponse:
         return JsonResponse({"id": job.pk, **urls})
     files = [file for file in request.FILES.getlist("files") if file.name]
     if not files:
-        raise UploadRefused("Choose at least one file.")
+        raise UploadRefused(_("Choose at least one file."))
     job = create_import(project=access.project, by=access.user)
     try:
         for file in files:
@@ -124,7 +127,7 @@ def import_start(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     """After the look: bring in what was found."""
     job = _job(manager_access(request, slug), job_id)
     if job.state == JobState.UPLOADING and job.found is None:
-        messages.info(request, "The upload is not complete yet.")
+        messages.info(request, _("The upload is not complete yet."))
     else:
         finish_upload(job=job)
     return redirect("import", slug, job.pk)
@@ -145,7 +148,8 @@ def import_retry(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     access = manager_access(request, slug)
     job = _job(access, job_id)
     if not retry_import(job=job, by=access.user):
-        messages.info(request, "There is nothing to try again: it is on its way, or its upload is no longer there.")
+        words = _("There is nothing to try again: it is on its way, or its upload is no longer there.")
+        messages.info(request, words)
     return redirect("import", slug, job.pk)
 
 
@@ -194,24 +198,52 @@ def import_labels(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     `do=people`: take what people answered in another tool as theirs."""
     access = manager_access(request, slug)
     job = _job(access, job_id)
-    offer = offer_of(access.project, access.user)
+    offer, do = offer_of(access.project, access.user), request.POST.get("do", "")
     if offer is None:
-        messages.error(request, "No labels came with the images of this project.")
-    elif request.POST.get("do") == "classes":
+        messages.error(request, _("No labels came with the images of this project."))
+    elif do not in TAKEN:
+        return HttpResponse("Say what to do: classes, answers or people.", status=400, content_type="text/plain")
+    else:
         try:
-            made = make_offered_classes(project=access.project, names=offer.new_names, by=access.user)
-            messages.success(request, f"{made} classes were made. Their keys and colours are in Settings.")
+            messages.success(request, TAKEN[do](access, offer))
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
-    elif request.POST.get("do") == "answers":
-        taken = take_offered_labels(project=access.project, by=access.user)
-        messages.success(request, f"{taken:,} labels were taken as your answers.")
-    elif request.POST.get("do") == "people":
-        taken = take_offered_answers(project=access.project, by=access.user)
-        messages.success(request, f"{taken:,} answers were taken, each as its own person’s.")
-    else:
-        return HttpResponse("Say what to do: classes, answers or people.", status=400, content_type="text/plain")
     return redirect("import", slug, job.pk)
+
+
+def _make_classes(access: Access, offer: Offer) -> str:
+    made = make_offered_classes(project=access.project, names=offer.new_names, by=access.user)
+    words = ngettext(
+        "%(number)s class was made. Its key and colour are in Settings.",
+        "%(number)s classes were made. Their keys and colours are in Settings.",
+        made,
+    )
+    return words % {"number": numeral(made)}
+
+
+def _take_as_own(access: Access, _offer: Offer) -> str:
+    taken = take_offered_labels(project=access.project, by=access.user)
+    words = ngettext(
+        "%(number)s label was taken as your answer.", "%(number)s labels were taken as your answers.", taken
+    )
+    return words % {"number": numeral(taken)}
+
+
+def _take_as_theirs(access: Access, _offer: Offer) -> str:
+    taken = take_offered_answers(project=access.project, by=access.user)
+    words = ngettext(
+        "%(number)s answer was taken as its own person’s.",
+        "%(number)s answers were taken, each as its own person’s.",
+        taken,
+    )
+    return words % {"number": numeral(taken)}
+
+
+TAKEN: dict[str, Callable[[Access, Offer], str]] = {
+    "classes": _make_classes,
+    "answers": _take_as_own,
+    "people": _take_as_theirs,
+}
 
 
 class _Line:
@@ -236,7 +268,7 @@ def _job(access: Access, job_id: int) -> ImportJob:
 def _number(request: HttpRequest, name: str) -> int:
     value = request.GET.get(name, "")
     if not _is_number(value):
-        raise UploadRefused(f"“{name}” has to be a whole number.")
+        raise UploadRefused(_("“%(name)s” has to be a whole number.") % {"name": name})
     return int(value)
 
 

@@ -1,4 +1,5 @@
 // Takes what is dropped or chosen, sends it in parts, and shows how far it is.
+import { fill, gettext, ngettext, number } from "../base/words.js";
 import { droppedFiles } from "./dropped_files.js";
 import { sourcesOf } from "./sources.js";
 import { Stopped, openUpload, sendSource } from "./upload.js";
@@ -33,7 +34,7 @@ zone.addEventListener("dragleave", () => delete zone.dataset.over);
 zone.addEventListener("drop", async (event) => {
   event.preventDefault();
   delete zone.dataset.over;
-  say("Looking through the folder…");
+  say(gettext("Looking through the folder…"));
   start(await droppedFiles(event.dataTransfer));
 });
 panel.querySelector("[data-cancel]").addEventListener("click", () => running?.abort());
@@ -43,7 +44,7 @@ addEventListener("beforeunload", (event) => {
 
 async function start(files) {
   if (running) return;
-  if (!files.length) return say("Nothing to send: that holds no files.");
+  if (!files.length) return say(gettext("Nothing to send: that holds no files."));
   running = new AbortController();
   panel.hidden = false;
   form.hidden = true;
@@ -70,8 +71,8 @@ async function start(files) {
     panel.hidden = wasCancelled;
     if (wasCancelled) return;
     fault.hidden = false;
-    fault.textContent = error instanceof Stopped ? error.message : `The upload broke off: ${error.message}`;
-    say("Nothing that was sent is lost for a day: choose the same file again to go on.");
+    fault.textContent = error instanceof Stopped ? error.message : fill(gettext("The upload broke off: %(reason)s"), { reason: error.message });
+    say(gettext("Nothing that was sent is lost for a day: choose the same file again to go on."));
   }
 }
 
@@ -85,9 +86,13 @@ function rateMeter(total, count) {
     const rate = ((sent - from) / Math.max(1, now - since)) * 1000;
     bar.max = total;
     bar.value = sent;
-    const left = rate > 0 ? ` · ${duration((total - sent) / rate)} left` : "";
-    const files = count > 1 ? `${count.toLocaleString()} files · ` : "";
-    say(`${files}${size(sent)} of ${size(total)} · ${size(rate)}/s${left}`);
+    const parts = [
+      fill(gettext("%(sent)s of %(total)s"), { sent: size(sent), total: size(total) }),
+      fill(gettext("%(size)s/s"), { size: size(rate) }),
+    ];
+    if (count > 1) parts.unshift(fill(ngettext("%(files)s file", "%(files)s files", count), { files: number(count) }));
+    if (rate > 0) parts.push(fill(gettext("%(time)s left"), { time: duration((total - sent) / rate) }));
+    say(parts.join(" · "));
   };
 }
 
@@ -98,10 +103,12 @@ function say(text) {
 
 function size(bytes) {
   const step = bytes >= 2 ** 30 ? 3 : bytes >= 2 ** 20 ? 2 : bytes >= 2 ** 10 ? 1 : 0;
-  return `${(bytes / 1024 ** step).toFixed(step ? 1 : 0)} ${["bytes", "KiB", "MiB", "GiB"][step]}`;
+  const digits = step ? 1 : 0;
+  const value = number(bytes / 1024 ** step, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return `${value} ${[gettext("bytes"), "KiB", "MiB", "GiB"][step]}`;
 }
 
 function duration(seconds) {
   if (seconds < 60) return `${Math.ceil(seconds)} s`;
-  return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${number(seconds / 3600, { minimumFractionDigits: 1, maximumFractionDigits: 1 })} h`;
 }

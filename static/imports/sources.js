@@ -1,4 +1,5 @@
 // What is sent: archives and single files as they are, many files as one archive that is made on the way.
+import { gettext } from "../base/words.js";
 import { zipSize, zipStream } from "./zip_stream.js";
 
 export function sourcesOf(files) {
@@ -29,7 +30,7 @@ function zipSource(files) {
     mark: null, // it is made on the way, so only this tab can go on with it
     async part(offset, length) {
       if (offset === kept.offset && kept.bytes.length) return kept.bytes;
-      if (offset !== kept.offset + kept.bytes.length) throw new Error("the server lost a part; start again");
+      if (offset !== kept.offset + kept.bytes.length) throw new Error(gettext("the server lost a part; start again"));
       kept = { offset, bytes: await collect(stream, left, length) };
       return kept.bytes;
     },

@@ -1,4 +1,6 @@
 // An upload on the server: opened, filled part by part, finished or cancelled. Waits out a lost network.
+import { fill, gettext } from "../base/words.js";
+
 export class Stopped extends Error {}
 
 export async function openUpload(form, sources, signal) {
@@ -40,12 +42,12 @@ export async function sendSource(upload, source, length, progress, say, signal) 
       progress(offset);
     } else if (answer.status === 0 || answer.status >= 500) {
       if (answer.json?.error) throw new Stopped(answer.json.error);
-      say(`The connection is lost. Trying again in ${wait} s; nothing is lost.`);
+      say(fill(gettext("The connection is lost. Trying again in %(seconds)s s; nothing is lost."), { seconds: wait }));
       await pause(wait, signal);
       wait = Math.min(30, wait * 2);
     } else {
       upload.forget();
-      throw new Stopped(answer.json?.error ?? "You are signed out, or this upload is over. Sign in and start again.");
+      throw new Stopped(answer.json?.error ?? gettext("You are signed out, or this upload is over. Sign in and start again."));
     }
   } while (offset < source.size);
 }
@@ -53,7 +55,8 @@ export async function sendSource(upload, source, length, progress, say, signal) 
 async function ask(url, body, form, signal) {
   const answer = await send(url, body, form, () => {}, signal);
   if (answer.status === 200 && answer.json) return answer.json;
-  throw new Stopped(answer.json?.error ?? (answer.status ? "You are signed out. Sign in and try again." : "The server cannot be reached. Try again."));
+  const signedOut = gettext("You are signed out. Sign in and try again.");
+  throw new Stopped(answer.json?.error ?? (answer.status ? signedOut : gettext("The server cannot be reached. Try again.")));
 }
 
 function send(url, body, form, progress, signal) {
@@ -64,9 +67,9 @@ function send(url, body, form, progress, signal) {
     request.upload.onprogress = (event) => progress(event.loaded);
     request.onload = () => resolve({ status: request.status, json: parsed(request) });
     request.onerror = () => resolve({ status: 0, json: null });
-    request.onabort = () => reject(new Stopped("Cancelled."));
+    request.onabort = () => reject(new Stopped(gettext("Cancelled.")));
     signal.addEventListener("abort", () => request.abort(), { once: true });
-    if (signal.aborted) reject(new Stopped("Cancelled."));
+    if (signal.aborted) reject(new Stopped(gettext("Cancelled.")));
     else request.send(body);
   });
 }
@@ -89,7 +92,7 @@ function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(done, seconds * 1000);
     addEventListener("online", done, { once: true });
-    signal.addEventListener("abort", () => reject(new Stopped("Cancelled.")), { once: true });
+    signal.addEventListener("abort", () => reject(new Stopped(gettext("Cancelled."))), { once: true });
     function done() {
       clearTimeout(timer);
       removeEventListener("online", done);

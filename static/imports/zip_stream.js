@@ -1,4 +1,6 @@
 // An archive without compression, made while it is sent: files are read once and never held in memory.
+import { fill, gettext } from "../base/words.js";
+
 const LOCAL = 30;
 const DESCRIPTOR = 16;
 const CENTRAL = 46;
@@ -24,7 +26,7 @@ export async function* zipStream(files) {
   const entries = [];
   let offset = 0;
   for (const { file, name } of files) {
-    if (file.size >= 2 ** 32) throw new Error(`${name} is too large for one image`);
+    if (file.size >= 2 ** 32) throw new Error(fill(gettext("%(name)s is too large for one image"), { name }));
     const raw = encoder.encode(name);
     yield record(LOCAL, [0x04034b50, 4], [45, 2], [0x0808, 2], [0, 2], [0, 4], [0, 4], [file.size, 4], [file.size, 4], [raw.length, 2], [0, 2]);
     yield raw;
