@@ -6,35 +6,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
 
 # Which images: those with a label, all, or those with a label and those that the model is sure of.
 LABELLED, ALL, WITH_MODEL = "labelled", "all", "with_model"
 MODEL = "model"  # the source of a label that nobody gave
 
-COLUMNS = {
-    "image": "number of the image here",
-    "name": "its name as imported",
-    "class": "its label; of source model: what the model says",
-    "source": "what the label rests on: single (looked at singly), grid, imported, decision (a manager's), gold, model",
-    "state": "pool, labelled, disputed, set_aside or bad",
-    "split": "train (has a label), holdout (measures accuracy, never learned from) or pool",
-    "annotators": "who answered, skips left out",
-    "answers": "how many did",
-    "agreement": "share of answers that say the label; empty with one answer",
-    "label_probability": "that the label is right, given how far those who answered can be trusted",
-    "labelled_at": "when it got its label",
-    "model_class": "likeliest class by the model in charge",
-    "model_mean": "its mean probability over the posterior samples",
-    "model_std": "its standard deviation over them",
-    "model_measure": "the measure that chooses; which one, says the manifest",
-    "round": "the round that asked",
-    "reason": "why it asked",
-    "rank": "place in its queue",
-    "selection_probability": "with which it was drawn",
-    "width": "pixels",
-    "height": "pixels",
-    "content_hash": "SHA-256 of what was imported",
+COLUMNS: dict[str, StrOrPromise] = {
+    "image": _("number of the image here"),
+    "name": _("its name as imported"),
+    "class": _("its label; of source model: what the model says"),
+    "source": _(
+        "what the label rests on: single (looked at singly), grid, imported, decision (a manager's), gold, model"
+    ),
+    "state": _("pool, labelled, disputed, set_aside or bad"),
+    "split": _("train (has a label), holdout (measures accuracy, never learned from) or pool"),
+    "annotators": _("who answered, skips left out"),
+    "answers": _("how many did"),
+    "agreement": _("share of answers that say the label; empty with one answer"),
+    "label_probability": _("that the label is right, given how far those who answered can be trusted"),
+    "labelled_at": _("when it got its label"),
+    "model_class": _("likeliest class by the model in charge"),
+    "model_mean": _("its mean probability over the posterior samples"),
+    "model_std": _("its standard deviation over them"),
+    "model_measure": _("the measure that chooses; which one, says the manifest"),
+    "round": _("the round that asked"),
+    "reason": _("why it asked"),
+    "rank": _("place in its queue"),
+    "selection_probability": _("with which it was drawn"),
+    "width": _("pixels"),
+    "height": _("pixels"),
+    "content_hash": _("SHA-256 of what was imported"),
 }  # fmt: skip
 
 
@@ -105,8 +112,8 @@ class Format:
     """`words`: who reads it. `has_images`: it always holds the images; else they may come along, in a zip."""
 
     key: str
-    name: str
-    words: str
+    name: StrOrPromise
+    words: StrOrPromise
     suffix: str
     media_type: str
     has_images: bool = False
@@ -117,18 +124,22 @@ _LINES, _JSON, _ZIP = "application/x-ndjson", "application/json", "application/z
 FORMATS = {
     each.key: each
     for each in (
-        Format("csv", "CSV", "Spreadsheets, R, pandas: a line an image.", "csv", _CSV),
-        Format("jsonl", "JSON Lines", "Programs: an object a line, exact.", "jsonl", _LINES),
-        Format("parquet", "Parquet", "pandas, DuckDB, Spark: typed columns, compressed.", "parquet", _PARQUET),
-        Format("coco", "COCO", "pycocotools, FiftyOne, CVAT: one category an image.", "json", _JSON),
+        Format("csv", "CSV", _("Spreadsheets, R, pandas: a line an image."), "csv", _CSV),
+        Format("jsonl", "JSON Lines", _("Programs: an object a line, exact."), "jsonl", _LINES),
+        Format("parquet", "Parquet", _("pandas, DuckDB, Spark: typed columns, compressed."), "parquet", _PARQUET),
+        Format("coco", "COCO", _("pycocotools, FiftyOne, CVAT: one category an image."), "json", _JSON),
         Format(
-            "labelstudio", "Label Studio", "Label Studio: who chose what, and the model's predictions.", "json", _JSON
+            "labelstudio",
+            "Label Studio",
+            _("Label Studio: who chose what, and the model's predictions."),
+            "json",
+            _JSON,
         ),
-        Format("imagefolder", "ImageFolder", "torchvision, Keras: the images, a folder a class.", "zip", _ZIP, True),
+        Format("imagefolder", "ImageFolder", _("torchvision, Keras: the images, a folder a class."), "zip", _ZIP, True),
         Format(
             "everything",
-            "Everything",
-            "Another PlusMinus: the images with their labels and columns in labels.jsonl.",
+            _("Everything"),
+            _("Another PlusMinus: the images with their labels and columns in labels.jsonl."),
             "zip",
             _ZIP,
             True,

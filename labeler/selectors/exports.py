@@ -6,9 +6,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from labeler.export_formats import ALL, COLUMNS, WITH_MODEL, Filters
 from labeler.models import ExportJob, LabelClass, Project, User
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.numerals import localised
 from labeler.selectors.export_rows import preview_rows
 
 SHOWN = 50
@@ -54,7 +57,7 @@ def filters_of(job: ExportJob) -> Filters:
 def preview_of(project: Project, filters: Filters) -> Preview:
     rows = preview_rows(project, filters, PREVIEW)
     shown = [[_cell(value) for value in row.record.values()] for row in rows]
-    return Preview(list(COLUMNS.items()), shown)
+    return Preview([(name, str(words)) for name, words in COLUMNS.items()], shown)
 
 
 def _cell(value: Any) -> Any:
@@ -68,23 +71,26 @@ def _cell(value: Any) -> Any:
 def filter_words(job: ExportJob, classes: dict[int, str], people: dict[int, str]) -> str:
     """Which images an export holds, for the list."""
     filters = filters_of(job)
-    words = [{ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, "labels")]
+    which = {ALL: _("all images"), WITH_MODEL: _("labels and the model's surest")}
+    words = [which.get(filters.images, _("labels"))]
     if filters.model_above is not None and filters.images == WITH_MODEL:
-        words.append(f"from probability {filters.model_above:g}")
+        words.append(_("from probability %(share)s") % {"share": localised(f"{filters.model_above:g}")})
     if filters.label_class is not None:
-        words.append(f"class {classes.get(filters.label_class, 'that is gone')}")
+        name = classes.get(filters.label_class)
+        words.append(_("class %(name)s") % {"name": name} if name else _("class that is gone"))
     if filters.annotator is not None:
-        words.append(f"answered by {people.get(filters.annotator, 'somebody who has left')}")
+        name = people.get(filters.annotator)
+        words.append(_("answered by %(name)s") % {"name": name} if name else _("answered by somebody who has left"))
     if filters.since is not None:
-        words.append(f"since {filters.since:%Y-%m-%d}")
+        words.append(_("since %(day)s") % {"day": f"{filters.since:%Y-%m-%d}"})
     if filters.until is not None:
-        words.append(f"before {filters.until:%Y-%m-%d}")
+        words.append(_("before %(day)s") % {"day": f"{filters.until:%Y-%m-%d}"})
     if filters.holdout:
-        words.append({"only": "holdout only", "without": "without the holdout"}[filters.holdout])
+        words.append({"only": _("holdout only"), "without": _("without the holdout")}[filters.holdout])
     if filters.least_agreement is not None:
-        words.append(f"agreement from {filters.least_agreement:g}")
+        words.append(_("agreement from %(share)s") % {"share": localised(f"{filters.least_agreement:g}")})
     if filters.with_images:
-        words.append("with the images")
+        words.append(_("with the images"))
     return ", ".join(words)
 
 

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext as _
+from django.utils.translation import override
 
 from labeler import clock, storage
 from labeler.export_formats import ALL, FORMATS, WITH_MODEL, About, CannotWrite, Filters, Picture, Row
@@ -60,19 +62,26 @@ def create_export(
     """Ask for a file. Without filters: all labels, or all images. Raises ExportRefused."""
     filters = filters or Filters(images=ALL if includes_unlabelled else "labelled")
     if file_format not in FORMATS:
-        raise ExportRefused(f"Choose one of {', '.join(each.name for each in FORMATS.values())}.")
+        names = ", ".join(str(each.name) for each in FORMATS.values())
+        raise ExportRefused(_("Choose one of %(names)s.") % {"names": names})
     if filters.images == WITH_MODEL:
         model_labels(project, filters)
     User.objects.select_for_update(no_key=True).get(pk=by.pk)
     if unfinished_count(ExportJob, by.pk) >= settings.EXPORTS_PER_USER:
-        raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished exports, which is the most at once.")
+        words = _("You have %(number)s unfinished exports, which is the most at once.")
+        raise ExportRefused(words % {"number": settings.EXPORTS_PER_USER})
     job = ExportJob.objects.create(project=project, created_by=by, format=file_format, filters=as_json(filters))
-    usual = "labels" if job.filters else "all labels"
-    which = {ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, usual)
-    words = f"exported {which} as {job.get_format_display()}"
+    words = _recorded(job, filters)
     audit.record(project=project, by=by, kind=AuditKind.EXPORTS, words=words, export=job.pk, filters=job.filters)
     wake(RUN_EXPORT, job.pk)
     return job
+
+
+@override(settings.LANGUAGE_CODE)  # kept, and read by everybody
+def _recorded(job: ExportJob, filters: Filters) -> str:
+    usual = "labels" if job.filters else "all labels"
+    which = {ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, usual)
+    return f"exported {which} as {job.get_format_display()}"
 
 
 def as_json(filters: Filters) -> dict[str, Any]:
@@ -222,10 +231,13 @@ def model_labels(project: Project, filters: Filters) -> dict[str, Any]:
     """How right the model's own labels from this probability on are, as measured. Raises ExportRefused."""
     measured = auto_labels(project)
     if measured.problem:
-        raise ExportRefused(f"The model's own labels cannot go along. {measured.problem}")
+        words = _("The model's own labels cannot go along. %(problem)s")
+        raise ExportRefused(words % {"problem": measured.problem})
     row = next((row for row in measured.rows if row.probability == filters.model_above), None)
     if row is None or row.right is None or measured.model is None:
-        raise ExportRefused("The model's own labels cannot go along: how right they are there has not been measured.")
+        raise ExportRefused(
+            _("The model's own labels cannot go along: how right they are there has not been measured.")
+        )
     return {
         "round": measured.model.number,
         "from_probability": row.probability,

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import path
 from django.utils.http import content_disposition_header
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -52,10 +53,9 @@ def exports(request: HttpRequest, slug: str) -> HttpResponse:
 def _create(request: HttpRequest, access: Access) -> HttpResponse:
     form = ExportForm(request.POST, project=access.project)
     if not form.is_valid():
-        words = " ".join(f"{name}: {' '.join(map(str, errors))}" for name, errors in form.errors.items())
-        return HttpResponse(
-            f"Choose one of the offered formats and filters. {words}", status=400, content_type="text/plain"
-        )
+        words = [f"{name}: {' '.join(map(str, errors))}" for name, errors in form.errors.items()]
+        refusal = " ".join([_("Choose one of the offered formats and filters."), *words])
+        return HttpResponse(refusal, status=400, content_type="text/plain")
     try:
         create_export(
             project=access.project, by=access.user, file_format=form.cleaned_data["format"], filters=form.filters()
@@ -79,9 +79,9 @@ def export_delete(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     access = manager_access(request, slug)
     job = _job(access, job_id)
     if delete_export(job=job, by=access.user):
-        messages.success(request, f"{job.file_name} was deleted.")
+        messages.success(request, _("%(name)s was deleted.") % {"name": job.file_name})
     else:
-        messages.error(request, "It is still being written. Cancel it first, then delete it.")
+        messages.error(request, _("It is still being written. Cancel it first, then delete it."))
     return redirect("exports", slug)
 
 
