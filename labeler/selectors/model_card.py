@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from django.utils.translation import override
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from labeler.models import Annotation, LabelClass, ModelExport, Outcome, Round, RoundChunk
+from labeler.numerals import numeral
 from labeler.round_files import fetched
 from labeler.selectors.answers import answers_of
 from labeler.selectors.left_out import left_out_of
@@ -27,7 +29,9 @@ from labeler.selectors.rounds import ClassRow, Setting, class_rows, settings_of
 
 FEW = 10  # labels of a class below which it is named among the limits
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#&])")
-LICENCE = "Not stated. Whoever passes the model on says here what may be done with it, and with the images it saw."
+LICENCE = gettext_lazy(
+    "Not stated. Whoever passes the model on says here what may be done with it, and with the images it saw."
+)
 
 
 @dataclass(frozen=True)
@@ -69,32 +73,26 @@ class Card:
     settings: Sequence[Setting]
     limits: Sequence[str]
     digests: Sequence[Fact]
+    licence: str
     left_out: str = ""  # a sentence, where not all of the holdout that was answered has a label
-    licence: str = LICENCE
 
 
-@override("en")  # one document, for everybody who gets the model: what it takes from pages is in their language
 def model_card(round_: Round, export: ModelExport | None = None) -> Card:
-    """Everything that is known of a round's model; `export` is its file for new images, where there is one."""
+    """Everything that is known of a round's model; `export` is its file for new images, where there is one.
+
+    In the language of the page. What goes along with the model is one document for everybody who gets it: see
+    selectors/model_files.py.
+    """
     learned = _learned(round_)
     rows = class_rows(round_) if says_something(round_.metrics) else []
     measured = {row.pk: row for row in rows}
     names = dict(LabelClass.objects.filter(pk__in=round_.classes).values_list("pk", "name"))
-    classes = [_class(names.get(pk, "a deleted class"), learned.get(pk, 0), measured.get(pk)) for pk in round_.classes]
-    samples = export.about.get("posterior_samples") if export else None
-    about = [
-        Fact(
-            "What it does", f"tells {len(classes):,} classes of images apart, and says how unsure it is of each image"
-        ),
-        Fact("Posterior", round_.posterior + (f", {samples} samples" if samples else "")),
-        Fact("Made by", f"round {round_.number} of the project {round_.project.name}"),
-        Fact("Made on", f"{round_.finished_at:%Y-%m-%d}" if round_.finished_at else "not finished"),
-        *[Fact("Note", note) for note in [*round_.metrics.get("fit", {}).get("notes", []), *_notes(export)]],
-    ]
+    gone = _("a deleted class")
+    classes = [_class(names.get(pk, gone), learned.get(pk, 0), measured.get(pk)) for pk in round_.classes]
     return Card(
         project=round_.project.name,
         round=round_.number,
-        about=about,
+        about=_about(round_, export, len(classes)),
         data=_data(round_, learned),
         classes=classes,
         measured_on=int(round_.metrics.get("n", 0)) if rows else 0,
@@ -103,6 +101,7 @@ def model_card(round_: Round, export: ModelExport | None = None) -> Card:
         limits=list(_limits(round_, classes)),
         digests=_digests(round_, export),
         left_out=left_out_of(round_.metrics).words if rows else "",
+        licence=str(LICENCE),
     )
 
 
@@ -124,6 +123,21 @@ def as_markdown(card: Card) -> str:
     parts += ["## Settings", _list([Fact(each.words, each.value) for each in card.settings])]
     parts += ["## Digests", _list(card.digests), "## Licence", _plain(card.licence)]
     return "\n\n".join(parts) + "\n"
+
+
+def _about(round_: Round, export: ModelExport | None, n_classes: int) -> list[Fact]:
+    does = _("tells %(classes)s classes of images apart, and says how unsure it is of each image")
+    made_by = _("round %(number)s of the project %(project)s")
+    samples = export.about.get("posterior_samples") if export else None
+    posterior = _("%(posterior)s, %(samples)s samples") if samples else "%(posterior)s"
+    notes = [*round_.metrics.get("fit", {}).get("notes", []), *(export.about.get("notes", []) if export else [])]
+    return [
+        Fact(_("What it does"), does % {"classes": numeral(n_classes)}),
+        Fact(_("Posterior"), posterior % {"posterior": round_.posterior, "samples": samples}),
+        Fact(_("Made by"), made_by % {"number": round_.number, "project": round_.project.name}),
+        Fact(_("Made on"), f"{round_.finished_at:%Y-%m-%d}" if round_.finished_at else _("not finished")),
+        *[Fact(_("Note"), note) for note in notes],
+    ]
 
 
 def _learned(round_: Round) -> Counter[int]:
@@ -148,25 +162,29 @@ def _data(round_: Round, learned: Counter[int]) -> list[Fact]:
     quality = answers_of(round_.project)
     alpha = quality.alpha_missing
     if quality.alpha is not None:
-        alpha = f"{_interval(quality.alpha.value, quality.alpha.low, quality.alpha.high, 2)} (Krippendorff’s alpha)"
-    seen = "of which it looked at those with a label alone"
+        measured = _interval(quality.alpha.value, quality.alpha.low, quality.alpha.high, 2)
+        alpha = _("%(interval)s (Krippendorff’s alpha)") % {"interval": measured}
+    seen = _("%(images)s, of which it looked at those with a label alone")
     if round_.config.get("has_likeness"):
-        seen = "all of them compared with each other, labels or not"
+        seen = _("%(images)s, all of them compared with each other, labels or not")
+    labels, given = sum(learned.values()) or round_.training_count, answers.count()
+    from_people = ngettext("%(people)s person", "%(people)s people", people) % {"people": numeral(people)}
+    in_answers = ngettext("in %(answers)s answer", "in %(answers)s answers", given) % {"answers": numeral(given)}
     return [
-        Fact("Images", f"{images:,}, {seen}"),
-        Fact("Labels", f"{sum(learned.values()) or round_.training_count:,} that it learned from"),
-        Fact("Given by", f"{people:,} {'person' if people == 1 else 'people'}, in {answers.count():,} answers"),
-        Fact("How they agree", alpha),
-        Fact("How images were chosen", "by the model’s own measures, some at random; the holdout at random"),
+        Fact(_("Images"), seen % {"images": numeral(images)}),
+        Fact(_("Labels"), _("%(labels)s that it learned from") % {"labels": numeral(labels)}),
+        Fact(_("Given by"), f"{from_people}, {in_answers}"),
+        Fact(_("How they agree"), alpha),
+        Fact(_("How images were chosen"), _("by the model’s own measures, some at random; the holdout at random")),
     ]
 
 
 def _measures(metrics: dict[str, Any]) -> list[Measured]:
     rows = (
-        ("Accuracy", "accuracy", "%"),
-        ("Negative log-likelihood", "nll", "nats"),
-        ("Brier score", "brier", ""),
-        ("Expected calibration error, 10 bins", "ece", "%"),
+        (_("Accuracy"), "accuracy", "%"),
+        (_("Negative log-likelihood"), "nll", "nats"),
+        (_("Brier score"), "brier", ""),
+        (_("Expected calibration error, 10 bins"), "ece", "%"),
     )
     return [
         Measured(words, metrics[key]["value"], metrics[key]["low"], metrics[key]["high"], unit)
@@ -179,57 +197,63 @@ def _limits(round_: Round, classes: Sequence[CardClass]) -> Iterator[str]:
     """In words, those that can be read off what was measured."""
     n = int(round_.metrics.get("n", 0))
     if not says_something(round_.metrics):
-        yield f"How good it is was not measured: {n} holdout images had an answer, and {LEAST_HOLDOUT} are the least."
+        words = _("How good it is was not measured: %(n)s holdout images had an answer, and %(least)s are the least.")
+        yield words % {"n": numeral(n), "least": LEAST_HOLDOUT}
     else:
         accuracy = round_.metrics["accuracy"]
         wide = 100 * (accuracy["high"] - accuracy["low"])
-        yield f"All numbers are of {n:,} images of this project; the accuracy’s interval is {wide:.1f} points wide."
+        words = _("All numbers are of %(n)s images of this project; the accuracy’s interval is %(wide)s points wide.")
+        yield words % {"n": numeral(n), "wide": numeral(wide, 1)}
         if left_out_of(round_.metrics).images:
-            yield "What was measured is no random sample: images that people disagreed about have no label."
+            yield _("What was measured is no random sample: images that people disagreed about have no label.")
         unmeasured = [each.name for each in classes if not each.measured]
         if unmeasured:
-            yield f"Not measured at all, for no holdout image is of them: {_some(unmeasured)}."
+            words = _("Not measured at all, for no holdout image is of them: %(classes)s.")
+            yield words % {"classes": _some(unmeasured)}
     few = [f"{each.name} ({each.learned})" for each in classes if 0 < each.learned < FEW]
     if few:
-        yield f"Learned from fewer than {FEW} labels: {_some(few)}."
+        yield _("Learned from fewer than %(few)s labels: %(classes)s.") % {"few": FEW, "classes": _some(few)}
     never = [each.name for each in classes if not each.learned]
     if never:
-        yield f"Never seen with a label: {_some(never)}. Their probability means little."
-    yield "It says one of its classes of every image, of things that are none of them, too."
-    yield "Images of another camera, light, size or place than those of the project were not measured."
+        words = _("Never seen with a label: %(classes)s. Their probability means little.")
+        yield words % {"classes": _some(never)}
+    yield _("It says one of its classes of every image, of things that are none of them, too.")
+    yield _("Images of another camera, light, size or place than those of the project were not measured.")
     if round_.config.get("has_likeness"):
-        yield (
+        yield _(
             "It places a new image among those of the project that look most like it; of what looks like none of them "
             "it may be sure and wrong."
         )
     if round_.config.get("posterior_samples"):
-        yield "The ± is how far the samples of its posterior differ, not how often it is wrong."
+        yield _("The ± is how far the samples of its posterior differ, not how often it is wrong.")
 
 
 def _digests(round_: Round, export: ModelExport | None) -> list[Fact]:
     found = [
-        Fact("Training set", round_.training_digest),
-        Fact("Weights", round_.metrics.get("fit", {}).get("model_digest") or ""),
+        Fact(_("Training set"), round_.training_digest),
+        Fact(_("Weights"), round_.metrics.get("fit", {}).get("model_digest") or ""),
         Fact("model.onnx", export.digest if export else ""),
     ]
     made_with = export.about.get("made_with", {}) if export else {}
     versions = ", ".join(f"{name} {version}" for name, version in made_with.items())
-    return [each for each in [*found, Fact("Made with", versions)] if each.value]
-
-
-def _notes(export: ModelExport | None) -> list[str]:
-    return list(export.about.get("notes", [])) if export else []
+    return [each for each in [*found, Fact(_("Made with"), versions)] if each.value]
 
 
 def _some(names: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    shown = ", ".join(names[:most])
+    if len(names) <= most:
+        return shown
+    return _("%(names)s and %(number)s more") % {"names": shown, "number": numeral(len(names) - most)}
 
 
 def _interval(value: float, low: float | None, high: float | None, digits: int) -> str:
     if low is None or high is None:
-        return f"{value:.{digits}f} (too few images for an interval)"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        return _("%(value)s (too few images for an interval)") % {"value": numeral(value, digits)}
+    return _("%(value)s [%(low)s, %(high)s]") % {
+        "value": numeral(value, digits),
+        "low": numeral(low, digits),
+        "high": numeral(high, digits),
+    }
 
 
 def _list(facts: Sequence[Fact]) -> str:

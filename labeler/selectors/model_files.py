@@ -10,6 +10,7 @@ from typing import IO
 
 from django.conf import settings
 from django.utils.translation import gettext as _
+from django.utils.translation import override
 
 from labeler.models import LabelClass, Round
 from labeler.round_files import fetched_model
@@ -38,8 +39,9 @@ def model_archive(round_: Round) -> IO[bytes]:
         named |= {"model.onnx": folder / export.file, "arrays.safetensors": folder / export.arrays}
         named["predict.py"] = loader / "served.py"
         texts["served.json"] = _json({**export.about, "digest": export.digest})
-    card = model_card(round_, export)
-    texts |= {"MODEL_CARD.md": as_markdown(card), "model_card.json": _json(as_json(card))}
+    with override(settings.LANGUAGE_CODE):  # one document, for everybody who gets the model
+        card = model_card(round_, export)
+        texts |= {"MODEL_CARD.md": as_markdown(card), "model_card.json": _json(as_json(card))}
     named["README.md"] = loader / "served.md"
     archive: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (the response closes it)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as zipped:
