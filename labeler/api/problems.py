@@ -7,27 +7,29 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext_noop as _
 
 ROOT = "/api/v1/"
 MEDIA_TYPE = "application/problem+json"
-# Of each status: the name in `type`, and what it means. The documentation page lists these.
+# Of each status: the name in `type`, and what it means. In English, as the
+# document for programs is; the documentation page lists these, translated.
 KINDS: dict[int, tuple[str, str]] = {
-    400: ("bad-request", "The request cannot be read: no JSON, or a key that is none."),
-    401: ("no-token", "No token, or one that is unknown, expired or revoked."),
-    403: ("not-allowed", "The token's scopes or the person's role do not allow it; the words say which."),
-    404: ("not-found", "There is nothing there, or it is not shared with the person."),
-    405: ("no-such-method", "The address is there and does not take this method; `Allow` says which it takes."),
-    409: ("conflict", "It cannot be done as things are now; the words say what stands against it."),
-    411: ("no-length", "A body has to come with a Content-Length."),
-    413: ("too-large", "The body is larger than is taken here."),
-    414: ("address-too-long", "The address with its parameters is longer than a web server reads."),
-    415: ("wrong-media-type", "The body has to be of the media type that the operation names."),
-    422: ("invalid", "A value is not what it has to be; `errors` names each field."),
-    429: ("too-many-requests", "Too many requests; `Retry-After` says for how many seconds to wait."),
-    431: ("headers-too-large", "A header is longer than a web server reads."),
-    500: ("broken", "Something broke on the server."),
-    503: ("away", "The database or the storage is away: nothing can be shown or saved. Try again in a minute."),
-    507: ("full", "The server's disk is full."),
+    400: ("bad-request", _("The request cannot be read: no JSON, or a key that is none.")),
+    401: ("no-token", _("No token, or one that is unknown, expired or revoked.")),
+    403: ("not-allowed", _("The token's scopes or the person's role do not allow it; the words say which.")),
+    404: ("not-found", _("There is nothing there, or it is not shared with the person.")),
+    405: ("no-such-method", _("The address is there and does not take this method; `Allow` says which it takes.")),
+    409: ("conflict", _("It cannot be done as things are now; the words say what stands against it.")),
+    411: ("no-length", _("A body has to come with a Content-Length.")),
+    413: ("too-large", _("The body is larger than is taken here.")),
+    414: ("address-too-long", _("The address with its parameters is longer than a web server reads.")),
+    415: ("wrong-media-type", _("The body has to be of the media type that the operation names.")),
+    422: ("invalid", _("A value is not what it has to be; `errors` names each field.")),
+    429: ("too-many-requests", _("Too many requests; `Retry-After` says for how many seconds to wait.")),
+    431: ("headers-too-large", _("A header is longer than a web server reads.")),
+    500: ("broken", _("Something broke on the server.")),
+    503: ("away", _("The database or the storage is away: nothing can be shown or saved. Try again in a minute.")),
+    507: ("full", _("The server's disk is full.")),
 }
 
 

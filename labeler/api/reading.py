@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils.text import slugify
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from labeler.api.problems import KINDS
 
-WHO = {"member": "members", "manager": "managers", "person": "anybody"}
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+WHO = {"member": _("members"), "manager": _("managers"), "person": _("anybody")}
 DEEPEST = 3
 
 
@@ -30,14 +35,14 @@ class Described:
     path: str
     summary: str
     words: str
-    who: str
+    who: StrOrPromise
     scope: str
     parameters: list[Value]
     body: list[Value]
     takes: str  # the media type of a body that is no JSON
     status: str
     reply: list[Value]
-    returns: str  # in place of a reply's values
+    returns: StrOrPromise  # in place of a reply's values
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def nouns_of(document: Mapping[str, Any]) -> list[Noun]:
 
 
 def kinds_of_problems() -> list[Kind]:
-    return [Kind(name, status, words) for status, (name, words) in KINDS.items()]
+    return [Kind(name, status, gettext(words)) for status, (name, words) in KINDS.items()]
 
 
 def _described(method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Described:
@@ -90,7 +95,7 @@ def _described(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
         takes="" if json_body else ", ".join(content),
         status=status,
         reply=list(_values(shown, schemas, 0)) if shown else [],
-        returns="" if shown else ", ".join(media) or "nothing",
+        returns="" if shown else ", ".join(media) or _("nothing"),
     )
 
 
