@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
 
 from labeler.views.errors import error_response
 
@@ -41,18 +42,20 @@ class BodyLimit:
         self, request: HttpRequest, view: Callable[..., Any], _args: object, _kwargs: object
     ) -> HttpResponse | None:
         if request.headers.get("Transfer-Encoding"):
-            words = "This request does not say how long it is. Send it with a Content-Length, not in chunks."
+            words = _("This request does not say how long it is. Send it with a Content-Length, not in chunks.")
             return error_response(request, HTTPStatus.LENGTH_REQUIRED, words, "400.html")
         size = _length(request)
         if size <= settings.BODY_MAX_SIGNED_OUT:
             return None
         if not request.user.is_authenticated:
-            most, whose = settings.BODY_MAX_SIGNED_OUT, " from who is not signed in"
+            most = settings.BODY_MAX_SIGNED_OUT
+            words = _("This request has %(size)s; at most %(most)s are taken here from who is not signed in.")
         else:
-            most, whose = getattr(settings, getattr(view, "body_setting", "BODY_MAX")), ""
+            most = getattr(settings, getattr(view, "body_setting", "BODY_MAX"))
+            words = _("This request has %(size)s; at most %(most)s are taken here.")
         if size <= most:
             return None
-        words = f"This request has {filesizeformat(size)}; at most {filesizeformat(most)} are taken here{whose}."
+        words %= {"size": filesizeformat(size), "most": filesizeformat(most)}
         return error_response(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, words, "400.html")
 
 

@@ -21,6 +21,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SECONDS, MAX_BYTES, REDIRECTS = 30.0, 2**20, 3
@@ -164,21 +165,22 @@ def stream(
 def _place(address: str) -> _Place:
     """The parts of an address that is written as addresses are. Raises OutboundRefused."""
     if len(address) > MAX_LENGTH or UNPRINTABLE.search(address):
-        raise OutboundRefused(f"An address has at most {MAX_LENGTH} characters, no spaces and no backslashes.")
+        words = _("An address has at most %(most)s characters, no spaces and no backslashes.")
+        raise OutboundRefused(words % {"most": MAX_LENGTH})
     try:
         parts = urlsplit(address)
         host = (parts.hostname or "").encode("idna").decode("ascii").lower()
         port = parts.port or {"https": 443}.get(parts.scheme, 80)
         target = quote(parts._replace(scheme="", netloc="", fragment="").geturl(), safe=SAFE) or "/"
     except (ValueError, UnicodeError):
-        raise OutboundRefused("This is no address as browsers know them: https://host/path.") from None
+        raise OutboundRefused(_("This is no address as browsers know them: https://host/path.")) from None
     if parts.scheme not in ("http", "https"):
-        raise OutboundRefused("Only addresses that begin with https:// or http:// are asked.")
+        raise OutboundRefused(_("Only addresses that begin with https:// or http:// are asked."))
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise OutboundRefused("The address holds a name or password (before the “@”); leave it out.")
+        raise OutboundRefused(_("The address holds a name or password (before the “@”); leave it out."))
     bare = f"[{host}]" if ":" in host else host
     if not HOST.match(bare):
-        raise OutboundRefused("The address names no host.")
+        raise OutboundRefused(_("The address names no host."))
     return _Place(parts.scheme, host, port, target if target.startswith("/") else f"/{target}")
 
 
@@ -189,7 +191,8 @@ def _literal(host: str) -> Address | None:
     except ValueError:
         pass
     if NUMBER.match(host.rstrip(".").rpartition(".")[2]):
-        raise OutboundRefused(f"{host} is a number in disguise; write the address as 203.0.113.7.")
+        words = _("%(host)s is a number in disguise; write the address as 203.0.113.7.")
+        raise OutboundRefused(words % {"host": host})
     return None
 
 
@@ -199,19 +202,22 @@ def _judge(addresses: Iterable[Address], host: str, port: int) -> None:
     for address in addresses:
         meant = {address, *_carried(address)}
         if meant & METADATA:
-            raise OutboundRefused(f"{host} is where clouds keep the secrets of their machines.")
+            words = _("%(host)s is where clouds keep the secrets of their machines.")
+            raise OutboundRefused(words % {"host": host})
         if any(any(one in network for network in _allowed()) for one in meant):
             continue
         is_allowed = False
         for one in meant:
             is_local = not one.is_global or getattr(one, "is_site_local", False)
             if is_local or one.is_multicast or (one.is_reserved and one not in NAT64):
-                raise OutboundRefused(
-                    f"{host} is in a network of the server's own ({_kind(one)}). "
+                words = _(
+                    "%(host)s is in a network of the server's own (%(kind)s). "
                     "An operator may allow it by OUTBOUND_NETWORKS."
                 )
+                raise OutboundRefused(words % {"host": host, "kind": _kind(one)})
     if not is_allowed and port < 1024 and port not in PORTS_BELOW_1024:
-        raise OutboundRefused(f"Port {port} is not for web pages; 80, 443 and those from 1024 on are asked.")
+        words = _("Port %(port)s is not for web pages; 80, 443 and those from 1024 on are asked.")
+        raise OutboundRefused(words % {"port": port})
 
 
 def _kind(address: Address) -> str:

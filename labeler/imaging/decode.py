@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from PIL import Image, ImageChops
 
 from labeler.imaging.sniff import FORMATS, LOSSLESS, name_of_other_content, name_of_unreadable, webp_size
+from labeler.numerals import numeral
 
 # The caps below come before any pixel is decoded, and say in words what Pillow would only warn of.
 Image.MAX_IMAGE_PIXELS = None
@@ -20,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 SMALL_SIDE = 64  # the most that a learner sees of a side
 PNG_MAX_PIXELS = 2**18  # larger lossless images are shown as JPEG: a fifth of the bytes
 JPEG_QUALITY = 92
-TAKEN = "PNG, JPEG, WebP, GIF, BMP and TIFF are taken."
+TAKEN = gettext_noop("PNG, JPEG, WebP, GIF, BMP and TIFF are taken.")
 LARGE_PIXELS = 4_000_000  # larger ones are decoded one at a time, so that memory does not grow with the threads
 ORIENTATION = 0x0112
 TURNS = {
@@ -73,12 +76,13 @@ class Refused:
 def decode(data: bytes, limits: Limits) -> DecodedImage | Refused:
     """The content decides what a file is, never its name. Animations are refused: their one label would be a guess."""
     if not data:
-        return Refused("The file is empty.")
+        return Refused(_("The file is empty."))
     if len(data) > limits.max_bytes:
-        return Refused(f"The file has {_mib(len(data))}; at most {_mib(limits.max_bytes)} are taken.")
+        words = _("The file has %(size)s; at most %(most)s are taken.")
+        return Refused(words % {"size": _mib(len(data)), "most": _mib(limits.max_bytes)})
     other = name_of_other_content(data)
     if other:
-        return Refused(f"This is {other}, not an image. {TAKEN}")
+        return Refused(_("This is %(what)s, not an image. %(taken)s") % {"what": _(other), "taken": _(TAKEN)})
     try:
         size = webp_size(data)
         why = _size_refusal(*size, limits) if size else ""
@@ -87,7 +91,7 @@ def decode(data: bytes, limits: Limits) -> DecodedImage | Refused:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _decode_opened(image, data, limits)
     except MemoryError:
-        return Refused("The image needs more memory to decode than the server has.")
+        return Refused(_("The image needs more memory to decode than the server has."))
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on hostile bytes; one file ends no import
         return Refused(_decoder_refusal(data, error))
 
@@ -104,8 +108,10 @@ def _decode_opened(image: Image.Image, data: bytes, limits: Limits) -> DecodedIm
         return Refused(why)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a photograph with a preview behind it
-        kind = "several pages" if image.format == "TIFF" else "an animation"
-        return Refused(f"This is {kind} ({frames} frames). Save the frame that is meant as an image of its own.")
+        words = _("This is an animation (%(frames)s frames). Save the frame that is meant as an image of its own.")
+        if image.format == "TIFF":
+            words = _("This is several pages (%(frames)s frames). Save the frame that is meant as an image of its own.")
+        return Refused(words % {"frames": frames})
     if image.format == "PNG":
         with Image.open(io.BytesIO(data), formats=["PNG"]) as copy:
             copy.verify()  # checksums, which loading does not look at
@@ -182,23 +188,25 @@ def _encode(image: Image.Image, limits: Limits, is_lossless: bool) -> DecodedIma
 
 def _size_refusal(width: int, height: int, limits: Limits) -> str:
     if width < 1 or height < 1:
-        return "The image has no pixels."
+        return _("The image has no pixels.")
     if width * height > limits.max_pixels:
-        return f"The image has {width:,} × {height:,} pixels; at most {limits.max_pixels:,} in all are taken."
+        words = _("The image has %(width)s × %(height)s pixels; at most %(most)s in all are taken.")
+        return words % {"width": numeral(width), "height": numeral(height), "most": numeral(limits.max_pixels)}
     if max(width, height) > limits.max_aspect_ratio * min(width, height):
-        return f"The image is {width:,} × {height:,}: one side is more than {limits.max_aspect_ratio} times the other."
+        words = _("The image is %(width)s × %(height)s: one side is more than %(most)s times the other.")
+        return words % {"width": numeral(width), "height": numeral(height), "most": limits.max_aspect_ratio}
     return ""
 
 
 def _mib(count: int) -> str:
-    return f"{count / 2**20:,.1f} MiB"
+    return f"{numeral(count / 2**20, 1)} MiB"
 
 
 def _decoder_refusal(data: bytes, error: Exception) -> str:
     """In words for people: what decoders say is for programmers."""
     other = name_of_unreadable(data)
     if other:
-        return f"This is {other}. {TAKEN}"
+        return _("This is %(what)s. %(taken)s") % {"what": _(other), "taken": _(TAKEN)}
     if isinstance(error, NotImplementedError) or "unsupported" in str(error).lower():
-        return "The image is stored in a way that is not read here. Save it as PNG or JPEG."
-    return "The image is damaged or cut off."
+        return _("The image is stored in a way that is not read here. Save it as PNG or JPEG.")
+    return _("The image is damaged or cut off.")

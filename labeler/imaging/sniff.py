@@ -1,29 +1,31 @@
-"""What a file is, by its first bytes."""
+"""What a file is, by its first bytes. Words are in English, and marked for who shows them."""
 
 from __future__ import annotations
 
 import codecs
 import struct
 
+from django.utils.translation import gettext_noop as _
+
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 LOSSLESS = {"PNG", "GIF", "BMP", "TIFF"}
 OTHERS = [
-    (b"PK\x03\x04", "a zip archive (archives inside archives are not opened: import it by itself)"),
-    (b"PK\x05\x06", "an empty zip archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ", "an xz archive"),
-    (b"%PDF", "a PDF document"),
-    (b"\x93NUMPY", "a NumPy array (an .npz with x and y arrays is taken)"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"8BPS", "a Photoshop document"),
-    (b"MZ", "a program"),
-    (b"\x7fELF", "a program"),
+    (b"PK\x03\x04", _("a zip archive (archives inside archives are not opened: import it by itself)")),
+    (b"PK\x05\x06", _("an empty zip archive")),
+    (b"Rar!", _("a RAR archive")),
+    (b"7z\xbc\xaf\x27\x1c", _("a 7-Zip archive")),
+    (b"\x1f\x8b", _("a gzip archive")),
+    (b"BZh", _("a bzip2 archive")),
+    (b"\xfd7zXZ", _("an xz archive")),
+    (b"%PDF", _("a PDF document")),
+    (b"\x93NUMPY", _("a NumPy array (an .npz with x and y arrays is taken)")),
+    (b"\x89HDF", _("an HDF5 file")),
+    (b"8BPS", _("a Photoshop document")),
+    (b"MZ", _("a program")),
+    (b"\x7fELF", _("a program")),
 ]
-ISO_BRANDS = {b"heic": "a HEIC photograph", b"heix": "a HEIC photograph", b"mif1": "a HEIF photograph",
-              b"avif": "an AVIF image"}  # fmt: skip
+ISO_BRANDS = {b"heic": _("a HEIC photograph"), b"heix": _("a HEIC photograph"), b"mif1": _("a HEIF photograph"),
+              b"avif": _("an AVIF image")}  # fmt: skip
 IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # before a text, they say how it is written
 
@@ -34,15 +36,15 @@ def name_of_other_content(data: bytes) -> str:
         if data.startswith(magic):
             return words
     if data[4:8] == b"ftyp":
-        return ISO_BRANDS.get(data[8:12], "a video or another media file")
+        return ISO_BRANDS.get(data[8:12], _("a video or another media file"))
     head = data[:4096].lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").replace(b"\x00", b"").lower()
     if not head.startswith(b"<"):
         return ""
     if b"<svg" in head:
-        return "an SVG drawing (it can carry scripts; save it as PNG)"
+        return _("an SVG drawing (it can carry scripts; save it as PNG)")
     if b"<html" in head or b"<!doctype html" in head or b"<script" in head:
-        return "an HTML page"
-    return "an XML or text file"
+        return _("an HTML page")
+    return _("an XML or text file")
 
 
 def name_of_unreadable(data: bytes) -> str:
@@ -50,8 +52,8 @@ def name_of_unreadable(data: bytes) -> str:
     if data.startswith(IMAGES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         return ""
     if _is_text(data[:4096]):
-        return "a text file, not an image"
-    return "" if data.startswith(b"BM") else "not an image"  # words may begin like a BMP
+        return _("a text file, not an image")
+    return "" if data.startswith(b"BM") else _("not an image")  # words may begin like a BMP
 
 
 def _is_text(head: bytes) -> bool:

@@ -20,6 +20,7 @@ from labeler.imaging.decode import DecodedImage, Pixels
 from labeler.imaging.pixels import PixelFormat, to_picture, to_pixels
 from labeler.models import JobState, LabelClass, ModelExport, Project, Round, RoundState
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.numerals import numeral
 from labeler.round_files import fetched, has_file
 from labeler.selectors.predictions import MOST_BARS, Bar, Measure, class_look
 from labeler.selectors.rounds import posterior_samples
@@ -154,11 +155,12 @@ def pixels_of(export: ModelExport, decoded: DecodedImage) -> Pixels:
 def open_served(export: ModelExport) -> Served:
     """The model, ready; the last `SERVED_MODELS` that were asked stay in memory. Raises NotServed."""
     if export.size > settings.SERVED_MAX_BYTES:
-        raise NotServed(
-            f"The model of round {export.round.number} has {export.size / 2**20:,.0f} MiB, and this server holds at "
-            f"most {settings.SERVED_MAX_BYTES / 2**20:,.0f} MiB in memory. "
+        words = _(
+            "The model of round %(number)s has %(size)s MiB, and this server holds at most %(most)s MiB in memory. "
             "Download it, or take fewer posterior samples."
         )
+        size, most = (numeral(count / 2**20) for count in (export.size, settings.SERVED_MAX_BYTES))
+        raise NotServed(words % {"number": export.round.number, "size": size, "most": most})
     try:
         served: Served = _opened(export.file, export.digest, export.pk)
         return served

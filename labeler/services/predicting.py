@@ -12,6 +12,7 @@ from typing import IO, Any, BinaryIO
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from labeler import clock, storage
 from labeler.imaging.decode import DecodedImage, Refused
@@ -65,7 +66,8 @@ def request_prediction(*, export: ModelExport, by: User, file_format: str, name:
 def _begun(export: ModelExport, by: User, file_format: str, name: str) -> Prediction:
     User.objects.select_for_update(no_key=True).get(pk=by.pk)
     if unfinished_count(Prediction, by.pk) >= settings.EXPORTS_PER_USER:
-        raise ExportRefused(f"You have {settings.EXPORTS_PER_USER} unfinished archives, which is the most at once.")
+        words = _("You have %(number)s unfinished archives, which is the most at once.")
+        raise ExportRefused(words % {"number": settings.EXPORTS_PER_USER})
     job = Prediction.objects.create(
         project=export.project, model=export, created_by=by, format=file_format, name=printable(name)[:200],
         staged=storage.new_name(export.project, "staging", "upload", prefix="predict-"), state=JobState.UPLOADING,

@@ -201,7 +201,7 @@ def predictions(request: HttpRequest, slug: str) -> HttpResponse:
 def _predicted(request: HttpRequest, access: Access, export: ModelExport | None) -> HttpResponse:
     file, file_format = request.FILES.get("archive"), request.POST.get("format", "")
     if not isinstance(file, UploadedFile) or file.file is None or file_format not in FORMATS:
-        return HttpResponse("Choose an archive, and CSV or JSON Lines.", status=400, content_type="text/plain")
+        return HttpResponse(_("Choose an archive, and CSV or JSON Lines."), status=400, content_type="text/plain")
     if export is None:
         messages.error(request, _("No model is ready for new images: prepare one on its round’s page."))
         return redirect("predictions", access.project.slug)
