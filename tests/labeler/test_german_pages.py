@@ -12,20 +12,43 @@ from django.urls import reverse
 from django.utils.translation import override
 
 from labeler import clock
-from labeler.models import JobState, PoolMap, Project, Replay, Round, RoundState, Standing, Trigger, User, Worker
+from labeler.models import (
+    ExportJob,
+    ImportedPerson,
+    ImportFile,
+    ImportJob,
+    JobState,
+    OfferedAnswer,
+    OfferedLabel,
+    PoolMap,
+    Project,
+    RejectedFile,
+    Replay,
+    Round,
+    RoundState,
+    Standing,
+    Trigger,
+    User,
+    Worker,
+)
 from labeler.selectors.features import wanted_representation
+from labeler.selectors.model_card import as_markdown, model_card
 from labeler.selectors.verdicts import rerun_words, verdict_of
 from labeler.services.pausing import pause_project
 from labeler.services.schedule import schedule_words, set_schedule
 from tests.e2e.furnished import addresses, furnish
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
+# What says itself that it is in English, or data.
+KEPT = re.compile(r"""(?s)<(?!html)(\w+)\b[^>]*(?:\slang="en"|\stranslate="no")[^>]*>.*?</\1>""")
 TOLD = re.compile(r'\s(?:title|aria-label|aria-roledescription|placeholder|alt)="([^"]*)"|>([^<>]*)<')
 
 
 def pieces(page: str) -> set[str]:
-    """All that a person can read of a page: between tags, in titles and labels; without what holds no word."""
+    """All that a person can read of a page: between tags, in titles and labels; without what holds no word, and what
+    says itself that it is English or data."""
     page = re.sub(r"(?s)<(script|style)\b.*?</\1>|<code\b.*?</code>|<textarea\b.*?</textarea>|<!--.*?-->", "", page)
+    page = KEPT.sub("", page)
     told = (" ".join(unescape(one or other).split()) for one, other in TOLD.findall(page))
     said = {part for piece in told for part in piece.split(" · ")}
     moment = re.compile(r"\d{4}-\d\d-\d\d [\d:]+ \w+|\d+ (s|min)")
@@ -45,7 +68,9 @@ def english_left(english: str, german: str, known: set[str]) -> set[str]:
 ALIKE = {
     "Minus", "Plus", "PlusMinus", "Monitor", "Export", "Import", "English", "Deutsch", "Label", "Labels",
     "Gold", "Name", "Person", "Worker", "Webhooks", "Token", "Posterior", "Annotator", "Enter", "Esc", "CSV",
-    "JSON Lines", "Bootstrap", "Laplace", "SWAG", "Lasso", "EPIG", "https://",
+    "JSON Lines", "Bootstrap", "Laplace", "SWAG", "Lasso", "EPIG", "https://", "Format", "Manifest", "SHA-256",
+    "Parquet", "COCO", "Label Studio", "ImageFolder", "Bucket", "Region", "API", "Tokens.", "Status", "openapi.json",
+    "GET", "POST", "PUT", "PATCH", "DELETE",
 }  # fmt: skip
 
 
@@ -75,6 +100,7 @@ def kept_in_words(project: Project) -> set[str]:
     written |= set(project.webhooks.values_list("address", flat=True))
     written |= {job.error for job in project.model_exports.all() if job.error}
     written |= set(project.predictions.values_list("name", flat=True))
+    written |= set(RejectedFile.objects.filter(job__project=project).values_list("name", flat=True))
     changes = [change.words for change in project.class_changes.all()]
     written |= {*changes, *(words[:1].upper() + words[1:] for words in changes)}
     written |= set(project.invitations.values_list("note", flat=True)) | set(
@@ -89,7 +115,8 @@ GERMAN_PAGES = (
     "class-changes", "class-edit", "class-merge", "class-split", "classes", "comments", "features", "gold", "grid",
     "guide", "home", "image", "images", "label", "learning-settings", "network", "notices", "password-change", "people",
     "project-copy", "project-new", "project-start", "proposals", "review", "settings", "tokens", "try",
-    "webhooks", "predictions",
+    "webhooks", "predictions", "imports", "import", "import-new", "import-folder", "import-bucket", "exports",
+    "model-card", "api-docs",
 )  # fmt: skip
 
 
@@ -137,6 +164,149 @@ def _make_busy(project: Project) -> None:
     Replay.objects.create(**replay, state=JobState.DONE, result=result, finished_at=now)
     Replay.objects.create(**replay, state=JobState.RUNNING, done=1000, total=1200)
     PoolMap.objects.create(project=project, created_by=mia, state=JobState.RUNNING, done=1, total=4)
+
+
+LOOKED_AT = {
+    "entries": 30_000, "is_cut": True, "looked_at": 20_000, "read": 100, "new": 90, "known": 7, "refused": 3,
+    "labels": [[f"owl {number}", 1200] for number in range(40)], "label_count": 1200,
+    "people": [f"dan{number}" for number in range(30)], "columns": ["camera"],
+    "tables": [
+        {"name": "a.csv", "kind": "CSV", "rows": 1, "place": "path", "label": "species"},
+        {"name": "b.csv", "kind": "CSV", "rows": 1200, "place": "path", "label": ""},
+        {"name": "c.json", "kind": "COCO", "rows": 1200},
+    ],
+    "refusals": [["x.txt", "This is a text file, not an image."]], "notes": [["y.png", "The label is empty."]],
+}  # fmt: skip
+DATA = {"owl", "dan", "camera", "CSV", "COCO", "path", "species", "a.csv", "b.csv", "c.json", "x.txt", "y.png", "zip"}
+
+
+def test_no_english_is_left_on_what_an_import_goes_through(furnished) -> None:
+    client = Client()
+    client.force_login(User.objects.get(username="mia"))
+    _offer(furnished)
+    done = furnished.imports.filter(added__gt=0)[0]
+    Worker.objects.all().delete()  # nobody does it
+    Project.objects.filter(pk=furnished.pk).update(large_grey_images=1200, small_colour_images=1)
+    given = {"project": furnished, "created_by": User.objects.get(username="mia"), "started_at": clock.now()}
+    states = [
+        {"state": JobState.UPLOADING},
+        {"state": JobState.UPLOADING, "found": LOOKED_AT},
+        {"state": JobState.QUEUED, "looks_first": True},
+        {"state": JobState.RUNNING, "looks_first": True},
+        {"state": JobState.RUNNING},
+        {
+            "state": JobState.RUNNING,
+            "done": 1200,
+            "total": 3000,
+            "loading": 9,
+            "is_cancel_requested": True,
+            "ignored": 2,
+        },
+        {"state": JobState.FAILED, "error": "The bucket answered 500.", "ignored": 1200},
+        {"state": JobState.DONE, "error": "No image was added: there is nothing in it."},
+    ]
+    for number, state in enumerate(states):
+        job = ImportJob.objects.create(**given, **state)
+        for part in range(7):
+            ImportFile.objects.create(job=job, name=f"{number} {part}.zip", staged=f"{number} {part}", size=9 * 2**30)
+    pages = [reverse("import", args=[furnished.slug, job.pk]) for job in furnished.imports.all()]
+    pages += [reverse("imports", args=[furnished.slug]), f"{pages[-1]}?kind=unlabelled"]
+    for page in pages:
+        left = english_left(*in_both(client, page), kept_in_words(furnished) | DATA)
+        assert not left, (page, left)
+    german = client.get(pages[-3], headers={"accept-language": "de"}).content.decode()
+    assert reverse("import", args=[furnished.slug, done.pk]) in pages[-3:] and "Daraus 2 Klassen anlegen" in german
+    for words in (
+        " davon als Ihre Antworten übernehmen",
+        "1 Antwort von 1 Person als deren eigene",
+        "1 Bild ohne Farbe",
+    ):
+        assert words in german
+
+
+def _offer(project: Project) -> None:
+    """Labels that came with images, some of which are classes, and an answer that was given elsewhere."""
+    images = list(project.images.order_by("position"))
+    names = [*["seven"] * (len(images) - 2), "owl 1", "owl 2"]
+    OfferedLabel.objects.bulk_create(
+        OfferedLabel(image=image, class_name=name) for image, name in zip(images, names, strict=True)
+    )
+    person = ImportedPerson.objects.create(project=project, name="dan1")
+    OfferedAnswer.objects.create(image=images[-3], person=person, class_name="seven")
+    project.imports.filter(added__gt=0).update(has_offered_labels=True)
+
+
+def test_what_is_exported_is_said_in_german(furnished) -> None:
+    client = Client()
+    client.force_login(User.objects.get(username="mia"))
+    seven, ann = furnished.classes.get(name="seven"), User.objects.get(username="ann")
+    given = {"project": furnished, "created_by": ann, "format": "everything"}
+    every = {
+        "images": "with_model", "model_above": 0.99, "label_class": seven.pk, "annotator": ann.pk, "with_images": True,
+        "since": clock.now().isoformat(), "until": clock.now().isoformat(), "holdout": "only", "least_agreement": 0.5,
+    }  # fmt: skip
+    right = {"value": 0.981, "low": 0.97, "high": 0.99}
+    ExportJob.objects.create(
+        **given, state=JobState.DONE, filters=every, manifest={"model_labels": {"right": right}, "sha256": "a" * 64}
+    )
+    gone = {"images": "all", "label_class": 0, "annotator": 0, "holdout": "without"}
+    ExportJob.objects.create(**given, state=JobState.RUNNING, filters=gone, done=1, total=1200)
+    ExportJob.objects.create(**given, state=JobState.FAILED, error="The file could not be written: no room.")
+    Worker.objects.all().delete()
+    address = reverse("exports", args=[furnished.slug])
+    known = kept_in_words(furnished)
+    for query in ("", "?format=csv&holdout=only&label_class=0", "?format=csv&least_agreement=2&images=every"):
+        left = english_left(*in_both(client, address + query), known)
+        assert not left, (query, left)
+    german = client.get(address, headers={"accept-language": "de"}).content.decode()
+    assert "ab Wahrscheinlichkeit 0,99, Klasse seven, beantwortet von ann" in german
+    assert ">Alles<" in german and "Everything" not in german
+    assert re.search(r">0\.9\d+<", german)  # as the file has it
+
+
+def test_what_is_refused_of_imports_is_refused_in_german(furnished, settings, tmp_path) -> None:
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(User.objects.get(username="mia"))
+
+    def said(name: str, sent: dict[str, object]) -> str:
+        return unescape(client.post(reverse(name, args=[furnished.slug]), sent, follow=True).content.decode())
+
+    assert "Wählen Sie mindestens eine Datei." in said("import-new", {})
+    settings.IMPORT_ROOTS = [str(tmp_path)]
+    assert "gibt es diesen Ordner nicht" in said("import-folder", {"path": "/etc"})
+    both = Client()
+    both.force_login(User.objects.get(username="mia"))
+    folders = in_both(both, reverse("import-folder", args=[furnished.slug]))
+    assert not english_left(*folders, {str(tmp_path), tmp_path.name, *kept_in_words(furnished)})
+    bucket = {"endpoint": "http://127.0.0.1", "name": "owls"}
+    assert "liegt in einem eigenen Netz des Servers" in said("import-bucket", bucket)
+    assert "Das wird gebraucht." in said("import-bucket", {"region": "here"})
+    Project.objects.filter(pk=furnished.pk).update(model_round=None)
+    assert "Die Labels des Modells können nicht mitkommen" in said(
+        "exports", {"format": "csv", "images": "with_model", "model_above": "0.99"}
+    )
+
+
+def test_an_export_is_recorded_in_one_language_whoever_asks(furnished) -> None:
+    client = Client(headers={"accept-language": "de"})
+    client.force_login(User.objects.get(username="mia"))
+    client.post(reverse("exports", args=[furnished.slug]), {"format": "everything", "images": "all"})
+    assert furnished.audit.order_by("-pk")[0].words == "exported all images as Everything"
+
+
+def test_the_card_that_goes_along_with_a_model_is_in_one_language(furnished) -> None:
+    round_ = furnished.rounds.filter(standing=Standing.ACCEPTED).order_by("-number")[0]
+    with override("de"):
+        shown = model_card(round_)
+        with override("en"):
+            kept = model_card(round_)
+    assert shown.about[0].words == "Was es tut" and kept.about[0].words == "What it does"
+    assert "Nicht angegeben" in shown.licence and "Not stated" in as_markdown(kept)
+
+
+def test_who_is_not_signed_in_reads_of_the_api_in_german(db) -> None:
+    left = english_left(*in_both(Client(), reverse("api-docs")), set())
+    assert not left
 
 
 FOUND = {
