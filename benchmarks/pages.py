@@ -108,9 +108,10 @@ class Cost:
 
 def furnish(size: Size) -> None:
     from benchmarks import pools
-    from labeler.models import Project, User
+    from labeler.models import LearningConfig, Project, User
 
     pools.make(size.slug, size.images, size.people, 0, 8)
+    LearningConfig.objects.filter(project__slug=size.slug).update(grid="everybody")
     project = Project.objects.select_related("learning").get(slug=size.slug)
     people = list(User.objects.filter(memberships__project=project).order_by("pk"))
     rng = np.random.default_rng(0)

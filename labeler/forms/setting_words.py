@@ -39,6 +39,8 @@ class SettingWords:
         before, after = entry.details.get("before"), entry.details.get("after")
         if not (isinstance(before, dict) and isinstance(after, dict)):
             return entry.words
+        form: PlainForm | None
+        words: Words
         if entry.words.startswith("changed how the project learns: "):
             start, form, words = _("changed how the project learns"), self.learning, partial(_value, self.learning)
         elif entry.words.startswith("changed the project: "):
@@ -52,7 +54,7 @@ class SettingWords:
         changes = [
             _("%(setting)s from %(before)s to %(after)s")
             % {"setting": _label(form, name), "before": words(name, before.get(name)), "after": words(name, value)}
-            for name, value in after.items()
+            for name, value in sorted(after.items(), key=lambda pair: _place(form, pair[0]))
         ]
         return f"{start}: {'; '.join(changes)}"
 
@@ -60,6 +62,12 @@ class SettingWords:
         if name == "target_accuracy":
             return _("nothing") if value is None else localised(f"{100 * value:.6g}")
         return _value(self.general, name, value)
+
+
+def _place(form: PlainForm | None, name: str) -> int:
+    """In the order of the form: databases keep JSON in orders of their own."""
+    names = ["name", "key", "colour"] if form is None else list(form.fields)
+    return names.index(name) if name in names else len(names)
 
 
 def _label(form: PlainForm | None, name: str) -> str:

@@ -145,8 +145,8 @@ def why_not_undone(change: ClassChange) -> str:
         return _("A worker is still going over its images. Take it back when that is done.")
     if change.kind == Kind.ARCHIVE and not LabelClass.objects.get(pk=change.did["class"]).is_archived:
         return _("It is offered again already.")
-    if change.is_step and (words := why_step_stays(change)):
-        return words
+    if change.is_step and (why := why_step_stays(change)):
+        return why
     later = ClassChange.objects.filter(project=change.project_id, pk__gt=change.pk, undone_by__isnull=True)
     touched = set(change.did["classes"])
     no_matter = [Kind.UNDO, *(step for step in STEPS if step != change.kind)]

@@ -20,7 +20,19 @@ from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from labeler.models import Annotation, Candidate, Image, ImageState, Membership, Outcome, Project, Role, Round, User  # noqa: E402
+from labeler.models import (  # noqa: E402
+    Annotation,
+    Candidate,
+    Image,
+    ImageState,
+    Membership,
+    Outcome,
+    Project,
+    Role,
+    Round,
+    User,
+    Worker,
+)
 from labeler.services.claims import fail_round  # noqa: E402
 from labeler.services.class_changes import archive_class, merge_class, split_class  # noqa: E402
 from labeler.services.classes import add_classes, allow_proposals  # noqa: E402
@@ -260,8 +272,20 @@ def furnish_all(name: str) -> None:
     sys.stdout.write(json.dumps({"addresses": addresses(project), "invitation": invitation}))
 
 
+def alive() -> None:
+    """All workers have just said so."""
+    Worker.objects.update(seen_at=timezone.now())
+
+
+def open_grid(slug: str) -> None:
+    project = Project.objects.get(slug=slug)
+    change_learning(project=project, values={"overlap": 1, "grid": "everybody"})
+
+
 if __name__ == "__main__":
     commands = {
+        "alive": alive,
+        "open-grid": open_grid,
         "furnish": furnish_all,
         "prepare": prepare,
         "make": make,

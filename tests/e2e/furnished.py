@@ -19,7 +19,6 @@ from labeler.learning import measure_answers
 from labeler.models import (
     Annotation,
     ClassChange,
-    Comment,
     ExportJob,
     Image,
     ImageState,
@@ -45,9 +44,11 @@ from labeler.models import (
 from labeler.models.rounds import UNFINISHED
 from labeler.naming import DIGIT_WORDS
 from labeler.selectors.explore import gallery_pages
+from labeler.selectors.reruns import TRAINING
 from labeler.services.annotate import record_answer
 from labeler.services.class_changes import archive_class
 from labeler.services.classes import add_classes, allow_proposals
+from labeler.services.comments import comment_image, show_example
 from labeler.services.exporting import create_export, run_export
 from labeler.services.gold import mark_labels_gold
 from labeler.services.importing import import_local
@@ -56,12 +57,17 @@ from labeler.services.projects import change_learning, create_project
 from labeler.services.proposals import record_proposal
 from labeler.services.quality import run_quality
 from labeler.services.rounds import config_of
+from labeler.storage import round_folder
 from tests.labeler.judged import finish, round_to_judge
 from tests.labeler.queues import fresh
 from tests.labeler.scored import scored_round
 from tests.labeler.test_access_matrix import World, names
 
 HOLDOUT, LABELLED, ZOOM = 60, 80, 4  # images of each kind; a pixel of a digit becomes so many squared
+SCALES = {
+    "expected_entropy": 0.85, "mutual_information": 0.15, "variation_ratio": 0.35, "mean_std": 0.06, "margin": 0.4,
+    "least_confidence": 0.35, "std_entropy": 0.2, "epig": 0.03,
+}  # fmt: skip
 ERRORS = {"mia": 0.02, "ann": 0.05, "bob": 0.2}
 GUIDELINES = "Which digit is it? A seven may have a bar. An open four is a four."
 
@@ -79,6 +85,8 @@ def furnish(name: str) -> tuple[Project, str]:
     mark_labels_gold(project=project, positions=range(HOLDOUT, HOLDOUT + 6), by=mia)
     run_quality(project_id=project.pk, measure=measure_answers)
     allow_proposals(project=project, is_allowed=True)
+    for image in Image.objects.filter(project=project, label__isnull=False).order_by("position")[:5]:
+        show_example(project=fresh(project), image_id=image.pk, by=mia)
     _judge_rounds(project, truth)
     _propose(project)
     add_classes(project=project, names=["smudge"])
@@ -89,7 +97,7 @@ def furnish(name: str) -> tuple[Project, str]:
     ImportJob.objects.create(project=project, created_by=mia, state=JobState.FAILED, error=words)
     for kind in (Round, ImportJob):
         kind.objects.filter(project=project, finished_at=None).update(started_at=clock.now(), finished_at=clock.now())
-    for queue in ("learner", "default", "background"):
+    for queue in ("learner", "default", "background", "beat"):
         Worker.objects.create(name=f"{queue}@here", queues=queue, doing="")
     return project, reverse("invitation", args=[invitation.token])
 
@@ -132,12 +140,18 @@ def _answer(project: Project, truth: np.ndarray) -> None:
 def _judge_rounds(project: Project, truth: np.ndarray) -> None:
     """Two that take charge, one that is refused, a comparison, one that failed."""
     project.rounds.filter(state__in=UNFINISHED).delete()  # nobody would make it
-    rng = np.random.default_rng(1)
+    rng, newest = np.random.default_rng(1), Annotation.objects.latest("pk").pk
     for spent, errors in ((40, 0.3), (90, 0.1), (140, 0.45)):
         project = fresh(project)
         means = _said(truth, errors, rng)
         reason = f"{spent} answers since the last round"
-        finish(round_to_judge(project, means, answers_spent=spent, training_count=spent, reason=reason))
+        values = {
+            "answers_spent": spent,
+            "training_count": spent,
+            "last_annotation_id": newest,
+            "reason": reason,
+        }
+        _keep_training(finish(round_to_judge(project, means, scales=SCALES, **values)), spent)
     stds = rng.uniform(0.01, 0.2, means.shape)
     scored_round(
         project, _said(truth, 0.15, rng).tolist(), stds.tolist(), trigger=Trigger.COMPARISON, number=number_of(project),
@@ -147,6 +161,14 @@ def _judge_rounds(project: Project, truth: np.ndarray) -> None:
         state=RoundState.FAILED, config=config_of(project.learning), attempts=3,
         error="The worker was killed three times while it fitted: this machine may have too little memory.",
     )  # fmt: skip
+
+
+def _keep_training(round_: Round, count: int) -> None:
+    """What a learner would have kept beside the model, as far as pages read it."""
+    labelled = Image.objects.filter(project=round_.project, is_holdout=False, label__isnull=False).order_by("position")
+    pairs = labelled.values_list("position", "label_id")[:count]
+    positions, labels = (np.array(each) for each in zip(*pairs, strict=True))
+    np.savez(round_folder(round_) / TRAINING, positions=positions, labels=labels)
 
 
 def number_of(project: Project) -> int:
@@ -183,7 +205,7 @@ def addresses(project: Project) -> dict[str, str]:
         project=project,
         seed=0,
         labels={"classes": [], "positions": [], "labels": []},
-        answers=0,
+        answers=40,
         checkpoint="",
         state=JobState.CANCELLED,
         finished_at=clock.now(),
@@ -201,8 +223,9 @@ def addresses(project: Project) -> dict[str, str]:
             "change": ClassChange.objects.filter(project=project).first().pk,
             "member": project.memberships.get(user__username="bob").pk,
             "invitation": Invitation.objects.get(project=project).pk,
-            "comment": Comment.objects.create(
-                project=project, image=image, by=User.objects.get(username="ann"), text="Upside down?", key=uuid4()
+            "comment": comment_image(
+                project=project, image_id=image.pk, by=User.objects.get(username="ann"), text="Upside down?",
+                key=uuid4(),
             ).pk,
             "notice": Notice.objects.create(project=project, kind="queue_dry", key="0", words="Nothing is left.").pk,
             "import": ImportJob.objects.filter(project=project, refused__gt=0).first().pk,
@@ -228,8 +251,18 @@ def addresses(project: Project) -> dict[str, str]:
         "image gold": reverse("image", args=[project.slug, images.get(position=HOLDOUT).pk]),
         "import failed": reverse("import", args=[project.slug, ImportJob.objects.filter(state=JobState.FAILED)[0].pk]),
         "answers of all": reverse("images", args=[project.slug]) + "?state=labelled",
+        "merging": reverse("class-merge", args=[project.slug, done.classes[0]]) + f"?into={done.classes[6]}",
+        "confusion": reverse("round-confusion", args=[project.slug, done.number]) + _confused(done),
     }
     return found | of_rounds | galleries | others
+
+
+def _confused(round_: Round) -> str:
+    """The cell of the confusion matrix with the most mistakes."""
+    counts = np.array(round_.metrics["confusion"])
+    np.fill_diagonal(counts, 0)
+    said, predicted = np.unravel_index(counts.argmax(), counts.shape)
+    return f"?said={round_.classes[said]}&predicted={round_.classes[predicted]}"
 
 
 def _address(world: World, name: str) -> str:

@@ -105,6 +105,28 @@ def test_axe_finds_nothing_in_german(german: Page, pages: Pages) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= PLACES["narrow"]["width"], name
 
 
+@pytest.fixture
+def german_manager(open_as, site: Site) -> Iterator[Page]:
+    page = open_as("mia", "/")
+    page.get_by_role("button", name="Deutsch").click()
+    yield page
+    site.ask("forget-language", "mia")
+
+
+def test_axe_finds_nothing_on_a_managers_pages_in_german(german_manager: Page, pages: Pages) -> None:
+    """In light and dark, wide and narrow, as `violations` has it; and longer words push nothing aside."""
+    page = german_manager
+    expect(page.get_by_role("heading", name="Projekte")).to_be_visible()
+    addresses = pages.own(page)
+    assert len(addresses) > 30, sorted(addresses)
+    wrong = walk(page, addresses)
+    assert not wrong, told(wrong)
+    for name, address in addresses.items():
+        page.goto(address, wait_until="load")
+        assert page.locator("html").get_attribute("lang") == "de"
+        assert page.evaluate("document.documentElement.scrollWidth") <= PLACES["narrow"]["width"], name
+
+
 def test_axe_finds_nothing_where_one_is_not_let_in(browser, site: Site, pages: Pages) -> None:
     page = browser.new_page(base_url=site.url)
     wrong = walk(page, pages.signed_out())

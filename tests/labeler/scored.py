@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,9 +15,17 @@ from learner.scores import write_scores
 
 
 def scored_round(
-    project: Project, means: Sequence[Sequence[float]], stds: Sequence[Sequence[float]], **fields: object
+    project: Project,
+    means: Sequence[Sequence[float]],
+    stds: Sequence[Sequence[float]],
+    *,
+    scales: Mapping[str, float] | None = None,
+    **fields: object,
 ) -> Round:
-    """One chunk of as many images as there are rows, of the project's classes in their order."""
+    """One chunk of as many images as there are rows, of the project's classes in their order.
+
+    Every measure is the predictive entropy, times what `scales` says of it.
+    """
     chunk = project.chunks.get(number=0)
     assert chunk.count == len(means) == len(stds)
     round_ = Round.objects.create(
@@ -38,7 +46,7 @@ def scored_round(
     RoundChunk.objects.create(round=round_, chunk=chunk, count=chunk.count, pixels="", is_done=True)
     mean_N_C = np.array(means, np.float32)
     entropy_N = -(mean_N_C * np.log(np.maximum(mean_N_C, 1e-9))).sum(1)
-    columns = {name: entropy_N.astype(np.float32) for name in MEASURES}
+    columns = {name: ((scales or {}).get(name, 1.0) * entropy_N).astype(np.float32) for name in MEASURES}
     columns["mean_probs_N_C"] = mean_N_C.astype(np.float16)
     columns["std_probs_N_C"] = np.array(stds, np.float16)
     write_scores(round_folder(round_), 0, "a model", columns)

@@ -224,8 +224,8 @@ def test_settings_are_called_what_their_forms_call_them(client_of, project, mana
         "changed the project: Target, % right from nothing to 97.5",
         "changed the project: Name from “Signs” to “Zeichen”",
         "changed how the project learns: Queue (budget) from 100 to 50; Drawn at random, in % from 10 to 12.5; "
-        "Begin with images that look alike from on to off; Posterior from MC dropout to Laplace; "
-        "Name of the other backbone from nothing to “resnet50”",
+        "Name of the other backbone from nothing to “resnet50”; Begin with images that look alike from on to off; "
+        "Posterior from MC dropout to Laplace",
     ]
     client.cookies["django_language"] = "de"
     german = page_of(client)[0]
