@@ -37,11 +37,12 @@ from labeler.selectors.graphs import GraphState, graph_state
 from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.left_out import LeftOut, LeftOutNow, left_out_now, left_out_of
 from labeler.selectors.networks import NetworkState, network_state
+from labeler.selectors.next_round import next_round_words
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
 from labeler.selectors.verdicts import Verdict, class_names, verdict_of
 from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import PAUSED, last_annotation_id, why_not_trainable
-from labeler.services.triggers import next_round_words, reason_at_snapshot
+from labeler.services.triggers import reason_at_snapshot
 
 ACTIVE_SECONDS = 600
 IDLE_POLL_SECONDS = 20  # an open page learns of a first answer, a scheduled round, a worker that went away

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from labeler.models import JobState, Rerun, Round, RoundState
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.round_files import has_file
-from labeler.selectors.workers import Missing, missing_workers
+from labeler.selectors.workers import Missing, doings, missing_workers
 
 TRAINING = "training.npz"  # in the round's folder: what it learned from, see learning/kept.py
 
@@ -25,6 +25,7 @@ class RerunState:
     failed: Rerun | None  # or stopped by a person
     why_not: str
     missing_workers: Sequence[Missing]
+    behind: Sequence[str] = ()  # what the workers do while it waits for them
 
     @property
     def percent(self) -> int:
@@ -45,6 +46,7 @@ def rerun_state(round_: Round) -> RerunState:
         failed=newest if newest and newest.state in (JobState.FAILED, JobState.CANCELLED) else None,
         why_not="" if made else why_no_rerun(round_),
         missing_workers=missing_workers(["background"]) if made else [],
+        behind=doings("background") if made and made.state == JobState.QUEUED else [],
     )
 
 

@@ -25,7 +25,7 @@ from labeler.round_files import fetched, has_file
 from labeler.selectors.predictions import MOST_BARS, Bar, Measure, class_look
 from labeler.selectors.rounds import posterior_samples
 from labeler.selectors.scores import NoScores, summary_of
-from labeler.selectors.workers import Missing, missing_workers
+from labeler.selectors.workers import Missing, doings, missing_workers
 
 if TYPE_CHECKING:
     from learner.served import Said, Served
@@ -50,6 +50,7 @@ class ExportState:
     failed: ModelExport | None
     why_not: str
     missing_workers: Sequence[Missing]
+    behind: Sequence[str] = ()  # what the workers do while it waits for them
 
     @property
     def percent(self) -> int:
@@ -76,6 +77,7 @@ def export_of(round_: Round) -> ExportState:
         failed=newest if newest and newest.state in (JobState.FAILED, JobState.CANCELLED) else None,
         why_not="" if made else why_not_served(round_),
         missing_workers=missing_workers(["background"]) if made else [],
+        behind=doings("background") if made and made.state == JobState.QUEUED else [],
     )
 
 

@@ -29,6 +29,18 @@ WAITING = {
         "Beat is not alive: rounds by the clock do not start, and nobody sees to work that was lost or left lying."
     ),
 }
+# What background workers say that they do (tasks.py), as pages say it.
+DOINGS = {
+    "drawing a map": _("drawing a map"),
+    "computing features of images": _("computing features of images"),
+    "looking for images that look alike": _("looking for images that look alike"),
+    "training a network": _("training a network"),
+    "replaying answers": _("replaying answers"),
+    "measuring answers": _("measuring answers"),
+    "running a round again": _("running a round again"),
+    "preparing a model to be taken away": _("preparing a model to be taken away"),
+    "asking a model about an archive": _("asking a model about an archive"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,9 +68,16 @@ def idle_workers(queue: str) -> list[Worker]:
 
 
 def doings(queue: str) -> list[str]:
-    """What the living workers of a queue do, all of them being busy; empty if one is idle or none is alive."""
+    """What the living workers of a queue do, all of them being busy; empty if one is idle or none is alive.
+
+    Without names of projects: the very existence of another one is not told to who is not in it.
+    """
     alive = workers_alive(queue)
-    return [worker.doing for worker in alive] if all(worker.doing for worker in alive) else []
+    return [_in_words(worker.doing) for worker in alive] if all(worker.doing for worker in alive) else []
+
+
+def _in_words(doing: str) -> str:
+    return str(DOINGS.get(doing) or _("working on something else"))
 
 
 def worker_is_alive(name: str) -> bool:

@@ -22,6 +22,7 @@ from labeler.models.classes import STEPS
 from labeler.selectors.class_changes import answered_since
 from labeler.selectors.classes import group_of
 from labeler.services import audit
+from labeler.services.class_checks import check_free, known_parts, target_of
 from labeler.services.class_steps import undo_step, why_step_stays
 from labeler.services.classes import KEYS, lock_classes, make_classes
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled
@@ -53,8 +54,8 @@ def merge_class(*, label_class: LabelClass, into: LabelClass, by: User | None) -
         source, group = _locked_group(label_class.pk)
         if source.merged_into_id == into.pk:  # a double click
             return _newest(project, Kind.MERGE, source)
-        target = _target(project, source, into.pk)
-        _free(source)
+        target = target_of(project, source, into.pk)
+        check_free(source)
         before = _before(source)
         LabelClass.objects.filter(pk__in=group).update(
             fate=Fate.MERGED, merged_into=target, is_archived=True, shortcut=""
@@ -78,7 +79,7 @@ def split_class(*, label_class: LabelClass, names: Sequence[str], by: User | Non
         source, group = _locked_group(label_class.pk)
         if source.fate == Fate.SPLIT:
             return _newest(project, Kind.SPLIT, source)
-        _free(source)
+        check_free(source)
         made, parts = _parts(project, source, names)
         before = _before(source)
         LabelClass.objects.filter(pk=source.pk).update(fate=Fate.SPLIT, is_archived=True, shortcut="")
@@ -305,45 +306,10 @@ def _undo_classes(project: Project, change: ClassChange) -> list[int]:
 
 def _parts(project: Project, source: LabelClass, names: Sequence[str]) -> tuple[list[int], list[LabelClass]]:
     """The classes of a split, and the ids of those that it made."""
-    wanted = {name.casefold() for name in names}
-    if source.name.casefold() in wanted:
-        raise ValidationError(
-            _("“%(name)s” is what is split. Give what is left of it another name.") % {"name": source}, code="itself"
-        )
-    if len(wanted) < 2:
-        raise ValidationError(_("A class is split into two or more. Name each on a line of its own."), code="too_few")
-    known = {row.name.casefold(): row for row in project.classes.all()}
-    for row in (known[name] for name in wanted if name in known):
-        if row.fate:
-            raise ValidationError(
-                _("“%(name)s” was %(fate)s. Choose another name.") % {"name": row, "fate": row.get_fate_display()},
-                code="fate",
-            )
-        if row.is_archived:
-            raise ValidationError(
-                _("“%(name)s” is archived. Offer it again first, or choose another name.") % {"name": row},
-                code="archived",
-            )
+    known = known_parts(project, source, names)
     made = make_classes(project=project, names=[name for name in names if name.casefold() not in known], by=None)
     by_name = known | {row.name.casefold(): row for row in made}
     return [row.pk for row in made], [by_name[name.casefold()] for name in names]
-
-
-def _target(project: Project, source: LabelClass, into: int) -> LabelClass:
-    target = LabelClass.objects.filter(project=project, pk=into).first()
-    if target is None or target.is_archived:
-        raise ValidationError(_("The class to merge into is offered no more. Choose another one."), code="target")
-    if target.pk == source.pk:
-        raise ValidationError(_("A class cannot be merged into itself."), code="itself")
-    return target
-
-
-def _free(source: LabelClass) -> None:
-    """A class that was merged, split or refused is changed by taking that back first."""
-    if source.fate in (Fate.MERGED, Fate.SPLIT, Fate.REFUSED):
-        raise ValidationError(
-            _("“%(name)s” was %(fate)s already.") % {"name": source, "fate": source.get_fate_display()}, code="fate"
-        )
 
 
 def _before(source: LabelClass) -> dict[str, object]:

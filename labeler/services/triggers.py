@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,9 +16,6 @@ from django.db import DatabaseError, connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django_celery_beat.models import PeriodicTask
 
 from labeler import clock
@@ -34,10 +31,9 @@ from labeler.models import (
     RoundState,
     Trigger,
 )
+from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
-from labeler.numerals import numeral
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
-from labeler.selectors.grid import learned_classes
 from labeler.selectors.pool import PoolCounts, pool_counts
 from labeler.services import notices
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
@@ -154,18 +150,28 @@ def round_due(project: Project) -> Due | None:
         return Due(Trigger.COLD_START, "there are images and no queue yet") if project.queue_round_id is None else None
     if last.is_unfinished:
         return None
-    learning, since, likeness = project.learning, last.last_annotation_id, likeness_of(project)
+    learning, likeness = project.learning, likeness_of(project)
     if learning.retrain_every and waits_for_likeness(learning, likeness):
         return _empty_while_waiting(project)
     every = answers_for_a_round(learning, last.training_count, likeness)
-    new = bounded_count(answers_since(project, since), every or 1)
-    if every and new >= every:
+    if not every:
+        return None
+    new = bounded_count(answers_since(project, last.last_annotation_id), every)
+    due = _news(project, last, new, every)
+    if due is not None and not why_not_trainable(project):
+        return due
+    return _dry(project, last, new)  # what cannot be learned from yet does not keep the queue from being filled
+
+
+def _news(project: Project, last: Round, new: int, every: int) -> Due | None:
+    """What there is to learn that the last round did not know."""
+    if new >= every:
         return Due(Trigger.ANSWERS, _count(every, "new answer"))
-    if every and (edits := settled_edits(project, since)):
+    if edits := settled_edits(project, last.last_annotation_id):
         return Due(Trigger.EDITS, f"{_count(edits, 'answer')} that the model learned from changed")
-    if every and (words := settled_class_change(project, last)):
+    if words := settled_class_change(project, last):
         return Due(Trigger.EDITS, f"the classes changed: {words}")
-    return _dry(project, last, new) if every else None
+    return None
 
 
 def _empty_while_waiting(project: Project) -> Due | None:
@@ -256,60 +262,6 @@ def scheduled_round(*, project: Project) -> Round | None:
     return None
 
 
-# --- For pages ------------------------------------------------------------------------------------------------------
-
-
-def next_round_words(project: Project) -> str:
-    """`after 12 more answers, or at 02:00`; empty while a round is unfinished."""
-    last = newest_round(project)
-    if last is not None and last.is_unfinished:
-        return ""
-    parts = []
-    if project.learning.retrain_every:
-        parts.append(_after_answers_words(project, last))
-    if (at := next_scheduled(project.learning)) is not None:
-        parts.append(_("at %(time)s") % {"time": _clock(at)})
-    return _(", or ").join(parts) if parts else _("when a manager starts it")
-
-
-def _after_answers_words(project: Project, last: Round | None) -> str:
-    """Nothing that cannot come is promised: not more answers than there are images, nor a model of a single one."""
-    likeness, counts = likeness_of(project), pool_counts(project)
-    every = answers_for_a_round(project.learning, last.training_count if last else 0, likeness)
-    missing = every - bounded_count(answers_since(project, last.last_annotation_id if last else 0), every)
-    classes, left = learned_classes(project, most=2), images_to_ask(project, counts)
-    if waits_for_likeness(project.learning, likeness):
-        return _("once it is known which images look alike")
-    if missing <= 0 and classes == 2:
-        return _("in a moment")
-    if left == 0:
-        return _("once there are more images")
-    if classes + counts.eligible < 2:
-        return _("once there are more images to learn from")
-    if missing <= 0:
-        return _("as soon as two classes have labels")
-    if missing <= left * project.learning.overlap:
-        words = ngettext("after %(missing)s more answer", "after %(missing)s more answers", missing)
-        return words % {"missing": numeral(missing)}
-    is_failed = last is not None and last.state == RoundState.FAILED
-    return _("once there are more images") if left == 1 or is_failed else _("when the queue is nearly empty")
-
-
-def next_scheduled(learning: LearningConfig) -> datetime | None:
-    schedule = learning.schedule
-    if schedule is None or not schedule.enabled:
-        return None
-    now = clock.now()
-    left: timedelta = schedule.schedule.remaining_estimate(schedule.last_run_at or now)
-    half_a_minute = timedelta(seconds=30)  # schedules are in minutes, the estimate loses fractions of a second
-    return (now + max(left, timedelta(0)) + half_a_minute).replace(second=0, microsecond=0)
-
-
-def _clock(at: datetime) -> str:
-    local, today = timezone.localtime(at), timezone.localdate(clock.now())
-    return f"{local:%H:%M}" if local.date() - today <= timedelta(days=1) else date_format(local, "l H:i")
-
-
 # --- Counting -------------------------------------------------------------------------------------------------------
 
 
@@ -343,6 +295,15 @@ def settled_class_change(project: Project, last: Round) -> str:
         return ""
     is_settled = change.finished_at <= clock.now() - timedelta(seconds=EDIT_QUIET_SECONDS)
     return change.words if is_settled else ""
+
+
+def is_changing(project: Project, last: Round) -> bool:
+    """Whether a round follows by itself because classes, or answers that it learned from, have changed: at once, or as
+    soon as nobody has changed more for a while."""
+    moment = last.started_at or last.created_at
+    at_work = Q(state__in=UNFINISHED_JOB)
+    changes = ClassChange.objects.filter(changes_since(moment) | at_work, project=project)
+    return changes.exists() or edits_since(project, last.last_annotation_id).exists()
 
 
 def changes_since(moment: Any) -> Q:

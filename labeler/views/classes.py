@@ -44,6 +44,7 @@ from labeler.services.class_changes import (
     undo_change,
     why_not_undone,
 )
+from labeler.services.class_checks import check_merge, check_split
 
 PAGE = ["GET", "HEAD", "POST"]
 
@@ -205,6 +206,7 @@ def class_merge(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         form=form,
         title=_("Merge “%(name)s” into “%(target)s”") % {"name": source, "target": into},
         sent={"into": [str(into.pk)]},
+        check=lambda: check_merge(label_class=source, into=into),
         preview=lambda: merge_preview(source, into),
         act=lambda: merge_class(label_class=source, into=into, by=access.user),
         button=_("Merge"),
@@ -229,6 +231,7 @@ def class_split(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         title=_("Split “%(name)s” into %(names)s")
         % {"name": source, "names": ", ".join(f"“{name}”" for name in names)},
         sent={"names": ["\n".join(names)]},
+        check=lambda: check_split(label_class=source, names=names),
         preview=lambda: split_preview(source, access.project.learning.overlap),
         act=lambda: split_class(label_class=source, names=names, by=access.user),
         button=_("Split"),
@@ -281,11 +284,13 @@ def _operation(
     form: PlainForm | None = None,
     title: str = "",
     sent: dict[str, list[str]] | None = None,
+    check: Callable[[], None] | None = None,
     preview: Callable[[], Preview] | None = None,
     act: Callable[[], ClassChange | None] | None = None,
     button: str = "",
 ) -> HttpResponse:
-    """What would change, in numbers; a POST does it. What is not complete yet is asked for by `form`."""
+    """What would change, in numbers; a POST does it. What is not complete yet is asked for by `form`, and so is what
+    `check` refuses: it raises ValidationError."""
     error = ""
     if request.method == "POST" and act is not None:
         try:
@@ -299,12 +304,22 @@ def _operation(
             if request.POST.get("back") == "classes":
                 return redirect("classes", access.project.slug)
             return redirect("class-changes", access.project.slug)
+    elif check is not None:
+        error = _refusal(check)
     context = {
         "label_class": source, "form": form, "title": title or _("Change “%(name)s”") % {"name": source},
         "sent": sent or {}, "error": error, "button": button,
         "preview": preview() if preview is not None and not error else None,
     }  # fmt: skip
     return _page(request, access, "class_operation", **context)
+
+
+def _refusal(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except ValidationError as refused:
+        return str(refused.messages[0])
+    return ""
 
 
 @never_cache

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from labeler.models import Image, Round, RoundState, Trigger
 from labeler.services import classes as service
-from labeler.services.class_changes import merge_class
+from labeler.services.class_changes import archive_class, merge_class
 from tests.labeler.queues import fill_queue
 from tests.labeler.test_class_changes import answer, label_of, named
 
@@ -151,6 +151,25 @@ def test_what_cannot_be_taken_back_says_why(project, manager, client_of) -> None
     assert "merged “dog” into “owl”. Take that back first." in text_of(reply)
     refused = text_of(client.post(url("class-change-undo", first.pk)))
     assert "Take that back first. Nothing was changed." in refused
+
+
+@pytest.mark.parametrize("names", ["cat\ncat mirrored", "owl\nwolf"])
+def test_a_split_that_would_be_refused_is_refused_before_its_button(project, manager, client_of, names) -> None:
+    """Into itself, or into a class that is archived: no numbers and no button that could only fail."""
+    archive_class(label_class=named(project, "owl"), by=manager)
+    reply = client_of(manager).get(url("class-split", named(project, "cat").pk), {"names": names})
+    page = text_of(reply)
+    assert "is what is split" in page or "“owl” is archived" in page
+    assert "What changes" not in page and 'type="submit">Split<' not in reply.content.decode()
+    assert "See what changes" in page  # the names can be written anew
+
+
+def test_a_merge_that_would_be_refused_is_refused_before_its_button(project, manager, client_of) -> None:
+    cat, dog, owl = (named(project, name) for name in ("cat", "dog", "owl"))
+    merge_class(label_class=cat, into=dog, by=manager)
+    reply = client_of(manager).get(url("class-merge", cat.pk), {"into": owl.pk})
+    assert "“cat” was merged already." in text_of(reply)
+    assert 'type="submit">Merge<' not in reply.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from labeler.models import Annotation, Candidate, ImageState, PoolGraph, Round, 
 from labeler.selectors.compare import estimator_words
 from labeler.selectors.curve import measured_rounds
 from labeler.selectors.monitor import monitor_of
+from labeler.selectors.next_round import next_round_words
 from labeler.selectors.pool import LEAST_HOLDOUT
 from labeler.selectors.rounds import settings_of
 from labeler.services import claims
 from labeler.services.comparisons import repeat_comparison, start_comparison
 from labeler.services.rounds import RoundRefused, cancel_round, config_of, newest_round, start_cold_round
-from labeler.services.triggers import next_round_words, round_due
+from labeler.services.triggers import round_due
 from tests.labeler.queues import fresh
 from tests.labeler.rounds import answer, paint, tune
 from tests.labeler.scored import five, scored_round

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from labeler import learning, storage, tasks
 from labeler.learning.files import CannotLearn
-from labeler.models import Candidate, Image, JobState, LabelClass, PoolGraph, Rerun, Round, RoundState, Trigger
+from labeler.models import Candidate, Image, JobState, LabelClass, PoolGraph, Rerun, Round, RoundState, Trigger, Worker
 from labeler.selectors.reruns import TRAINING, rerun_state
 from labeler.selectors.verdicts import rerun_words
 from labeler.services.leftovers import KEPT, forget_unnamed_files
@@ -206,6 +206,11 @@ class TestJob:
         page = client.get(url).content.decode()
         assert "It waits for a worker." in page and "Run again and compare" not in page
         assert "every 2s" in page
+        Worker.objects.create(name="background@here", queues="background", doing="training a network")
+        assert "It waits for a worker, which is training a network just now." in client.get(url).content.decode()
+        Worker.objects.update(doing="fitting round 7 of Secret cats")
+        page = client.get(url).content.decode()
+        assert "which is working on something else just now." in page and "Secret" not in page
         tasks.rerun(job.pk)
         job.refresh_from_db()
         assert (job.state, job.error) == (JobState.DONE, "")

@@ -26,6 +26,7 @@ from labeler.models import (
 )
 from labeler.selectors.graphs import Likeness, likeness_of
 from labeler.selectors.grid import LEARNED
+from labeler.selectors.next_round import next_round_words
 from labeler.services import triggers
 from labeler.services.annotate import retract_answer
 from labeler.services.lease import lease_next
@@ -72,7 +73,7 @@ def test_rounds_by_likeness_start_after_three_answers_then_after_a_fifth_of_what
     PoolGraph.objects.create(project=pool, state=JobState.DONE, vectors="graphs/vectors.npy")
     answer(pool, annotator, 2)
     assert Round.objects.count() == 1
-    assert triggers.next_round_words(pool) == "after 1 more answer"
+    assert next_round_words(pool) == "after 1 more answer"
     answer(pool, annotator, 1)
     assert newest(pool).reason == "3 new answers"
     end(pool, last_annotation_id=Annotation.objects.latest("id").pk, training_count=20)
@@ -95,7 +96,7 @@ class TestLikeness:
         PoolGraph.objects.create(project=pool, state=JobState.FAILED, error="The pixels are gone.")
         answer(pool, annotator, 5)
         assert Round.objects.count() == 1
-        assert triggers.next_round_words(pool) == "after 1 more answer"
+        assert next_round_words(pool) == "after 1 more answer"
         answer(pool, annotator, 1)
         assert newest(pool).reason == "6 new answers"
 
@@ -107,7 +108,7 @@ class TestLikeness:
         answer(pool, annotator, 35)  # a queue of 40 is nearly empty
         assert triggers.start_due_rounds() == 0
         assert Round.objects.count() == 1
-        assert triggers.next_round_words(pool) == "once it is known which images look alike"
+        assert next_round_words(pool) == "once it is known which images look alike"
 
     def test_nobody_waits_without_a_question(self, pool, annotator) -> None:
         PoolGraph.objects.create(project=pool, state=JobState.RUNNING)
@@ -193,7 +194,7 @@ def test_one_class_only_starts_nothing(pool, annotator) -> None:
     )
     assert answer(pool, annotator, 8) == 8
     assert Round.objects.count() == 1
-    assert "two classes" in triggers.next_round_words(pool)
+    assert "two classes" in next_round_words(pool)
     with pytest.raises(RoundRefused, match="two classes"):
         request_round(project=pool, trigger=Trigger.BUTTON, reason="x")
 
@@ -295,7 +296,7 @@ def test_without_a_number_only_button_and_schedule_start_rounds(pool, annotator)
     answer(pool, annotator, 40)
     triggers.start_due_rounds()
     assert Round.objects.count() == 1
-    assert triggers.next_round_words(pool) == "when a manager starts it"
+    assert next_round_words(pool) == "when a manager starts it"
 
 
 def test_one_project_that_breaks_does_not_stop_the_others(pool, make_images, monkeypatch, caplog) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
+from labeler import clock
 from labeler.models import (
     Annotation,
+    ClassChange,
     Image,
     Trigger,
 )
+from labeler.selectors.next_round import next_round_words
 from labeler.services import triggers
+from labeler.services.annotate import retract_answer
+from labeler.services.class_changes import merge_class
 from labeler.services.rounds import start_cold_round
 from tests.labeler.queues import fresh
 from tests.labeler.rounds import answer, tune
@@ -20,23 +27,23 @@ pytestmark = pytest.mark.django_db
 
 class TestWords:
     def test_answers(self, pool, annotator) -> None:
-        assert triggers.next_round_words(pool) == "after 6 more answers"
+        assert next_round_words(pool) == "after 6 more answers"
         answer(pool, annotator, 5)
-        assert triggers.next_round_words(pool) == "after 1 more answer"
+        assert next_round_words(pool) == "after 1 more answer"
 
     def test_with_nothing_left_to_ask_no_answers_are_promised(self, pool) -> None:
         Image.objects.update(state="labelled", label=pool.classes.first())
-        assert triggers.next_round_words(pool) == "once there are more images"
+        assert next_round_words(pool) == "once there are more images"
 
     def test_a_round_that_no_answer_can_start_is_not_promised(self, project, make_images) -> None:
         make_images(project, 1, is_holdout=True)
         tune(project, retrain_every=10)
         start_cold_round(project=project)
-        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
+        assert next_round_words(fresh(project)) == "once there are more images to learn from"
         make_images(project, 1)
-        assert triggers.next_round_words(fresh(project)) == "once there are more images to learn from"
+        assert next_round_words(fresh(project)) == "once there are more images to learn from"
         make_images(project, 1)
-        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
+        assert next_round_words(fresh(project)) == "when the queue is nearly empty"
 
     def test_fewer_images_than_answers_start_it_when_the_queue_is_nearly_empty(
         self, project, make_images, annotator
@@ -44,20 +51,40 @@ class TestWords:
         make_images(project, 9)
         tune(project, retrain_every=10, budget=12, holdout_questions=0)
         start_cold_round(project=project)
-        assert triggers.next_round_words(fresh(project)) == "when the queue is nearly empty"
+        assert next_round_words(fresh(project)) == "when the queue is nearly empty"
         answer(project, annotator, 5)
         assert newest(project).trigger == Trigger.QUEUE_DRY
         end(project, last_annotation_id=Annotation.objects.latest("id").pk)
         Image.objects.filter(state="pool").exclude(position=Image.objects.filter(state="pool").first().position).update(
             state="set_aside"
         )
-        assert triggers.next_round_words(fresh(project)) == "once there are more images"
+        assert next_round_words(fresh(project)) == "once there are more images"
 
     def test_with_overlap_an_image_brings_several_answers(self, project, make_images) -> None:
         make_images(project, 5)
         tune(project, retrain_every=10, overlap=2)
         start_cold_round(project=project)
-        assert triggers.next_round_words(fresh(project)) == "after 10 more answers"
+        assert next_round_words(fresh(project)) == "after 10 more answers"
+
+    def test_a_change_of_classes_is_followed_by_a_round_in_a_moment(self, pool, annotator, manager) -> None:
+        answer(pool, annotator, 3)
+        end(pool, last_annotation_id=Annotation.objects.latest("id").pk)
+        assert next_round_words(pool) == "after 6 more answers"
+        cat, dog, owl = pool.classes.all()
+        change = merge_class(label_class=cat, into=dog, by=manager)
+        assert next_round_words(pool) == "in a moment, as classes or answers have changed"
+        ClassChange.objects.filter(pk=change.pk).update(state="running", finished_at=None)  # a worker is at it
+        assert next_round_words(pool) == "in a moment, as classes or answers have changed"
+        ClassChange.objects.update(state="done", finished_at=clock.now())
+        merge_class(label_class=owl, into=dog, by=manager)  # one class is left
+        assert next_round_words(pool) == "after 6 more answers"
+
+    def test_an_answer_that_was_learned_from_and_is_undone(self, pool, annotator) -> None:
+        answer(pool, annotator, 4)
+        end(pool, last_annotation_id=Annotation.objects.latest("id").pk)
+        given = Annotation.objects.latest("id")
+        retract_answer(project=pool, annotator=annotator, target_key=given.key, key=uuid.uuid4())
+        assert next_round_words(pool) == "in a moment, as classes or answers have changed"
 
     def test_schedule(self, pool) -> None:
         from datetime import time
@@ -66,11 +93,11 @@ class TestWords:
 
         set_schedule(project=pool, at=time(2, 0), days=[0, 1, 2, 3, 4, 5, 6])
         pool.learning.refresh_from_db()
-        assert triggers.next_round_words(pool) == "after 6 more answers, or at 02:00"
+        assert next_round_words(pool) == "after 6 more answers, or at 02:00"
 
     def test_while_a_round_runs(self, pool, annotator) -> None:
         answer(pool, annotator, 6)
-        assert triggers.next_round_words(pool) == ""
+        assert next_round_words(pool) == ""
 
 
 class TestSchedule:
