@@ -15,7 +15,7 @@ from labeler.api.images import AnswerRow, answer_row
 from labeler.api.operations import PATTERN, Id, In, Key, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.shapes import Outcome
-from labeler.models import Annotation, Candidate, Scope
+from labeler.models import Annotation, Candidate, Scope, Shown
 from labeler.selectors.labelling import (
     classes_of,
     item_of,
@@ -23,10 +23,12 @@ from labeler.selectors.labelling import (
     version_of,
     why_empty,
 )
+from labeler.selectors.suggestions import names_for, told_after
 from labeler.services.annotate import answer_and_lease, retract_answer
 from labeler.services.lease import release_leases, renew_leases
 from labeler.services.refill import lease_or_refill
-from labeler.views.label import MAX_SECONDS, Answer, save_answer
+from labeler.views.answer_bodies import MAX_SECONDS, Answer
+from labeler.views.label import save_answer
 
 router = Operations("Labelling")
 ROOT = "/projects/{slug:slug}"
@@ -37,7 +39,7 @@ Places = Annotated[list[Id], Field(max_length=100)]
 class Suggestion(Out):
     label_class: int
     words: str
-    when: str = Field(description="before or after the answer: when the project shows it to people.")
+    when: str = Field(description="before or after the answer: when the project tells it to people.")
 
 
 class Question(Out):
@@ -57,9 +59,9 @@ class Question(Out):
     measure: str
     unit: str
     percentile: float | None
-    likely: list[str] = Field(description="`class: mean ± std`, where the model has seen it and people may know.")
+    likely: list[str] = Field(description="`class: mean ± std`, where people may know before they answer.")
     question: str
-    suggestion: Suggestion | None
+    suggestion: Suggestion | None = Field(description="Where the project tells it before the answer.")
 
 
 class Empty(Out):
@@ -103,7 +105,9 @@ class AnswerIn(In):
     )
     corrects: Key | None = Field(None, description="The key of an own answer that this one replaces.")
     seconds: Annotated[float, Field(ge=0, le=MAX_SECONDS)] | None = None
-    suggestion: Literal["", "before", "after"] = Field("", description="Whether the person saw what the model says.")
+    suggestion: Literal["", "before", "after"] = Field(
+        "", description="before: the person saw what the model says. What is told after answers the server knows."
+    )
     want: int = Field(0, ge=0, le=MOST, description="Questions to hold afterwards; 0: none are sent along.")
     holding: Places = []
 
@@ -112,6 +116,7 @@ class Answered(Out):
     answer: AnswerRow
     items: list[Question]
     empty: Empty | None
+    told: Suggestion | None = Field(description="Where the project tells it after the answer.")
 
 
 class Whose(Paging):
@@ -159,14 +164,16 @@ def make_answer(request: HttpRequest, slug: str, body: AnswerIn) -> Answered:
         answered_at=None,
         corrects=body.corrects,
         proposed=body.propose or "",
-        suggestion=body.suggestion,
+        suggestion=Shown.BEFORE if body.suggestion == Shown.BEFORE else "",
     )
     room = max(0, body.want - len(body.holding))
     kept, places = answer_and_lease(
         project=access.project, annotator=access.user, save=lambda: save_answer(access, answer), room=room
     )
     row = _with_classes(kept)
-    return Answered(answer=answer_row(row), **_questions(access, places, is_idle=body.want > 0 and room >= body.want))
+    told = _suggestion(told_after(access.project, kept))
+    questions = _questions(access, places, is_idle=body.want > 0 and room >= body.want)
+    return Answered(answer=answer_row(row), told=told, **questions)
 
 
 @router.read(f"{ROOT}/answers", Page[AnswerRow])
@@ -209,7 +216,7 @@ def _with_classes(kept: Annotation) -> Annotation:
 
 
 def _questions(access: Access, places: list[Candidate], *, is_idle: bool) -> dict[str, Any]:
-    names = {row.pk: row.name for row in classes_of(access.project)} if any(place.details for place in places) else {}
+    names = names_for(access.project, places)
     is_empty = is_idle and not places
     empty = why_empty(access.project, access.user, is_manager=access.is_manager) if is_empty else None
     return {
@@ -220,10 +227,13 @@ def _questions(access: Access, places: list[Candidate], *, is_idle: bool) -> dic
 
 def _question(access: Access, place: Candidate, names: dict[int, str]) -> Question:
     item = item_of(access.project, place, names)
-    said = item["suggestion"]
     shown = {name: item[name] for name in Question.model_fields if name in item and name != "suggestion"}
     return Question(
         **shown,
         picture=f"/api/v1/projects/{access.project.slug}/images/{place.image_id}/picture",
-        suggestion=Suggestion(label_class=said["class"], words=said["words"], when=said["when"]) if said else None,
+        suggestion=_suggestion(item["suggestion"]),
     )
+
+
+def _suggestion(said: dict[str, Any] | None) -> Suggestion | None:
+    return Suggestion(label_class=said["class"], words=said["words"], when=said["when"]) if said else None

@@ -1129,6 +1129,10 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('is_grid', True), ('retracted_at__isnull', True)), fields=['project', 'image'], name='annotation_grid'),
         ),
         migrations.AddIndex(
+            model_name='annotation',
+            index=models.Index(condition=models.Q(('suggestion', ''), _negated=True), fields=['image', 'annotator'], name='annotation_told'),
+        ),
+        migrations.AddIndex(
             model_name='comment',
             index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['project', 'id'], name='comment_open'),
         ),

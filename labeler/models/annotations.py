@@ -95,6 +95,7 @@ class Annotation(models.Model):
                 condition=models.Q(is_grid=True, retracted_at__isnull=True),
                 name="annotation_grid",
             ),
+            models.Index(fields=["image", "annotator"], condition=~models.Q(suggestion=""), name="annotation_told"),
         ]
 
     def __str__(self) -> str:

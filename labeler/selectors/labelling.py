@@ -35,13 +35,13 @@ from labeler.models.images import MEDIA_TYPES
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED, reason_words
 from labeler.numerals import numeral
 from labeler.selectors.pool import total_images
+from labeler.selectors.suggestions import SHOWN_AS_RANDOM, likely_words, suggestion_of
 
 RECENT = 30  # as the page keeps; it shows fewer
 PACE_OF = 50  # the last answers, for the seconds an answer
 RETRY_SECONDS = 3
 SMALL = 100  # pixels; a picture this small is drawn with sharp edges
 INLINE_BYTES = 8 * 1024
-SHOWN_AS_RANDOM = {Reason.HOLDOUT, Reason.COLD_START, *NOT_OF_THE_POOL}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
     # it which were answered before: what others said would sway them.
     is_secret = place.reason in NOT_OF_THE_POOL
     reason = Reason.RANDOM if place.reason in SHOWN_AS_RANDOM else Reason(place.reason)
-    likely = [] if is_secret else place.details.get("likely", [])
     group = None if is_secret else place.details.get("group")
     measure = place.details.get("measure") or measure_of(place.round.config.get("acquisition", ""))
     return {
@@ -111,31 +110,10 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "measure": measure_words(measure),
         "unit": measure_unit(measure),
         "percentile": None if is_secret else place.percentile,
-        "torn": [names[each["class"]] for each in likely if each["class"] in names],
-        "suggestion": _suggestion(project, place, names),
+        "suggestion": suggestion_of(project, place, names, "before"),
         "question": place.details.get("question", ""),
-        "likely": [f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}" for each in likely
-                   if each["class"] in names],
-    }  # fmt: skip
-
-
-def _suggestion(project: Project, place: Candidate, names: dict[int, str]) -> dict[str, Any] | None:
-    """The likeliest class, where the project shows it. Never of what measures accuracy or people, nor of what looks the
-    same: images drawn at random."""
-    when = project.learning.suggestions
-    likely = [each for each in place.details.get("likely", []) if each["class"] in names]
-    if when == "hidden" or not likely or place.reason in {Reason.RANDOM, *SHOWN_AS_RANDOM}:
-        return None
-    best = max(likely, key=lambda each: each["mean"])
-    words = f"{names[best['class']]}: {best['mean']:.2f} ± {best['std']:.2f}"
-    return {"class": best["class"], "words": words, "when": when}
-
-
-def suggestion_after(project: Project, candidate_id: int | None) -> str:
-    """What the model said of a place, for who has just answered it by a form; empty if that is not told."""
-    place = Candidate.objects.filter(project=project, pk=candidate_id or 0).first()
-    found = _suggestion(project, place, {row.pk: row.name for row in classes_of(project)}) if place else None
-    return found["words"] if found and found["when"] == "after" else ""
+        "likely": likely_words(project, place, names),
+    }
 
 
 def place_of(project: Project, image: str, candidate: str) -> Candidate | None:

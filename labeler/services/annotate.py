@@ -19,12 +19,13 @@ from django.db.models import Q, QuerySet
 from labeler import clock
 from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, Reason, User
 from labeler.models.rounds import NOT_OF_THE_POOL
-from labeler.rows import Writer
+from labeler.rows import Reader, Writer
 from labeler.services import audit
 from labeler.services.consensus import settle, settle_first_answer
 from labeler.services.lease import claim_places
 from labeler.services.named_classes import hold_class, with_class_held
 from labeler.services.races import again_if_raced, lock_person, lock_queue
+from labeler.services.shown import note_shown
 from labeler.services.triggers import note_answer
 
 ANSWERS = {Outcome.LABEL, Outcome.SKIP, Outcome.UNSURE, Outcome.BAD_IMAGE}
@@ -157,9 +158,11 @@ def _record(project: Project, answer: Annotation) -> Annotation:
     overlap = project.learning.overlap
     if overlap > 1:
         lock_person(answer.annotator)
-    if answer.candidate_id is not None and (reason := _take_place(answer, answer.candidate_id)):
+    if answer.candidate_id is not None and (place := _take_place(project, answer, answer.candidate_id)):
         ANSWER_ROWS.insert(answer)
-        if reason != Reason.GOLD and not _settle_at_once(answer, overlap, reason):  # what is gold is settled
+        if place.reason != Reason.GOLD and not _settle_at_once(
+            answer, overlap, place.reason
+        ):  # what is gold is settled
             settle(_locked_image(project, answer.image_id), overlap)
     else:
         answer = _record_with_care(answer, project)
@@ -183,20 +186,23 @@ WHERE id = %(place)s AND project_id = %(project)s AND image_id = %(image)s AND l
   AND (%(class)s IS NULL OR EXISTS (
       SELECT 1 FROM labeler_labelclass k
       WHERE k.id = %(class)s AND k.project_id = %(project)s AND NOT k.is_archived {lock}))
-RETURNING reason
+RETURNING id, reason, details, EXISTS (
+    SELECT 1 FROM labeler_annotation a
+    WHERE a.image_id = %(image)s AND a.annotator_id = %(me)s AND NOT (a.suggestion = ''))
 """
+TAKEN = Reader(Candidate, ["id", "reason", "details"])
 
 
-def _take_place(answer: Annotation, candidate_id: int) -> str:
+def _take_place(project: Project, answer: Annotation, candidate_id: int) -> Candidate | None:
     """Close the place that this person holds, if all is as usual: one statement that checks everything.
 
-    Returns why it was asked. Empty means that something is unusual: a repeated send, a lost lease, a second tab, a
-    wrong class.
+    Returns it, with why it was asked. None means that something is unusual: a repeated send, a lost lease, a second
+    tab, a wrong class.
     """
     parameters = {
         "state": _place_after(answer.outcome)["state"],
         "place": candidate_id,
-        "project": answer.project_id,
+        "project": project.pk,
         "image": answer.image_id,
         "me": answer.annotator_id,
         "key": Annotation._meta.get_field("key").get_db_prep_value(answer.key, connection),
@@ -205,7 +211,12 @@ def _take_place(answer: Annotation, candidate_id: int) -> str:
     with connection.cursor() as cursor:
         cursor.execute(with_class_held(TAKE), parameters)
         row = cursor.fetchone()
-    return str(row[0]) if row else ""
+    if row is None:
+        return None
+    values = iter(row)
+    answer.candidate = place = TAKEN.take(values)
+    note_shown(project, answer, place, was_told=bool(next(values)))
+    return place
 
 
 def _place_after(outcome: str) -> dict[str, Any]:
@@ -240,6 +251,8 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
         _retract(former)
         answer.retracts, is_new = former, answer.is_decision
         answer.is_decision = is_new or former.is_decision
+    was_told = own.filter(image=image).exclude(suggestion="").exists()
+    note_shown(project, answer, answer.candidate, was_told=was_told)
     answer.save(force_insert=True)
     if former is not None and former.is_decision and not is_new:  # a new one is recorded by decide.py
         audit.record_decision(decision=answer, did="decided anew on")

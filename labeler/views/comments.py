@@ -26,7 +26,8 @@ from labeler.services.comments import (
     note_reply_read,
     show_example,
 )
-from labeler.views.label import BadRequest, first_error, for_script, read_body
+from labeler.views.answer_bodies import BadRequest, read_body
+from labeler.views.label import first_error, for_script
 
 
 @for_script

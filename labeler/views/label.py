@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import wraps
 from typing import Any
-from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import path
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.cache import never_cache
@@ -26,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from labeler.access import Access, Deactivated, member_access
 from labeler.kept_answers import FIELD, KeptAnswer, address_with_answer, kept_answer
-from labeler.models import Annotation, Candidate, Outcome, Shown
+from labeler.models import Annotation, Candidate, Outcome
 from labeler.selectors.classes import decisions_for, recent_use
 from labeler.selectors.comments import unread_replies
 from labeler.selectors.labelling import (
@@ -37,42 +32,21 @@ from labeler.selectors.labelling import (
     place_of,
     progress_of,
     recent_answers,
-    suggestion_after,
     version_of,
     why_empty,
 )
+from labeler.selectors.suggestions import names_for, told_after
 from labeler.services.annotate import answer_and_lease, correct_answer, record_answer, retract_answer
 from labeler.services.lease import release_leases, renew_leases
 from labeler.services.proposals import record_proposal
 from labeler.services.refill import lease_or_refill
+from labeler.views.answer_bodies import Answer, BadRequest, read_answer, read_body, read_ids, read_uuid, read_want
 
-WANT = 3
 MADE_FOR = "X-Annotator"  # whose page it is: nobody's answers are sent as those of who signed in after them
-MAX_BODY = 64 * 1024
-MAX_SECONDS = 3600.0
 SIGNED_OUT = _lazy("You were signed out before your answer arrived. Sign in: it is shown again, for you to confirm.")
 UNDO_LOST = _lazy("You were signed out before the undo arrived: it was not done.")
 NOT_YOURS = _lazy("An answer in this browser could not be saved. It was not yours, so it is left alone.")
 FILTER_FROM = 31  # with this many classes the page has a box to type in
-
-
-class BadRequest(Exception):
-    def __init__(self, field: str, words: str) -> None:
-        self.field, self.words = field, words
-
-
-@dataclass(frozen=True)
-class Answer:
-    key: UUID
-    image_id: int
-    candidate_id: int | None
-    outcome: str
-    label_class_id: int | None
-    seconds: float | None
-    answered_at: datetime | None
-    corrects: UUID | None
-    proposed: str = ""  # the name of a class that there may not be
-    suggestion: str = ""  # how the model's word was shown
 
 
 def for_script(view: Callable[[HttpRequest, Access], JsonResponse]) -> Callable[..., JsonResponse]:
@@ -187,8 +161,8 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
             retract_answer(
                 project=access.project,
                 annotator=access.user,
-                target_key=_uuid(form, "undo"),
-                key=_uuid(form, "undo_key"),
+                target_key=read_uuid(form, "undo"),
+                key=read_uuid(form, "undo_key"),
             )
         else:
             if "label_class" in form or "propose" in form:
@@ -196,9 +170,8 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
             if "propose" not in form:
                 form.pop("proposed", None)
             answer = read_answer(form)
-            save_answer(access, answer)
-            if answer.suggestion == Shown.AFTER and (words := suggestion_after(access.project, answer.candidate_id)):
-                messages.info(request, f"The model says {words}")
+            if told := told_after(access.project, save_answer(access, answer)):
+                messages.info(request, _("The model says %(words)s") % told)
     except BadRequest as error:
         messages.error(request, error.words)
     except ValidationError as error:
@@ -213,9 +186,9 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
 def label_next(request: HttpRequest, access: Access) -> JsonResponse:
     """Places that the page does not have yet, how far the work is, and the version of the classes."""
     body = read_body(request)
-    holding = _ids(body, "holding")
+    holding = read_ids(body, "holding")
     classes = classes_of(access.project)
-    places = lease_or_refill(project=access.project, annotator=access.user, want=_want(body)) if classes else []
+    places = lease_or_refill(project=access.project, annotator=access.user, want=read_want(body)) if classes else []
     fresh = [place for place in places if place.pk not in holding]
     news = {"progress": as_json(progress_of(access.project, access.user)), "classes": version_of(classes)}
     return JsonResponse({**_items(access, fresh, is_idle=not places), **news})
@@ -223,26 +196,29 @@ def label_next(request: HttpRequest, access: Access) -> JsonResponse:
 
 @for_script
 def label_answer(request: HttpRequest, access: Access) -> JsonResponse:
-    """Keep an answer, and lease what the page has room for: `want` in all, less those it is `holding`."""
+    """Keep an answer, and lease what the page has room for: `want` in all, less those it is `holding`. What the model
+    says of the image comes along where the project tells it after the answer."""
     body = read_body(request)
     answer = read_answer(body)
-    room = _want(body) - len(_ids(body, "holding"))
+    room = read_want(body) - len(read_ids(body, "holding"))
     kept, places = answer_and_lease(
         project=access.project, annotator=access.user, save=lambda: save_answer(access, answer), room=room
     )
-    is_idle = room >= _want(body) and not places
-    news = {}
+    is_idle = room >= read_want(body) and not places
+    news: dict[str, Any] = {}
     named = kept._state.fields_cache.get("label_class")  # looked up only where something is unusual
     if named is not None and named.is_archived and not answer.proposed:
         news = {"classes": version_of(classes_of(access.project))}  # the page shows one that is offered no more
+    if told := told_after(access.project, kept):
+        news["told"] = told
     return JsonResponse({"saved": str(answer.key), **_items(access, places, is_idle=is_idle), **news})
 
 
 @for_script
 def label_undo(request: HttpRequest, access: Access) -> JsonResponse:
     body = read_body(request)
-    target = _uuid(body, "target")
-    retract_answer(project=access.project, annotator=access.user, target_key=target, key=_uuid(body, "key"))
+    target = read_uuid(body, "target")
+    retract_answer(project=access.project, annotator=access.user, target_key=target, key=read_uuid(body, "key"))
     return JsonResponse({"undone": str(target), "items": [], "empty": None})
 
 
@@ -256,16 +232,14 @@ def label_leases(request: HttpRequest, access: Access) -> JsonResponse:
     if not {"release", "renew"} & set(body):
         raise BadRequest("", "Say which leases to renew or to release.")
     if "release" in body:
-        release_leases(project=access.project, annotator=access.user, candidate_ids=_ids(body, "release"))
+        release_leases(project=access.project, annotator=access.user, candidate_ids=read_ids(body, "release"))
         return JsonResponse({"held": []})
-    ids = _ids(body, "renew")
+    ids = read_ids(body, "renew")
     return JsonResponse({"held": renew_leases(project=access.project, annotator=access.user, candidate_ids=ids)})
 
 
 def _items(access: Access, places: list[Candidate], *, is_idle: bool) -> dict[str, Any]:
-    names: dict[int, str] = {}
-    if any(place.details for place in places):
-        names = {row.pk: row.name for row in classes_of(access.project)}
+    names = names_for(access.project, places)
     items = [item_of(access.project, place, names) for place in places]
     empty = as_json(why_empty(access.project, access.user, is_manager=access.is_manager)) if is_idle else None
     return {"items": items, "empty": empty}
@@ -297,97 +271,6 @@ def _record(access: Access, answer: Answer) -> Annotation:
     if answer.corrects is not None:
         return correct_answer(target_key=answer.corrects, **values)
     return record_answer(image_id=answer.image_id, candidate_id=answer.candidate_id, **values)
-
-
-# --- Reading what comes in ------------------------------------------------------------------------------------------
-
-
-def read_body(request: HttpRequest) -> dict[str, Any]:
-    if len(request.body) > MAX_BODY:
-        raise BadRequest("", "This is too long for an answer.")
-    try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError) as error:  # brackets in brackets in brackets
-        raise BadRequest("", "This is not JSON.") from error
-    if not isinstance(body, dict):
-        raise BadRequest("", "This is not a JSON object.")
-    return body
-
-
-def read_answer(body: dict[str, Any]) -> Answer:
-    image_id = _number(body, "image")
-    if image_id is None:
-        raise BadRequest("image", "Which image?")
-    return Answer(
-        key=_uuid(body, "key"),
-        image_id=image_id,
-        candidate_id=_number(body, "candidate"),
-        outcome=str(body.get("outcome", "")),
-        label_class_id=_number(body, "label_class"),
-        seconds=_seconds(body),
-        answered_at=_moment(body),
-        corrects=_uuid(body, "corrects") if body.get("corrects") else None,
-        proposed=_proposed(body),
-        suggestion=next((each for each in Shown.values if each == body.get("suggestion")), ""),
-    )
-
-
-def _proposed(body: dict[str, Any]) -> str:
-    """An empty box is a wish to propose, too: the service says what is missing."""
-    value = body.get("proposed")
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise BadRequest("label_class", "A proposed class is a name.")
-    return value or " "
-
-
-def _uuid(body: dict[str, Any], field: str) -> UUID:
-    try:
-        return UUID(str(body[field]))
-    except (KeyError, ValueError) as error:
-        raise BadRequest(field, f"“{field}” is not a UUID.") from error
-
-
-def _number(body: dict[str, Any], field: str) -> int | None:
-    value = body.get(field)
-    if value is None or value == "":
-        return None
-    try:
-        number = int(value) if isinstance(value, str | int) and not isinstance(value, bool) else -1
-    except ValueError:
-        number = -1
-    if not 0 <= number < 2**63:
-        raise BadRequest(field, f"“{field}” is not an id.")
-    return number
-
-
-def _ids(body: dict[str, Any], field: str) -> list[int]:
-    values = body.get(field, [])
-    if not isinstance(values, list) or len(values) > 100:
-        raise BadRequest(field, f"“{field}” is not a list of ids.")
-    ids = [_number({field: value}, field) for value in values]
-    return [value for value in ids if value is not None]
-
-
-def _want(body: dict[str, Any]) -> int:
-    return max(1, min(_number(body, "want") or WANT, settings.LEASES_PER_ANNOTATOR))
-
-
-def _seconds(body: dict[str, Any]) -> float | None:
-    value = body.get("seconds")
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):
-        return None  # a clock that went wrong costs no answer
-    return min(float(value), MAX_SECONDS)
-
-
-def _moment(body: dict[str, Any]) -> datetime | None:
-    value = body.get("answered_at")
-    try:
-        moment = parse_datetime(value) if isinstance(value, str) else None
-        return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None else None
-    except (ValueError, OverflowError):  # a day before the first or after the last that there is
-        return None
 
 
 urlpatterns = [

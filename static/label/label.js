@@ -43,7 +43,7 @@ const outbox = new Outbox({
   extra: () => ({ want: PREFETCH, holding: queue.holding }),
 });
 const saved = new Saved({ dot: part("saved"), line: part("kept"), loginUrl: root.dataset.loginUrl, say });
-const model = suggestions({ take: part("take"), told: part("told"), why: document.getElementById("why") });
+const model = suggestions({ take: part("take"), told: part("told") });
 const strip = new Strip(part("strip"), withUnsent(data("label-recent")));
 const classButtons = buttons.filter((button) => button.dataset.outcome === "label");
 const used = data("label-used");
@@ -99,7 +99,7 @@ function give(content, words) {
     ...content,
     seconds: stage.seconds,
     answered_at: new Date().toISOString(),
-    suggestion: model.seen(item, Boolean(correcting)),
+    suggestion: model.seen(item),
   };
   if (correcting) body.corrects = correcting.key;
   const { element, ...shown } = { ...item, words };
@@ -111,7 +111,7 @@ function give(content, words) {
   queue.leave(item.image);
   tabs.tellAnswered(done);
   say(words);
-  model.tell(item, words);
+  model.wait();
   goOn();
   return true;
 }
@@ -303,7 +303,8 @@ outbox.addEventListener("refused", ({ detail: { kind, body, shown, field } }) =>
   saved.showRefused(outbox.refused, () => outbox.forgetRefused());
 });
 outbox.addEventListener("saved", (event) => {
-  const { items, empty, classes } = event.detail.reply;
+  const { items, empty, classes, told } = event.detail.reply;
+  if (event.detail.kind === "answer") model.tell(event.detail.shown?.words, told);
   if (classes) queue.dispatchEvent(new CustomEvent("classes", { detail: classes }));
   queue.add(items, outbox.length ? null : empty);
   if (outbox.length || empty) return;

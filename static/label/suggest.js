@@ -1,9 +1,10 @@
-/** What the model says of the image, where the project shows it: before the answer (Enter takes it) or after it. */
+/** What the model says of the image, where the project tells it: before the answer (Enter takes it) or with its reply. */
+import { fill, gettext } from "../base/words.js";
 
 /**
- * @param {{take: HTMLButtonElement | null, told: HTMLElement, why: HTMLElement}} parts
+ * @param {{take: HTMLButtonElement | null, told: HTMLElement}} parts
  */
-export function suggestions({ take, told, why }) {
+export function suggestions({ take, told }) {
   // Enter on a link or a button that has the focus is its own, and takes no suggestion.
   window.addEventListener(
     "keydown",
@@ -18,7 +19,7 @@ export function suggestions({ take, told, why }) {
   return {
     /** Of the image that is shown now; nothing while an answer is corrected. */
     show(item) {
-      const said = item?.suggestion?.when === "before" ? item.suggestion : null;
+      const said = item?.suggestion;
       take.hidden = !said;
       if (!said) return;
       take.value = said.class;
@@ -27,19 +28,18 @@ export function suggestions({ take, told, why }) {
     hide() {
       take.hidden = true;
     },
-    /** Of the image that was just answered. */
-    tell(item, words) {
-      const said = item?.suggestion?.when === "after" ? item.suggestion : null;
-      told.hidden = !said;
-      told.textContent = said ? `You: ${words}. The model: ${said.words}` : "";
-      if (said) item.suggestion.isTold = true;
+    /** Between an answer and its reply: what is told of the one before would be taken for this one's. */
+    wait() {
+      told.textContent = "\u00a0"; // its line stays: the picture is not to jump
     },
-    /** Whether the person has seen it when they answer: kept with the answer, as it sways them. */
-    seen(item, isCorrection) {
-      const said = item.suggestion;
-      if (!why.hidden && item.likely?.length) return "before"; // read beside the picture
-      if (!said) return "";
-      return said.when === "before" || said.isTold || isCorrection ? "before" : "after";
+    /** With the reply to an answer. */
+    tell(words, said) {
+      told.hidden = !said;
+      told.textContent = said ? fill(gettext("You: %(answer)s. The model: %(model)s"), { answer: words, model: said.words }) : "";
+    },
+    /** Whether it stood on the page when the person answered: kept with the answer, as it sways them. */
+    seen(item) {
+      return item.suggestion ? "before" : "";
     },
   };
 }

@@ -36,6 +36,7 @@ from labeler.models import (  # noqa: E402
 from labeler.services.claims import fail_round  # noqa: E402
 from labeler.services.class_changes import archive_class, merge_class, split_class  # noqa: E402
 from labeler.services.classes import add_classes, allow_proposals  # noqa: E402
+from labeler.services.comments import close_comment, comment_image  # noqa: E402
 from labeler.services.importing import import_local  # noqa: E402
 from labeler.services.projects import change_learning, create_project  # noqa: E402
 from tests.labeler.scored import scored_round  # noqa: E402
@@ -105,6 +106,14 @@ def split(slug: str, name: str, parts: str) -> None:
 
 def take_proposals(slug: str) -> None:
     allow_proposals(project=Project.objects.get(slug=slug), is_allowed=True)
+
+
+def reply(slug: str, username: str, text: str) -> None:
+    """A manager answers a comment of this person."""
+    project, person = Project.objects.get(slug=slug), User.objects.get(username=username)
+    image = Image.objects.filter(project=project).first()
+    comment = comment_image(project=project, by=person, image_id=image.pk, text="What is this?", key=uuid4())
+    close_comment(project=project, by=User.objects.get(username="mia"), comment_id=comment.pk, reply=text)
 
 
 def labels(slug: str) -> None:
@@ -299,6 +308,7 @@ if __name__ == "__main__":
         "merge": merge,
         "split": split,
         "take-proposals": take_proposals,
+        "reply": reply,
         "labels": labels,
         "age": age,
         "leases": leases,

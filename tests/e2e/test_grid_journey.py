@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks.servers import wait_until
@@ -165,6 +166,32 @@ def test_suggestions_before_and_after(open_as, site: Site) -> None:
     expect(bob.get_by_text("You: owl. The model: cat: 0.93 ± 0.04")).to_be_visible()
     saved(bob)
     wait_until(lambda: site.ask("suggested", slug) == "cat:before dog:before owl:after", 10, "what was shown")
+
+
+@pytest.mark.parametrize("when", ["hidden", "after"])
+def test_why_this_image_names_no_class_before_the_answer(open_as, site: Site, when: str) -> None:
+    slug = site.project()
+    site.ask("likely", slug)
+    site.ask("learning", slug, "suggestions", when)
+    ann = label_page(open_as, site, slug)
+    ann.keyboard.press("i")
+    expect(ann.locator("#why")).to_contain_text("chosen by the model")
+    for word in ("0.93", "the model says"):
+        expect(ann.locator("#why")).not_to_contain_text(word)
+    press(ann, "2")
+    saved(ann)
+    wait_until(lambda: site.ask("suggested", slug) == f"dog:{when}", 10, "what was shown")
+    expect(ann.get_by_text("The model: cat: 0.93 ± 0.04")).to_be_visible(visible=when == "after")
+    ann.locator("[data-strip] button").first.click()
+    press_correction(ann)
+    seen = {"hidden": "dog:hidden owl:hidden", "after": "dog:after owl:before"}[when]
+    wait_until(lambda: site.ask("suggested", slug) == seen, 10, "what was shown when it was corrected")
+
+
+def press_correction(page) -> None:
+    expect(page.locator("[data-correcting]")).to_be_visible()
+    page.keyboard.press("3")
+    expect(page.locator("[data-correcting]")).to_be_hidden()
 
 
 def test_enter_on_a_button_with_the_focus_is_its_own(open_as, site: Site) -> None:

@@ -190,7 +190,7 @@ def test_the_label_page_does_not_tell(client_of, project, gold, annotator, manag
     items = {item["image"]: item for item in reply["items"]}
     known, other = items.pop(gold.pk), next(iter(items.values()))
     assert set(known) == set(other)
-    same = ("reason", "reason_words", "score", "percentile", "torn", "likely", "group", "measure", "unit", "round")
+    same = ("reason", "reason_words", "score", "percentile", "likely", "group", "measure", "unit", "round")
     assert {name: known[name] for name in same} == {name: other[name] for name in same}
     assert "gold" not in str(reply)
     page = client.get(reverse("image", args=[project.slug, gold.pk])).content.decode()

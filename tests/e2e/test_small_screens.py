@@ -1,0 +1,81 @@
+"""The Label page on a phone: the picture keeps its room, whatever else there is to read and to press."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.conftest import Site
+from tests.e2e.labelling import ready
+
+pytestmark = pytest.mark.e2e
+
+CLASSES = " ".join(f"Verkehrszeichen-{number}" for number in range(1, 12))
+WORDS = "It is the sign for a narrow road, as on page twelve of the guide, and not the other one."
+PHONES = [(360, 640), (390, 844)]
+MEASURE = """() => {
+  const table = document.querySelector("[data-table]");
+  const box = table.getBoundingClientRect();
+  const pad = parseFloat(getComputedStyle(table).paddingTop);
+  const over = [];
+  for (let x = box.left + 2; x < box.right - 1; x += 6) {
+    for (let y = box.top + 2; y < box.bottom - 1; y += 6) {
+      const element = document.elementFromPoint(x, y);
+      if (!table.contains(element)) over.push(element);
+    }
+  }
+  const points = Math.ceil((box.width - 3) / 6) * Math.ceil((box.height - 3) / 6);
+  const isOfTools = (element) => element.closest(".label-view");
+  const inView = (element) => {
+    const {left, right, top, bottom} = element.getBoundingClientRect();
+    return left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight;
+  };
+  const buttons = [".label-undo", "[data-outcomes] button", ".label-propose > summary", ".label-tools button",
+    "[data-view-tools]", "[data-take]", ".label-saved"];
+  return {
+    room: (box.height - 2 * pad) / innerHeight,
+    strange: [...new Set(over.filter((each) => !isOfTools(each)).map((each) => each.outerHTML.slice(0, 80)))],
+    covered: over.length / points,
+    outside: buttons.flatMap((each) => [...document.querySelectorAll(each)])
+      .filter((each) => each.checkVisibility() && !inView(each)).map((each) => each.outerHTML.slice(0, 80)),
+    classes: document.querySelector(".label-classes").clientHeight,
+    strip: document.querySelector("[data-strip]").clientWidth,
+    page: document.documentElement.scrollWidth,
+  };
+}"""
+
+
+def look(page: Page, width: int) -> list[str]:
+    found = page.evaluate(MEASURE)
+    fine = {
+        "room": found["room"] >= 0.4,
+        "strange": not found["strange"],
+        "covered": found["covered"] < 0.06,
+        "outside": not found["outside"],
+        "classes": found["classes"] >= 44,
+        "strip": found["strip"] >= 100,
+        "page": found["page"] <= width,
+    }
+    return [f"{name}: {found[name]}" for name, is_fine in fine.items() if not is_fine]
+
+
+def test_the_picture_has_two_fifths_of_a_phone(site: Site, open_as) -> None:
+    """With eleven classes, proposals, a suggestion and two replies to read, in German, the longer of the languages."""
+    slug = site.project(classes=CLASSES)
+    site.ask("likely", slug)
+    site.ask("learning", slug, "suggestions", "before")
+    site.ask("take-proposals", slug)
+    page = open_as("ann", f"/p/{slug}/label/", viewport={"width": 1280, "height": 800}, has_touch=True)
+    page.get_by_role("button", name="Deutsch").click()
+    wrong = []
+    for replies in (0, 2):
+        for _ in range(replies):
+            site.ask("reply", slug, "ann", WORDS)
+        for width, height in PHONES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.reload()
+            ready(page)
+            page.locator("[data-saved=saved]").wait_for()
+            wrong += [f"{width} x {height}, {replies} replies: {words}" for words in look(page, width)]
+    site.ask("forget-language", "ann")
+    assert not wrong, "\n".join(wrong)
