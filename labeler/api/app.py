@@ -21,6 +21,7 @@ from ninja.parser import Parser
 from labeler.api import (
     classes,
     comments,
+    evidence,
     exports,
     gold,
     images,
@@ -34,8 +35,10 @@ from labeler.api import (
     record,
     review,
     rounds,
+    seeing,
     serving,
     webhooks,
+    worth,
 )
 from labeler.api.authentication import token_of
 from labeler.api.document import document
@@ -148,7 +151,10 @@ MODULES = (
     queue,
     predictions,
     rounds,
+    evidence,
     model,
+    worth,
+    seeing,
     serving,
     exports,
     comments,

@@ -88,7 +88,7 @@ def start_round(request: HttpRequest, slug: str, body: Nothing) -> RoundOut:  # 
     access = manager_access(request, slug)
     reason = f"{access.user.get_username()} asked for it"
     made = request_round(project=access.project, trigger=Trigger.BUTTON, reason=reason, requested_by=access.user)
-    return _begun(access, made)
+    return begun(access, made)
 
 
 @router.read(ONE, RoundOut, who="manager")
@@ -112,7 +112,7 @@ def retry_round_(request: HttpRequest, slug: str, number: int, body: Nothing) ->
     access = manager_access(request, slug)
     round_ = round_in(access, number)
     again = {Trigger.COMPARISON: repeat_comparison, Trigger.CHARGE: remake_queue}.get(Trigger(round_.trigger))
-    return _begun(access, (again or retry_round)(round_=round_, by=access.user))
+    return begun(access, (again or retry_round)(round_=round_, by=access.user))
 
 
 @router.read(f"{ONE}/model", None, who="manager", media=("application/zip",))
@@ -135,7 +135,7 @@ def round_in(access: Access, number: int) -> Round:
     return round_
 
 
-def _begun(access: Access, made: Round | None) -> RoundOut:
+def begun(access: Access, made: Round | None) -> RoundOut:
     if made is None:
         raise Problem(409, RUNNING)
     return _shown(access.project, round_in(access, made.number))

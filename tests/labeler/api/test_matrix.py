@@ -66,7 +66,19 @@ BODIES: dict[str, Any] = {
     "retry_round": NOTHING,
     "choose_model": {"round": "<round>"},
     "release_model": NOTHING,
+    "start_rerun": NOTHING,
+    "stop_rerun": NOTHING,
+    "start_replay": NOTHING,
+    "stop_replay": NOTHING,
+    "start_features": NOTHING,
+    "stop_features": NOTHING,
+    "start_network": NOTHING,
+    "stop_network": NOTHING,
+    "leave_network": NOTHING,
+    "take_network": NOTHING,
+    "put_schedule": {"at": "02:00", "days": ["monday"]},
     "prepare_model": NOTHING,
+    "stop_preparing": NOTHING,
     "predict": b"bytes",
     "make_export": {"format": "csv"},
     "cancel_export": NOTHING,
@@ -87,9 +99,14 @@ BODIES: dict[str, Any] = {
     "remove_example": None,
     "dismiss_notice": NOTHING,
 }
+# What an operation cannot do without behind the question mark
+QUERIES = {
+    "put_import_part": "?name=a.png&size=5&offset=0",
+    "list_confused": "?said=1&predicted=1",
+}
 NO_FILES = {"read_picture", "download_export"}  # the world's images and exports are rows alone
 SOMEBODY_ELSES = {"read_reply", "read_quality_of"}  # a comment's writer, and the person whom it is about, alone
-MADE_FIRST = {"undo_decision"}  # 404 in a world where the manager has decided nothing
+MADE_FIRST = {"undo_decision", "list_confused"}  # 404 in a world without a decision or scores
 
 
 @pytest.fixture
@@ -107,7 +124,7 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
     names = {
         "class_id": "class", "change_id": "change", "member_id": "member", "invitation_id": "invitation",
         "import_id": "import", "image_id": "image", "number": "round", "export_id": "export", "comment_id": "comment",
-        "notice_id": "notice", "user_id": "person", "webhook_id": "webhook",
+        "notice_id": "notice", "user_id": "person", "webhook_id": "webhook", "network_id": "network",
     }  # fmt: skip
 
     def value(found: re.Match[str]) -> str:
@@ -115,10 +132,10 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
             return slug
         return str(uuid.uuid4()) if found[1] == "key" else str(world.ids[names[found[1]]])
 
-    address = re.sub(r"{(\w+)}", value, path)
+    address = re.sub(r"{(\w+)}", value, path) + QUERIES.get(name, "")
     body = BODIES.get(name)
     if isinstance(body, bytes):
-        url = f"/api/v1{address}" + ("?name=a.png&size=5&offset=0" if name == "put_import_part" else "")
+        url = f"/api/v1{address}"
         return getattr(api.client, method.lower())(url, body, "application/octet-stream", headers=api.headers)
     if isinstance(body, dict):
         body = {field: _filled(value, world) for field, value in body.items()}
