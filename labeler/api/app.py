@@ -22,8 +22,10 @@ from labeler.api import (
     classes,
     comments,
     evidence,
+    explore,
     exports,
     gold,
+    grid,
     images,
     imports,
     model,
@@ -50,6 +52,8 @@ from labeler.services.comments import ExampleRefused
 from labeler.services.decide import DecisionRefused
 from labeler.services.exporting import ExportRefused
 from labeler.services.gold import GoldRefused
+from labeler.services.grid import GridRefused
+from labeler.services.picks import PickRefused
 from labeler.services.rounds import RoundRefused
 from labeler.services.uploads import UploadRefused, WrongOffset
 from labeler.storage import StorageError, StorageFull
@@ -57,7 +61,17 @@ from labeler.throttle import Rate, RateLimit
 from labeler.views.errors import WORDS
 
 VERSION = "1"
-REFUSALS = (RoundRefused, ExportRefused, UploadRefused, GoldRefused, ExampleRefused, DecisionRefused, StorageError)
+REFUSALS = (
+    RoundRefused,
+    ExportRefused,
+    UploadRefused,
+    GoldRefused,
+    ExampleRefused,
+    DecisionRefused,
+    PickRefused,
+    GridRefused,
+    StorageError,
+)
 RATE_SECONDS = 60
 LARGE_BODIES = {"put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE", "predict": "DATA_UPLOAD_MAX_MEMORY_SIZE"}
 JSON = "application/json"
@@ -161,6 +175,8 @@ MODULES = (
     gold,
     review,
     quality,
+    explore,
+    grid,
     webhooks,
     record,
 )
