@@ -21,8 +21,11 @@ from ninja.parser import Parser
 from labeler.api import (
     classes,
     comments,
+    evidence,
+    explore,
     exports,
     gold,
+    grid,
     images,
     imports,
     model,
@@ -34,8 +37,10 @@ from labeler.api import (
     record,
     review,
     rounds,
+    seeing,
     serving,
     webhooks,
+    worth,
 )
 from labeler.api.authentication import token_of
 from labeler.api.document import document
@@ -47,6 +52,8 @@ from labeler.services.comments import ExampleRefused
 from labeler.services.decide import DecisionRefused
 from labeler.services.exporting import ExportRefused
 from labeler.services.gold import GoldRefused
+from labeler.services.grid import GridRefused
+from labeler.services.picks import PickRefused
 from labeler.services.rounds import RoundRefused
 from labeler.services.uploads import UploadRefused, WrongOffset
 from labeler.storage import StorageAway, StorageError, StorageFull
@@ -54,7 +61,17 @@ from labeler.throttle import Rate, RateLimit
 from labeler.views.errors import WORDS
 
 VERSION = "1"
-REFUSALS = (RoundRefused, ExportRefused, UploadRefused, GoldRefused, ExampleRefused, DecisionRefused, StorageError)
+REFUSALS = (
+    RoundRefused,
+    ExportRefused,
+    UploadRefused,
+    GoldRefused,
+    ExampleRefused,
+    DecisionRefused,
+    PickRefused,
+    GridRefused,
+    StorageError,
+)
 RATE_SECONDS = 60
 LARGE_BODIES = {"put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE", "predict": "DATA_UPLOAD_MAX_MEMORY_SIZE"}
 JSON = "application/json"
@@ -149,13 +166,18 @@ MODULES = (
     queue,
     predictions,
     rounds,
+    evidence,
     model,
+    worth,
+    seeing,
     serving,
     exports,
     comments,
     gold,
     review,
     quality,
+    explore,
+    grid,
     webhooks,
     record,
 )

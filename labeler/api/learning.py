@@ -13,6 +13,7 @@ from pydantic import create_model
 from labeler.api.operations import In, Out, unset
 from labeler.api.problems import invalid
 from labeler.backbones import why_not_backbone
+from labeler.forms.learning import MODEL
 from labeler.models import LearningConfig
 
 NOT_HERE = {"id", "project", "network", "schedule"}
@@ -53,9 +54,17 @@ if TYPE_CHECKING:
     class LearningSettings(Out):
         """All of them."""
 
+    class ComparedSettings(In):
+        """Of the model, for a round that is only looked at. What is not named is as in the project."""
+
 else:
     LearningChange = create_model(
         "LearningChange", __base__=In, **{field.name: (_type_of(field), unset()) for field in FIELDS}
+    )
+    ComparedSettings = create_model(
+        "ComparedSettings",
+        __base__=In,
+        **{field.name: (_type_of(field), unset()) for field in FIELDS if field.name in MODEL},
     )
     LearningSettings = create_model(
         "LearningSettings", __base__=Out, **{field.name: (_plain(field), ...) for field in FIELDS}

@@ -9,10 +9,9 @@ from pydantic import Field
 
 from labeler.access import manager_access
 from labeler.api.operations import Id, In, Nothing, Operations, Out
-from labeler.api.shapes import Measured, Outcome, measured
+from labeler.api.shapes import Measured, Outcome, accuracy_of
 from labeler.models import Round
 from labeler.selectors.charge import charge_of
-from labeler.selectors.pool import says_something
 from labeler.services.rollback import put_in_charge, release_model
 
 router = Operations("Model in charge")
@@ -35,10 +34,9 @@ def read_model(request: HttpRequest, slug: str) -> Charge:
     """Which model is in charge."""
     charge = charge_of(manager_access(request, slug).project)
     model = charge.model
-    shown = measured(model.metrics.get("accuracy")) if model is not None and says_something(model.metrics) else None
     return Charge(
         round=model.number if model is not None else None,
-        accuracy=shown,
+        accuracy=accuracy_of(model.metrics if model is not None else None),
         kept_since=charge.kept_since,
         kept_by=charge.kept_by,
     )

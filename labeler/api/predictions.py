@@ -59,7 +59,7 @@ class OfRound(Paging):
 def list_predictions(request: HttpRequest, slug: str, paging: Query[OfRound]) -> Rows[Prediction]:
     """What a round says of each image, in the order of import."""
     access = manager_access(request, slug)
-    round_ = _round(access, paging.round)
+    round_ = round_of(access, paging.round)
     try:
         scored = len(summary_of(round_))
         rows = Image.objects.filter(project=access.project, position__lt=scored).only("pk", "position")
@@ -67,7 +67,7 @@ def list_predictions(request: HttpRequest, slug: str, paging: Query[OfRound]) ->
         means, stds = distributions_at(round_, [row.position for row in page.items])
     except NoScores as error:
         raise Problem(409, str(error)) from error
-    names = _names(round_)
+    names = names_of(round_)
     found = [
         Prediction(image=row.pk, round=round_.number, classes=_classes(round_, names, mean, std, paging.top))
         for row, mean, std in zip(page.items, means.tolist(), stds.tolist(), strict=True)
@@ -86,19 +86,19 @@ def read_prediction(request: HttpRequest, slug: str, image_id: int, wanted: Quer
     image = access.project.images.filter(pk=image_id).first()
     if image is None:
         raise Http404("No such image")
-    round_ = _round(access, wanted.round)
+    round_ = round_of(access, wanted.round)
     try:
         found = prediction_of(round_, image.position)
     except NoScores as error:
         raise Problem(409, str(error)) from error
     if found is None:
         raise Problem(409, f"The image came after round {round_.number}; the next round scores it.")
-    classes = _classes(round_, _names(round_), found.means, found.stds, len(found.classes))
+    classes = _classes(round_, names_of(round_), found.means, found.stds, len(found.classes))
     measures = [MeasureOut(name=name, value=value, percentile=percentile) for name, value, percentile in found.measures]
     return ImagePrediction(image=image.pk, round=round_.number, classes=classes, measures=measures)
 
 
-def _round(access: Access, number: int) -> Round:
+def round_of(access: Access, number: int) -> Round:
     round_ = scored_round(access.project, str(number) if number else None)
     if round_ is None and number:
         raise Http404("No such round with scores")
@@ -107,7 +107,7 @@ def _round(access: Access, number: int) -> Round:
     return round_
 
 
-def _names(round_: Round) -> dict[int, str]:
+def names_of(round_: Round) -> dict[int, str]:
     return dict(LabelClass.objects.filter(pk__in=round_.classes).values_list("pk", "name"))
 
 

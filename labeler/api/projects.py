@@ -204,9 +204,7 @@ def _shown(row: ProjectRow) -> ProjectOut:
         role=row.role,
         images=row.images,
         labelled=row.labelled,
-        accuracy=Measured(value=accuracy.value, low=accuracy.low, high=accuracy.high, method=accuracy.made_of)
-        if accuracy
-        else None,
+        accuracy=Measured(**{name: getattr(accuracy, name) for name in Measured.model_fields}) if accuracy else None,
         target_accuracy=project.target_accuracy,
         takes_proposals=project.takes_proposals,
         paused_at=project.paused_at,

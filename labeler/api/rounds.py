@@ -13,7 +13,7 @@ from labeler.access import Access, manager_access
 from labeler.api.operations import Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem
-from labeler.api.shapes import Measured, Outcome, Person, measured, person_of
+from labeler.api.shapes import Measured, Outcome, Person, accuracy_of, measured, person_of
 from labeler.models import Project, Round, RoundState, Trigger
 from labeler.selectors.left_out import left_out_of
 from labeler.selectors.model_files import NoModel, model_archive
@@ -97,21 +97,21 @@ def start_round(request: HttpRequest, slug: str, body: Nothing) -> RoundOut:  # 
     access = manager_access(request, slug)
     reason = f"{access.user.get_username()} asked for it"
     made = request_round(project=access.project, trigger=Trigger.BUTTON, reason=reason, requested_by=access.user)
-    return _begun(access, made)
+    return begun(access, made)
 
 
 @router.read(ONE, RoundOut, who="manager")
 def read_round(request: HttpRequest, slug: str, number: int) -> RoundOut:
     """A round with its metrics and their 95 % intervals."""
     access = manager_access(request, slug)
-    return _shown(access.project, _round(access, number))
+    return _shown(access.project, round_in(access, number))
 
 
 @router.act(f"{ONE}/cancel", Outcome)
 def cancel_round_(request: HttpRequest, slug: str, number: int, body: Nothing) -> Outcome:  # noqa: ARG001
     """The queue and the last model stay as they were."""
     access = manager_access(request, slug)
-    changed = cancel_round(round_=_round(access, number), by=access.user)
+    changed = cancel_round(round_=round_in(access, number), by=access.user)
     return Outcome(changed=changed, detail="Cancelled." if changed else "It was over already.")
 
 
@@ -119,15 +119,15 @@ def cancel_round_(request: HttpRequest, slug: str, number: int, body: Nothing) -
 def retry_round_(request: HttpRequest, slug: str, number: int, body: Nothing) -> RoundOut:  # noqa: ARG001
     """A new round after one that failed or was cancelled."""
     access = manager_access(request, slug)
-    round_ = _round(access, number)
+    round_ = round_in(access, number)
     again = {Trigger.COMPARISON: repeat_comparison, Trigger.CHARGE: remake_queue}.get(Trigger(round_.trigger))
-    return _begun(access, (again or retry_round)(round_=round_, by=access.user))
+    return begun(access, (again or retry_round)(round_=round_, by=access.user))
 
 
 @router.read(f"{ONE}/model", None, who="manager", media=("application/zip",))
 def download_model(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """Its weights as safetensors and everything else as JSON, in a zip."""
-    round_ = _round(manager_access(request, slug), number)
+    round_ = round_in(manager_access(request, slug), number)
     try:
         if round_.state != RoundState.DONE:
             raise NoModel(f"Round {number} has no model.")
@@ -137,24 +137,25 @@ def download_model(request: HttpRequest, slug: str, number: int) -> HttpResponse
     return FileResponse(archive, as_attachment=True, filename=f"{slug}-round-{number}-model.zip")  # type: ignore[return-value]
 
 
-def _round(access: Access, number: int) -> Round:
+def round_in(access: Access, number: int) -> Round:
     rows = Round.objects.select_related("requested_by", "project").filter(project=access.project, number=number)
     if (round_ := rows.first()) is None:
         raise Http404("No such round")
     return round_
 
 
-def _begun(access: Access, made: Round | None) -> RoundOut:
+def begun(access: Access, made: Round | None) -> RoundOut:
     if made is None:
         raise Problem(409, RUNNING)
-    return _shown(access.project, _round(access, made.number))
+    return _shown(access.project, round_in(access, made.number))
 
 
 def _listed(row: Any) -> Measured | None:
     """The accuracy of a row of `list_rounds`, which reads nothing else of the metrics."""
-    if row.accuracy_value is None or not says_something({"n": row.accuracy_n or 0}):
+    if row.accuracy_value is None:
         return None
-    return Measured(value=row.accuracy_value, low=row.accuracy_low, high=row.accuracy_high, n=row.accuracy_n)
+    parts = {name: getattr(row, f"accuracy_{name}") for name in ("value", "low", "high", "n")}
+    return accuracy_of({"n": row.accuracy_n or 0, "accuracy": parts})
 
 
 def _row(project: Project, row: Round, accuracy: Measured | None) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _shown(project: Project, row: Round) -> RoundOut:
     verdict = verdict_of(row, class_names(project, row))
     left_out = left_out_of(row.metrics)
     return RoundOut(
-        **_row(project, row, measured(metrics.get("accuracy"))),
+        **_row(project, row, accuracy_of(row.metrics)),
         holdout=row.metrics.get("n", 0),
         left_out=LeftOutHoldout(
             disputed=left_out.disputed, set_aside=left_out.set_aside, low=left_out.low, high=left_out.high

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from pydantic import Field
 
 from labeler.access import manager_access, model_access
 from labeler.api.operations import Nothing, Operations, Out
 from labeler.api.problems import Problem
+from labeler.api.rounds import round_in
+from labeler.api.shapes import Outcome
 from labeler.imaging.decode import Refused, decode
-from labeler.models import ModelExport, Round, Scope
-from labeler.selectors.served import NotServed, newest_export, predict_image
+from labeler.models import ModelExport, Scope
+from labeler.selectors.served import NotServed, export_of, newest_export, predict_image
 from labeler.services.import_plan import import_limits
-from labeler.services.rounds import RoundRefused
+from labeler.services.jobs import request_cancel
 from labeler.services.serving import request_model_export
 from labeler.services.uploads import PART_BYTES
 from labeler.throttle import PREDICTIONS
@@ -57,18 +59,21 @@ class Prepared(Out):
 def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing) -> Prepared:  # noqa: ARG001
     """Have a round's model made ready for new images; asked again it says how far that is."""
     access = manager_access(request, slug)
-    round_ = Round.objects.select_related("project").filter(project=access.project, number=number).first()
-    if round_ is None:
-        raise Http404("No such round")
-    try:
-        job: ModelExport | None = request_model_export(round_=round_, by=access.user)
-    except RoundRefused as error:
-        raise Problem(409, str(error)) from error
+    job: ModelExport | None = request_model_export(round_=round_in(access, number), by=access.user)
     if job is None:
         raise Problem(409, "Another model of this project is being prepared. Ask again when that has ended.")
     return Prepared(
         round=number, state=job.state, error=job.error, size=job.size, digest=job.digest, created_at=job.created_at
     )
+
+
+@router.act("/projects/{slug:slug}/rounds/{int:number}/prepare/stop", Outcome)
+def stop_preparing(request: HttpRequest, slug: str, number: int, body: Nothing) -> Outcome:  # noqa: ARG001
+    """Stop it."""
+    made = export_of(round_in(manager_access(request, slug), number)).made
+    if made is not None:
+        request_cancel(job=made)
+    return Outcome(changed=made is not None, detail="It is stopped." if made else "It was not being prepared.")
 
 
 @router.bytes("/projects/{slug:slug}/predict", NewPrediction, body=OCTETS, scope=Scope.READ, who="manager")

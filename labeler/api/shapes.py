@@ -12,6 +12,7 @@ from labeler.access import Access
 from labeler.api.operations import Out
 from labeler.intervals import Interval
 from labeler.models import LabelClass, User
+from labeler.selectors.pool import shown_accuracy
 from labeler.selectors.predictions import Bar
 
 
@@ -26,13 +27,13 @@ class ClassName(Out):
 
 
 class Measured(Out):
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval; all that is measured has this shape."""
 
     value: float
     low: float
     high: float
-    n: int | None = Field(default=None, description="How many it was measured on.")
-    method: str = Field(default="", description="How the interval was made.")
+    n: int = Field(description="How many it was measured on.")
+    method: str = Field(description="How the interval was made, such as wilson or bootstrap.")
 
 
 class Likely(Out):
@@ -58,8 +59,18 @@ def class_name(row: LabelClass | None) -> ClassName | None:
     return ClassName(id=row.pk, name=row.name) if row is not None else None
 
 
+def accuracy_of(metrics: Mapping[str, Any] | None) -> Measured | None:
+    """Of a round, by its metrics; None: too few holdout images have a label."""
+    shown = shown_accuracy(metrics)
+    return Measured(**shown) if shown else None
+
+
 def measured(stored: Mapping[str, Any] | None) -> Measured | None:
-    return Measured(**{name: stored[name] for name in Measured.model_fields if name in stored}) if stored else None
+    """As `Round.metrics` keeps one; None where an end is open, for that is no interval."""
+    if not stored or stored["low"] is None or stored["high"] is None:
+        return None
+    values = {name: stored[name] for name in ("value", "low", "high")}
+    return Measured(**values, n=int(stored.get("n", 0)), method=stored.get("method", ""))
 
 
 def of_interval(found: Interval | None, method: str) -> Measured | None:

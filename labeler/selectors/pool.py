@@ -28,6 +28,21 @@ def says_something(metrics: Mapping[str, Any] | None) -> bool:
     return metrics is not None and int(metrics.get("n", 0)) >= LEAST_HOLDOUT
 
 
+def shown_accuracy(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The accuracy as programs get it, wherever that is: `value`, `low` and `high` of the 95 % interval, `n` holdout
+    images, and the `method` of the interval. None: it says too little to be shown."""
+    stored = (metrics or {}).get("accuracy")
+    if not isinstance(stored, dict) or not says_something(metrics):
+        return None
+    return {
+        "value": stored["value"],
+        "low": stored["low"],
+        "high": stored["high"],
+        "n": int(stored.get("n", (metrics or {})["n"])),
+        "method": stored.get("method", "wilson"),
+    }
+
+
 @dataclass(frozen=True)
 class PoolCounts:
     total: int

@@ -29,7 +29,7 @@ from labeler.models import (
     User,
 )
 from labeler.numerals import numeral
-from labeler.selectors.pool import says_something
+from labeler.selectors.pool import shown_accuracy
 
 MOST_SOURCES = 100  # offered for a copy
 
@@ -39,6 +39,8 @@ class Accuracy:
     value: float
     low: float
     high: float
+    n: int
+    method: str
     made_of: str
 
 
@@ -133,13 +135,13 @@ def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
 
 def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
     """From `Round.metrics` as labeler/learning/rounds.py writes them."""
-    accuracy = (metrics or {}).get("accuracy")
-    if metrics is None or not isinstance(accuracy, dict) or not says_something(metrics):
+    accuracy = shown_accuracy(metrics)
+    if metrics is None or accuracy is None:
         return None
     made_of = _("Wilson 95 %% interval, %(images)s holdout images, %(source)s") % {
         "images": numeral(metrics["n"]), "source": source,
     }  # fmt: skip
-    return Accuracy(accuracy["value"], accuracy["low"], accuracy["high"], made_of)
+    return Accuracy(**accuracy, made_of=made_of)
 
 
 def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:

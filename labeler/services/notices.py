@@ -22,7 +22,7 @@ from labeler.models import (
     WebhookEvent,
 )
 from labeler.selectors.left_out import left_out_of
-from labeler.selectors.pool import says_something
+from labeler.selectors.pool import shown_accuracy
 from labeler.services import audit, webhooks
 from labeler.wake import wake
 
@@ -79,8 +79,8 @@ def note_published(*, project: Project, round_: Round, standing: str) -> None:
 
 def note_target(*, project: Project, round_: Round) -> Notice | None:
     """Say once of each target that the model in charge has met it."""
-    target, accuracy = project.target_accuracy, round_.metrics.get("accuracy")
-    if target is None or not accuracy or not says_something(round_.metrics) or accuracy["low"] < target:
+    target, accuracy = project.target_accuracy, shown_accuracy(round_.metrics)
+    if target is None or accuracy is None or accuracy["low"] < target:
         return None
     value, low = (f"{100 * accuracy[name]:.1f} %" for name in ("value", "low"))
     words = (

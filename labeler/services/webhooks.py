@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from labeler import clock
 from labeler.models import AuditKind, ExportJob, Project, Round, User, Webhook, WebhookDelivery, WebhookEvent
 from labeler.outbound import OutboundRefused, check_address
+from labeler.selectors.pool import shown_accuracy
 from labeler.services import audit
 from labeler.wake import wake
 
@@ -82,7 +83,7 @@ def send_test(*, webhook: Webhook) -> WebhookDelivery:
 
 def tell_round(*, round_: Round, event: str, words: str = "") -> None:
     """A round is done or has failed; in that transaction."""
-    accuracy = round_.metrics.get("accuracy") if event == WebhookEvent.ROUND_DONE else None
+    accuracy = shown_accuracy(round_.metrics) if event == WebhookEvent.ROUND_DONE else None
     data = {"round": round_.number, "trigger": round_.trigger, "accuracy": accuracy, "words": words}
     tell(project=round_.project, event=event, key=f"{event} {round_.number}", data=data)
 

@@ -26,7 +26,7 @@ FEW = 30  # with more classes than this the class of a tile is typed
 OUT = "out"
 
 
-def _access(request: HttpRequest, slug: str) -> Access:
+def grid_access(request: HttpRequest, slug: str) -> Access:
     """A manager opens the page to learn that it is off; nobody else does."""
     access = member_access(request, slug)
     if not access.is_manager and not access.may_use_grid:
@@ -38,7 +38,7 @@ def _access(request: HttpRequest, slug: str) -> Access:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def grid(request: HttpRequest, slug: str) -> HttpResponse:
-    access = _access(request, slug)
+    access = grid_access(request, slug)
     is_on = access.may_use_grid
     if request.method == "POST" and is_on:
         return _accept(request, access)
@@ -61,7 +61,7 @@ def grid(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 @login_required
 def grid_undo(request: HttpRequest, slug: str) -> HttpResponse:
-    access = _access(request, slug)
+    access = grid_access(request, slug)
     try:
         number = undo_page(project=access.project, by=access.user, page_id=_number(request.POST.get("page", "")) or 0)
     except GridRefused as refused:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from labeler.models import ApiReply, AuditEntry, LabelClass, Project
+from labeler.models import ApiReply, AuditEntry, LabelClass, Project, Round, RoundState, Trigger, Webhook
+from labeler.services.claims import mark_done
 from labeler.services.tokens import forget_replies
 
 
@@ -144,3 +147,35 @@ def test_a_parameter_twice_is_refused(as_manager, project):
 def test_nothing_is_done_by_an_address_with_a_mistake(as_manager, project):
     assert as_manager.post("/projects?dry_run=1", {"name": "New"}).status_code == 422
     assert Project.objects.filter(name="New").count() == 0
+
+
+def test_an_accuracy_has_one_shape_wherever_it_is(as_manager, project):
+    """In a project, the list of rounds, a round, the model in charge, and what webhooks are told."""
+    shape = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 40, "method": "wilson"}
+    hook = Webhook.objects.create(project=project, address="https://example.org/", events=["round_done"])
+    round_ = Round.objects.create(
+        project=project, number=1, trigger=Trigger.BUTTON, reason="", seed=0, state=RoundState.ACQUIRING, claim="w"
+    )
+    mark_done(round_=round_, metrics={"n": 40, "accuracy": shape})
+    Project.objects.update(model_round=round_)
+    found = [
+        as_manager.get("/projects/signs").json()["accuracy"],
+        as_manager.get("/projects").json()["items"][0]["accuracy"],
+        as_manager.get("/projects/signs/rounds").json()["items"][0]["accuracy"],
+        as_manager.get("/projects/signs/rounds/1").json()["accuracy"],
+        as_manager.get("/projects/signs/model").json()["accuracy"],
+        json.loads(hook.deliveries.get().body)["accuracy"],
+    ]
+    assert found == [shape] * 6
+
+
+def test_an_accuracy_of_a_few_images_is_told_nowhere(as_manager, project):
+    hook = Webhook.objects.create(project=project, address="https://example.org/", events=["round_done"])
+    round_ = Round.objects.create(
+        project=project, number=1, trigger=Trigger.BUTTON, reason="", seed=0, state=RoundState.ACQUIRING, claim="w"
+    )
+    mark_done(round_=round_, metrics={"n": 3, "accuracy": {"value": 1.0, "low": 0.4, "high": 1.0, "n": 3}})
+    Project.objects.update(model_round=round_)
+    assert json.loads(hook.deliveries.get().body)["accuracy"] is None
+    for address in ("", "/rounds/1", "/model"):
+        assert as_manager.get(f"/projects/signs{address}").json()["accuracy"] is None

@@ -67,7 +67,24 @@ BODIES: dict[str, Any] = {
     "retry_round": NOTHING,
     "choose_model": {"round": "<round>"},
     "release_model": NOTHING,
+    "start_rerun": NOTHING,
+    "stop_rerun": NOTHING,
+    "start_replay": NOTHING,
+    "stop_replay": NOTHING,
+    "send_images": {"positions": [0, 1]},
+    "draw_map": NOTHING,
+    "start_comparison": {"members": 3},
+    "accept_grid_page": {"key": "<uuid>", "label_class": "<class>", "round": "<round>", "accepted": ["<image>"]},
+    "undo_grid_page": NOTHING,
+    "start_features": NOTHING,
+    "stop_features": NOTHING,
+    "start_network": NOTHING,
+    "stop_network": NOTHING,
+    "leave_network": NOTHING,
+    "take_network": NOTHING,
+    "put_schedule": {"at": "02:00", "days": ["monday"]},
     "prepare_model": NOTHING,
+    "stop_preparing": NOTHING,
     "predict": b"bytes",
     "make_export": {"format": "csv"},
     "cancel_export": NOTHING,
@@ -88,9 +105,15 @@ BODIES: dict[str, Any] = {
     "remove_example": None,
     "dismiss_notice": NOTHING,
 }
+# What an operation cannot do without behind the question mark
+QUERIES = {
+    "put_import_part": "?name=a.png&size=5&offset=0",
+    "list_confused": "?said=1&predicted=1",
+    "read_comparison": "?one=8&other=8",
+}
 NO_FILES = {"read_picture", "download_export"}  # the world's images and exports are rows alone
 SOMEBODY_ELSES = {"read_reply", "read_quality_of"}  # a comment's writer, and the person whom it is about, alone
-MADE_FIRST = {"undo_decision"}  # 404 in a world where the manager has decided nothing
+MADE_FIRST = {"undo_decision", "undo_grid_page", "list_confused"}  # 404 in a world without any of those
 
 
 @pytest.fixture
@@ -99,6 +122,7 @@ def world(project, manager, annotator, make_images):
     found = build(project, manager, make_images)
     ids = found.ids
     ids["other_class"] = project.classes.last().pk
+    ids["page"] = 1
     ids["member"] = project.memberships.get(user=annotator).pk
     return found
 
@@ -109,6 +133,8 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
         "class_id": "class", "change_id": "change", "member_id": "member", "invitation_id": "invitation",
         "import_id": "import", "image_id": "image", "number": "round", "export_id": "export", "comment_id": "comment",
         "notice_id": "notice", "user_id": "person", "webhook_id": "webhook",
+        "network_id": "network",
+        "gallery": "gallery", "page_id": "page",
     }  # fmt: skip
 
     def value(found: re.Match[str]) -> str:
@@ -116,10 +142,10 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
             return slug
         return str(uuid.uuid4()) if found[1] == "key" else str(world.ids[names[found[1]]])
 
-    address = re.sub(r"{(\w+)}", value, path)
+    address = re.sub(r"{(\w+)}", value, path) + QUERIES.get(name, "")
     body = BODIES.get(name)
     if isinstance(body, bytes):
-        url = f"/api/v1{address}" + ("?name=a.png&size=5&offset=0" if name == "put_import_part" else "")
+        url = f"/api/v1{address}"
         return getattr(api.client, method.lower())(url, body, "application/octet-stream", headers=api.headers)
     if isinstance(body, dict):
         body = {field: _filled(value, world) for field, value in body.items()}
@@ -127,6 +153,8 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
 
 
 def _filled(value: Any, world: Any) -> Any:
+    if isinstance(value, list):
+        return [_filled(each, world) for each in value]
     if isinstance(value, str) and value.startswith("<"):
         return str(uuid.uuid4()) if value == "<uuid>" else world.ids[value[1:-1]]
     return value
@@ -197,7 +225,7 @@ def test_who_is_deactivated_is_told_so(world, api_of, annotator, name):
 def test_a_parameter_that_there_is_not_is_refused_before_anything_is_done(world, as_manager, name):
     """A mistyped filter must not look like a result."""
     method, path, _, _ = OPERATIONS[name]
-    stands_for = {"slug": "signs", "key": str(uuid.uuid4())}
+    stands_for = {"slug": "signs", "key": str(uuid.uuid4()), "gallery": "sure"}
     address = re.sub(r"{(\w+)}", lambda found: stands_for.get(found[1], "1"), path)
     reply = as_manager.send(method, f"{address}?lable=1")
     assert reply.status_code == 422, reply.content
