@@ -95,7 +95,7 @@ class BucketStore:
 
     def fetch_folder(self, folder: str, wanted: Callable[[str], bool] = lambda _: True) -> Path:
         """All of its files that are not here yet, by their names in the folder."""
-        names = [one.name for one in self.list(f"{folder}/") if wanted(one.name.removeprefix(f"{folder}/"))]
+        names = [one.name for one in self.listed(f"{folder}/") if wanted(one.name.removeprefix(f"{folder}/"))]
         missing = [name for name in names if not self.cache.has(name)]
         if len(missing) < 2:
             for name in missing:
@@ -107,13 +107,13 @@ class BucketStore:
 
     def delete(self, name: str) -> None:
         self.cache.forget(name)
-        names = [one.name for one in self.list(f"{name}{PARTS}/")] if is_staged(name) else []
+        names = [one.name for one in self.listed(f"{name}{PARTS}/")] if is_staged(name) else []
         with _in_words():
             for each in (name, *names):
                 self.client.delete_object(Bucket=self.place.bucket, Key=self._key(each))
 
     def delete_folder(self, folder: str) -> None:
-        for one in list(self.list(f"{folder}/")):
+        for one in [*self.listed(f"{folder}/")]:
             self.delete(one.name)
         shutil.rmtree(self.cache.path(folder), ignore_errors=True)
 
@@ -180,7 +180,7 @@ class BucketStore:
                 **where, CopySource=where, Metadata=told.get("Metadata", {}), MetadataDirective="REPLACE"
             )
 
-    def list(self, start: str) -> Iterator[Listed]:
+    def listed(self, start: str) -> Iterator[Listed]:
         """All whose names begin so, page by page."""
         cut = len(self._key(""))
         with _in_words():
@@ -204,7 +204,7 @@ class BucketStore:
     def every(self) -> Iterator[tuple[str, int]]:
         """Name and size of all files; an upload under way is one."""
         staged: dict[str, None] = {}
-        for one in self.list(""):
+        for one in self.listed(""):
             name, mark, _ = one.name.partition(PARTS + "/")
             if not mark:
                 yield one.name, one.size
@@ -228,7 +228,7 @@ class BucketStore:
     def _pieces(self, name: str) -> list[tuple[str, int, int]]:
         """Of an upload: objects, where in them to begin, how much. Parts of which the answer was lost may have come
         again in other sizes, and overlap; their bytes are the same."""
-        parts = [(int(one.name.rpartition("/")[2].partition("-")[0]), one) for one in self.list(f"{name}{PARTS}/")]
+        parts = [(int(one.name.rpartition("/")[2].partition("-")[0]), one) for one in self.listed(f"{name}{PARTS}/")]
         found: list[tuple[str, int, int]] = []
         at = 0
         while True:

@@ -87,4 +87,4 @@ def has_file(round_: Round, name: str) -> bool:
     if path.exists() or store is None:
         return path.exists()
     whole = f"{round_name(round_)}/{name}"
-    return any(True for _ in store.list(whole)) if name.endswith("/") else store.exists(whole)
+    return any(True for _ in store.listed(whole)) if name.endswith("/") else store.exists(whole)

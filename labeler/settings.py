@@ -5,6 +5,7 @@ Every setting that an operator may change is read from the environment here and 
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import environ
 from csp.constants import NONE, SELF
@@ -115,11 +116,12 @@ else:
     DATABASES["default"]["CONN_MAX_AGE"] = 600
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     # A connection whose other end was cut off is given up within half a minute: nobody would ever answer it.
-    _PATIENCE = {
+    _PATIENCE: dict[str, object] = {
         "connect_timeout": 10, "tcp_user_timeout": 30_000,
         "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4,
     }  # fmt: skip
-    DATABASES["default"]["OPTIONS"] = {**_PATIENCE, **DATABASES["default"].get("OPTIONS", {})}
+    _GIVEN: Any = DATABASES["default"].get("OPTIONS") or {}
+    DATABASES["default"]["OPTIONS"] = {**_PATIENCE, **_GIVEN}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Files are in this folder, or in the bucket that STORAGE_URL names; then DATA_DIR holds copies of what is used here.

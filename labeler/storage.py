@@ -155,7 +155,7 @@ def older(folder: str, age: timedelta) -> list[str]:
 def _files_in(folder: str, *, with_temporary: bool) -> Iterator[tuple[str, datetime]]:
     """Name and time."""
     if (store := bucket()) is not None:
-        yield from ((one.name, one.at) for one in store.list(f"{folder}/") if "/" not in one.name[len(folder) + 1 :])
+        yield from ((one.name, one.at) for one in store.listed(f"{folder}/") if "/" not in one.name[len(folder) + 1 :])
         return
     try:
         _, files = default_storage.listdir(folder)
@@ -219,7 +219,7 @@ def folders_in(folder: str) -> list[str]:
 def is_older(folder: str, age: timedelta) -> bool:
     """Whether nothing was written into a folder for so long."""
     if (store := bucket()) is not None:
-        return max((one.at for one in store.list(f"{folder}/")), default=clock.now()) < clock.now() - age
+        return max((one.at for one in store.listed(f"{folder}/")), default=clock.now()) < clock.now() - age
     return datetime.fromtimestamp(_path(folder).stat().st_mtime, UTC) < clock.now() - age
 
 

@@ -19,7 +19,7 @@ from labeler.models import Annotation
 from labeler.selectors.answers import contested
 from labeler.selectors.review import ReviewItem, doubts_of, review_item
 from labeler.services.decide import decide_image, undo_decision
-from labeler.views.label import MAX_SECONDS
+from labeler.views.answer_bodies import MAX_SECONDS
 
 router = Operations("Review")
 ROOT = "/projects/{slug:slug}/review"

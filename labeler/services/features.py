@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import F, OuterRef, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from labeler import clock, storage
 from labeler.models import (
@@ -171,25 +172,23 @@ def forget_lost(*, file: str) -> None:
         row.delete()
 
 
-def _made(job: PoolFeatures) -> dict[int, ChunkFeatures]:
-    rows = ChunkFeatures.objects.filter(chunk__project=job.project, backbone=job.key)
-    return {row.chunk_id: row for row in rows}
-
-
 def _seen(job: PoolFeatures) -> int:
     rows = ChunkFeatures.objects.filter(chunk__project=job.project, backbone=job.key)
     return rows.aggregate(n=Sum("count"))["n"] or 0
 
 
 def _next_part(job: PoolFeatures) -> Part | None:
-    """Of the first chunk that is new or has grown, the first images that were not looked at."""
-    made = _made(job)
-    for chunk in Chunk.objects.filter(project=job.project, count__gt=0).order_by("number"):
-        row = made.get(chunk.pk)
-        start = row.count if row is not None else 0
-        if start < chunk.count:
-            return Part(chunk, start, min(start + PART, chunk.count), row.file if row is not None else "")
-    return None
+    """Of the first chunk that is new or has grown, the first images that were not looked at. One row is read, however
+    many chunks are done."""
+    rows = ChunkFeatures.objects.filter(chunk=OuterRef("pk"), backbone=job.key)
+    seen = Coalesce(Subquery(rows.values("count")[:1]), 0)
+    chunks = Chunk.objects.filter(project=job.project, count__gt=0).annotate(seen=seen)
+    chunk = chunks.filter(seen__lt=F("count")).order_by("number").first()
+    if chunk is None:
+        return None
+    row = ChunkFeatures.objects.filter(chunk=chunk, backbone=job.key).first()
+    start = row.count if row is not None else 0
+    return Part(chunk, start, min(start + PART, chunk.count), row.file if row is not None else "")
 
 
 def _look_at(job: PoolFeatures, part: Part, compute: Compute, beat: Beat, forecast: Forecast) -> None:
