@@ -58,8 +58,18 @@ def run_the_commands(site: ApiSite, folder: Path) -> None:
     assert "round" in watched.stdout
     assert client("export", "shapes", str(folder / "all.jsonl"), "--format", "jsonl", "--unlabelled").returncode == 0
     assert (folder / "all.jsonl").read_text().count("\n") == 60
-    assert client("predict", "shapes", str(folder / "predictions.csv"), "--top", "2").returncode == 0
+    assert client("predict", "shapes", "--out", str(folder / "predictions.csv"), "--top", "2").returncode == 0
     assert (folder / "predictions.csv").read_text().count("\n") == 121
+    new, words = str(folder / "new.png"), str(folder / "words.png")
+    Path(words).write_text("no image")
+    asked = client("predict", "shapes", new, words, "--top", "1")
+    assert asked.returncode == 1 and "new.png: " in asked.stdout and " ± " in asked.stdout, asked
+    assert "words.png: " in asked.stderr
+    table = str(folder / "of-archive.jsonl")
+    of_archive = client("predict", "shapes", "--archive", str(folder / "shapes.zip"), "--out", table)
+    assert of_archive.returncode == 0 and "60 images, 1 refused" in of_archive.stdout, of_archive
+    assert Path(table).read_text().count("\n") == 61
+    assert client("predict", "shapes").returncode == 2
     nobody = client("watch", "nothing")
     assert nobody.returncode == 1 and "not shared with you" in nobody.stderr
 

@@ -73,7 +73,11 @@ REFUSALS = (
     StorageError,
 )
 RATE_SECONDS = 60
-LARGE_BODIES = {"put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE", "predict": "DATA_UPLOAD_MAX_MEMORY_SIZE"}
+LARGE_BODIES = {  # by operation; all of an address take as much
+    "put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE",
+    "predict": "DATA_UPLOAD_MAX_MEMORY_SIZE",
+    "predict_archive": "IMPORT_MAX_FILE_BYTES",
+}
 JSON = "application/json"
 requests_of_a_token = RateLimit("api", seconds=RATE_SECONDS)
 
@@ -246,11 +250,11 @@ def _urls() -> list[Any]:
 
 def _patterns() -> list[URLPattern]:
     found, known = [], known_parameters(module.router for module in MODULES)
-    for pattern in _urls():
-        if pattern.name == "api-root":
-            continue
+    patterns = [pattern for pattern in _urls() if pattern.name != "api-root"]
+    large = {str(each.pattern): LARGE_BODIES[each.name] for each in patterns if each.name in LARGE_BODIES}
+    for pattern in patterns:
         run = guarded(pattern.callback, known[pattern.name or ""])
-        if (setting := LARGE_BODIES.get(pattern.name or "")) is not None:
+        if (setting := large.get(str(pattern.pattern))) is not None:
             run = takes_body(setting)(run)
         found.append(URLPattern(pattern.pattern, run, pattern.default_args, pattern.name))
     return found

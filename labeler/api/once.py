@@ -40,7 +40,7 @@ def once(request: HttpRequest, run: Callable[[], HttpResponse]) -> HttpResponse:
         return _shown(run())
     if len(key) > LONGEST or not KEY.fullmatch(key):
         raise Problem(400, f"“{HEADER}” is 1 to {LONGEST} ASCII characters without spaces; a new UUID is a good one.")
-    digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).hexdigest()
+    digest = _digest(request)
 
     def work() -> HttpResponse:
         before = ApiReply.objects.filter(user=user, key=key).first()
@@ -64,6 +64,23 @@ def once(request: HttpRequest, run: Callable[[], HttpResponse]) -> HttpResponse:
         return again_if_raced(work)
     except _Refused as refused:
         return refused.reply
+
+
+def _digest(request: HttpRequest) -> str:
+    """Of what is asked. A form with files is read as such: its files may be larger than a body that is kept in memory,
+    and its boundary is another one each time."""
+    found = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode())
+    if request.content_type != "multipart/form-data":
+        found.update(request.body)
+        return found.hexdigest()
+    found.update(repr(sorted(request.POST.lists())).encode())
+    for name, files in sorted(request.FILES.lists()):
+        for file in files:
+            found.update(repr((name, file.name, file.size)).encode())
+            for part in file.chunks():
+                found.update(part)
+            file.seek(0)
+    return found.hexdigest()
 
 
 def _again(row: ApiReply, digest: str) -> HttpResponse:

@@ -73,10 +73,11 @@ class Operations(Router):
         extra = {"requestBody": {"required": True, "content": {body: {"schema": schema}}}} if body else {}
         return self._add(method, path, {200: out}, "manager", Scope.MANAGE, extra)
 
-    def bytes(self, path: str, out: Any, *, body: str, scope: Scope, who: str = "member") -> Callable[[ViewT], ViewT]:
-        """A POST of a file of the type `body`, which changes nothing."""
-        schema = {"type": "string", "format": "binary"}
-        extra = {"requestBody": {"required": True, "content": {body: {"schema": schema}}}}
+    def bytes(
+        self, path: str, out: Any, *, bodies: Mapping[str, Any], scope: Scope, who: str = "member"
+    ) -> Callable[[ViewT], ViewT]:
+        """A POST of a file as one of the media types `bodies`, which changes nothing."""
+        extra = {"requestBody": {"required": True, "content": dict(bodies)}}
         return self._add("POST", path, {200: out}, who, scope, extra)
 
     def remove(self, path: str) -> Callable[[ViewT], ViewT]:

@@ -69,6 +69,16 @@ class LeftOutHoldout(Out):
     high: float | None = Field(description="The same were all of them right. Null: nothing was measured.")
 
 
+class Bin(Out):
+    """Holdout images of about the same confidence: well calibrated, as many of them are right."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float = Field(description="Their mean probability of the predicted class.")
+    accuracy: Measured | None
+
+
 class RoundOut(RoundRow):
     holdout: int = Field(description="Holdout images that it was measured on.")
     left_out: LeftOutHoldout
@@ -76,6 +86,7 @@ class RoundOut(RoundRow):
     brier: Measured | None
     ece: Measured | None
     classes: list[Recall]
+    reliability: list[Bin] = Field(description="Confidence against the share that is right; see `ece`.")
     verdict: list[str] = Field(description="What the gate said of its model, in sentences.")
     phase_seconds: dict[str, float]
     settings: dict[str, Any]
@@ -190,6 +201,9 @@ def _shown(project: Project, row: Round) -> RoundOut:
         classes=[
             Recall(label_class=each.pk, name=each.name, recall=measured(each.recall), n=each.total)
             for each in (class_rows(row) if metrics else [])
+        ],
+        reliability=[
+            Bin(**{**each, "accuracy": measured(each["accuracy"])}) for each in metrics.get("reliability", [])
         ],
         verdict=list(verdict.sentences) if verdict else [],
         phase_seconds=row.phase_seconds,

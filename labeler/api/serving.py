@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import IO, Any, Literal, cast
 
-from django.http import HttpRequest
+from django.core.files.uploadedfile import UploadedFile as DjangoFile
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from ninja import File, Form, Query
+from ninja.files import UploadedFile
 from pydantic import Field
 
-from labeler.access import manager_access, model_access
+from labeler import storage
+from labeler.access import Access, manager_access, model_access
+from labeler.api.jobs import JobOut
 from labeler.api.operations import Nothing, Operations, Out
-from labeler.api.problems import Problem
+from labeler.api.paging import Page, Paging, Rows, page_of
+from labeler.api.problems import Problem, invalid
 from labeler.api.rounds import round_in
-from labeler.api.shapes import Outcome
+from labeler.api.shapes import Likely, Outcome, likely
 from labeler.imaging.decode import Refused, decode
-from labeler.models import ModelExport, Scope
+from labeler.models import JobState, ModelExport, Prediction, Scope
 from labeler.selectors.served import NotServed, export_of, newest_export, predict_image
 from labeler.services.import_plan import import_limits
 from labeler.services.jobs import request_cancel
+from labeler.services.predicting import request_prediction
 from labeler.services.serving import request_model_export
 from labeler.services.uploads import PART_BYTES
 from labeler.throttle import PREDICTIONS
 
 router = Operations("New images")
-OCTETS = "application/octet-stream"
-
-
-class NewClass(Out):
-    name: str
-    mean: float = Field(description="Of the class's probability, over the samples of the posterior.")
-    std: float = Field(description="Over the same samples.")
+ARCHIVES = "/projects/{slug:slug}/archives"
+ARCHIVE = f"{ARCHIVES}/{{int:archive_id}}"
+OCTETS, MULTIPART = "application/octet-stream", "multipart/form-data"
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+BODIES: dict[str, Any] = {
+    **dict.fromkeys((OCTETS, "image/jpeg", "image/png", "image/webp"), BYTES),
+    MULTIPART: {"schema": {"type": "object", "required": ["image"], "properties": {"image": BYTES["schema"]}}},
+}
+TABLES = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
+TableFormat = Literal["csv", "jsonl"]
 
 
 class NewMeasure(Out):
@@ -42,7 +53,7 @@ class NewPrediction(Out):
     round: int
     width: int
     height: int
-    classes: list[NewClass] = Field(description="The likeliest first, twelve at most.")
+    classes: list[Likely] = Field(description="The likeliest first, twelve at most.")
     measures: list[NewMeasure]
 
 
@@ -53,6 +64,14 @@ class Prepared(Out):
     size: int = Field(description="Of the ONNX file, in bytes.")
     digest: str = Field(description="Its SHA-256; empty until it is done.")
     created_at: datetime
+
+
+class ArchiveOut(JobOut):
+    name: str
+    format: str
+    round: int = Field(description="Whose model is asked.")
+    refused: int = Field(description="Entries that are no images that are taken; the table names them.")
+    size: int = Field(description="Of the table, in bytes.")
 
 
 @router.act("/projects/{slug:slug}/rounds/{int:number}/prepare", Prepared)
@@ -76,37 +95,125 @@ def stop_preparing(request: HttpRequest, slug: str, number: int, body: Nothing) 
     return Outcome(changed=made is not None, detail="It is stopped." if made else "It was not being prepared.")
 
 
-@router.bytes("/projects/{slug:slug}/predict", NewPrediction, body=OCTETS, scope=Scope.READ, who="manager")
+@router.bytes("/projects/{slug:slug}/predict", NewPrediction, bodies=BODIES, scope=Scope.READ, who="manager")
 def predict(request: HttpRequest, slug: str) -> NewPrediction:
     """What the prepared model says of an image that is not in the project. The body is the bytes of one image file, 8
-    MiB at most, of the kinds that imports take; nothing of it is kept. Annotators ask it where the project shows them
-    what the model says before they answer."""
+    MiB at most, of the kinds that imports take: as image/* or application/octet-stream, or as the field `image` of a
+    multipart form; nothing of it is kept. Annotators ask it where the project shows them what the model says before
+    they answer."""
     access = model_access(request, slug)
     if PREDICTIONS.is_over(str(access.user.pk)):
         words = "These are many images within a minute. Wait a little, or send them as one archive."
         raise Problem(429, words, headers={"Retry-After": str(PREDICTIONS.seconds)})
     PREDICTIONS.note_failure(str(access.user.pk))
-    if request.content_type != OCTETS:
-        raise Problem(415, f"Send the bytes as {OCTETS}.")
-    if len(request.body) > PART_BYTES:
-        raise Problem(413, f"An image has at most {PART_BYTES:,} bytes here. Send larger ones by the page.")
-    decoded = decode(request.body, import_limits())
+    decoded = decode(_bytes(request), import_limits())
     if isinstance(decoded, Refused):
         raise Problem(422, decoded.reason)
-    export = newest_export(access.project)
-    if export is None:
-        raise Problem(409, "No model is ready for new images: prepare one first.")
     try:
-        said = predict_image(export, decoded)
+        said = predict_image(_export(access), decoded)
     except NotServed as error:
         raise Problem(409, str(error)) from error
     return NewPrediction(
         round=said.round.number,
         width=decoded.width,
         height=decoded.height,
-        classes=[NewClass(name=bar.name, mean=bar.mean, std=bar.std) for bar in said.bars],
+        classes=[likely(bar) for bar in said.bars],
         measures=[
             NewMeasure(name=each.name, value=each.value, unit=each.unit, percentile=each.percentile)
             for each in said.measures
         ],
     )
+
+
+@router.make(ARCHIVES, ArchiveOut)
+def predict_archive(
+    request: HttpRequest,
+    slug: str,
+    archive: File[UploadedFile],
+    format: Form[TableFormat],  # noqa: A002
+) -> ArchiveOut:
+    """What the prepared model says of all images of an archive (zip, tar), as a table: a worker makes it. An archive
+    has 64 MiB at most here, unless whoever runs the server says otherwise; larger ones go in several, or by the
+    page."""
+    access = manager_access(request, slug)
+    export = _export(access)
+    archive.seek(0)
+    job = request_prediction(
+        export=export,
+        by=access.user,
+        file_format=format,
+        name=archive.name or "archive",
+        file=cast(IO[bytes], archive.file),
+    )
+    return _archive(Prediction.objects.select_related("model__round").get(pk=job.pk))
+
+
+@router.read(ARCHIVES, Page[ArchiveOut], who="manager")
+def list_archives(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[ArchiveOut]:
+    """Archives that were sent, newest first."""
+    rows = manager_access(request, slug).project.predictions.select_related("model__round")
+    page = page_of(f"archives {slug}", rows, paging, newest_first=True)
+    return Rows([_archive(job) for job in page.items], page.next)
+
+
+@router.read(ARCHIVE, ArchiveOut, who="manager")
+def read_archive(request: HttpRequest, slug: str, archive_id: int) -> ArchiveOut:
+    """How far it is."""
+    return _archive(_job(manager_access(request, slug), archive_id))
+
+
+@router.read(f"{ARCHIVE}/file", None, who="manager", media=tuple(TABLES.values()))
+def download_predictions(request: HttpRequest, slug: str, archive_id: int) -> HttpResponse:
+    """The table of one that is done: a row an image."""
+    job = _job(manager_access(request, slug), archive_id)
+    if job.state != JobState.DONE or not job.file:
+        raise Problem(409, f"The archive is {job.get_state_display()}: there is no table yet.")
+    try:
+        with storage.local_path(job.file) as file_path:
+            name = f"{slug}-predictions-{job.pk}.{job.format}"
+            return FileResponse(  # type: ignore[return-value]
+                file_path.open("rb"), as_attachment=True, filename=name, content_type=TABLES[job.format]
+            )
+    except FileNotFoundError as error:
+        raise Http404("The file is gone; send the archive again") from error
+
+
+@router.act(f"{ARCHIVE}/stop", ArchiveOut)
+def stop_archive(request: HttpRequest, slug: str, archive_id: int, body: Nothing) -> ArchiveOut:  # noqa: ARG001
+    """Stop it: one that waits at once, one that is read at its next step. One that is over stays as it is."""
+    access = manager_access(request, slug)
+    request_cancel(job=_job(access, archive_id))
+    return _archive(_job(access, archive_id))
+
+
+def _bytes(request: HttpRequest) -> bytes:
+    if request.content_type == MULTIPART:
+        file = request.FILES.get("image")
+        if not isinstance(file, DjangoFile) or file.size is None:
+            raise invalid("image", "Send the picture as the field “image” of the form.")
+        size = file.size
+    elif request.content_type == OCTETS or request.content_type.startswith("image/"):
+        file, size = None, len(request.body)
+    else:
+        raise Problem(415, f"Send the bytes as image/* or {OCTETS}, or a form as {MULTIPART}.")
+    if size > PART_BYTES:
+        raise Problem(413, f"An image has at most {PART_BYTES:,} bytes here. Send larger ones in an archive.")
+    return file.read() if file is not None else request.body
+
+
+def _export(access: Access) -> ModelExport:
+    if (export := newest_export(access.project)) is None:
+        raise Problem(409, "No model is ready for new images: prepare one first.")
+    return export
+
+
+def _job(access: Access, pk: int) -> Prediction:
+    job = access.project.predictions.select_related("model__round").filter(pk=pk).first()
+    if job is None:
+        raise Http404("No such archive")
+    return job
+
+
+def _archive(job: Prediction) -> ArchiveOut:
+    names = [name for name in ArchiveOut.model_fields if name != "round"]
+    return ArchiveOut(**{name: getattr(job, name) for name in names}, round=job.model.round.number)

@@ -9,6 +9,6 @@ with PlusMinus("http://127.0.0.1:8000", token="pm_…") as site:
 """
 
 from .connection import CannotReach, Connection, Refused
-from .site import PlusMinus, Project, Question, Round
+from .site import NewPrediction, PlusMinus, Project, Question, Round
 
-__all__ = ["CannotReach", "Connection", "PlusMinus", "Project", "Question", "Refused", "Round"]
+__all__ = ["CannotReach", "Connection", "NewPrediction", "PlusMinus", "Project", "Question", "Refused", "Round"]

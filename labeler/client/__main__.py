@@ -62,8 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("file")
     command.add_argument("--format", default="csv")
     command.add_argument("--unlabelled", action="store_true", help="images without a label, too")
-    command = add("predict", _predict, "what the model says of each image, as CSV")
-    command.add_argument("file")
+    command = add("predict", _predict, "what the model says of new images, or of those of the project")
+    command.add_argument("files", nargs="*", help="new images; without any: all images of the project, into --out")
+    command.add_argument("--archive", default="", help="a zip or tar of new images: a table, into --out")
+    command.add_argument("--out", default="", help="the table; csv, or jsonl of an archive, by its ending")
+    command.add_argument("--prepare", action="store_true", help="first have the model made ready for new images")
     command.add_argument("--round", type=int, default=0, help="default: the model in charge")
     command.add_argument("--top", type=int, default=5, help="classes of each image")
     return parser
@@ -132,8 +135,44 @@ def _export(project: Project, options: argparse.Namespace) -> int:
 
 
 def _predict(project: Project, options: argparse.Namespace) -> int:
+    if not options.out and (options.archive or not options.files):
+        print("Say where the table goes: --out FILE.", file=sys.stderr)
+        return 2
+    if options.prepare:
+        project.prepare(options.round)
+    if options.archive:
+        with tqdm(desc="Images", disable=None) as bar:
+            ending = "jsonl" if options.out.endswith(".jsonl") else "csv"
+            job = project.predict_archive(options.archive, options.out, format=ending, told=_moves(bar))
+        print(f"{options.out}: {job['done'] - job['refused']:,} images, {job['refused']:,} refused")
+        return 0
+    return _predict_files(project, options) if options.files else _predict_pool(project, options)
+
+
+def _predict_files(project: Project, options: argparse.Namespace) -> int:
+    """A line each, `name: class: mean ± std, …`; with --out a table, too."""
+    rows, refused = [], 0
+    for name in options.files:
+        try:
+            found = project.predict(name)
+        except Refused as error:
+            if error.status not in (413, 422):  # of this image alone
+                raise
+            refused += 1
+            print(f"{name}: {error}", file=sys.stderr)
+            continue
+        classes = found.classes[: options.top]
+        print(f"{name}: {', '.join(f'{each}: {mean:.2f} ± {std:.2f}' for each, mean, std in classes)}")
+        rows += [(name, each, f"{mean:.4f}", f"{std:.4f}") for each, mean, std in classes]
+    if options.out:
+        with open(options.out, "w", newline="", encoding="utf-8") as file:  # noqa: PTH123
+            csv.writer(file).writerows([("image", "class", "mean", "std"), *rows])
+    return 1 if refused else 0
+
+
+def _predict_pool(project: Project, options: argparse.Namespace) -> int:
     rows = 0
-    with open(options.file, "w", newline="", encoding="utf-8") as file, tqdm(desc="Images", disable=None) as bar:  # noqa: PTH123
+    with open(options.out, "w", newline="", encoding="utf-8") as file, tqdm(desc="Images", disable=None) as bar:  # noqa: PTH123
         writer = csv.writer(file)
         writer.writerow(["image", "class", "mean", "std"])
         for found in project.predictions(options.round, options.top):
@@ -143,7 +182,7 @@ def _predict(project: Project, options: argparse.Namespace) -> int:
             writer.writerows(rows_of)
             rows += 1
             bar.update()
-    print(f"{options.file}: {rows:,} images")
+    print(f"{options.out}: {rows:,} images")
     return 0
 
 

@@ -72,6 +72,16 @@ class Connection:
         headers = {"Content-Type": "application/octet-stream"}
         return self._send("PUT", path, params=params, content=data, headers=headers).json()
 
+    def post_bytes(self, path: str, data: bytes) -> Any:
+        """A file that is asked about: nothing is changed, so it needs no key."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._send("POST", path, content=data, headers=headers).json()
+
+    def post_form(self, path: str, fields: Mapping[str, str], **files: tuple[str, bytes]) -> Any:
+        """A form with files, each with its name; done once, as `post`."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        return self._send("POST", path, data=dict(fields), files=files, headers=headers).json()
+
     def delete(self, path: str) -> None:
         self._send("DELETE", path)
 

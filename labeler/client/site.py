@@ -70,6 +70,19 @@ class Prediction:
     classes: list[tuple[str, float, float]]
 
 
+@dataclass(frozen=True)
+class NewPrediction:
+    """Of an image that is not in the project, by the model of a round: `(class, mean, std)`, the likeliest first, and
+    how unsure it is by each measure."""
+
+    round: int
+    classes: list[tuple[str, float, float]]
+    measures: dict[str, float]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}: {mean:.2f} ± {std:.2f}" for name, mean, std in self.classes)
+
+
 class PlusMinus:
     """A server, for the person of a token. Both may come from the environment: PLUSMINUS_URL, PLUSMINUS_TOKEN."""
 
@@ -250,6 +263,51 @@ class Project:
         """What a round says of each image (0: the one in charge)."""
         for row in self.connection.pages(f"{self._root}/predictions", round=round_number, top=top, limit=500):
             yield Prediction(row["image"], [(each["name"], each["mean"], each["std"]) for each in row["classes"]])
+
+    # --- New images ---------------------------------------------------------------------------------------------------
+
+    def prepare(self, round_number: int = 0, told: Told = _untold) -> int:
+        """Have a model made ready for new images (0: the one in charge) and wait for it. Returns its round."""
+        number = round_number or self.connection.get(f"{self._root}/model")["round"]
+        if number is None:
+            raise Refused(409, {"detail": "No model is in charge yet. The first round that learns makes one."})
+        job = self.connection.post(f"{self._root}/rounds/{number}/prepare")
+        while job["state"] not in OVER:
+            time.sleep(1)
+            job = self.connection.post(f"{self._root}/rounds/{number}/prepare")
+            told(int(job["state"] == "done"), 1)
+        if job["state"] != "done":
+            raise Refused(409, {"detail": job["error"] or f"It was {job['state']}."})
+        return int(number)
+
+    def predict(self, image: str | Path | bytes) -> NewPrediction:
+        """What the prepared model says of an image that is not in the project. Nothing of it is kept there."""
+        data = image if isinstance(image, bytes) else Path(image).read_bytes()
+        found = self.connection.post_bytes(f"{self._root}/predict", data)
+        classes = [(each["name"], each["mean"], each["std"]) for each in found["classes"]]
+        return NewPrediction(found["round"], classes, {each["name"]: each["value"] for each in found["measures"]})
+
+    def predict_archive(
+        self,
+        archive: str | Path,
+        path: str | Path,
+        *,
+        format: str = "csv",  # noqa: A002
+        told: Told = _untold,
+    ) -> Json:
+        """Ask about all images of an archive, and keep the table (csv or jsonl) at `path`."""
+        archive = Path(archive)
+        sent = {"archive": (archive.name, archive.read_bytes())}
+        job: Json = self.connection.post_form(f"{self._root}/archives", {"format": format}, **sent)
+        address = f"{self._root}/archives/{job['id']}"
+        while job["state"] not in OVER:
+            time.sleep(0.5)
+            job = self.connection.get(address)
+            told(job["done"], job["total"])
+        if job["state"] != "done":
+            raise Refused(409, {"detail": job["error"] or f"It was {job['state']}."})
+        self._keep(f"{address}/file", Path(path))
+        return job
 
     # --- Out ----------------------------------------------------------------------------------------------------------
 

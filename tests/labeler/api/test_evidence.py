@@ -22,8 +22,14 @@ def scored(project, make_images) -> Round:
     share = {"value": 0.6, "low": 0.4, "high": 0.8, "n": 12, "method": "wilson"}
     metrics = {
         "n": 12, "accuracy": share, "recall": [share, None, None], "confusion": [[3, 2, 0], [0, 0, 0], [0, 0, 0]],
+        "reliability": [{"low": 0.5, "high": 0.6, "n": 12, "confidence": 0.55, "accuracy": share}],
     }  # fmt: skip
     return five(fresh(project), metrics=metrics)
+
+
+def test_a_round_says_how_well_its_confidence_holds(as_manager, scored):
+    [found] = as_manager.get(f"{ROUND}/{scored.number}").json()["reliability"]
+    assert (found["confidence"], found["n"], found["accuracy"]["method"]) == (0.55, 12, "wilson")
 
 
 def test_confusion_and_the_images_behind_a_cell(as_manager, scored, project):

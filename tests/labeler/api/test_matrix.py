@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -86,6 +87,8 @@ BODIES: dict[str, Any] = {
     "prepare_model": NOTHING,
     "stop_preparing": NOTHING,
     "predict": b"bytes",
+    "predict_archive": {"format": "csv", "archive": b"no archive"},
+    "stop_archive": NOTHING,
     "make_export": {"format": "csv"},
     "cancel_export": NOTHING,
     "delete_export": None,
@@ -105,13 +108,14 @@ BODIES: dict[str, Any] = {
     "remove_example": None,
     "dismiss_notice": NOTHING,
 }
+FORMS = {"predict_archive"}  # sent as multipart forms
 # What an operation cannot do without behind the question mark
 QUERIES = {
     "put_import_part": "?name=a.png&size=5&offset=0",
     "list_confused": "?said=1&predicted=1",
     "read_comparison": "?one=8&other=8",
 }
-NO_FILES = {"read_picture", "download_export"}  # the world's images and exports are rows alone
+NO_FILES = {"read_picture", "download_export", "download_predictions"}  # the world's images and exports are rows alone
 SOMEBODY_ELSES = {"read_reply", "read_quality_of"}  # a comment's writer, and the person whom it is about, alone
 MADE_FIRST = {"undo_decision", "undo_grid_page", "list_confused"}  # 404 in a world without any of those
 
@@ -134,7 +138,7 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
         "import_id": "import", "image_id": "image", "number": "round", "export_id": "export", "comment_id": "comment",
         "notice_id": "notice", "user_id": "person", "webhook_id": "webhook",
         "network_id": "network",
-        "gallery": "gallery", "page_id": "page",
+        "gallery": "gallery", "page_id": "page", "archive_id": "prediction",
     }  # fmt: skip
 
     def value(found: re.Match[str]) -> str:
@@ -147,6 +151,9 @@ def call(api: ApiClient, name: str, world: Any, slug: str = "signs") -> Any:
     if isinstance(body, bytes):
         url = f"/api/v1{address}"
         return getattr(api.client, method.lower())(url, body, "application/octet-stream", headers=api.headers)
+    if name in FORMS:
+        form = {at: BytesIO(said) if isinstance(said, bytes) else said for at, said in body.items()}
+        return api.client.post(f"/api/v1{address}", form, headers=api.headers)
     if isinstance(body, dict):
         body = {field: _filled(value, world) for field, value in body.items()}
     return api.send(method, address, body)
@@ -206,7 +213,7 @@ def test_objects_of_another_project_are_not_there(world, api_of, make_user, name
     Membership.objects.create(project=other, user=olga, role=Role.MANAGER)
     reply = call(api_of(olga), name, world, slug="other")
     _, path, _, _ = OPERATIONS[name]
-    is_of_an_object = "{" in path.replace("{slug}", "")
+    is_of_an_object = "{" in path.replace("{slug}", "").replace("{gallery}", "")  # a gallery has a name, no owner
     if is_of_an_object or "<" in str(BODIES.get(name)):
         assert reply.status_code in (404, 422), reply.content
     assert Image.objects.filter(project=world.project).count() == 3

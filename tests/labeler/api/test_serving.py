@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import zipfile
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image as Picture
 
-from labeler.models import LearningConfig
+from labeler.models import LearningConfig, Prediction
+from labeler.services.predicting import run_prediction
 from labeler.throttle import PREDICTIONS
 from tests.labeler.served_models import tiny_export
 
 pytestmark = pytest.mark.django_db
 OCTETS = "application/octet-stream"
+PREDICT, ARCHIVES = "/api/v1/projects/signs/predict", "/api/v1/projects/signs/archives"
 
 
 @pytest.fixture
@@ -45,7 +50,7 @@ def test_an_annotators_script_asks_where_the_models_word_is_no_secret(export, pr
 
 def test_what_is_refused(export, as_manager) -> None:
     assert ask(as_manager, b"no image").status_code == 422
-    assert ask(as_manager, png(1), "image/png").status_code == 415
+    assert ask(as_manager, png(1), "text/plain").status_code == 415
     assert ask(as_manager, b"0" * (8 * 2**20 + 1)).status_code == 413
     export.delete()
     reply = ask(as_manager, png(1))
@@ -58,6 +63,67 @@ def test_a_minute_has_so_many_whichever_way_they_come(export, as_manager, monkey
     replies = [ask(as_manager, png(1)) for _ in range(3)]
     assert [reply.status_code for reply in replies] == [200, 200, 429]
     assert replies[2]["Retry-After"] == "60"
+
+
+def test_an_image_comes_as_an_image_or_in_a_form(export, as_manager) -> None:
+    plain = ask(as_manager, png(51)).json()
+    assert ask(as_manager, png(51), "image/png").json() == plain
+    assert ask(as_manager, png(51), "image/x-whatever").json() == plain
+    form = {"image": SimpleUploadedFile("a.png", png(51), "image/png")}
+    reply = as_manager.client.post(PREDICT, form, headers=as_manager.headers)
+    assert reply.status_code == 200 and reply.json() == plain
+    reply = as_manager.client.post(PREDICT, {"picture": "x"}, headers=as_manager.headers)
+    assert reply.status_code == 422 and reply.json()["errors"][0]["field"] == "image"
+
+
+def archive(*names: str) -> SimpleUploadedFile:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for at, name in enumerate(names):
+            file.writestr(name, png(51 * at) if name.endswith(".png") else b"no image")
+    return SimpleUploadedFile("new.zip", out.getvalue(), "application/zip")
+
+
+def test_an_archive_becomes_a_table(export, as_manager) -> None:
+    def send(key: str, *names: str):
+        headers = {**as_manager.headers, "Idempotency-Key": key}
+        return as_manager.client.post(ARCHIVES, {"format": "csv", "archive": archive(*names)}, headers=headers)
+
+    first, again = (send("a", "a.png", "b.png", "notes.txt") for _ in range(2))
+    assert first.status_code == again.status_code == 201, first.content
+    assert first.json() == again.json() and Prediction.objects.count() == 1
+    assert first.json()["round"] == export.round.number and first.json()["state"] == "queued"
+    assert send("a", "c.png").status_code == 409
+    one = f"/projects/signs/archives/{first.json()['id']}"
+    early = as_manager.get(f"{one}/file")
+    assert early.status_code == 409 and "no table yet" in early.json()["detail"]
+    run_prediction(job_id=first.json()["id"])
+    done = as_manager.get(one).json()
+    assert (done["state"], done["done"], done["refused"]) == ("done", 3, 1)
+    reply = as_manager.get(f"{one}/file")
+    rows = list(csv.DictReader(io.StringIO(b"".join(reply.streaming_content).decode())))
+    assert [row["image"] for row in rows] == ["a.png", "b.png", "notes.txt"] and rows[2]["problem"]
+    assert [row["id"] for row in as_manager.get("/projects/signs/archives").json()["items"]] == [done["id"]]
+    assert as_manager.post(f"{one}/stop").json()["state"] == "done"
+
+
+def test_an_archive_is_refused_in_words(export, as_manager, settings) -> None:
+    def send(**form: object):
+        return as_manager.client.post(ARCHIVES, form, headers=as_manager.headers)
+
+    wrong = send(format="xlsx", archive=archive("a.png"))
+    assert wrong.status_code == 422 and wrong.json()["errors"][0]["field"] == "format"
+    assert send(fromat="csv", archive=archive("a.png")).status_code == 422
+    assert send(format="csv").json()["errors"][0]["field"] == "archive"
+    broken = as_manager.client.post(ARCHIVES, b"x", "multipart/form-data", headers=as_manager.headers)
+    assert broken.status_code in (400, 422) and broken["Content-Type"] == "application/problem+json"
+    settings.IMPORT_MAX_FILE_BYTES = settings.BODY_MAX_SIGNED_OUT = 100
+    assert send(format="csv", archive=archive("a.png")).status_code == 413
+    settings.IMPORT_MAX_FILE_BYTES = 10**6
+    stopped = send(format="jsonl", archive=archive("a.png")).json()
+    assert as_manager.post(f"/projects/signs/archives/{stopped['id']}/stop").json()["state"] == "cancelled"
+    export.delete()
+    assert send(format="csv", archive=archive("a.png")).status_code == 409
 
 
 def test_preparing_says_how_far_it_is(export, as_manager) -> None:
