@@ -8,8 +8,8 @@ SIGNS = {",": "THOUSAND_SEPARATOR", ".": "DECIMAL_SEPARATOR"}
 
 
 def numeral(value: float, digits: int = 0) -> str:
-    """Rounded to so many digits after the point, with groups of thousands."""
-    return localised(f"{value:,.{digits}f}")
+    """Rounded to so many digits after the point, with groups of thousands and a minus that is none of a word."""
+    return localised(f"{value:,.{digits}f}".replace("-", "−"))
 
 
 def localised(english: str) -> str:

@@ -80,6 +80,8 @@ def check_together(config: LearningConfig, values: Mapping[str, Any]) -> None:
     after = {field.name: values.get(field.name, getattr(config, field.name)) for field in FIELDS}
     if after["gold_share"] and after["random_share"] == 0:
         raise invalid("gold_share", "With nothing drawn at random gold images would stand out: draw some, too.")
+    if after["grid"] != "off" and after["overlap"] > 1:
+        raise invalid("grid", "The grid is for projects where one answer makes a label: set it to off.")
     is_chosen = {"representation", "backbone", "backbone_file"} & set(values)
     if is_chosen and after["representation"] == "other":
         why = why_not_backbone(after["backbone"], after["backbone_file"])

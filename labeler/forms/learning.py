@@ -343,6 +343,8 @@ class LearningForm(ChangeForm):
             self.add_error("schedule_days", _("Choose at least one day, or empty the time."))
         if cleaned.get("gold_share") and cleaned.get("random_share") == 0:
             self.add_error("gold_share", _("With nothing drawn at random gold images would stand out: draw some, too."))
+        if cleaned.get("grid", "off") != "off" and cleaned.get("overlap", 1) > 1:
+            self.add_error("grid", _("The grid is for projects where one answer makes a label: set it to nobody."))
         if cleaned.get("representation") == "other" and not self.errors.keys() & set(IMAGES):
             self._check_backbone(cleaned["backbone"], cleaned["backbone_file"])
         return cleaned

@@ -110,12 +110,6 @@ def proposed_classes(project: Project) -> list[Proposed]:
     ]
 
 
-def decisions_for(project: Project, person: User) -> list[ClassProposal]:
-    """What became of this person's proposals, unless they have read it."""
-    own = ClassProposal.objects.filter(label_class__project=project, by=person, read_at__isnull=True)
-    return list(own.exclude(decision="").select_related("label_class"))
-
-
 def own_proposals(project: Project, person: User) -> list[ClassProposal]:
     """What this person has proposed, the newest first, those that wait before those that were decided."""
     own = ClassProposal.objects.filter(label_class__project=project, by=person).select_related("label_class")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
-from labeler.models import ClassExample, Comment, Image, LabelClass, Project, User
+from labeler.models import ClassExample, Comment, Image, LabelClass, Project
 
 PAGE = 50
 
@@ -36,12 +36,6 @@ def comment_page(project: Project, *, is_open: bool, number: int = 1) -> Comment
     order = "pk" if is_open else "-closed_at"
     shown = rows.select_related("image__label", "by", "closed_by").order_by(order)
     return CommentPage(list(shown[(number - 1) * PAGE : number * PAGE]), project.open_comments, closed, number, pages)
-
-
-def unread_replies(project: Project, person: User) -> list[Comment]:
-    """What managers have replied to this person since, by the partial index of what is unread."""
-    rows = Comment.objects.filter(project=project, by=person, closed_at__isnull=False, read_at__isnull=True)
-    return list(rows.select_related("image").order_by("pk"))
 
 
 def guide_classes(project: Project) -> list[GuideClass]:

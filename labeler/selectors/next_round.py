@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
@@ -35,7 +36,7 @@ def next_round_words(project: Project) -> str:
     if project.learning.retrain_every:
         parts.append(_after_answers_words(project, last))
     if (at := next_scheduled(project.learning)) is not None:
-        parts.append(_("at %(time)s") % {"time": _clock(at)})
+        parts.append(_("at %(time)s %(zone)s") % {"time": _clock(at), "zone": settings.TIME_ZONE})
     return _(", or ").join(parts) if parts else _("when a manager starts it")
 
 

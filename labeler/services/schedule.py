@@ -65,7 +65,11 @@ def _words(schedule: Schedule) -> str:
         days = _("Monday to Friday")
     else:
         days = _(" and ").join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    return _("%(days)s at %(time)s") % {"days": days, "time": f"{schedule.at:%H:%M}"}
+    return _("%(days)s at %(time)s %(zone)s") % {
+        "days": days,
+        "time": f"{schedule.at:%H:%M}",
+        "zone": settings.TIME_ZONE,
+    }
 
 
 def _stored_words(config: LearningConfig) -> str:

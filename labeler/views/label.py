@@ -13,6 +13,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
@@ -22,8 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from labeler.access import Access, Deactivated, member_access
 from labeler.kept_answers import FIELD, KeptAnswer, address_with_answer, kept_answer
 from labeler.models import Annotation, Candidate, Outcome
-from labeler.selectors.classes import decisions_for, recent_use
-from labeler.selectors.comments import unread_replies
+from labeler.selectors.classes import recent_use
 from labeler.selectors.labelling import (
     answered_since,
     as_json,
@@ -35,6 +35,7 @@ from labeler.selectors.labelling import (
     version_of,
     why_empty,
 )
+from labeler.selectors.news import news_for
 from labeler.selectors.suggestions import names_for, told_after
 from labeler.services.annotate import answer_and_lease, correct_answer, record_answer, retract_answer
 from labeler.services.lease import release_leases, renew_leases
@@ -114,12 +115,11 @@ def label(request: HttpRequest, slug: str) -> HttpResponse:
         "progress": progress_of(access.project, access.user),
         "recent": recent_answers(access.project, access.user),
         "used": list(recent_use(access.project, access.user).items()) if len(classes) >= FILTER_FROM else [],
-        "decisions": decisions_for(access.project, access.user),
         "kept": kept,
         "key": kept.key if kept else uuid.uuid4(),
         "undo_key": uuid.uuid4(),
         "comment_key": uuid.uuid4(),
-        "replies": unread_replies(access.project, access.user),
+        "news": news_for(access.project, access.user),
     }
     return render(request, "label/label.html", context)
 
@@ -184,14 +184,25 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
 
 @for_script
 def label_next(request: HttpRequest, access: Access) -> JsonResponse:
-    """Places that the page does not have yet, how far the work is, and the version of the classes."""
+    """Places that the page does not have yet, how far the work is, the version of the classes, and what is unread."""
     body = read_body(request)
     holding = read_ids(body, "holding")
     classes = classes_of(access.project)
     places = lease_or_refill(project=access.project, annotator=access.user, want=read_want(body)) if classes else []
     fresh = [place for place in places if place.pk not in holding]
-    news = {"progress": as_json(progress_of(access.project, access.user)), "classes": version_of(classes)}
+    news = {
+        "progress": as_json(progress_of(access.project, access.user)),
+        "classes": version_of(classes),
+        "unread": _unread(request, access),
+    }
     return JsonResponse({**_items(access, fresh, is_idle=not places), **news})
+
+
+def _unread(request: HttpRequest, access: Access) -> dict[str, str]:
+    """`marks`: by which the page knows whether it shows them already."""
+    news = news_for(access.project, access.user)
+    html = render_to_string("label/_news.html", {"access": access, "news": news}, request) if news else ""
+    return {"marks": " ".join(each.mark for each in news), "html": html}
 
 
 @for_script

@@ -5,6 +5,7 @@ import { filterClasses } from "./filter.js";
 import { pressByKey } from "./hotkeys.js";
 import { moveKeys } from "./keys.js";
 import { keepLeases } from "./leases.js";
+import { showNews } from "./news.js";
 import { Outbox } from "./outbox.js";
 import { proposeClass } from "./propose.js";
 import { decoded, Queue } from "./queue.js";
@@ -48,6 +49,7 @@ const strip = new Strip(part("strip"), withUnsent(data("label-recent")));
 const classButtons = buttons.filter((button) => button.dataset.outcome === "label");
 const used = data("label-used");
 const tidyFilter = filterClasses(part("filter"), classButtons, used);
+const showUnread = showNews(part("unread"));
 const countUse = moveKeys(part("keys"), classButtons, used, `plusminus.keys.${user}.${project}`);
 
 /** What this browser has not sent yet is newer than what the server knows. */
@@ -273,6 +275,9 @@ queue.addEventListener("classes", ({ detail }) => {
   if (!hasClasses || detail === root.dataset.classes || !part("changed").hidden) return;
   part("changed").hidden = false;
   say(gettext("The classes have changed."));
+});
+queue.addEventListener("unread", ({ detail }) => {
+  if (detail && showUnread(detail)) say(gettext("There is something new to read."));
 });
 part("reload").addEventListener("click", () => location.reload()); // what was not sent is kept on disk
 for (const state of ["signed-out", "stale"]) {

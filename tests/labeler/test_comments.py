@@ -94,7 +94,7 @@ def test_from_the_form_to_the_manager_and_back(project, queue, annotator, manage
     assert "Sent to the managers." in reply.content.decode()
     page = boss.get(reverse("comments", args=["signs"])).content.decode()
     assert "Is &lt;this&gt; a lynx?" in page
-    assert '1<span class="visually-hidden"> open comments' in page
+    assert '1<span class="visually-hidden"> open comment<' in page
     row = Comment.objects.get()
     close = reverse("comment-close", args=["signs", row.pk])
     assert "The reply is empty." in boss.post(close, {"with_reply": "1", "reply": " "}, follow=True).content.decode()

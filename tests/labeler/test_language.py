@@ -103,7 +103,7 @@ def test_numbers_are_written_as_the_language_writes_them() -> None:
     assert "96.2 %" in interval(0.962, 0.948, 0.976, unit="%")
     with override("de"):
         assert numeral(1234.56, 1) == "1.234,6"
-        assert numeral(-0.5, 2) == "-0,50"
+        assert numeral(-0.5, 2) == "−0,50"
         assert "96,2 %" in interval(0.962, 0.948, 0.976, unit="%")
 
 

@@ -38,3 +38,9 @@ def test_a_probability_is_never_rounded_to_certainty() -> None:
     assert probability(0.931) == "right with probability 0.93"
     assert probability(0.9996) == "right with probability over 0.99"
     assert probability(1.0) == "a manager has decided"
+
+
+def test_a_minus_is_none_of_a_word() -> None:
+    from labeler.numerals import numeral
+
+    assert (numeral(-1.5, 1), numeral(-1234), numeral(1.5, 1)) == ("−1.5", "−1,234", "1.5")

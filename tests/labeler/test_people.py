@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import timedelta
 
@@ -138,6 +139,11 @@ def test_an_invitation_needs_a_known_role(project, manager, client_of) -> None:
     assert reply.status_code == 200
     assert "Choose one from the list." in reply.content.decode()
     assert not Invitation.objects.exists()
+
+
+def test_the_moment_until_which_it_works_names_its_zone(project, manager, client_of) -> None:
+    reply = client_of(manager).post(page(project), {"role": "annotator"}, follow=True)
+    assert re.search(r"It works once, until \d+ \w+, \d\d:\d\d UTC\.", reply.content.decode())
 
 
 def test_there_is_an_end_to_open_invitations(project, manager, client_of, monkeypatch) -> None:

@@ -42,7 +42,7 @@ def test_settings_go_along_and_work_does_not(project, manager, make_images) -> N
     fields = ("name", "shortcut", "colour")
     assert list(made.classes.values_list(*fields)) == list(project.classes.exclude(name="old").values_list(*fields))
     assert (made.learning.overlap, made.learning.gold_share, made.learning.acquisition) == (3, 0.1, "top_margin")
-    assert schedule_words(made.learning) == schedule_words(fresh(project).learning) == "Monday and Friday at 02:30"
+    assert schedule_words(made.learning) == schedule_words(fresh(project).learning) == "Monday and Friday at 02:30 UTC"
     assert made.learning.schedule_id != fresh(project).learning.schedule_id
     assert not made.images.exists() and not made.annotations.exists()
     assert list(made.memberships.values_list("user", "role")) == [(manager.pk, Role.MANAGER)]

@@ -320,11 +320,18 @@ def test_a_schedule_becomes_one_row_of_beat_and_goes_again(project, manager, cli
     client.post(page, {**sane, **shown, "schedule_at": "23:30", "schedule_days": [5, 0]})
     task.refresh_from_db()
     assert (task.crontab.hour, task.crontab.minute, task.crontab.day_of_week) == ("23", "30", "0,5")
-    assert schedule_words(LearningConfig.objects.get(project=project)) == "Friday and Sunday at 23:30"
+    assert schedule_words(LearningConfig.objects.get(project=project)) == "Friday and Sunday at 23:30 UTC"
     client.post(page, {**sane, **made_from(client, project, "learning-settings"), "schedule_at": ""})
     assert not PeriodicTask.objects.filter(task="labeler.scheduled_round").exists()
     assert not CrontabSchedule.objects.filter(hour="23").exists()
     assert LearningConfig.objects.get(project=project).schedule is None
+
+
+def test_the_grid_is_refused_where_several_people_answer(project, manager, client_of, sane) -> None:
+    for grid in ("managers", "everybody"):
+        reply = client_of(manager).post(url(project, "learning-settings"), {**sane, "grid": grid, "overlap": "2"})
+        assert list(reply.context["form"].errors) == ["grid"]
+    assert LearningConfig.objects.get(project=project).grid == "off"
 
 
 def test_a_time_without_a_day_is_refused(project, manager, client_of, sane) -> None:

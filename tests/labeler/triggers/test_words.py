@@ -93,7 +93,7 @@ class TestWords:
 
         set_schedule(project=pool, at=time(2, 0), days=[0, 1, 2, 3, 4, 5, 6])
         pool.learning.refresh_from_db()
-        assert next_round_words(pool) == "after 6 more answers, or at 02:00"
+        assert next_round_words(pool) == "after 6 more answers, or at 02:00 UTC"
 
     def test_while_a_round_runs(self, pool, annotator) -> None:
         answer(pool, annotator, 6)
