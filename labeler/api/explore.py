@@ -175,8 +175,8 @@ def read_regions(request: HttpRequest, slug: str, wanted: Query[OneRound]) -> Re
 def read_gallery(
     request: HttpRequest,
     slug: str,
-    gallery: Literal[tuple(GALLERIES)],
-    wanted: Query[OfGallery],  # type: ignore[valid-type]
+    gallery: Literal[tuple(GALLERIES)],  # type: ignore[valid-type]
+    wanted: Query[OfGallery],
 ) -> Rows[TileOut]:
     """The images of a gallery in its order, sixty a page. Its list is made anew for each page: what is answered
     meanwhile moves it."""

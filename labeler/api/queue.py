@@ -164,7 +164,7 @@ def make_answer(request: HttpRequest, slug: str, body: AnswerIn) -> Answered:
         answered_at=None,
         corrects=body.corrects,
         proposed=body.propose or "",
-        suggestion=Shown.BEFORE if body.suggestion == Shown.BEFORE else "",
+        suggestion=Shown.BEFORE if body.suggestion == "before" else "",
     )
     room = max(0, body.want - len(body.holding))
     kept, places = answer_and_lease(

@@ -192,7 +192,7 @@ def _bytes(request: HttpRequest) -> bytes:
         if not isinstance(file, DjangoFile) or file.size is None:
             raise invalid("image", "Send the picture as the field “image” of the form.")
         size = file.size
-    elif request.content_type == OCTETS or request.content_type.startswith("image/"):
+    elif request.content_type == OCTETS or (request.content_type or "").startswith("image/"):
         file, size = None, len(request.body)
     else:
         raise Problem(415, f"Send the bytes as image/* or {OCTETS}, or a form as {MULTIPART}.")

@@ -20,12 +20,13 @@ from labeler.services.webhooks import CHOICES, delete_webhook, make_webhook, sen
 router = Operations("Webhooks")
 ROOT = "/projects/{slug:slug}/webhooks"
 ONE = f"{ROOT}/{{int:webhook_id}}"
-Event = Literal[tuple(CHOICES)]  # type: ignore[valid-type]
 
 
 class WebhookNew(In):
     address: Annotated[str, Field(min_length=1, max_length=500, pattern=PATTERN)]
-    events: list[Event] = Field(default=list(CHOICES), min_length=1, max_length=len(CHOICES))
+    events: list[Literal[tuple(CHOICES)]] = Field(  # type: ignore[valid-type]
+        default=list(CHOICES), min_length=1, max_length=len(CHOICES)
+    )
 
 
 class WebhookOut(Out):

@@ -80,7 +80,7 @@ def archive(*names: str) -> SimpleUploadedFile:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as file:
         for at, name in enumerate(names):
-            file.writestr(name, png(51 * at) if name.endswith(".png") else b"no image")
+            file.writestr(zipfile.ZipInfo(name), png(51 * at) if name.endswith(".png") else b"no image")
     return SimpleUploadedFile("new.zip", out.getvalue(), "application/zip")
 
 
