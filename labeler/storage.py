@@ -21,7 +21,7 @@ from django.core.files.storage import default_storage
 from django.utils.translation import gettext as _
 
 from labeler import clock
-from labeler.bucket_store import BucketStore
+from labeler.bucket_store import PARTS, BucketStore
 from labeler.disk import is_of_full_disk
 from labeler.file_cache import FileCache
 from labeler.models import Project, Round
@@ -155,7 +155,8 @@ def older(folder: str, age: timedelta) -> list[str]:
 def _files_in(folder: str, *, with_temporary: bool) -> Iterator[tuple[str, datetime]]:
     """Name and time."""
     if (store := bucket()) is not None:
-        yield from ((one.name, one.at) for one in store.listed(f"{folder}/") if "/" not in one.name[len(folder) + 1 :])
+        found = {one.name.partition(f"{PARTS}/")[0]: one.at for one in store.listed(f"{folder}/")}
+        yield from ((name, at) for name, at in found.items() if "/" not in name[len(folder) + 1 :])
         return
     try:
         _, files = default_storage.listdir(folder)

@@ -116,6 +116,7 @@ def test_an_upload_comes_in_parts_to_whichever_web_process(place, on_machine):
     storage.stage(name, 5, b"56")
     storage.stage(name, 7, b"789")
     assert list(storage.every_file()) == [(name, 10)] and storage.exists(name)
+    assert storage.names_in("projects/1/staging") == [name]
     on_machine("three")
     with storage.local_path(name) as path:
         assert path.read_bytes() == b"0123456789"
