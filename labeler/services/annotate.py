@@ -7,14 +7,12 @@ where they do, or meet at a unique constraint, the later one runs again and find
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.db.models import Q, QuerySet
 
 from labeler import clock
 from labeler.models import Annotation, Candidate, CandidateState, Image, Outcome, Project, Reason, User
@@ -24,9 +22,10 @@ from labeler.services import audit
 from labeler.services.consensus import settle, settle_first_answer
 from labeler.services.lease import claim_places
 from labeler.services.named_classes import hold_class, with_class_held
-from labeler.services.races import again_if_raced, lock_person, lock_queue
+from labeler.services.races import again_if_raced, lock_person
 from labeler.services.shown import note_shown
 from labeler.services.triggers import note_answer
+from labeler.services.undone_places import is_live, is_used_by_others, lease_again, live
 
 ANSWERS = {Outcome.LABEL, Outcome.SKIP, Outcome.UNSURE, Outcome.BAD_IMAGE}
 ANSWER_ROWS = Writer(Annotation)
@@ -245,7 +244,7 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
     image = _locked_image(project, answer.image_id)
     if sent_before := own.filter(key=answer.key).first():
         return sent_before
-    former = _live(own).filter(image=image).first()
+    former = live(own).filter(image=image).first()
     answer.candidate = asked or mine or (former.candidate if former else None)
     if former is not None:
         _retract(former)
@@ -279,19 +278,10 @@ def _locked_places(answer: Annotation) -> tuple[Candidate | None, Candidate | No
 def _may_move(place: Candidate, answer: Annotation) -> bool:
     """An open place unless somebody else holds it; one that was answered, to give it back, unless by somebody else."""
     if place.state == CandidateState.OPEN:
-        return place.leased_to_id == answer.annotator_id or not _is_live(place)
+        return place.leased_to_id == answer.annotator_id or not is_live(place)
     is_no_answer = answer.outcome == Outcome.SKIP or answer.retracted_at is not None
     is_given_back = place.state == CandidateState.ANSWERED and is_no_answer
-    return is_given_back and not _is_used_by_others(place, answer.annotator)
-
-
-def _is_live(place: Candidate) -> bool:
-    return place.leased_until is not None and place.leased_until > clock.now()
-
-
-def _is_used_by_others(place: Candidate, annotator: User) -> bool:
-    answers = _live(Annotation.objects.filter(candidate=place)).exclude(outcome=Outcome.SKIP)
-    return answers.exclude(annotator=annotator).exists()
+    return is_given_back and not is_used_by_others(place, answer.annotator)
 
 
 def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UUID) -> Annotation:
@@ -320,7 +310,7 @@ def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UU
     if last.is_decision:
         audit.record_decision(decision=last, did="took back the decision on")
     if target.candidate is not None:
-        _lease_again(target.candidate, annotator, project.learning.overlap)
+        lease_again(target.candidate, annotator, project.learning.overlap)
     note_answer(project=project)
     return undo
 
@@ -340,47 +330,6 @@ def _last_word(answer: Annotation) -> Annotation:
     return answer
 
 
-def _lease_again(place: Candidate, annotator: User, overlap: int) -> None:
-    """The place of an undone answer; unless others have it, or all of its image, now.
-
-    Where a newer queue has places enough for the image, it is one of those: with the old one beside them one person too
-    many would get the image.
-    """
-    lock_queue(place.project_id)
-    now = clock.now()
-    held = Candidate.objects.filter(image_id=place.image_id, state=CandidateState.OPEN).exclude(pk=place.pk)
-    if held.filter(leased_to=annotator).exists():
-        return  # a newer place of this image is theirs already
-    place.refresh_from_db(fields=["state", "leased_to", "leased_until"])
-    is_taken = place.state == CandidateState.OPEN and place.leased_to_id != annotator.pk and _is_live(place)
-    if is_taken or (place.state == CandidateState.ANSWERED and _is_used_by_others(place, annotator)):
-        return
-    if place.reason in NOT_OF_THE_POOL:  # places of such images are for so many people each, whoever has answered
-        _give_place(place, annotator, now)
-        return
-    answered = _live(Annotation.objects.filter(image_id=place.image_id)).exclude(outcome=Outcome.SKIP).count()
-    if held.filter(leased_until__gt=now).count() + answered >= overlap:
-        return
-    if held.count() + answered >= overlap:
-        free = held.exclude(leased_until__gt=now)
-        newest = free.order_by("-round_id", "slot").values_list("pk", flat=True).first()
-        if newest is not None:
-            free.filter(pk=newest).update(leased_at=now, **_lease(annotator, now))
-        return
-    _give_place(place, annotator, now)
-
-
-def _give_place(place: Candidate, annotator: User, now: datetime) -> None:
-    is_others = Q(state=CandidateState.OPEN, leased_until__gt=now) & ~Q(leased_to=annotator)
-    Candidate.objects.filter(~is_others, pk=place.pk).update(
-        state=CandidateState.OPEN, leased_at=place.leased_at or now, **_lease(annotator, now)
-    )
-
-
-def _lease(annotator: User, now: datetime) -> dict[str, Any]:
-    return {"leased_to": annotator, "leased_until": now + timedelta(seconds=settings.LEASE_SECONDS)}
-
-
 def _own_answer(project: Project, annotator: User, key: UUID) -> Annotation:
     own = Annotation.objects.filter(project=project, annotator=annotator, key=key)
     target = own.exclude(outcome=Outcome.UNDO).select_related("candidate").first()
@@ -394,10 +343,6 @@ def _locked_image(project: Project, image_id: int) -> Image:
     if image is None:
         raise ValidationError({"image": "There is no such image in this project."})
     return image
-
-
-def _live(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
-    return answers.filter(retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
 
 
 def _retract(answer: Annotation) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
-from labeler import learning, storage, tasks
+from labeler import clock, learning, storage, tasks
 from labeler.learning.files import CannotLearn
 from labeler.models import Candidate, Image, JobState, LabelClass, PoolGraph, Rerun, Round, RoundState, Trigger, Worker
 from labeler.selectors.reruns import TRAINING, rerun_state
@@ -177,13 +179,15 @@ def learned_graph(pool) -> PoolGraph:
     return job
 
 
-def test_the_files_that_the_model_in_charge_read_are_kept(pool, round_, monkeypatch) -> None:
+def test_the_files_that_the_model_in_charge_read_are_kept(pool, round_) -> None:
     old, unnamed = (storage.new_name(pool, "pixels", "npy") for _ in range(2))
     for name in (old, unnamed):
         storage.write_once(name, b"pixels")
     round_.chunks.update(pixels=old)  # the chunk has grown since
     Round.objects.filter(pk=round_.pk).update(finished_at=round_.finished_at - 2 * KEPT)
-    monkeypatch.setattr("labeler.services.leftovers._is_old", lambda _: True)
+    for name in (old, unnamed):
+        long_ago = (clock.now() - 2 * KEPT).timestamp()
+        os.utime(storage.default_storage.path(name), (long_ago, long_ago))
     assert forget_unnamed_files(pool) == 1
     assert storage.names_in(f"projects/{pool.pk}/pixels") == [old]
     pool.model_round = None
