@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WHO = {"member": _("members"), "manager": _("managers"), "person": _("anybody")}
 DEEPEST = 3
+JSON, FORM = "application/json", "multipart/form-data"
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,12 @@ def kinds_of_problems() -> list[Kind]:
 
 def _described(method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Described:
     content = operation.get("requestBody", {}).get("content", {})
-    json_body = content.get("application/json", {}).get("schema")
+    only = next(iter(content)) if len(content) == 1 else ""
+    fields = content[only].get("schema") if only in (JSON, FORM) else None
     status, reply = next((status, reply) for status, reply in operation["responses"].items() if status < "300")
     media = reply.get("content", {})
-    shown = media.get("application/json", {}).get("schema")
+    shown = media.get(JSON, {}).get("schema")
+    values = list(_values(shown, schemas, 0)) if shown else []
     return Described(
         id=operation["operationId"],
         method=method.upper(),
@@ -91,11 +94,11 @@ def _described(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
             for each in operation["parameters"]
             if each["in"] == "query"  # the one header is every POST's, and said once
         ],
-        body=list(_values(json_body, schemas, 0)) if json_body else [],
-        takes="" if json_body else ", ".join(content),
+        body=list(_values(fields, schemas, 0)) if fields else [],
+        takes="" if only == JSON else ", ".join(content),
         status=status,
-        reply=list(_values(shown, schemas, 0)) if shown else [],
-        returns="" if shown else ", ".join(media) or _("nothing"),
+        reply=values,
+        returns="" if values else ", ".join(media) or _("nothing"),
     )
 
 
@@ -136,4 +139,4 @@ def _kind(schema: Mapping[str, Any]) -> str:
     kind = str(schema.get("type", "anything"))
     if kind == "array":
         return f"list of {_kind(schema.get('items', {}))}"
-    return {"date-time": "time", "uuid": "UUID"}.get(schema.get("format", ""), names.get(kind, kind))
+    return {"date-time": "time", "uuid": "UUID", "binary": "file"}.get(schema.get("format", ""), names.get(kind, kind))
