@@ -1,5 +1,5 @@
 """The API as its document describes it, against a real server: schemathesis sends what the document allows and what it
-forbids, and holds every reply against it. No server error, no undocumented status, in under two minutes."""
+forbids, and holds every reply against it. No server error, no undocumented status, in two to five minutes."""
 
 from __future__ import annotations
 
