@@ -383,7 +383,7 @@ def test_the_record_is_in_one_language_whoever_writes_it(furnished) -> None:
     client.force_login(User.objects.get(username="mia"))
     set_schedule(project=furnished, at=time(2, 30), days=[1, 3], by=User.objects.get(username="mia"))
     with override("de"):
-        assert schedule_words(furnished.learning) == "Montag und Mittwoch um 02:30"
+        assert schedule_words(furnished.learning) == "Montag und Mittwoch um 02:30 UTC"
         set_schedule(project=furnished, at=time(2, 30), days=[1, 2, 3, 4, 5], by=User.objects.get(username="mia"))
         client.post(reverse("classes", args=[furnished.slug]), {"names": "owl"})
     newest = [entry.words for entry in furnished.audit.order_by("-pk")[:3]]
