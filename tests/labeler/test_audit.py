@@ -220,7 +220,7 @@ def test_settings_are_called_what_their_forms_call_them(client_of, project, mana
     client = client_of(manager)
     assert page_of(client)[0] == [
         "changed the class “cat”: Name from “cat” to “tom”; Key from “1” to nothing",
-        "changed when a round starts: from nothing to Monday to Friday at 02:30",
+        "changed when a round starts: from nothing to Monday to Friday at 02:30 UTC",
         "changed the project: Target, % right from nothing to 97.5",
         "changed the project: Name from “Signs” to “Zeichen”",
         "changed how the project learns: Queue (budget) from 100 to 50; Drawn at random, in % from 10 to 12.5; "
@@ -230,7 +230,7 @@ def test_settings_are_called_what_their_forms_call_them(client_of, project, mana
     client.cookies["django_language"] = "de"
     german = page_of(client)[0]
     assert german[0] == "die Klasse „cat“ geändert: Name von „cat“ zu „tom“; Taste von „1“ zu nichts"
-    assert german[1] == "geändert, wann eine Runde beginnt: von nichts zu Montag bis Freitag um 02:30"
+    assert german[1] == "geändert, wann eine Runde beginnt: von nichts zu Montag bis Freitag um 02:30 UTC"
     assert "von 10 zu 12,5" in german[4]
     assert not any("budget from" in words or "propagation" in words for words in german)
 
