@@ -93,14 +93,15 @@ def test_the_clients_table_holds_no_formula(tmp_path):
 
     from labeler.client import __main__ as commands
 
-    found = [
-        SimpleNamespace(
-            image=7, classes=[('=HYPERLINK("http://a","b")', 0.5, 0.1), ("＝1+1", 0.3, 0.1), ("dog", 0.2, 0.1)]
-        )
-    ]
-    project = SimpleNamespace(predictions=lambda *_: iter(found))
-    options = Namespace(file=str(tmp_path / "p.csv"), round=None, top=3)
-    assert commands._predict(project, options) == 0  # type: ignore[arg-type]
-    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    assert [row[1] for row in rows] == ["class", '\'=HYPERLINK("http://a","b")', "'＝1+1", "dog"]
+    classes = [('=HYPERLINK("http://a","b")', 0.5, 0.1), ("＝1+1", 0.3, 0.1), ("dog", 0.2, 0.1)]
+    found, out = SimpleNamespace(image="=7.png", classes=classes), str(tmp_path / "p.csv")
+    project = SimpleNamespace(predictions=lambda *_: iter([found]), predict=lambda _: found)
+    options = Namespace(files=[], archive="", out=out, round=None, top=3, prepare=False)
+    for files in ([], ["=7.png"]):
+        options.files = files
+        predicted = commands._predict_files if files else commands._predict_pool
+        assert predicted(project, options) == 0  # type: ignore[arg-type]
+        with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        assert [row[1] for row in rows] == ["class", '\'=HYPERLINK("http://a","b")', "'＝1+1", "dog"]
+        assert [row[0] for row in rows[1:]] == ["'=7.png"] * 3

@@ -7,7 +7,7 @@ import csv
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from tqdm import tqdm
@@ -151,7 +151,8 @@ def _predict(project: Project, options: argparse.Namespace) -> int:
 
 def _predict_files(project: Project, options: argparse.Namespace) -> int:
     """A line each, `name: class: mean ± std, …`; with --out a table, too."""
-    rows, refused = [], 0
+    rows: list[list[str]] = []
+    refused = 0
     for name in options.files:
         try:
             found = project.predict(name)
@@ -163,7 +164,7 @@ def _predict_files(project: Project, options: argparse.Namespace) -> int:
             continue
         classes = found.classes[: options.top]
         print(f"{name}: {', '.join(f'{each}: {mean:.2f} ± {std:.2f}' for each, mean, std in classes)}")
-        rows += [(name, each, f"{mean:.4f}", f"{std:.4f}") for each, mean, std in classes]
+        rows += _lines(name, classes)
     if options.out:
         with open(options.out, "w", newline="", encoding="utf-8") as file:  # noqa: PTH123
             csv.writer(file).writerows([("image", "class", "mean", "std"), *rows])
@@ -176,14 +177,16 @@ def _predict_pool(project: Project, options: argparse.Namespace) -> int:
         writer = csv.writer(file)
         writer.writerow(["image", "class", "mean", "std"])
         for found in project.predictions(options.round, options.top):
-            rows_of = [
-                [found.image, _no_formula(name), f"{mean:.4f}", f"{std:.4f}"] for name, mean, std in found.classes
-            ]
-            writer.writerows(rows_of)
+            writer.writerows(_lines(found.image, found.classes))
             rows += 1
             bar.update()
     print(f"{options.out}: {rows:,} images")
     return 0
+
+
+def _lines(image: str | int, classes: Iterable[tuple[str, float, float]]) -> list[list[str]]:
+    """A line a class, without formulas."""
+    return [[_no_formula(str(image)), _no_formula(name), f"{mean:.4f}", f"{std:.4f}"] for name, mean, std in classes]
 
 
 def _no_formula(text: str) -> str:

@@ -14,7 +14,8 @@ export function explain(list, item) {
   if (typeof item.score === "number") facts.push([item.measure, `${digits(item.score)} ${item.unit}`]);
   if (item.group > 1) facts.push([gettext("look alike"), fill(gettext("%(count)s images, this one among them"), { count: number(item.group) })]);
   if (typeof item.percentile === "number") facts.push([gettext("more unsure than"), fill(gettext("%(share)s % of the pool"), { share: number(item.percentile, places(1)) })]);
-  if (item.likely?.length) facts.push([item.model ? fill(gettext("the model of round %(model)s says"), item) : gettext("the model says"), item.likely.join("\n")]);
+  if (item.model) facts.push([gettext("by"), fill(gettext("the model of round %(model)s"), item)]);
+  if (item.likely?.length) facts.push([gettext("the model says"), item.likely.join("\n")]);
   facts.push([gettext("file"), item.name], [gettext("size"), `${item.width} × ${item.height}`]);
   list.replaceChildren(
     ...facts.flatMap(([term, words]) => {

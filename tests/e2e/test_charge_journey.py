@@ -76,7 +76,7 @@ def test_from_a_refused_model_to_a_rollback_and_a_rerun(site: Site, open_as) -> 
     press(ann, "11111")  # past those that were on the screen already
     saved(ann)
     ann.keyboard.press("i")
-    expect(ann.locator("[data-why]")).to_contain_text(f"the model of round {GOOD} says")
+    expect(ann.locator("[data-why]")).to_contain_text(f"the model of round {GOOD}")
     ann.keyboard.press("i")
 
     mia.goto(f"/p/{slug}/rounds/{BAD}/")
