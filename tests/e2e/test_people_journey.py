@@ -96,7 +96,7 @@ def test_settings_are_changed_and_nonsense_is_refused_beside_the_field(site, ope
     page.get_by_label("Saturday").uncheck()
     page.get_by_label("Sunday").uncheck()
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Scheduled: Monday to Friday at 02:00.")).to_be_visible()
+    expect(page.get_by_text("Scheduled: Monday to Friday at 02:00 UTC.")).to_be_visible()
     page.get_by_label("People an image").fill("99")
     page.locator("form.learning").evaluate("form => { form.noValidate = true }")
     page.get_by_role("button", name="Save").click()
