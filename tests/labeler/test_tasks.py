@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -152,7 +153,6 @@ def test_a_message_that_comes_twice_is_harmless(round_) -> None:
 
 
 def test_a_round_that_is_not_yet_due_waits(round_) -> None:
-    from datetime import timedelta
 
     from django.utils import timezone
 
@@ -191,7 +191,7 @@ def test_files_of_attempts_that_came_to_nothing_are_deleted_later(round_, projec
     Round.objects.filter(pk=round_.pk).update(state=RoundState.QUEUED, claim="")
     run(round_)
     assert failed.exists()
-    monkeypatch.setattr(learning.rounds, "LEFTOVER_SECONDS", -1)
+    monkeypatch.setattr(learning.rounds, "KEPT", timedelta(seconds=-1))
     learning.forget_leftovers(project)
     assert not failed.exists()
     assert (learning.folder_of(round_) / "model.json").exists()
