@@ -53,7 +53,7 @@ def test_the_next_image_is_decoded_before_it_is_shown(open_as, site: Site) -> No
 def test_an_answer_is_one_request(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
-    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    wait_until(lambda: site.ask("leases", slug) == "4", 30, "four leases")
     asked: list[str] = []
     page.on(
         "request", lambda request: asked.append(request.url.rsplit("/", 2)[1]) if request.method == "POST" else None
@@ -75,9 +75,9 @@ def test_skip_unsure_and_bad_image(open_as, site: Site) -> None:
 def test_a_closed_page_gives_its_images_back(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
-    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    wait_until(lambda: site.ask("leases", slug) == "4", 30, "four leases")
     page.goto("/")
-    wait_until(lambda: site.ask("leases", slug) == "0", 10, "no lease")
+    wait_until(lambda: site.ask("leases", slug) == "0", 30, "no lease")
 
 
 def test_with_the_keyboard_alone(open_as, site: Site) -> None:
@@ -120,7 +120,7 @@ def test_it_goes_on_by_itself_when_others_give_images_back(open_as, site: Site) 
     slug = site.project(images=4)
     bob = open_as("bob", f"/p/{slug}/label/")
     ready(bob)
-    wait_until(lambda: site.ask("leases", slug) == "4", 10, "bob's leases")
+    wait_until(lambda: site.ask("leases", slug) == "4", 30, "bob's leases")
     ann = open_as("ann", f"/p/{slug}/label/")
     expect(ann.get_by_text("Others are answering the last images")).to_be_visible()
     bob.goto("/")

@@ -178,7 +178,7 @@ def test_an_image_whose_answer_was_refused_comes_back_after_those_that_are_shown
     """At once and by itself: the server, asked anew, names it only as far as it looks into a person's leases."""
     slug = site.project()
     page = label_page(open_as, site, slug)
-    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    wait_until(lambda: site.ask("leases", slug) == "4", 30, "four leases")
     page.route("**/label/next/", lambda route: route.abort())
     site.ask("delete-class", slug, "dog")
     refused = shown(page)
@@ -194,7 +194,7 @@ def test_an_image_whose_answer_was_refused_comes_back_after_those_that_are_shown
 def test_an_image_that_was_answered_anew_does_not_come_back(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
-    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    wait_until(lambda: site.ask("leases", slug) == "4", 30, "four leases")
     site.ask("delete-class", slug, "dog")
     image = shown(page)
     page.context.set_offline(True)
@@ -254,7 +254,7 @@ def test_undo_of_what_has_not_been_sent(open_as, site: Site) -> None:
     slug = site.project()
     page = label_page(open_as, site, slug)
     first = shown(page)
-    wait_until(lambda: site.ask("leases", slug) == "4", 10, "four leases")
+    wait_until(lambda: site.ask("leases", slug) == "4", 30, "four leases")
     page.context.set_offline(True)
     press(page, "12uu")
     assert shown(page) == first
