@@ -51,7 +51,7 @@ def read_training_set(project: Project) -> TrainingSet:
     number = {pk: index for index, pk in enumerate(classes)}
     positions = np.array([position for position, _ in pairs], dtype=np.int64)
     labels = np.array([number[label] for _, label in pairs], dtype=np.int64)
-    return TrainingSet(positions, labels, classes, rejected_positions(project))
+    return TrainingSet(positions, labels, classes, rejected_positions(project, without=positions))
 
 
 def training_digest(training: TrainingSet, open_to: Integers, config: dict[str, Any], seed: int) -> str:

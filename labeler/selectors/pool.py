@@ -118,11 +118,13 @@ def waiting_positions(project: Project, *, is_holdout: bool, without: Iterable[i
     return np.flatnonzero(waiting).astype(np.int64)
 
 
-def rejected_positions(project: Project) -> Positions:
-    """Sorted positions of what people found to be bad images; of the holdout none."""
+def rejected_positions(project: Project, *, without: Iterable[int]) -> Positions:
+    """Sorted positions of what people found to be bad images; of the holdout none, and none that was read as labelled a
+    moment ago: answers come in between the two statements."""
     images = Image.objects.filter(project=project, state=ImageState.BAD, is_holdout=False).order_by()
     left = images.exclude(state=ImageState.POOL)  # for the partial index, which SQLite does not see by itself
-    return np.sort(np.fromiter(left.values_list("position", flat=True).iterator(20_000), np.int64))
+    found = np.fromiter(left.values_list("position", flat=True).iterator(20_000), np.int64)
+    return np.setdiff1d(found, np.fromiter(without, np.int64))
 
 
 def open_to_learning(project: Project) -> Positions:

@@ -103,7 +103,7 @@ def request_network(*, project: Project, by: User | None = None) -> PoolNetwork 
         "classes": classes,
         "positions": [position for position, _ in pairs],
         "labels": [number[label] for _, label in pairs],
-        "rejected": rejected_positions(project).tolist(),
+        "rejected": rejected_positions(project, without=[position for position, _ in pairs]).tolist(),
     }
     job = PoolNetwork.objects.create(
         project=project, created_by=by, seed=new_seed(), labels=labels, answers=len(pairs),

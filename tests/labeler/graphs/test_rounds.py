@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from labeler import storage, tasks
+from labeler.learning import requests
 from labeler.learning.kept import read_training
 from labeler.models import ImageState, Reason, RoundState, Trigger
 from labeler.selectors.graphs import current_graph
@@ -156,3 +157,19 @@ def test_bad_images_are_asked_about_where_nothing_else_is_left(pool, annotator) 
     answer(pool, annotator, 12, bad=0)
     run(pool)
     assert len(queue(pool)) == 48
+
+
+def test_an_image_that_becomes_a_bad_one_while_labels_are_read_fails_no_round(pool, annotator, monkeypatch) -> None:
+    tune(pool, budget=30, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    answer(pool, annotator, 8)
+    read = requests.rejected_positions
+
+    def meanwhile(project, **arguments):
+        one = pool.images.filter(state=ImageState.LABELLED).first()
+        pool.images.filter(pk=one.pk).update(state=ImageState.BAD, label=None)
+        return read(project, **arguments)
+
+    monkeypatch.setattr(requests, "rejected_positions", meanwhile)
+    assert len(read_training(run(pool)).training.positions) == 8
