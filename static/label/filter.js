@@ -74,7 +74,6 @@ export function filterClasses(input, buttons, used) {
   const recent = used.slice(0, MOST_SHOWN).map(([id]) => byClass.get(id)).filter(Boolean);
   for (const button of recent.reverse()) comeFirst(button);
   show();
-  if (matchMedia("(pointer: fine)").matches) input.focus();
 
   return (chosen) => {
     if (chosen?.dataset.outcome === "label") comeFirst(chosen);

@@ -33,6 +33,7 @@ const buttons = [...part("answers").elements].filter((each) => each.dataset.outc
 const hasClasses = buttons.some((button) => button.dataset.outcome === "label");
 
 let correcting = null; // the answer that is shown again, while it is
+let left = matchMedia("(pointer: fine)").matches ? part("filter") : null; // gets the focus once there is something to answer
 let lastProgress = 0;
 const stage = new Stage(part("table"), part("trouble"));
 const tabs = new Tabs({ user, project });
@@ -63,13 +64,13 @@ function withUnsent(recent) {
   return answers;
 }
 
-function showNext() {
+function showNext({ isOnItsWay = false } = {}) {
   correcting = null;
   strip.mark(null);
   part("correcting").hidden = true;
   const item = queue.items[0] ?? null;
   if (item !== stage.item) stage.show(item);
-  showButtons(Boolean(item));
+  showButtons(Boolean(item), isOnItsWay);
   ask(item?.question);
   model.show(item);
   if (!item) return part("why").replaceChildren();
@@ -174,8 +175,14 @@ function correct(former) {
   say(fill(gettext("Correcting %(words)s"), former));
 }
 
-function showButtons(isItem) {
-  part("answers").hidden = part("outcomes").hidden = part("view-tools").hidden = !isItem;
+/** Who types a class goes on typing while the next image is on its way: else letters would press the page's keys. */
+function showButtons(isItem, isOnItsWay = false) {
+  const focused = part("answers").contains(document.activeElement) ? document.activeElement : null;
+  part("answers").hidden = !isItem && !(isOnItsWay && focused);
+  if (part("answers").hidden) left ??= focused;
+  else if (document.activeElement === document.body) left?.focus();
+  if (isItem) left = null;
+  part("outcomes").hidden = part("view-tools").hidden = !isItem;
   for (const name of ["propose", "comment"]) if (part(name)) part(name).hidden = !isItem;
   root.toggleAttribute("data-idle", !isItem);
   part("undo-form").hidden = !isItem && !strip.answers.length;
@@ -192,7 +199,7 @@ function mark(former) {
 }
 
 function goOn() {
-  showNext();
+  showNext({ isOnItsWay: true });
   if (stage.item) return;
   part("empty-words").textContent = WAITING[outbox.state] ?? gettext("Getting the next image …");
   queue.fill();

@@ -168,6 +168,38 @@ def test_many_classes_are_typed(open_as, site: Site) -> None:
     expect(page.locator("[data-filter]")).to_be_focused()
 
 
+def test_typing_goes_on_while_the_next_image_is_on_its_way(open_as, site: Site) -> None:
+    slug = site.project(classes=" ".join(f"species{number}" for number in range(1000)))
+    page = label_page(open_as, site, slug)
+    wait_until(lambda: site.ask("leases", slug) == "4", 30, "four leases")
+    page.route("**/label/*/", lambda _route: None)  # held
+    find = page.get_by_label("Find a class")
+    for number in range(4):
+        find.press_sequentially(f"species{number}")
+        find.press("Enter")
+    expect(page.get_by_text("Getting the next image")).to_be_visible()
+    page.keyboard.type("sus1")  # keys of the page: skip, undo, the first class
+    page.keyboard.press("Enter")
+    expect(find).to_have_value("sus1")
+    page.unroute("**/label/*/")  # what is held goes on, too
+    ready(page)
+    expect(find).to_be_focused()
+    sent(page)
+    assert sorted(site.answers(slug)) == [f"species{number}" for number in range(4)]
+
+
+def test_typing_is_found_again_when_there_are_images_again(open_as, site: Site) -> None:
+    slug = site.project(images=4, classes=" ".join(f"species{number}" for number in range(100)))
+    bob = open_as("bob", f"/p/{slug}/label/")
+    ready(bob)
+    wait_until(lambda: site.ask("leases", slug) == "4", 30, "bob's leases")
+    ann = open_as("ann", f"/p/{slug}/label/")
+    expect(ann.get_by_text("Others are answering the last images")).to_be_visible()
+    bob.goto("/")
+    ready(ann)
+    expect(ann.get_by_label("Find a class")).to_be_focused()
+
+
 def test_why_and_guide_open_by_key(open_as, site: Site) -> None:
     page = label_page(open_as, site, site.project())
     page.keyboard.press("i")
