@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("protocol", choices=PUBLISHED)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["random", "bald_10"])
     parser.add_argument("--seeds", type=int, default=2, help="seeds 0, 1, ...")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--until", type=int, default=150)
     parser.add_argument("--scored", type=int, default=2_000, help="pool images scored a round, drawn at random")
     parser.add_argument("--measured", type=int, default=10_000, help="test images, drawn at random")
@@ -77,7 +78,7 @@ def main() -> None:
     )
     images, began = read(options.npz, options.device), time.monotonic()
     curves: dict[str, dict[int, Curve]] = {}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for way in options.ways:
             if options.minutes and time.monotonic() - began > 60 * options.minutes:
                 continue
@@ -145,8 +146,9 @@ def choose(network: nn.Module, pixels: Tensor, way: str, seed: int, options: arg
 
 
 @torch.inference_mode()
-def log_probs(network: nn.Module, pixels: Tensor, n_samples: int, batch: int = 250) -> Tensor:
+def log_probs(network: nn.Module, pixels: Tensor, n_samples: int) -> Tensor:
     """Under dropout, `[N, K, C]`. What stands before the first dropout runs once an image."""
+    batch = 2_500 if pixels.is_cuda else 250  # a graphics card takes as long for a small one
     network.train()  # dropout stays on: there is nothing else in these networks that training changes
     trunk, head = network[0], network[1]
     parts = []
