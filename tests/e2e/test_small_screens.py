@@ -12,7 +12,7 @@ pytestmark = pytest.mark.e2e
 
 CLASSES = " ".join(f"Verkehrszeichen-{number}" for number in range(1, 12))
 WORDS = "It is the sign for a narrow road, as on page twelve of the guide, and not the other one."
-PHONES = [(360, 640), (390, 844)]
+PHONES = [(360, 640), (390, 844), (844, 390)]
 MEASURE = """() => {
   const table = document.querySelector("[data-table]");
   const box = table.getBoundingClientRect();
@@ -32,7 +32,9 @@ MEASURE = """() => {
   };
   const buttons = [".label-undo", "[data-outcomes] button", ".label-propose > summary", ".label-tools button",
     "[data-view-tools]", "[data-take]", ".label-saved"];
+  const first = document.querySelector("[data-outcome=label]"), at = first.getBoundingClientRect();
   return {
+    first: inView(first) && first.contains(document.elementFromPoint(at.x + at.width / 2, at.bottom - 2)),
     room: (box.height - 2 * pad) / innerHeight,
     strange: [...new Set(over.filter((each) => !isOfTools(each)).map((each) => each.outerHTML.slice(0, 80)))],
     covered: over.length / points,
@@ -48,6 +50,7 @@ MEASURE = """() => {
 def look(page: Page, width: int) -> list[str]:
     found = page.evaluate(MEASURE)
     fine = {
+        "first": found["first"],
         "room": found["room"] >= 0.4,
         "strange": not found["strange"],
         "covered": found["covered"] < 0.06,
