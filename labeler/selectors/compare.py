@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from labeler import choices
 from labeler.models import LabelClass, Project, Round
 from labeler.selectors.explore import PAGE, Tile, tiles_of
-from labeler.selectors.features import architecture_of, seen_by
+from labeler.selectors.features import architecture_of, seen_by, seer_words
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, says_something
 from labeler.selectors.rounds import posterior_samples
@@ -149,7 +149,7 @@ def planned_words(project: Project, config: dict[str, Any]) -> str:
 
 def _network_words(config: dict[str, Any]) -> str:
     network = architecture_of(config) if "architecture" in config else ""
-    names = {"network": network, "seen": config.get("features") or gettext("pixels")}
+    names = {"network": network, "seen": seer_words(config.get("features") or "") or gettext("pixels")}
     if config.get("has_likeness"):
         return gettext("%(network)s of likeness by %(seen)s") % names
     return gettext("%(network)s of %(seen)s") % names if config.get("features") else network

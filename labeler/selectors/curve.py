@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 
 from labeler.models import Project, Round, RoundState, Standing, Trigger
 from labeler.numerals import numeral
+from labeler.selectors.features import features_words
 from labeler.selectors.pool import says_something
 from labeler.selectors.verdicts import TAGS
 
@@ -187,7 +188,7 @@ def measured_rounds(project: Project) -> list[Point]:
 
 
 def _sees(features: str | None, is_alike: bool | None) -> str:
-    seen = _("features of %(backbone)s") % {"backbone": features} if features else _("pixels")
+    seen = features_words(features)
     return _("likeness by %(seen)s") % {"seen": seen} if is_alike else seen
 
 

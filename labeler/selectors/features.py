@@ -231,7 +231,18 @@ def features_state(project: Project) -> FeaturesState:
     )
 
 
+def seer_words(key: str) -> str:
+    """Whose features they are, on a page: a backbone has a name of its own, `network 3` is a word and a number."""
+    kind, _space, pk = key.partition(" ")
+    return _("network %(pk)s") % {"pk": pk} if kind == "network" and pk.isdigit() else key
+
+
+def features_words(key: str | None) -> str:
+    """What is looked at: `features of efficientnet_lite0`, or pixels."""
+    return _("features of %(backbone)s") % {"backbone": seer_words(key)} if key else _("pixels")
+
+
 def _words(backbone: str, weights: str) -> str:
     if weights:
         return _("features of %(backbone)s with the weights in %(file)s") % {"backbone": backbone, "file": weights}
-    return _("features of %(backbone)s") % {"backbone": backbone}
+    return features_words(backbone)

@@ -40,7 +40,7 @@ from labeler.selectors.networks import NetworkState, network_state
 from labeler.selectors.next_round import next_round_words
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
 from labeler.selectors.verdicts import Verdict, class_names, verdict_of
-from labeler.selectors.workers import PROGRAMS, Missing, alive_since, missing_workers
+from labeler.selectors.workers import DOINGS, PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import PAUSED, last_annotation_id, why_not_trainable
 from labeler.services.triggers import reason_at_snapshot
 
@@ -52,7 +52,8 @@ SILENT_SECONDS = 8  # a worker beats twice a second; loading its libraries takes
 AGAIN_SECONDS = 1.0  # phases are kept to a hundredth of a second
 SHOWN_SECONDS = 60  # an open page that is looked at renews its leases every 45 s (static/label/leases.js)
 PAUSE_SECONDS = 120  # an answer that took longer had a break in it
-NAMES_A_PROJECT = re.compile(r"round \d+ of (?P<name>.*)", re.DOTALL)  # as the tasks write it: fitting round 7 of Signs
+# As the tasks write it: fitting round 7 of Signs.
+OF_A_ROUND = re.compile(r"(?P<doing>fitting|scoring|choosing in) round (?P<number>\d+) of (?P<name>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -349,8 +350,17 @@ def _recent_workers(project: Project) -> list[WorkerRow]:
 
 def _shown(doing: str, project: Project) -> str:
     """Without the name of another project: its very existence is not told to who is not in it."""
-    named = NAMES_A_PROJECT.search(doing)
-    return _("working for another project") if named and named["name"] != project.name else doing
+    named = OF_A_ROUND.fullmatch(doing)
+    if not named:
+        return str(DOINGS.get(doing, doing))
+    if named["name"] != project.name:
+        return _("working for another project")
+    words = {
+        "fitting": _("fitting round %(number)s"),
+        "scoring": _("scoring round %(number)s"),
+        "choosing in": _("choosing in round %(number)s"),
+    }
+    return words[named["doing"]] % {"number": named["number"]}
 
 
 def _failures(rounds) -> list[Round]:  # type: ignore[no-untyped-def]  # noqa: ANN001

@@ -16,7 +16,7 @@ from labeler import choices
 from labeler.models import Annotation, Candidate, LabelClass, Project, Reason, Round, RoundState, Trigger
 from labeler.models.rounds import reason_words
 from labeler.numerals import localised
-from labeler.selectors.features import architecture_of
+from labeler.selectors.features import architecture_of, features_words
 
 CARRIED = gettext_lazy("carried over, with some of their answers: beside the images asked for")
 REFILLED = gettext_lazy("drawn when the queue had run dry: beside the images asked for")
@@ -128,7 +128,7 @@ def settings_of(round_: Round) -> list[Setting]:
     is_of_vectors = features or config.get("has_likeness")
     networks = dict(choices.FEATURE_ARCHITECTURES if is_of_vectors else choices.ARCHITECTURES)
     network = architecture_of(config) if "architecture" in config else ""
-    seen = _("features of %(backbone)s") % {"backbone": features} if features else _("pixels")
+    seen = features_words(features)
     alike = _("images that look alike, by %(seen)s") % {"seen": seen}
     rows = [Setting(_("Learns from"), alike if config.get("has_likeness") else seen)]
     rows.append(Setting(_("Network"), str(networks.get(network, network))))

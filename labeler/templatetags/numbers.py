@@ -39,11 +39,13 @@ def interval(
 ) -> SafeString:
     """`96.2 % ± 1.4`; `96.2 % (94.2 to 97.3)` where the sides differ by more than the last digit shown.
 
-    With `unit="%"` value, low and high are shares from 0 to 1. A small interval gets more digits: `0.21 s ± 0.03`.
+    With `unit="%"` value, low and high are shares from 0 to 1; with `unit="points"` differences of such shares. A small
+    interval gets more digits: `0.21 s ± 0.03`.
     """
     if not (is_number(value) and is_number(low) and is_number(high)):  # a template gives "" for what is not there
         return format_html('<span class="number number-missing">{}</span>', missing or _("not measured yet"))
-    scale = 100 if unit == "%" else 1
+    scale = 100 if unit in ("%", "points") else 1
+    words = _("points") if unit == "points" else unit
     below, above = (value - low) * scale, (high - value) * scale
     wider = max(below, above)
     while digits < MOST_DIGITS and NOISE < wider < 0.5 * 0.1**digits:
@@ -61,7 +63,7 @@ def interval(
         '<span class="number" title="{}">{}{} <span class="number-interval">{}</span></span>',
         title or _("95 %% interval") % {},
         numeral(value * scale, digits),
-        f" {unit}" if unit else "",
+        f" {words}" if words else "",
         spread,
     )
 

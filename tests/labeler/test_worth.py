@@ -167,7 +167,7 @@ def _answer(project, person, image, place, *, seconds, is_decision=False) -> Ann
     [
         ([140.2, 90.4, 210.1], "The ordering has saved 140 answers (95 % interval 90 to 210) against random."),
         ([-20, -40, -10], "The ordering has cost 20 more answers (95 % interval 10 to 40) than random would have."),
-        ([5, -10, 20], "Whether the ordering has saved answers is too early to say: -10 to 20 against random."),
+        ([5, -10, 20], "Whether the ordering has saved answers is too early to say: −10 to 20 against random."),
     ],
 )
 def test_what_the_newest_replay_says(project, manager, client_of, saved, words) -> None:
