@@ -39,11 +39,11 @@ def interval(
 ) -> SafeString:
     """`96.2 % ± 1.4`; `96.2 % (94.2 to 97.3)` where the sides differ by more than the last digit shown.
 
-    With `unit="%"` value, low and high are shares from 0 to 1. A small interval gets more digits: `0.21 s ± 0.03`.
+    With `unit="%"` value, low and high are shares from 0 to 1, with `unit="points"` differences of two. A small interval gets more digits: `0.21 s ± 0.03`.
     """
     if not (is_number(value) and is_number(low) and is_number(high)):  # a template gives "" for what is not there
         return format_html('<span class="number number-missing">{}</span>', missing or _("not measured yet"))
-    scale = 100 if unit == "%" else 1
+    scale = 100 if unit in ("%", "points") else 1
     below, above = (value - low) * scale, (high - value) * scale
     wider = max(below, above)
     while digits < MOST_DIGITS and NOISE < wider < 0.5 * 0.1**digits:
@@ -57,11 +57,12 @@ def interval(
             "low": numeral(low * scale, digits),
             "high": numeral(high * scale, digits),
         }
+    shown = _("points") if unit == "points" else unit
     return format_html(
         '<span class="number" title="{}">{}{} <span class="number-interval">{}</span></span>',
         title or _("95 %% interval") % {},
         numeral(value * scale, digits),
-        f" {unit}" if unit else "",
+        f" {shown}" if shown else "",
         spread,
     )
 

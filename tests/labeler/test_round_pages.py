@@ -161,7 +161,7 @@ class TestOfTheModel:
             "Refused: it finds 0 of 10 images of owl, the model of round 1 finds 10 (p = 0.0010); it is right" in page
         )
         assert "Change against round 1" in page and "significantly fewer" in page
-        assert "−33.3 %" in page  # of accuracy, with its interval
+        assert "−33.3 points" in page  # of accuracy, with its interval
         assert 'the model of <a href="/p/signs/rounds/1/">round 1</a>, which was in charge' in page
         rows = client.get(at + "rounds/").content.decode()
         assert ">refused</span>" in rows and ">in charge</span>" in rows and "it finds 0 of 10 images of owl" in rows
