@@ -140,7 +140,7 @@ def _verdict(image: Image, overlap: int) -> Verdict:
 
     def shares_of(votes: Votes) -> Mapping[int, float] | None:
         measured = measured_people(image.project_id, [person for person, _ in votes])
-        return measured.shares(votes) if measured is not None else None
+        return measured.shares_of_asked_again(votes) if measured is not None else None
 
     people = count_people(image.project_id) if has_skip([(each.outcome, None) for each in answers]) else 1
     return verdict_of(answers, overlap=overlap, people=people, shares_of=shares_of)

@@ -145,7 +145,7 @@ def _verdicts(project: Project, image_ids: Sequence[int]) -> dict[int, Verdict]:
             given,
             overlap=project.learning.overlap,
             people=people,
-            shares_of=lambda votes: measured.shares(votes) if measured is not None else None,
+            shares_of=lambda votes: measured.shares_of_asked_again(votes) if measured is not None else None,
         )
         for pk, given in answers.items()
     }

@@ -39,7 +39,8 @@ def interval(
 ) -> SafeString:
     """`96.2 % ± 1.4`; `96.2 % (94.2 to 97.3)` where the sides differ by more than the last digit shown.
 
-    With `unit="%"` value, low and high are shares from 0 to 1, with `unit="points"` differences of two. A small interval gets more digits: `0.21 s ± 0.03`.
+    With `unit="%"` value, low and high are shares from 0 to 1, with `unit="points"` differences of two.
+    A small interval gets more digits: `0.21 s ± 0.03`.
     """
     if not (is_number(value) and is_number(low) and is_number(high)):  # a template gives "" for what is not there
         return format_html('<span class="number number-missing">{}</span>', missing or _("not measured yet"))

@@ -66,7 +66,8 @@ class TestSplit:
         assert {place.image_id for place in places} == {image.pk for image in images[:3]}
         assert {place.reason for place in places} == {Reason.CLASS_GONE}
 
-    def test_nobody_is_asked_by_an_old_place(self, project, images, manager) -> None:
+    @pytest.mark.usefixtures("images")
+    def test_nobody_is_asked_by_an_old_place(self, project, manager) -> None:
         split(project, manager)
         assert not Candidate.objects.filter(reason=Reason.GOLD, state=CandidateState.OPEN).exists()
 
@@ -79,7 +80,7 @@ class TestSplit:
         assert gold_of_ann(project, annotator) == (2, 0.5)
         assert not Candidate.objects.filter(reason=Reason.CLASS_GONE, state=CandidateState.OPEN).exists()
 
-    def test_what_was_said_meanwhile_is_no_mistake(self, project, images, manager, annotator, make_user) -> None:
+    def test_what_was_said_meanwhile_is_no_mistake(self, project, images, manager, make_user) -> None:
         bob = make_user("bob")
         Membership.objects.create(project=project, user=bob, role=Role.ANNOTATOR)
         change = split(project, manager)
@@ -98,7 +99,7 @@ class TestSplit:
         undo_change(change=change, by=manager)
         assert GoldImage.objects.get(image=images[0]).label_class == named(project, "wolf")
 
-    def test_a_worker_does_it_for_many(self, project, images, manager, annotator, monkeypatch) -> None:
+    def test_a_worker_does_it_for_many(self, project, images, manager, monkeypatch) -> None:
         monkeypatch.setattr(class_changes, "IN_REQUEST", 0)
         change = split(project, manager)
         tasks.run_class_change(change.pk)
@@ -121,7 +122,7 @@ class TestMerge:
 
 
 class TestArchive:
-    def test_nobody_is_asked_until_it_is_offered_again(self, project, images, manager, annotator, client_of) -> None:
+    def test_nobody_is_asked_until_it_is_offered_again(self, project, images, manager, client_of) -> None:
         change_learning(project=project, values={"gold_share": 0.5})
         dog = named(project, "dog")
         words = "Gold images: nobody is asked about them until the class is offered again"
