@@ -122,7 +122,7 @@ def saved_by_order(project: Project) -> Saved:
         )
     else:
         words = _("Whether the ordering has saved answers is too early to say: %(low)s to %(high)s against random.")
-    return Saved(interval, words % {"value": f"{value:.0f}", "low": f"{low:.0f}", "high": f"{high:.0f}"})
+    return Saved(interval, words % {"value": numeral(value), "low": numeral(low), "high": numeral(high)})
 
 
 def _why_not_known(project: Project) -> str:

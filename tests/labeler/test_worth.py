@@ -183,7 +183,7 @@ def _answer(project, person, image, place, *, seconds, is_decision=False) -> Ann
     [
         ([140.2, 90.4, 210.1], "The ordering has saved 140 answers (95 % interval 90 to 210) against random."),
         ([-20, -40, -10], "The ordering has cost 20 more answers (95 % interval 10 to 40) than random would have."),
-        ([5, -10, 20], "Whether the ordering has saved answers is too early to say: -10 to 20 against random."),
+        ([5, -10, 20], "Whether the ordering has saved answers is too early to say: −10 to 20 against random."),
     ],
 )
 def test_what_the_newest_replay_says(project, manager, client_of, saved, words) -> None:
@@ -202,6 +202,14 @@ def test_a_replay_that_is_being_played_is_said(project) -> None:
     assert "a replay is waiting for a worker" in saved_by_order(project).words
     Replay.objects.filter(pk=job.pk).update(state=JobState.RUNNING, done=49, total=104)
     assert "is being found out: 49 of 104 models" in saved_by_order(project).words
+
+
+def test_where_nothing_waits_no_threshold_is_missed(project, make_images, manager, client_of) -> None:
+    modelled(project, make_images)
+    project.images.filter(is_holdout=False).update(state=ImageState.LABELLED, label=project.classes.first())
+    html = client_of(manager).get(reverse("worth", args=["signs"])).content.decode()
+    assert "No image waits for an answer that the model could give." in html
+    assert "At no threshold of the table" not in html
 
 
 def test_without_a_replay(project) -> None:
