@@ -886,6 +886,11 @@ class Migration(migrations.Migration):
             field=models.FloatField(blank=True, null=True),
         ),
         migrations.AddField(
+            model_name='image',
+            name='doubted_label',
+            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.labelclass'),
+        ),
+        migrations.AddField(
             model_name='learningconfig',
             name='gold_share',
             field=models.FloatField(default=0.0, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)]),

@@ -96,6 +96,10 @@ class Image(models.Model):
     # That the label is right, given how far those who answered can be trusted; null: not measured yet.
     label_probability = models.FloatField(null=True, blank=True)
     is_contested = models.BooleanField(default=False)  # its answers differ, and nobody has decided
+    # The label that it lost when what is known of people made another class likelier, as long as it is disputed so.
+    doubted_label = models.ForeignKey(
+        "labeler.LabelClass", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
     created_at = models.DateTimeField(default=clock.now)
 
     class Meta:

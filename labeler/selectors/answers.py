@@ -79,6 +79,7 @@ class Answers:
     gold: Interval | None
     people: Sequence[PersonQuality]
     contested: int
+    doubted: int  # of these: were labelled, until people were measured on more answers
 
 
 def answers_of(project: Project) -> Answers:
@@ -100,7 +101,7 @@ def answers_of(project: Project) -> Answers:
         gold_images=GoldImage.objects.filter(project=project).count(),
         gold=interval_of(stats.get("gold")),
         people=people_of(project),
-        contested=contested(project).count(),
+        **_contested_counts(project),
     )
 
 
@@ -122,6 +123,11 @@ def person_of(project: Project, user_id: int) -> PersonQuality | None:
 def contested(project: Project) -> QuerySet[Image]:
     """Images whose answers differ and that nobody has decided, by their partial index."""
     return Image.objects.filter(project=project, is_contested=True).order_by("pk")
+
+
+def _contested_counts(project: Project) -> dict[str, int]:
+    doubted = Count("pk", filter=Q(doubted_label__isnull=False))
+    return contested(project).order_by().aggregate(contested=Count("pk"), doubted=doubted)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from labeler.models import Annotation, ClassChange, Image, ImageState, LabelClass, Outcome, Project, Round
+from labeler.models import Annotation, ClassChange, GoldImage, Image, ImageState, LabelClass, Outcome, Project, Round
 from labeler.numerals import numeral
 from labeler.selectors.classes import MEANING, group_of, label_counts, labelled_count
 
@@ -47,6 +47,7 @@ def merge_preview(source: LabelClass, target: LabelClass) -> Preview:
             _("Labelled images: they become “%(target)s”, which is the label of %(images)s now")
             % {"target": target, "images": _many(_labelled(target))},
         ),
+        Effect(_gold(group), _("Gold images: they are known to be “%(target)s” from now on") % {"target": target}),
         Effect(disputed, _("Disputed images whose answers differ in these two: they get a label")),
         Effect(len(group) - 1, _("Classes that were merged into it before: they mean the new one, too")),
     ]
@@ -56,13 +57,19 @@ def merge_preview(source: LabelClass, target: LabelClass) -> Preview:
 def split_preview(source: LabelClass, overlap: int) -> Preview:
     group = group_of(source)
     answers = _live(group)
-    images = answers.order_by().values("image").distinct().count()
+    images = Image.objects.filter(
+        Q(pk__in=answers.order_by().values("image")) | Q(gold__label_class__in=group), project=source.project_id
+    ).count()
     effects = [
         Effect(
             answers.count(),
             _("Answers named “%(name)s”: they stay as they were given, and count no more") % {"name": source},
         ),
         *_labels(group, _("Labelled images: they lose their label until they have been asked again")),
+        Effect(
+            _gold(group),
+            _("Gold images: they are gold no more, what was said of them counts no more, and they are asked again"),
+        ),
         Effect(
             images * overlap, _("Places that come before all else in the queue; the same people may answer them again")
         ),
@@ -76,6 +83,7 @@ def archive_preview(source: LabelClass) -> Preview:
     effects = [
         Effect(answers.count(), _("Answers named “%(name)s”: they go on counting") % {"name": source}),
         *_labels(group, _("Labelled images: they keep their label, and models go on learning it")),
+        Effect(_gold(group), _("Gold images: nobody is asked about them until the class is offered again")),
     ]
     return _preview(effects, answers, is_quick=True)
 
@@ -86,10 +94,13 @@ def undo_preview(change: ClassChange) -> Preview:
         return Preview([_step_effect(change, source)], is_large=False)
     if change.kind == ClassChange.Kind.SPLIT:
         voided = Annotation.objects.filter(voided_by=change)
-        since = answered_since(change, Image.objects.filter(pk__in=voided.order_by().values("image")))
+        gold = {row[0] for row in change.did.get("gold", [])}
+        gold -= set(GoldImage.objects.filter(image__in=gold).values_list("image_id", flat=True))  # marked anew
+        since = answered_since(change, Image.objects.filter(pk__in=voided.order_by().values("image"))) - gold
         back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
         effects = [
             Effect(back, _("Images that have the label “%(name)s” again, and are asked no more") % {"name": source}),
+            Effect(len(gold), _("Images that are gold again, known to be “%(name)s”") % {"name": source}),
             Effect(len(since), _("Images that were answered since: they keep their new answers")),
             Effect(len(change.did["made"]), _("Classes that the split made: they are archived")),
         ]
@@ -163,6 +174,10 @@ def _labels(class_ids: Sequence[int], words: str) -> list[Effect]:
             _("Labelled images of the holdout: they do so, too, and accuracy is measured anew with the next round"),
         ),
     ]
+
+
+def _gold(class_ids: Sequence[int]) -> int:
+    return GoldImage.objects.filter(label_class__in=class_ids).count()
 
 
 def _labelled(label_class: LabelClass) -> int:

@@ -84,7 +84,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Change:
-    """From here on the models that took charge see the images in another way."""
+    """From here on models see the images in another way, whether they took charge or not."""
 
     at: float
     number: int
@@ -154,7 +154,7 @@ def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) ->
         up=[Tick(y(step), f"{numeral(step * 100)} %") for step in steps],
         changes=[
             Change(x((before.answers + after.answers) / 2), after.number, after.sees)
-            for before, after in pairwise(on)
+            for before, after in pairwise(points)
             if before.sees != after.sees
         ],
         target=None if target is None else y(target),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
@@ -112,7 +112,30 @@ def advice_of(project: Project, points: Sequence[Point]) -> Advice:
         return Advice("met", _("Target met"), _met(model, target))
     fitted = forecast_of(points)
     if fitted is None:
-        return Advice("early", _("Too early to say"), _why_early(points))
+        return Advice("early", _("Too early to say"), _why_kept(project, charge) or _why_early(points))
+    advice = _by_fit(fitted, target, model)
+    if kept := _why_kept(project, charge):
+        return replace(advice, reason=f"{advice.reason} {kept}")
+    return advice
+
+
+def _why_kept(project: Project, charge: Point | None) -> str:
+    """Why rounds change nothing here at the moment; empty if they do."""
+    if project.model_kept_since is None:
+        return ""
+    if charge is None:
+        return _(
+            "A person keeps a model in charge. Rounds that are made meanwhile do not count here; those after its "
+            "release do."
+        )
+    words = _(
+        "This stands at round %(number)s, after %(answers)s answers: its model is kept in charge, and rounds that are "
+        "made meanwhile do not count here. Those after its release do."
+    )
+    return words % {"number": charge.number, "answers": numeral(charge.answers)}
+
+
+def _by_fit(fitted: Forecast, target: float | None, model: Point | None) -> Advice:
     span = fitted.gain(NEXT)
     gain = Interval(span.value, span.low, span.high, NEXT)
     reach = _reach(fitted, target) if target is not None else None

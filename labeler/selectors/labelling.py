@@ -34,12 +34,13 @@ from labeler.models import (
 from labeler.models.images import MEDIA_TYPES
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED, reason_words
 from labeler.numerals import numeral
-from labeler.selectors.pool import total_images
+from labeler.selectors.pool import pool_counts, total_images
 from labeler.selectors.suggestions import SHOWN_AS_RANDOM, likely_words, suggestion_of
+from labeler.services.triggers import is_dry
 
 RECENT = 30  # as the page keeps; it shows fewer
 PACE_OF = 50  # the last answers, for the seconds an answer
-RETRY_SECONDS = 3
+RETRY_SECONDS, IDLE_SECONDS = 3, 30
 SMALL = 100  # pixels; a picture this small is drawn with sharp edges
 INLINE_BYTES = 8 * 1024
 
@@ -204,6 +205,8 @@ def why_empty(project: Project, annotator: User, *, is_manager: bool = False) ->
     others = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=clock.now())
     if others.exclude(leased_to=annotator).exists():
         return Empty("others_hold", _("Others are answering the last images. More come soon."), RETRY_SECONDS)
+    if is_dry(project):
+        return _nothing_more_is_asked(project, is_manager=is_manager)
     mine = _live(project).filter(annotator=annotator, image__state=ImageState.POOL)
     if waiting.exclude(pk__in=mine.values("image")).exists():
         return Empty(
@@ -216,6 +219,21 @@ def why_empty(project: Project, annotator: User, *, is_manager: bool = False) ->
         )
     words = _("You have answered all that is left. Other people have to answer it too.")
     return Empty("all_answered", words, 10)
+
+
+def _nothing_more_is_asked(project: Project, *, is_manager: bool) -> Empty:
+    """What is left are holdout images, and enough of these have their answers."""
+    left = pool_counts(project).holdout_waiting
+    if not is_manager:
+        return Empty("all_answered", _("All that is to be asked has its answers. Thank you."), IDLE_SECONDS)
+    words = ngettext(
+        "All that is to be asked has its answers. %(images)s image of the holdout is left: it is asked about once the "
+        "settings want more holdout answers.",
+        "All that is to be asked has its answers. %(images)s images of the holdout are left: they are asked about once "
+        "the settings want more holdout answers.",
+        left,
+    )
+    return Empty("all_answered", words % {"images": numeral(left)}, IDLE_SECONDS)
 
 
 def _paused(project: Project) -> Empty:

@@ -49,10 +49,11 @@ class LeftOut:
             )
             return words % {"images": numeral(self.images)}
         words = ngettext(
-            "Not counted is %(images)s holdout image that was disputed or set aside; with it %(low)s to %(high)s %% "
-            "would be right, from wrong to right, the 95 %% interval included.",
-            "Not counted are %(images)s holdout images that were disputed or set aside; with them %(low)s to "
-            "%(high)s %% would be right, from all of them wrong to all right, the 95 %% interval included.",
+            "Not counted is %(images)s holdout image that was disputed or set aside when this was measured; with it "
+            "%(low)s to %(high)s %% would be right, from wrong to right, the 95 %% interval included.",
+            "Not counted are %(images)s holdout images that were disputed or set aside when this was measured; with "
+            "them %(low)s to %(high)s %% would be right, from all of them wrong to all right, the 95 %% interval "
+            "included.",
             self.images,
         )
         ends = {name: numeral(100 * share, 1) for name, share in (("low", self.low), ("high", self.high))}

@@ -24,6 +24,7 @@ from labeler.models import (
     Round,
     RoundChunk,
     RoundState,
+    Standing,
     Trigger,
     User,
     Worker,
@@ -141,6 +142,13 @@ class Monitor:
     @property
     def is_measured(self) -> bool:
         return self.model is not None and says_something(self.model.metrics)
+
+    @property
+    def is_better_made_aside(self) -> bool:
+        """Whether a person keeps a model in charge though the newest one is better, its whole interval above 0."""
+        if not self.charge.is_kept or self.judged is None or self.verdict is None or not self.verdict.difference:
+            return False
+        return self.judged.standing == Standing.ASIDE and self.verdict.difference["low"] > 0
 
     @property
     def is_learner_missing(self) -> bool:

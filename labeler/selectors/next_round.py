@@ -15,7 +15,7 @@ from labeler.models import LearningConfig, Project, Round, RoundState
 from labeler.numerals import numeral
 from labeler.selectors.graphs import likeness_of
 from labeler.selectors.grid import learned_classes
-from labeler.selectors.pool import pool_counts
+from labeler.selectors.pool import PoolCounts, pool_counts
 from labeler.services.rounds import newest_round
 from labeler.services.triggers import (
     answers_for_a_round,
@@ -53,7 +53,7 @@ def _after_answers_words(project: Project, last: Round | None) -> str:
     if last is not None and classes == 2 and is_changing(project, last):
         return _("in a moment, as classes or answers have changed")
     if left == 0:
-        return _("once there are more images")
+        return _once_more(counts)
     if classes + counts.eligible < 2:
         return _("once there are more images to learn from")
     if missing <= 0:
@@ -63,6 +63,26 @@ def _after_answers_words(project: Project, last: Round | None) -> str:
         return words % {"missing": numeral(missing)}
     is_failed = last is not None and last.state == RoundState.FAILED
     return _("once there are more images") if left == 1 or is_failed else _("when the queue is nearly empty")
+
+
+def _once_more(counts: PoolCounts) -> str:
+    """All that is to be asked has its answers."""
+    words = _("once there are more images")
+    if counts.holdout_waiting:
+        more = ngettext(
+            "or more holdout answers are wanted (%(images)s such image was not asked about)",
+            "or more holdout answers are wanted (%(images)s such images were not asked about)",
+            counts.holdout_waiting,
+        )
+        words = f"{words}, {more % {'images': numeral(counts.holdout_waiting)}}"
+    if counts.disputed:
+        settled = ngettext(
+            "or the %(images)s disputed one is settled",
+            "or the %(images)s disputed ones are settled",
+            counts.disputed,
+        )
+        words = f"{words}, {settled % {'images': numeral(counts.disputed)}}"
+    return words
 
 
 def next_scheduled(learning: LearningConfig) -> datetime | None:

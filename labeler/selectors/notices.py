@@ -47,7 +47,11 @@ def own_choice(project: Project, user: User) -> bool | None:
 
 
 def _unread(project: Project, user: User) -> QuerySet[Notice]:
-    """Not what was before the person came, nor what they have dismissed."""
+    return unread_of(user).filter(project=project)
+
+
+def unread_of(user: User) -> QuerySet[Notice]:
+    """Of all projects. Not what was before the person came, nor what they have dismissed."""
     read = NoticeDismissal.objects.filter(notice=OuterRef("pk"), user=user)
     since = Membership.objects.filter(user=user, project=OuterRef("project"), created_at__lte=OuterRef("created_at"))
-    return Notice.objects.filter(~Exists(read), Exists(since), project=project)
+    return Notice.objects.filter(~Exists(read), Exists(since))

@@ -53,6 +53,7 @@ class PoolCounts:
     left: int  # not holdout, no longer in the pool: labelled, disputed, set aside, bad
     holdout_disputed: int = 0
     holdout_set_aside: int = 0
+    disputed: int = 0  # holdout or not
 
     @property
     def eligible(self) -> int:
@@ -69,9 +70,11 @@ def pool_counts(project: Project) -> PoolCounts:
     left = {True: 0, False: 0}
     labelled = {True: 0, False: 0}
     holdout: Counter[str] = Counter()
+    disputed = 0
     by_state = images.exclude(state=ImageState.POOL).values_list("is_holdout", "state").annotate(n=Count("id"))
     for is_holdout, state, n in by_state:
         left[is_holdout] += n
+        disputed += n if state == ImageState.DISPUTED else 0
         if is_holdout:
             holdout[state] += n
         if state == ImageState.LABELLED:
@@ -85,6 +88,7 @@ def pool_counts(project: Project) -> PoolCounts:
         left=left[False],
         holdout_disputed=holdout[ImageState.DISPUTED],
         holdout_set_aside=holdout[ImageState.SET_ASIDE],
+        disputed=disputed,
     )
 
 

@@ -17,6 +17,7 @@ from labeler.models import (
     Candidate,
     CandidateState,
     Chunk,
+    Fate,
     Image,
     ImageState,
     LabelClass,
@@ -29,6 +30,7 @@ from labeler.models import (
     User,
 )
 from labeler.numerals import numeral
+from labeler.selectors.notices import unread_of
 from labeler.selectors.pool import shown_accuracy
 
 MOST_SOURCES = 100  # offered for a copy
@@ -80,6 +82,15 @@ class Counts:
     members: int
 
 
+@dataclass(frozen=True)
+class Waits:
+    """What waits for a manager inside a project. Open comments stand in the project's row."""
+
+    notices: int = 0  # that this person has not read
+    proposals: int = 0
+    contested: int = 0
+
+
 def can_create_projects(user: User) -> bool:
     """Staff, and whoever manages a project already. Who was invited to answer questions does not fill the disk."""
     return (
@@ -115,10 +126,14 @@ def home_rows(user: User, *, among: Sequence[int] | None = None) -> list[Project
     )
     rows = list(projects.order_by("name", "pk"))
     counts = _counts([project.pk for project in rows])
-    return [_row(project, roles.get(project.pk, Role.MANAGER), counts[project.pk]) for project in rows]
+    waits = _waits(user, [pk for pk in counts if roles.get(pk, Role.MANAGER) == Role.MANAGER])
+    return [
+        _row(project, roles.get(project.pk, Role.MANAGER), counts[project.pk], waits.get(project.pk, Waits()))
+        for project in rows
+    ]
 
 
-def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
+def _row(project: Any, role: str, counts: Counts, waits: Waits) -> ProjectRow:
     """How good it is says the model in charge; where none is, the last round that was measured."""
     metrics, number = project.last_metrics, project.last_measured
     if project.model_number is not None:
@@ -129,7 +144,7 @@ def _row(project: Any, role: str, counts: Counts) -> ProjectRow:
         images=counts.images,
         labelled=counts.labelled,
         accuracy=accuracy_in(metrics, _("round %(number)s") % {"number": number}),
-        needs=list(_needs(project, role, counts)),
+        needs=list(_needs(project, role, counts, waits)),
     )
 
 
@@ -144,7 +159,7 @@ def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
     return Accuracy(**accuracy, made_of=made_of)
 
 
-def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:
+def _needs(project: Any, role: str, counts: Counts, waits: Waits) -> Iterable[Need]:
     slug = project.slug
     if project.paused_at is not None:
         yield Need(_("Paused: nobody is asked"), reverse("monitor" if role == Role.MANAGER else "label", args=[slug]))
@@ -154,11 +169,50 @@ def _needs(project: Any, role: str, counts: Counts) -> Iterable[Need]:
             yield Need(_("Round %(number)s failed") % {"number": project.last_number}, url, is_warning=True)
         if lacking := _lacking(counts):
             yield Need(lacking, reverse("project-start", args=[slug]))
+        yield from _waiting_for_a_manager(project, waits)
     if counts.waiting and counts.classes and project.paused_at is None:
         waiting = ngettext(  # an image may have several
             "%(count)s question waits for an answer", "%(count)s questions wait for an answer", counts.waiting
         )
         yield Need(waiting % {"count": numeral(counts.waiting)}, reverse("label", args=[slug]))
+
+
+def _waiting_for_a_manager(project: Any, waits: Waits) -> Iterable[Need]:
+    found = [
+        (waits.notices, ngettext("%(count)s unread notice", "%(count)s unread notices", waits.notices), "monitor"),
+        (
+            waits.proposals,
+            ngettext(
+                "%(count)s proposed class waits for a decision",
+                "%(count)s proposed classes wait for a decision",
+                waits.proposals,
+            ),
+            "proposals",
+        ),
+        (
+            project.open_comments,
+            ngettext("%(count)s open comment", "%(count)s open comments", project.open_comments),
+            "comments",
+        ),
+        (
+            waits.contested,
+            ngettext(
+                "People disagree about %(count)s image", "People disagree about %(count)s images", waits.contested
+            ),
+            "review",
+        ),
+    ]
+    for number, words, page in found:
+        if number:
+            yield Need(words % {"count": numeral(number)}, reverse(page, args=[project.slug]))
+
+
+def _waits(user: User, project_ids: list[int]) -> dict[int, Waits]:
+    """One query a kind, whatever the number of projects."""
+    notices = _by_project(unread_of(user).filter(project__in=project_ids))
+    proposals = _by_project(LabelClass.objects.filter(project__in=project_ids, fate=Fate.PROPOSED))
+    contested = _by_project(Image.objects.filter(project__in=project_ids, is_contested=True))
+    return {pk: Waits(notices.get(pk, 0), proposals.get(pk, 0), contested.get(pk, 0)) for pk in project_ids}
 
 
 def _lacking(counts: Counts) -> str:

@@ -104,7 +104,8 @@ def is_open(project: Project, image_id: int) -> bool:
 
 def review_item(project: Project, image_id: int) -> ReviewItem | None:
     """One image with what people and the model say of it. A fixed number of statements."""
-    image = Image.objects.filter(project=project, pk=image_id).select_related("label", "gold").first()
+    beside = ("label", "gold", "doubted_label__merged_into")
+    image = Image.objects.filter(project=project, pk=image_id).select_related(*beside).first()
     if image is None:
         return None
     live = Annotation.objects.filter(image=image, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)

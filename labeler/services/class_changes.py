@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -25,6 +25,7 @@ from labeler.services import audit
 from labeler.services.class_checks import check_free, known_parts, target_of
 from labeler.services.class_steps import undo_step, why_step_stays
 from labeler.services.classes import KEYS, lock_classes, make_classes
+from labeler.services.gold import close_gold_places, give_gold_back, gold_of, lift_gold
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled
 from labeler.services.questions import ask_again, close_questions
 from labeler.services.races import again_if_raced
@@ -63,6 +64,7 @@ def merge_class(*, label_class: LabelClass, into: LabelClass, by: User | None) -
         return _begin(
             project, Kind.MERGE, by, f"merged “{source}” into “{target}”", "settle", group,
             {"class": source.pk, "into": target.pk, "before": before, "classes": [*group, target.pk]},
+            gold=gold_of(group),
         )  # fmt: skip
 
     return again_if_raced(work)
@@ -83,14 +85,15 @@ def split_class(*, label_class: LabelClass, names: Sequence[str], by: User | Non
         made, parts = _parts(project, source, names)
         before = _before(source)
         LabelClass.objects.filter(pk=source.pk).update(fate=Fate.SPLIT, is_archived=True, shortcut="")
-        shown = ", ".join(f"“{part}”" for part in parts)
+        shown, gold = ", ".join(f"“{part}”" for part in parts), lift_gold(group)
         question = f"It was “{source}”, which has been split: is it {_or([part.name for part in parts])}?"
         return _begin(
             project, Kind.SPLIT, by, f"split “{source}” into {shown}", "void", group,
             {
-                "class": source.pk, "before": before, "made": made, "question": question,
+                "class": source.pk, "before": before, "made": made, "question": question, "gold": gold,
                 "classes": [*group, *(part.pk for part in parts)],
             },
+            gold=[row[0] for row in gold],
         )  # fmt: skip
 
     return again_if_raced(work)
@@ -106,6 +109,7 @@ def archive_class(*, label_class: LabelClass, by: User | None = None) -> ClassCh
             return None
         before = _before(source)
         LabelClass.objects.filter(pk=source.pk).update(is_archived=True, shortcut="")
+        close_gold_places(image_ids=gold_of(group_of(source)))  # nobody could choose what they show
         did = {"class": source.pk, "before": before, "classes": [source.pk]}
         return _begin(project, Kind.ARCHIVE, by, f"archived “{source}”", "", [], did)
 
@@ -128,12 +132,13 @@ def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
             raise ValidationError(words, code="not_undone")
         if done.is_step:
             undo_step(project=project, change=done)
-            group, step = [], ""
+            group, step, gold = [], "", []
         else:
             group = _undo_classes(project, done)
+            gold = _gold_again(project, done)
             step = {Kind.MERGE: "settle", Kind.SPLIT: "restore", Kind.ARCHIVE: ""}[Kind(done.kind)]
         did = {"class": done.did["class"], "classes": done.did["classes"], "voided_by": done.pk}
-        return _begin(project, Kind.UNDO, by, f"took back: {done.words}", step, group, did, undoes=done)
+        return _begin(project, Kind.UNDO, by, f"took back: {done.words}", step, group, did, done, gold)
 
     return again_if_raced(work)
 
@@ -191,14 +196,19 @@ def _begin(
     group: Sequence[int],
     did: dict[str, object],
     undoes: ClassChange | None = None,
+    gold: Sequence[int] = (),
 ) -> ClassChange:
-    """Keep the change, and go over its images: at once if there are few, by a worker if there are many."""
+    """Keep the change, and go over its images: at once if there are few, by a worker if there are many.
+
+    `gold`: images that are or were gold of these classes, which may have no answers.
+    """
     change = ClassChange(
         project=project, kind=kind, created_by=by, words=audit.shortened(words, 400), undoes=undoes,
         did={**did, "step": step, "group": list(group), "last_annotation_id": last_annotation_id(project)},
     )  # fmt: skip
     change.total = _answers(change).count()
-    change.changes_labels = change.total > 0
+    bare = _without_answers(change, gold)
+    change.changes_labels = change.total > 0 or bool(bare)
     is_small = change.total <= IN_REQUEST
     if is_small:
         change.state, change.done, change.finished_at = JobState.DONE, change.total, clock.now()
@@ -206,10 +216,12 @@ def _begin(
     audit.record(
         project=project, by=by, kind=AuditKind.CLASSES, words=words, change=change.pk, answers=change.total, **did
     )
+    settle_images(project=project, image_ids=bare)
     if not is_small:
         wake(RUN, change.pk)
+        _ask(change, bare)
         return change
-    gone_over: list[int] = []
+    gone_over = [*bare]
     while image_ids := _go_over(change):
         gone_over += image_ids
     _ask(change, gone_over)
@@ -223,7 +235,24 @@ def _answers(change: ClassChange) -> QuerySet[Annotation]:
         return answers.filter(voided_by=change.did["voided_by"])
     if "annotator" in change.did:
         answers = answers.filter(annotator=change.did["annotator"])
-    return answers.filter(label_class__in=change.did["group"], outcome=Outcome.LABEL, retracted_at__isnull=True)
+    named = Q(label_class__in=change.did["group"], outcome=Outcome.LABEL)
+    if gold := change.did.get("gold"):  # known to be of the class that is split: whatever else was said was wrong
+        named |= Q(image__in=[row[0] for row in gold]) & ~Q(outcome=Outcome.UNDO)
+    return answers.filter(named, retracted_at__isnull=True)
+
+
+def _without_answers(change: ClassChange, image_ids: Sequence[int]) -> list[int]:
+    """Those that going over the answers will not come by."""
+    found = set(_answers(change).filter(image__in=list(image_ids)).values_list("image_id", flat=True))
+    return [pk for pk in image_ids if pk not in found]
+
+
+def _gold_again(project: Project, done: ClassChange) -> list[int]:
+    """Of a change that is taken back; of a split they have to become gold first."""
+    if rows := done.did.get("gold"):
+        answered = answered_since(done, [row[0] for row in rows])
+        return give_gold_back(project=project, rows=rows, answered=answered)
+    return gold_of(done.did["group"]) if done.kind == Kind.MERGE else []
 
 
 def _go_over(change: ClassChange) -> list[int]:

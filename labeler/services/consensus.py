@@ -140,7 +140,7 @@ def _verdict(image: Image, overlap: int) -> Verdict:
 
     def shares_of(votes: Votes) -> Mapping[int, float] | None:
         measured = measured_people(image.project_id, [person for person, _ in votes])
-        return measured.shares(votes) if measured is not None else None
+        return measured.shares_of_asked_again(votes) if measured is not None else None
 
     people = count_people(image.project_id) if has_skip([(each.outcome, None) for each in answers]) else 1
     return verdict_of(answers, overlap=overlap, people=people, shares_of=shares_of)
@@ -246,7 +246,7 @@ def settle_enough(*, project: Project, before: int, overlap: int) -> int:
 def put_back(image_id: int, *, by: User | None = None) -> bool:
     """A manager's word: an image that was set aside, disputed or bad is asked about again. Its answers stay."""
     left = Image.objects.filter(pk=image_id, state__in=[ImageState.SET_ASIDE, ImageState.BAD, ImageState.DISPUTED])
-    if left.update(state=ImageState.POOL, is_contested=False) != 1:
+    if left.update(state=ImageState.POOL, is_contested=False, doubted_label=None) != 1:
         return False
     image = Image.objects.select_related("project").get(pk=image_id)
     words = f"put the image {image.name} back into the pool"
@@ -271,6 +271,7 @@ def store(image: Image, verdict: Verdict) -> None:
     fields: dict[str, object] = {}
     if (image.state, image.label_id) != (verdict.state, verdict.label_id):
         fields = {"state": verdict.state, "label_id": verdict.label_id, "labelled_at": _when(verdict)}
+        fields["doubted_label_id"] = None
     if (image.label_probability, image.is_contested) != (verdict.probability, verdict.is_contested):
         fields |= {"label_probability": verdict.probability, "is_contested": verdict.is_contested}
     if fields:

@@ -22,11 +22,13 @@ from labeler.models import (
     GridCheck,
     Image,
     ImageState,
+    LabelClass,
     Outcome,
     Project,
     Reason,
     Round,
 )
+from labeler.selectors.classes import MEANING
 from labeler.selectors.disputes import active_people, answered_by, holdout_disputes
 from labeler.services.draw import LOOKUP, Place
 
@@ -93,6 +95,8 @@ def _grid_checks(project: Project, taken: set[int]) -> list[Found]:
 def _gold(project: Project, people: set[int], wanted: int, taken: set[int], rng: np.random.Generator) -> list[Found]:
     """Up to `wanted` places: of each image as many as active people have not answered it, least answered first."""
     unshown = GoldImage.objects.filter(project=project, image__example__isnull=True)  # the guide gives no answer away
+    offered = LabelClass.objects.filter(project=project, is_archived=False)  # else nobody could say what it shows
+    unshown = unshown.annotate(meaning=MEANING).filter(meaning__in=offered.values("pk"))
     rows = list(unshown.values_list("image_id", "image__position", "created_by_id"))
     answered = answered_by([image_id for image_id, _, _ in rows])
     left = {

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from labeler import clock
 from labeler.models import (
     AuditKind,
     Candidate,
@@ -29,6 +32,7 @@ from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.consensus import settle, settle_gold
 from labeler.services.draw import LOOKUP
+from labeler.services.questions import close_questions
 from labeler.services.races import not_in_work
 
 MOST = 1000  # images at once
@@ -69,10 +73,11 @@ def mark_gold(*, project: Project, image_id: int, label_class: LabelClass, by: U
     Raises:
         GoldRefused: For such an image, an archived class, or one of another project.
     """
+    known = LabelClass.objects.select_for_update(no_key=True).filter(pk=label_class.pk).first()  # as it is by now
     image = Image.objects.select_for_update(no_key=True).filter(pk=image_id, project=project).first()
     if image is None:
         raise GoldRefused(_("There is no such image in this project."))
-    if label_class.project_id != project.pk or label_class.is_archived:
+    if known is None or known.project_id != project.pk or known.is_archived:
         raise GoldRefused(_("“%(name)s” is not a class that can be chosen.") % {"name": label_class})
     if image.is_holdout and image.state == ImageState.POOL:
         raise GoldRefused(_("This image measures the accuracy and waits for its answer: its draw has to stay random."))
@@ -125,14 +130,59 @@ def unmark_gold(*, project: Project, image_id: int, by: User | None = None) -> b
     gold = GoldImage.objects.filter(project=project, image_id=image_id)
     if not gold.exists():
         return False
-    places = Candidate.objects.filter(image_id=image_id, reason=Reason.GOLD, state=CandidateState.OPEN)
-    places.update(state=CandidateState.SUPERSEDED, leased_to=None, leased_at=None, leased_until=None)
+    close_gold_places(image_ids=[image_id])
     image = Image.objects.select_for_update(no_key=True).get(pk=image_id)
     gold.delete()
     settle(image, project.learning.overlap)
     words = f"took the image {image.name} out of the gold images"
     audit.record(project=project, by=by, kind=AuditKind.GOLD, words=words, image=image.pk)
     return True
+
+
+# --- Classes that change ---------------------------------------------------------------------------------------------
+
+
+def gold_of(class_ids: Sequence[int]) -> list[int]:
+    """Ids of the images that are known to be of one of these classes."""
+    rows = GoldImage.objects.filter(label_class__in=class_ids).order_by("image_id")
+    return list(rows.values_list("image_id", flat=True))
+
+
+def close_gold_places(*, image_ids: Sequence[int]) -> None:
+    """Who has one on the screen may still answer."""
+    places = Candidate.objects.filter(image__in=image_ids, reason=Reason.GOLD, state=CandidateState.OPEN)
+    places.update(state=CandidateState.SUPERSEDED, leased_to=None, leased_at=None, leased_until=None)
+
+
+def lift_gold(class_ids: Sequence[int]) -> list[list[Any]]:
+    """Their class is split, so it is known no more what they show. Returns what `give_gold_back` needs, as JSON. The
+    images are the caller's to settle."""
+    gold = GoldImage.objects.filter(label_class__in=class_ids).order_by("image_id")
+    rows = [
+        [image, label, by, at.isoformat()]
+        for image, label, by, at in gold.values_list("image_id", "label_class_id", "created_by_id", "created_at")
+    ]
+    close_gold_places(image_ids=[row[0] for row in rows])
+    gold.delete()
+    return rows
+
+
+def give_gold_back(*, project: Project, rows: Sequence[Sequence[Any]], answered: set[int]) -> list[int]:
+    """The split is taken back: they are gold again, but for those that somebody has marked anew since. What was said
+    since of those that were `answered` does not count against anybody. Returns the ids of the images."""
+    image_ids = [row[0] for row in rows]
+    marked = set(GoldImage.objects.filter(image__in=image_ids).values_list("image_id", flat=True))
+    people = set(User.objects.filter(pk__in={row[2] for row in rows}).values_list("pk", flat=True))
+    back = [row for row in rows if row[0] not in marked]
+    GoldImage.objects.bulk_create(
+        GoldImage(
+            project=project, image_id=image, label_class_id=label, created_by_id=by if by in people else None,
+            created_at=clock.now() if image in answered else datetime.fromisoformat(at),
+        )
+        for image, label, by, at in back
+    )  # fmt: skip
+    close_questions(image_ids=[row[0] for row in back])
+    return [row[0] for row in back]
 
 
 def _settle(image: Image, label_id: int) -> None:

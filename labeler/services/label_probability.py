@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labeler.models import AnnotatorQuality, AnswerQuality
 
 LEAST = 1e-12
+UNFITTED = 2  # answers of an image, of which only the newest is not in the fit: with one it was no evidence
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,18 @@ class MeasuredPeople:
         """The probability of each class that was named, from (person, class) pairs. What is missing to 1 is that of the
         classes which nobody has named."""
         return bayes([(self.people.get(person, self.usual), said) for person, said in votes], self.prior)
+
+    def shares_of_asked_again(self, votes: Sequence[tuple[int, int]]) -> dict[int, float]:
+        """The same at the moment when an image gets its newest answer.
+
+        From the second answer on an image is evidence of what its people confuse. Where they differ, the fit lets each
+        of them be known for just that, and their confusions would then prefer the class that nobody else has named. So
+        a third answer and those after it are weighed by how often people err, in which one image counts for little.
+        """
+        if len(votes) <= UNFITTED:
+            return self.shares(votes)
+        by_rate = {pk: Person(person.right) for pk, person in self.people.items()}
+        return replace(self, people=by_rate, usual=Person(self.usual.right)).shares(votes)
 
 
 def measured_people(project_id: int, people: Sequence[int]) -> MeasuredPeople | None:

@@ -96,12 +96,27 @@ def note_target(*, project: Project, round_: Round) -> Notice | None:
     return found
 
 
-def note_dry(*, project: Project, images: int) -> Notice | None:
-    """Nothing is left to ask: once for each number of images, so that it is said again after another import."""
-    words = (
-        f"Nobody has anything to answer: of {images:,} images none waits any more. Import more, or export the labels."
-    )
-    return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=str(images), words=words)
+def note_dry(*, project: Project, images: int, holdout: int = 0, disputed: int = 0) -> Notice | None:
+    """Nothing is left to ask: once for each number of images, so that it is said again after another import.
+
+    Args:
+        images: All there are.
+        holdout: Of these, holdout images that wait and are not asked about, as enough others have their answers.
+        disputed: Images that wait for a decision.
+    """
+    words = [f"Nobody has anything to answer: of {images:,} images none waits any more."]
+    if holdout:
+        are, they = ("is", "it has not been") if holdout == 1 else ("are", "they have not been")
+        words = [
+            f"Nobody has anything to answer: of {images:,} images only {holdout:,} of the holdout {are} left, and "
+            f"{they} asked about, as the project has the holdout answers that its settings want. Raise them to ask on."
+        ]
+    if disputed:
+        words.append(
+            f"{disputed:,} disputed image{' waits' if disputed == 1 else 's wait'} for a decision in the review."
+        )
+    words.append("Import more, or export the labels.")
+    return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=str(images), words=" ".join(words))
 
 
 def dismiss_notices(*, user: User, notices: list[Notice]) -> None:

@@ -5,7 +5,7 @@ It is harmless when it runs twice at once, or is lost: the next sweep asks for i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -23,12 +23,11 @@ from labeler.models import (
     GoldImage,
     Image,
     ImageState,
-    Outcome,
     Project,
     Reason,
 )
-from labeler.selectors.classes import MEANING
-from labeler.services.label_probability import Person, bayes
+from labeler.services.label_probability import MeasuredPeople, Person
+from labeler.services.settling import dispute_labels, is_unlikely, votes_of
 from labeler.wake import wake
 
 MEASURE = "labeler.measure_answers"
@@ -162,26 +161,31 @@ def run_quality(*, project_id: int, measure: Measure) -> None:
 def refresh_probabilities(*, project: Project, measured: MeasuredAnswers) -> int:
     """What is known of people by now also tells of labels that they gave before. Returns how many moved.
 
-    Labels stay what they are: only an answer or a manager changes one. An image that somebody answers at this moment is
-    left to that answer.
+    No label becomes another by that: only an answer or a manager does so. But one that has become less likely than
+    another class is believed no more, and the image is disputed. An image that somebody answers at this moment is left
+    to that answer.
     """
     if measured.right is None:
         return 0
     people = {pk: Person(row.trust or measured.right, row.confusion) for pk, row in measured.people.items()}
-    prior, moved, after = dict(zip(measured.classes, measured.prior, strict=True)), 0, 0
+    known = MeasuredPeople(people, Person(measured.right), dict(zip(measured.classes, measured.prior, strict=True)))
+    moved, after = 0, 0
     images = Image.objects.filter(project=project, state=ImageState.LABELLED, gold__isnull=True)
     images = images.exclude(state=ImageState.POOL).order_by("pk")
     while rows := list(images.filter(pk__gt=after).values_list("pk", "label_id", "label_probability")[:LOOKUP]):
         after = rows[-1][0]
-        votes, newer = _votes([pk for pk, _, _ in rows]), {}
+        votes, newer, doubted = votes_of([pk for pk, _, _ in rows]), {}, []
         for pk, label_id, before in rows:
-            said = votes.get(pk)
-            if said:
-                likely = bayes([(people.get(who, Person(measured.right)), what) for who, what in said], prior)
+            if said := votes.get(pk):
+                likely = known.shares(said)
                 now = likely.get(label_id, 0.0)
-                if before is None or abs(before - now) > MOVED:
+                if is_unlikely(label_id, likely):
+                    doubted.append(pk)
+                elif before is None or abs(before - now) > MOVED:
                     newer[pk] = (label_id, before, now)
         moved += _keep(newer)
+        if doubted:
+            moved += dispute_labels(project=project, image_ids=doubted, people=known)
     return moved
 
 
@@ -198,17 +202,3 @@ def _keep(newer: Mapping[int, tuple[int, float | None, float]]) -> int:
 
 def _is_still(image: Image, seen: tuple[int, float | None, float]) -> bool:
     return (image.label_id, image.label_probability) == seen[:2]
-
-
-def _votes(image_ids: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
-    """(person, class) pairs of images that nobody has decided."""
-    votes: dict[int, list[tuple[int, int]]] = {}
-    decided: set[int] = set()
-    live = Annotation.objects.filter(image__in=image_ids, retracted_at__isnull=True, outcome=Outcome.LABEL)
-    rows = live.filter(is_grid=False).order_by().values_list("image_id", "annotator_id", MEANING, "is_decision")
-    for image_id, person, label_id, is_decision in rows:
-        if is_decision:
-            decided.add(image_id)
-        else:
-            votes.setdefault(image_id, []).append((person, label_id))
-    return {pk: said for pk, said in votes.items() if pk not in decided}

@@ -196,7 +196,9 @@ def _dry(project: Project, last: Round, new: int) -> Due | None:
 
 def _start(project: Project, due: Due) -> bool:
     if due.trigger in (Trigger.COLD_START, Trigger.QUEUE_DRY) and is_dry(project):
-        notices.note_dry(project=project, images=pool_counts(project).total)
+        counts = pool_counts(project)
+        left = {"holdout": counts.holdout_waiting, "disputed": counts.disputed}
+        notices.note_dry(project=project, images=counts.total, **left)
         return False
     if due.trigger == Trigger.COLD_START:
         return start_cold_round(project=project, reason=due.reason) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.urls import reverse
 
 from labeler import learning
 from labeler.learning import rounds as rounds_door
@@ -182,6 +183,23 @@ def test_while_a_person_keeps_a_model_others_are_made_aside(pool, manager) -> No
     assert (third.standing, pool.model_round) == (Standing.ACCEPTED, third)
     assert [change.kind for change in ModelChange.objects.all()] == ["took", "released", "put", "took"]
     assert not charge_of(pool).is_kept
+
+
+def test_a_kept_model_that_falls_behind_is_said_on_the_monitor_with_a_button(pool, manager, client_of) -> None:
+    client, address = client_of(manager), f"/p/{pool.slug}/"
+    first = judged(pool, loses_owls)
+    assert "Release the model" not in client.get(address).content.decode()
+    put_in_charge(round_=first, by=manager)
+    page = client.get(address).content.decode()
+    assert "Release the model of round 1" in page and "lies above 0" not in page
+    second = judged(pool)
+    assert second.standing == Standing.ASIDE
+    page = client.get(address).content.decode()
+    assert "is better than that of round 1: the whole interval of the difference lies above 0" in page
+    assert "points" in page
+    client.post(reverse("charge-release", args=[pool.slug]))
+    page = client.get(address).content.decode()
+    assert "Release the model" not in page and "lies above 0" not in page
 
 
 def test_a_comparison_is_never_judged(pool) -> None:

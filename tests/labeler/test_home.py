@@ -8,7 +8,20 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from labeler.models import Image, ImageState, LearningConfig, Membership, Project, Role, Round, RoundState, Trigger
+from labeler.models import (
+    Fate,
+    Image,
+    ImageState,
+    LearningConfig,
+    Membership,
+    NoticeKind,
+    Project,
+    Role,
+    Round,
+    RoundState,
+    Trigger,
+)
+from labeler.services.notices import notify
 from labeler.services.projects import create_project
 from tests.labeler.queues import fill_queue
 
@@ -57,6 +70,23 @@ def test_an_unfinished_set_up_leads_back_to_the_first_steps(project, manager, cl
     assert "needs images" in html
 
 
+def test_what_waits_for_a_manager_inside_is_named(project, manager, annotator, client_of, make_images) -> None:
+    make_images(project, 2, state=ImageState.DISPUTED, is_contested=True)
+    project.classes.create(name="lynx", colour="#000000", order=9, is_archived=True, fate=Fate.PROPOSED)
+    Project.objects.filter(pk=project.pk).update(open_comments=3)
+    notify(project=project, kind=NoticeKind.QUEUE_DRY, key="x", words="Nothing is left.")
+    html = client_of(manager).get("/").content.decode()
+    for words, page in (
+        ("1 unread notice", "monitor"),
+        ("1 proposed class waits for a decision", "proposals"),
+        ("3 open comments", "comments"),
+        ("People disagree about 2 images", "review"),
+    ):
+        assert f'href="{reverse(page, args=[project.slug])}">{words}</a>' in html
+    html = client_of(annotator).get("/").content.decode()
+    assert "unread notice" not in html and "disagree" not in html and "Nothing waits for you" in html
+
+
 def test_a_site_admin_sees_all(project, make_user, client_of) -> None:
     assert "Signs" in client_of(make_user("root", is_superuser=True)).get("/").content.decode()
 
@@ -71,7 +101,7 @@ def test_its_queries_do_not_grow_with_the_projects(
         make_images(other, 2)
         add_round(other, 1, RoundState.DONE, MEASURED)
     client = client_of(manager)
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(14):
         assert "P11" in client.get("/").content.decode()
 
 

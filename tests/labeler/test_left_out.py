@@ -58,7 +58,8 @@ def test_a_round_keeps_what_it_left_out(round_) -> None:
     assert round_.metrics["left_out"] == {"disputed": 5, "set_aside": 1}
     found = left_out_of(round_.metrics)
     assert (found.disputed, found.set_aside, found.images) == (5, 1, 6)
-    assert found.words.startswith("Not counted are 6 holdout images that were disputed or set aside; with them ")
+    then = "Not counted are 6 holdout images that were disputed or set aside when this was measured; with them "
+    assert found.words.startswith(then)
 
 
 def test_the_bounds_are_those_of_the_worst_and_the_best_that_they_can_be() -> None:

@@ -18,6 +18,7 @@ from labeler.templatetags.numbers import interval, when
         (0.2, 0.1999, 0.2001, "s", "0.200 s ± under 0.001"),
         (1.0, 1.0, 1.0, "s", "1.0 s ± 0.0"),
         (1.0, 0.99, 1.0, "%", "100.0 % (99.0 to 100.0)"),
+        (-0.1, -0.15, -0.05, "points", "−10.0 points ± 5.0"),  # a difference of two shares is no share
     ],
 )
 def test_an_interval_never_looks_like_none(value, low, high, unit, words) -> None:

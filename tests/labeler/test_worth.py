@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from django.urls import reverse
 
+from labeler import clock
 from labeler.intervals import exact_share, wilson
 from labeler.models import (
     Annotation,
@@ -119,6 +120,21 @@ def test_a_network_that_took_over_is_believed_at_once(project) -> None:
     assert fitted is not None and fitted.error_at(210).value < 0.03
 
 
+def test_while_a_model_is_kept_in_charge_no_number_is_promised(project) -> None:
+    """Rounds are made aside meanwhile, so that what is missing would never come nearer."""
+    early, later = points((20, 0.5), (25, 0.5), (30, 0.6), (35, 0.6)), points(*STEEP)
+    assert "Still needed: 5 more answers" in advice_of(project, early).reason
+    assert "kept" not in advice_of(project, later).reason
+    project.model_kept_since = clock.now()
+    advice = advice_of(project, early)
+    assert (advice.kind, "Still needed" in advice.reason) == ("early", False)
+    assert "This stands at round 4, after 35 answers: its model is kept in charge" in advice.reason
+    advice = advice_of(project, later)
+    assert advice.reason.startswith("The next 100 answers are worth")
+    assert "This stands at round 4, after 160 answers" in advice.reason
+    assert "A person keeps a model in charge." in advice_of(project, []).reason
+
+
 def test_models_that_were_refused_do_not_count(project) -> None:
     rows = points(*STEEP)
     refused = [Point(9, 200, 0.1, 0.05, 0.15, 400, Standing.REFUSED)]
@@ -186,6 +202,14 @@ def test_a_replay_that_is_being_played_is_said(project) -> None:
     assert "a replay is waiting for a worker" in saved_by_order(project).words
     Replay.objects.filter(pk=job.pk).update(state=JobState.RUNNING, done=49, total=104)
     assert "is being found out: 49 of 104 models" in saved_by_order(project).words
+
+
+def test_where_nothing_waits_no_threshold_is_missed(project, make_images, manager, client_of) -> None:
+    modelled(project, make_images)
+    project.images.filter(is_holdout=False).update(state=ImageState.LABELLED, label=project.classes.first())
+    html = client_of(manager).get(reverse("worth", args=["signs"])).content.decode()
+    assert "No image waits for an answer that the model could give." in html
+    assert "At no threshold of the table" not in html
 
 
 def test_without_a_replay(project) -> None:
@@ -360,6 +384,17 @@ def test_where_a_network_took_over_is_marked(project) -> None:
     curve = learning_curve(project)
     assert [change.number for change in curve.changes] == [later[0].number]
     assert curve.changes[0].title.endswith("images are seen by likeness by features of network 7")
+
+
+def test_the_mark_stands_where_rounds_made_aside_began_to_see_in_the_new_way(project) -> None:
+    measured_rounds(project)
+    for round_ in list(project.rounds.order_by("number"))[1:]:
+        round_.config = {**round_.config, "features": "network 7", "has_likeness": True}
+        round_.standing = Standing.ACCEPTED if round_.number == 104 else Standing.ASIDE
+        round_.save()
+    curve = learning_curve(project)
+    (change,) = curve.changes
+    assert (change.number, curve.marks[0].x < change.at < curve.marks[1].x) == (curve.points[1].number, True)
 
 
 def test_the_curve_leads_on(project) -> None:
