@@ -75,8 +75,8 @@ class Bin(Out):
     low: float
     high: float
     n: int
-    confidence: float = Field(description="Their mean probability of the predicted class.")
-    accuracy: Measured | None
+    confidence: float | None = Field(description="Their mean probability of the predicted class; null: there are none.")
+    accuracy: Measured | None = Field(description="Share of right ones; null: there are none.")
 
 
 class RoundOut(RoundRow):
