@@ -21,8 +21,7 @@ MOST_WAITS = 30
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _options(arguments)
     try:
         with PlusMinus(options.url, options.token, patience=options.patience) as site:
             work: Callable[[Project, argparse.Namespace], int] = options.work
@@ -32,6 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    """Files may stand on both sides of options: argparse alone takes the first lot, be it empty, for all of them."""
+    parser = _parser()
+    options, left = parser.parse_known_args(arguments)
+    if left and (not hasattr(options, "files") or any(each.startswith("-") for each in left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        options.files = [*options.files, *left]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
