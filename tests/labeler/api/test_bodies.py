@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 import pytest
+from ninja import Schema
 
 from labeler.api.app import openapi
 from labeler.api.exports import ExportNew
@@ -20,14 +22,14 @@ FORMATS = {"date": "2026-11-26", "uuid": "7c9e6679-7425-40de-944b-e07fc1f90afb"}
 TEXTS = ("02:00", "#0072b2", "a", "photo of a cat", "")  # for patterns
 
 
-def bodies(base: type[In] = In) -> Iterator[type[In]]:
+def models_of(base: type[Schema]) -> Iterator[type[Schema]]:
     for model in base.__subclasses__():
         yield model
-        yield from bodies(model)
+        yield from models_of(model)
 
 
 assert openapi()  # so that the modules of all operations are loaded
-BODIES = sorted(set(bodies()), key=lambda model: model.__name__)
+BODIES = sorted(set(models_of(In)), key=lambda model: model.__name__)
 
 
 def values(part: dict[str, Any], names: dict[str, Any]) -> list[Any]:
@@ -67,6 +69,13 @@ def test_all_that_the_document_allows_is_taken(model):
                 continue
             body = json.loads(json.dumps({**least, name: value}))
             assert name in model.model_validate(body).model_fields_set
+
+
+def test_no_two_shapes_have_one_name():
+    """The document has them by their names: of two, one would be described as the other."""
+    ours = {model for model in models_of(Schema) if model.__module__.startswith("labeler.")}
+    named = Counter(model.__name__ for model in ours)
+    assert [name for name, count in named.items() if count > 1] == []
 
 
 def test_days_are_text_of_one_form(as_manager, project):
