@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +16,8 @@ from tqdm import tqdm
 from .connection import CannotReach, Refused
 from .site import PlusMinus, Project, Round, Told
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Where a text, or a piece of it that a spreadsheet may take for a cell of its own, would begin a formula.
+FORMULA = re.compile(r"(^ *(?='*[=+\-@＝＋－＠\t\r\n])|(?<=[;\t\r\n])[\" ]*(?='*[=+\-@＝＋－＠]))")
 
 MOST_WAITS = 30
 
@@ -201,7 +203,7 @@ def _lines(image: str | int, classes: Iterable[tuple[str, float, float]]) -> lis
 
 def _no_formula(text: str) -> str:
     """With a quote before what a spreadsheet would take for a formula, as the server's own tables have it."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", text)
 
 
 def _moves(bar: tqdm) -> Told:
