@@ -11,7 +11,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access
-from labeler.api.operations import Day, In, Nothing, Operations, Out
+from labeler.api.operations import NONE, Day, In, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem
 from labeler.api.shapes import Person, person_of
@@ -105,7 +105,7 @@ def read_manifest(request: HttpRequest, slug: str, export_id: int) -> dict[str, 
 
 
 @router.act(f"{ONE}/cancel", ExportOut)
-def cancel_export_(request: HttpRequest, slug: str, export_id: int, body: Nothing) -> ExportOut:  # noqa: ARG001
+def cancel_export_(request: HttpRequest, slug: str, export_id: int, body: Nothing = NONE) -> ExportOut:  # noqa: ARG001
     """Stop it: one that waits at once, one that is written within a second. One that is over stays as it is."""
     access = manager_access(request, slug)
     job = _job(access, export_id)

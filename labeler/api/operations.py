@@ -55,6 +55,10 @@ class Nothing(In):
     """A body without anything in it, or none at all."""
 
 
+NONE = Nothing()
+"""The default of such a body: nothing has to be sent."""
+
+
 class Operations(Router):
     """The operations of one noun. Each says which scope its token needs and, for people, who may do it.
 

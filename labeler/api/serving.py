@@ -15,7 +15,7 @@ from pydantic import Field
 from labeler import storage
 from labeler.access import Access, manager_access, model_access
 from labeler.api.jobs import JobOut
-from labeler.api.operations import Nothing, Operations, Out
+from labeler.api.operations import NONE, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem, invalid
 from labeler.api.rounds import round_in
@@ -75,7 +75,7 @@ class ArchiveOut(JobOut):
 
 
 @router.act("/projects/{slug:slug}/rounds/{int:number}/prepare", Prepared)
-def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing) -> Prepared:  # noqa: ARG001
+def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> Prepared:  # noqa: ARG001
     """Have a round's model made ready for new images; asked again it says how far that is."""
     access = manager_access(request, slug)
     job: ModelExport | None = request_model_export(round_=round_in(access, number), by=access.user)
@@ -87,7 +87,7 @@ def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing) -
 
 
 @router.act("/projects/{slug:slug}/rounds/{int:number}/prepare/stop", Outcome)
-def stop_preparing(request: HttpRequest, slug: str, number: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def stop_preparing(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Stop it."""
     made = export_of(round_in(manager_access(request, slug), number)).made
     if made is not None:
@@ -180,7 +180,7 @@ def download_predictions(request: HttpRequest, slug: str, archive_id: int) -> Ht
 
 
 @router.act(f"{ARCHIVE}/stop", ArchiveOut)
-def stop_archive(request: HttpRequest, slug: str, archive_id: int, body: Nothing) -> ArchiveOut:  # noqa: ARG001
+def stop_archive(request: HttpRequest, slug: str, archive_id: int, body: Nothing = NONE) -> ArchiveOut:  # noqa: ARG001
     """Stop it: one that waits at once, one that is read at its next step. One that is over stays as it is."""
     access = manager_access(request, slug)
     request_cancel(job=_job(access, archive_id))
