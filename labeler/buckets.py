@@ -18,7 +18,11 @@ PAGE = 1000  # keys of one page, the most that servers give
 
 
 class BucketError(Exception):
-    """Why the bucket cannot be read; in words, without any secret."""
+    """Why the bucket cannot be read; in words, without any secret. `field` is what of its place is wrong."""
+
+    def __init__(self, words: str, field: str = "") -> None:
+        super().__init__(words)
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,20 @@ def check_bucket(bucket: Bucket) -> None:
     """Raises BucketError for what can be said without asking."""
     parts = urlsplit(bucket.endpoint)
     if parts.query or parts.fragment or parts.path not in ("", "/"):
-        raise BucketError(_("The endpoint is the address of the server alone, such as https://s3.example.org."))
+        raise BucketError(
+            _("The endpoint is the address of the server alone, such as https://s3.example.org."), "endpoint"
+        )
     if not (3 <= len(bucket.name) <= 63 and all(one.isalnum() or one in ".-_" for one in bucket.name)):
-        raise BucketError(_("The name of a bucket has 3 to 63 letters, digits, dots and hyphens."))
+        raise BucketError(_("The name of a bucket has 3 to 63 letters, digits, dots and hyphens."), "name")
     if bool(bucket.key_id) != bool(bucket.secret):
-        raise BucketError(_("Give key and secret, or neither for a bucket that anybody may read."))
+        raise BucketError(
+            _("Give key and secret, or neither for a bucket that anybody may read."),
+            "key_id" if bucket.secret else "secret",
+        )
     try:
         check_address(bucket.address())
     except OutboundError as error:
-        raise BucketError(str(error)) from None
+        raise BucketError(str(error), "endpoint") from None
 
 
 def objects(bucket: Bucket, *, after: str = "", pages: int | None = None) -> Iterator[list[Object]]:

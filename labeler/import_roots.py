@@ -12,7 +12,9 @@ SHOWN = 500  # subfolders of one folder
 
 
 class FolderRefused(Exception):
-    """Why, in words for people."""
+    """Why, in words for people; `field` is empty where no folder at all would be taken."""
+
+    field = "path"
 
 
 def roots() -> list[Path]:
@@ -23,7 +25,9 @@ def allowed_folder(text: str) -> Path:
     """The folder, with all links followed, if it lies in a root. Raises FolderRefused, in the same words for what is
     not there and for what is elsewhere: nobody learns from it what the server has."""
     if not roots():
-        raise FolderRefused(_("No folder of the server may be imported. An operator names them by IMPORT_ROOTS."))
+        refusal = FolderRefused(_("No folder of the server may be imported. An operator names them by IMPORT_ROOTS."))
+        refusal.field = ""
+        raise refusal
     refusal = FolderRefused(_("There is no such folder in those that may be imported."))
     if not text or "\x00" in text or len(text) > 4000 or not Path(text).is_absolute():
         raise refusal

@@ -278,6 +278,7 @@ IMPORT_S3_SECRET = env.str("IMPORT_S3_SECRET", default="")
 IMPORTS_PER_USER = env.int("IMPORTS_PER_USER", default=3)  # unfinished at once
 EXPORTS_PER_USER = env.int("EXPORTS_PER_USER", default=3)
 # Models that a web process holds to ask them about new images: so many, each at most so large
+PREDICT_MAX_PIXELS = env.int("PREDICT_MAX_PIXELS", default=16_000_000)  # a web process decodes them
 SERVED_MODELS = env.int("SERVED_MODELS", default=2)
 SERVED_MAX_BYTES = env.int("SERVED_MAX_BYTES", default=256 * 1024**2)
 PREDICTIONS_PER_MINUTE = env.int("PREDICTIONS_PER_MINUTE", default=120)  # of single images, a person

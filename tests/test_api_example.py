@@ -6,6 +6,7 @@ import contextlib
 import csv
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def run_the_commands(site: ApiSite, folder: Path) -> None:
     assert (folder / "predictions.csv").read_text().count("\n") == 121
     new, words = str(folder / "new.png"), str(folder / "words.png")
     Path(words).write_text("no image")
-    asked = client("predict", "shapes", new, words, "--top", "1")
+    asked = client("predict", "shapes", "--prepare", new, words, "--top", "1")
     assert asked.returncode == 1 and "new.png: " in asked.stdout and " ± " in asked.stdout, asked
     assert "words.png: " in asked.stderr
     table = str(folder / "of-archive.jsonl")
@@ -72,6 +73,43 @@ def run_the_commands(site: ApiSite, folder: Path) -> None:
     assert client("predict", "shapes").returncode == 2
     nobody = client("watch", "nothing")
     assert nobody.returncode == 1 and "not shared with you" in nobody.stderr
+
+
+def test_each_command_of_the_documents_is_one_that_the_client_takes():
+    from labeler.client.__main__ import _options
+
+    documents = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    lines = [line for document in documents for line in document.read_text().splitlines()]
+    commands = [shlex.split(line)[3:] for line in lines if line.startswith("python -m labeler.client ")]
+    assert {command[0] for command in commands} == {"import", "oracle", "watch", "export", "predict"}
+    taken = {" ".join(command): _options(command) for command in commands}
+    new = taken["predict digits --prepare photo.jpg other.png"]
+    assert new.prepare and new.files == ["photo.jpg", "other.png"]
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("predict digits --top 2 a.png", ["a.png"]),
+        ("predict digits a.png --prepare b.png", ["a.png", "b.png"]),
+        ("predict --prepare digits a.png b.png", ["a.png", "b.png"]),
+        ("import digits a.zip --classes b.zip", ["a.zip", "b.zip"]),
+        ("predict digits --out all.csv", []),
+    ],
+)
+def test_files_stand_on_both_sides_of_options(line, files):
+    from labeler.client.__main__ import _options
+
+    assert _options(line.split()).files == files
+
+
+@pytest.mark.parametrize("line", ["predict digits --prepaer a.png", "watch digits 7", "predict digits --tpo 1 a.png"])
+def test_what_is_no_option_is_refused(line, capsys):
+    from labeler.client.__main__ import _options
+
+    with pytest.raises(SystemExit):
+        _options(line.split())
+    assert "unrecognized arguments" in capsys.readouterr().err
 
 
 def test_the_client_works_alone(tmp_path):

@@ -46,7 +46,7 @@ from labeler.api.authentication import token_of
 from labeler.api.document import document
 from labeler.api.once import once
 from labeler.api.parameters import Known, known_parameters, refuse_unknown
-from labeler.api.problems import FieldError, Problem, problem_response
+from labeler.api.problems import FieldError, Problem, invalid, problem_response
 from labeler.body_limit import takes_body
 from labeler.services.comments import ExampleRefused
 from labeler.services.decide import DecisionRefused
@@ -61,10 +61,10 @@ from labeler.throttle import Rate, RateLimit
 from labeler.views.errors import WORDS
 
 VERSION = "1"
+JSON = "application/json"
 REFUSALS = (
     RoundRefused,
     ExportRefused,
-    UploadRefused,
     GoldRefused,
     ExampleRefused,
     DecisionRefused,
@@ -72,13 +72,13 @@ REFUSALS = (
     GridRefused,
     StorageError,
 )
+NO_OBJECT = f"Send a JSON object, {{…}}, as {JSON}; the document says what belongs into it."
 RATE_SECONDS = 60
 LARGE_BODIES = {  # by operation; all of an address take as much
     "put_import_part": "DATA_UPLOAD_MAX_MEMORY_SIZE",
     "predict": "DATA_UPLOAD_MAX_MEMORY_SIZE",
     "predict_archive": "IMPORT_MAX_FILE_BYTES",
 }
-JSON = "application/json"
 requests_of_a_token = RateLimit("api", seconds=RATE_SECONDS)
 
 
@@ -111,6 +111,7 @@ class Api(NinjaAPI):
             HttpError: _of_ninja,
             WrongOffset: lambda error: problem_response(409, str(error), received=error.received),
             **dict.fromkeys(REFUSALS, lambda error: problem_response(409, str(error))),
+            UploadRefused: _of_upload,
             StorageFull: lambda error: problem_response(507, str(error)),
             StorageAway: lambda error: problem_response(503, str(error)),
         }
@@ -136,10 +137,16 @@ def _invalid(error: ValidationError) -> HttpResponse:
         source, *where = found["loc"]
         if source == "body" and len(where) > 0:
             where = where[1:]  # the name of the view's argument
-        errors.append(FieldError(".".join(str(part) for part in where), found["msg"]))
+        field = ".".join(str(part) for part in where)
+        errors.append(FieldError(field, found["msg"]) if field else FieldError("body", NO_OBJECT))
     first = errors[0]
     words = f"{first.field}: {first.detail}" if first.field else first.detail
     return problem_response(422, words, errors=errors)
+
+
+def _of_upload(error: UploadRefused) -> HttpResponse:
+    """A value that is named, or how things are."""
+    return (invalid(error.field, str(error)) if error.field else Problem(409, str(error))).response()
 
 
 def _refusal(error: DjangoRefusal) -> HttpResponse:

@@ -12,9 +12,9 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access, member_access
-from labeler.api.operations import Id, In, Line, Nothing, Operations, Out, unset
+from labeler.api.operations import NONE, Id, In, Line, Nothing, Operations, Out, unset
 from labeler.api.paging import Page, Paging, Rows, page_of
-from labeler.api.problems import Problem, invalid
+from labeler.api.problems import Problem, invalid, of_field
 from labeler.api.shapes import ClassName, Outcome, Person, class_in, class_name, person_of
 from labeler.models import ClassChange, Fate, LabelClass, Scope
 from labeler.selectors.classes import label_counts, targets_of
@@ -104,7 +104,8 @@ def make_classes(request: HttpRequest, slug: str, body: ClassesNew) -> list[Clas
     """Add classes. Those that are there already are passed over; returned are the new ones."""
     access = manager_access(request, slug)
     names = _named("names", lambda: service.class_names_in("\n".join(body.names)))
-    made = service.add_classes(project=access.project, names=names, by=access.user)
+    with of_field("names"):
+        made = service.add_classes(project=access.project, names=names, by=access.user)
     return _shown(list(access.project.classes.filter(pk__in=[row.pk for row in made])))
 
 
@@ -128,7 +129,7 @@ def move_class(request: HttpRequest, slug: str, class_id: int, body: Place) -> C
 
 
 @router.act(f"{ROOT}/{{int:class_id}}/restore", ClassOut)
-def restore_class(request: HttpRequest, slug: str, class_id: int, body: Nothing) -> ClassOut:  # noqa: ARG001
+def restore_class(request: HttpRequest, slug: str, class_id: int, body: Nothing = NONE) -> ClassOut:  # noqa: ARG001
     """Offer an archived class again."""
     access = manager_access(request, slug)
     row = class_in(access, class_id)
@@ -138,7 +139,7 @@ def restore_class(request: HttpRequest, slug: str, class_id: int, body: Nothing)
 
 
 @router.act(f"{ROOT}/{{int:class_id}}/archive", ClassOut)
-def archive_class_(request: HttpRequest, slug: str, class_id: int, body: Nothing) -> ClassOut:  # noqa: ARG001
+def archive_class_(request: HttpRequest, slug: str, class_id: int, body: Nothing = NONE) -> ClassOut:  # noqa: ARG001
     """Offer it no more. Its answers and labels stay."""
     access = manager_access(request, slug)
     archive_class(label_class=class_in(access, class_id), by=access.user)
@@ -150,7 +151,8 @@ def merge_class_(request: HttpRequest, slug: str, class_id: int, body: Into) -> 
     """Answers that name it mean another class from now on."""
     access = manager_access(request, slug)
     row = class_in(access, class_id)
-    return _change(merge_class(label_class=row, into=_target(access, row, body.into), by=access.user))
+    with of_field("into", "target", "itself"):
+        return _change(merge_class(label_class=row, into=_target(access, row, body.into), by=access.user))
 
 
 @router.act(f"{ROOT}/{{int:class_id}}/split", ChangeOut)
@@ -158,7 +160,8 @@ def split_class_(request: HttpRequest, slug: str, class_id: int, body: Parts) ->
     """Its images are asked again, as one of the parts."""
     access = manager_access(request, slug)
     names = _named("names", lambda: service.class_names_in("\n".join(body.names)))
-    return _change(split_class(label_class=class_in(access, class_id), names=names, by=access.user))
+    with of_field("names", "itself", "too_few", "archived"):
+        return _change(split_class(label_class=class_in(access, class_id), names=names, by=access.user))
 
 
 @router.act(f"{ROOT}/{{int:class_id}}/decide", Outcome)
@@ -168,7 +171,8 @@ def decide_proposal(request: HttpRequest, slug: str, class_id: int, body: Decisi
     access = manager_access(request, slug)
     row, given = class_in(access, class_id), body.model_fields_set
     if body.decision == "accept":
-        accept_proposal(label_class=row, name=body.name if "name" in given else row.name, by=access.user)
+        with of_field("name", "too_long", "twice"):
+            accept_proposal(label_class=row, name=body.name if "name" in given else row.name, by=access.user)
     elif body.decision == "refuse":
         refuse_proposal(label_class=row, why=body.why, by=access.user)
     elif "into" not in given:
@@ -179,7 +183,7 @@ def decide_proposal(request: HttpRequest, slug: str, class_id: int, body: Decisi
 
 
 @router.act(f"{ROOT}/{{int:class_id}}/take-back", Outcome, who="member", scope=Scope.ANNOTATE)
-def take_back_own_proposal(request: HttpRequest, slug: str, class_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def take_back_own_proposal(request: HttpRequest, slug: str, class_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """What you have proposed yourself, as long as no manager has decided on it. Its images are asked again."""
     access = member_access(request, slug)
     count = take_back_proposal(label_class=class_in(access, class_id), by=access.user)
@@ -187,7 +191,7 @@ def take_back_own_proposal(request: HttpRequest, slug: str, class_id: int, body:
 
 
 @router.act("/projects/{slug:slug}/class-keys", Outcome)
-def renew_keys(request: HttpRequest, slug: str, body: Nothing) -> Outcome:  # noqa: ARG001
+def renew_keys(request: HttpRequest, slug: str, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Give keys in the order of the list: 1 to 9, 0, then letters."""
     access = manager_access(request, slug)
     service.renew_keys(project=access.project, by=access.user)
@@ -209,7 +213,7 @@ def read_class_change(request: HttpRequest, slug: str, change_id: int) -> Change
 
 
 @router.act(f"{CHANGES}/{{int:change_id}}/undo", ChangeOut)
-def undo_class_change(request: HttpRequest, slug: str, change_id: int, body: Nothing) -> ChangeOut:  # noqa: ARG001
+def undo_class_change(request: HttpRequest, slug: str, change_id: int, body: Nothing = NONE) -> ChangeOut:  # noqa: ARG001
     """Take it back."""
     access = manager_access(request, slug)
     try:

@@ -10,7 +10,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import manager_access, member_access
-from labeler.api.operations import PATTERN, Id, In, Key, Nothing, Operations, Out
+from labeler.api.operations import NONE, PATTERN, Id, In, Key, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.shapes import Outcome, Person, person_of
 from labeler.models import Comment, Scope
@@ -78,7 +78,7 @@ def close_comment_(request: HttpRequest, slug: str, comment_id: int, body: Reply
 
 
 @router.act(f"{ONE}/read", Outcome, who="member", scope=Scope.ANNOTATE)
-def read_reply(request: HttpRequest, slug: str, comment_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def read_reply(request: HttpRequest, slug: str, comment_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """The reply to an own comment has been read."""
     access = member_access(request, slug)
     if not Comment.objects.filter(project=access.project, by=access.user, pk=comment_id).exists():

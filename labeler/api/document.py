@@ -29,7 +29,10 @@ PROBLEM = {
                 "type": "object",
                 "required": ["field", "detail"],
                 "properties": {
-                    "field": {"type": "string", "description": "As the request names it; empty: the whole request."},
+                    "field": {
+                        "type": "string",
+                        "description": "As the request names it; body: all of that; empty: the request.",
+                    },
                     "detail": {"type": "string"},
                 },
             },

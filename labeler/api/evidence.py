@@ -11,7 +11,7 @@ from pydantic import Field
 
 from labeler.access import manager_access
 from labeler.api.jobs import JobOut, job_of
-from labeler.api.operations import Id, Nothing, Operations, Out
+from labeler.api.operations import NONE, Id, Nothing, Operations, Out
 from labeler.api.paging import Page, Rows, cursor_of, position_in
 from labeler.api.predictions import names_of
 from labeler.api.problems import Problem
@@ -107,7 +107,7 @@ def read_rerun(request: HttpRequest, slug: str, number: int) -> RerunOut:
 
 
 @router.act(f"{ONE}/rerun", RerunOut)
-def start_rerun(request: HttpRequest, slug: str, number: int, body: Nothing) -> RerunOut:  # noqa: ARG001
+def start_rerun(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> RerunOut:  # noqa: ARG001
     """Fit and score it once more from what it kept, and compare."""
     access = manager_access(request, slug)
     round_ = round_in(access, number)
@@ -117,7 +117,7 @@ def start_rerun(request: HttpRequest, slug: str, number: int, body: Nothing) -> 
 
 
 @router.act(f"{ONE}/rerun/stop", Outcome)
-def stop_rerun(request: HttpRequest, slug: str, number: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def stop_rerun(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Stop the one that runs."""
     made = rerun_state(round_in(manager_access(request, slug), number)).made
     if made is not None:

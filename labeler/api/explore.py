@@ -14,7 +14,7 @@ from pydantic import Field
 from labeler.access import Access, manager_access
 from labeler.api.jobs import JobOut, job_of
 from labeler.api.learning import ComparedSettings
-from labeler.api.operations import BIGGEST, In, Nothing, Operations, Out, Position
+from labeler.api.operations import BIGGEST, NONE, In, Nothing, Operations, Out, Position
 from labeler.api.paging import Page, Paging, Rows, cursor_of, position_in
 from labeler.api.predictions import RoundNumber, round_of
 from labeler.api.problems import Problem
@@ -231,7 +231,7 @@ def read_map(request: HttpRequest, slug: str) -> MapOut:
 
 
 @router.act(MAP, MapOut)
-def draw_map(request: HttpRequest, slug: str, body: Nothing) -> MapOut:  # noqa: ARG001
+def draw_map(request: HttpRequest, slug: str, body: Nothing = NONE) -> MapOut:  # noqa: ARG001
     """Have it drawn anew."""
     access = manager_access(request, slug)
     if request_map(project=access.project, by=access.user) is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Literal, cast
 
 from django.core.exceptions import ValidationError
@@ -11,7 +11,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access
-from labeler.api.operations import In, Nothing, Operations, Out
+from labeler.api.operations import NONE, Day, In, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem
 from labeler.api.shapes import Person, person_of
@@ -42,8 +42,8 @@ class ExportNew(In):
     with_images: bool = Field(False, description="The images come along, all in one zip.")
     label_class: int | None = Field(None, description="The id of a class.")
     annotator: int | None = Field(None, description="The id of a person who has answered.")
-    since: date | None = Field(None, description="Labelled on this day or later, in the server's time zone.")
-    until: date | None = Field(None, description="Labelled on this day or earlier.")
+    since: Day | None = Field(None, description="Labelled on this day or later, in the server's time zone.")
+    until: Day | None = Field(None, description="Labelled on this day or earlier.")
     holdout: Literal["", "only", "without"] = ""
     least_agreement: float | None = Field(None, ge=0, le=1)
 
@@ -105,7 +105,7 @@ def read_manifest(request: HttpRequest, slug: str, export_id: int) -> dict[str, 
 
 
 @router.act(f"{ONE}/cancel", ExportOut)
-def cancel_export_(request: HttpRequest, slug: str, export_id: int, body: Nothing) -> ExportOut:  # noqa: ARG001
+def cancel_export_(request: HttpRequest, slug: str, export_id: int, body: Nothing = NONE) -> ExportOut:  # noqa: ARG001
     """Stop it: one that waits at once, one that is written within a second. One that is over stays as it is."""
     access = manager_access(request, slug)
     job = _job(access, export_id)

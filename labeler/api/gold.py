@@ -10,7 +10,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access
-from labeler.api.operations import Id, In, Nothing, Operations, Out, Position
+from labeler.api.operations import NONE, Id, In, Nothing, Operations, Out, Position
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import invalid
 from labeler.api.shapes import ClassName, Outcome, Person, person_of
@@ -81,7 +81,7 @@ def remove_gold(request: HttpRequest, slug: str, image_id: int) -> None:
 
 
 @router.change(f"{IMAGE}/example", Outcome, method="PUT")
-def put_example(request: HttpRequest, slug: str, image_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def put_example(request: HttpRequest, slug: str, image_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Show it in the guide, as an example of the class that it is labelled with."""
     access = manager_access(request, slug)
     _image(access, image_id)

@@ -10,7 +10,7 @@ from ninja import Query, Schema
 from pydantic import Field
 
 from labeler.access import Access
-from labeler.api.operations import BIGGEST, Id, In, Key, Nothing, Operations, Out
+from labeler.api.operations import BIGGEST, NONE, Id, In, Key, Nothing, Operations, Out
 from labeler.api.problems import Problem, invalid
 from labeler.api.shapes import ClassName, Measured, Outcome, class_name, of_interval
 from labeler.models import GridPage, Round, Scope
@@ -124,7 +124,7 @@ def accept_grid_page(request: HttpRequest, slug: str, body: PageIn) -> PageOut:
 
 
 @router.act(f"{ROOT}/pages/{{int:page_id}}/undo", Outcome, scope=Scope.ANNOTATE)
-def undo_grid_page(request: HttpRequest, slug: str, page_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def undo_grid_page(request: HttpRequest, slug: str, page_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Take back all answers of an own page that nobody has touched since. Annotators may where they may use the
     grid."""
     access = grid_access(request, slug)

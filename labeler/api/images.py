@@ -12,7 +12,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access, member_access
-from labeler.api.operations import BIGGEST, PATTERN, Nothing, Operations, Out
+from labeler.api.operations import BIGGEST, NONE, PATTERN, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, cursor_of, page_of, position_in
 from labeler.api.problems import invalid
 from labeler.api.shapes import ClassName, Outcome, class_name
@@ -154,7 +154,7 @@ def read_picture(request: HttpRequest, slug: str, image_id: int) -> HttpResponse
 
 
 @router.act(f"{ONE}/return", Outcome)
-def return_image(request: HttpRequest, slug: str, image_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def return_image(request: HttpRequest, slug: str, image_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Ask again about one that was set aside, disputed or bad."""
     access = manager_access(request, slug)
     image = access.project.images.filter(pk=image_id).first()

@@ -10,7 +10,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access
-from labeler.api.operations import BIGGEST, PATTERN, In, Line, Nothing, Operations, Out
+from labeler.api.operations import BIGGEST, NONE, PATTERN, In, Line, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem
 from labeler.api.shapes import Outcome, Person, person_of
@@ -119,7 +119,7 @@ def list_imports(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows
 
 
 @router.make(ROOT, ImportOut)
-def make_import(request: HttpRequest, slug: str, body: Nothing) -> ImportOut:  # noqa: ARG001
+def make_import(request: HttpRequest, slug: str, body: Nothing = NONE) -> ImportOut:  # noqa: ARG001
     """An empty upload. Put its files into it, then finish it."""
     access = manager_access(request, slug)
     return _shown(create_import(project=access.project, by=access.user))
@@ -168,7 +168,7 @@ def finish_import(request: HttpRequest, slug: str, import_id: int, body: Look) -
 
 
 @router.act(f"{ONE}/cancel", ImportOut)
-def cancel_import_(request: HttpRequest, slug: str, import_id: int, body: Nothing) -> ImportOut:  # noqa: ARG001
+def cancel_import_(request: HttpRequest, slug: str, import_id: int, body: Nothing = NONE) -> ImportOut:  # noqa: ARG001
     """Stop it. Images that are in already stay."""
     access = manager_access(request, slug)
     cancel_import(job=_job(access, import_id), by=access.user)
@@ -176,7 +176,7 @@ def cancel_import_(request: HttpRequest, slug: str, import_id: int, body: Nothin
 
 
 @router.act(f"{ONE}/retry", Outcome)
-def retry_import_(request: HttpRequest, slug: str, import_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def retry_import_(request: HttpRequest, slug: str, import_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Go on with one that failed, without another upload."""
     access = manager_access(request, slug)
     changed = retry_import(job=_job(access, import_id), by=access.user)

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest
 from pydantic import Field
 
 from labeler.access import manager_access
-from labeler.api.operations import Id, In, Nothing, Operations, Out
+from labeler.api.operations import NONE, Id, In, Nothing, Operations, Out
 from labeler.api.shapes import Measured, Outcome, accuracy_of
 from labeler.models import Round
 from labeler.selectors.charge import charge_of
@@ -55,7 +55,7 @@ def choose_model(request: HttpRequest, slug: str, body: Choice) -> Outcome:
 
 
 @router.act(f"{ROOT}/release", Outcome)
-def release_model_(request: HttpRequest, slug: str, body: Nothing) -> Outcome:  # noqa: ARG001
+def release_model_(request: HttpRequest, slug: str, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Let later rounds take charge again."""
     access = manager_access(request, slug)
     changed = release_model(project=access.project, by=access.user)

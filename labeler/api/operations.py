@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from ninja import Router, Schema
-from pydantic import ConfigDict, Field, Strict
+from pydantic import BeforeValidator, ConfigDict, Field, Strict
 
 from labeler.api.authentication import Token
 from labeler.models import Scope
@@ -20,6 +22,16 @@ PATTERN = r"^[^\x00]*$"
 Id = Annotated[int, Field(ge=1, le=BIGGEST)]
 Position = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Key = Annotated[UUID, Strict(False)]
+
+
+def _day(value: object) -> object:
+    """JSON has no dates: they are text, and a number is none."""
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("Write the day as 2026-11-26.")
+    return date.fromisoformat(value)
+
+
+Day = Annotated[date, BeforeValidator(_day)]
 Line = Annotated[str, Field(min_length=1, max_length=100, pattern=PATTERN)]
 Text = Annotated[str, Field(max_length=20_000, pattern=PATTERN)]
 
@@ -41,6 +53,10 @@ class Out(Schema):
 
 class Nothing(In):
     """A body without anything in it, or none at all."""
+
+
+NONE = Nothing()
+"""The default of such a body: nothing has to be sent."""
 
 
 class Operations(Router):

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from labeler.access import Access, manager_access
 from labeler.api.once import SHOWN_ONCE
-from labeler.api.operations import In, Nothing, Operations, Out
+from labeler.api.operations import NONE, In, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of, position_in, rows_of
 from labeler.api.problems import Problem
 from labeler.api.shapes import Outcome, Person, person_of
@@ -92,7 +92,7 @@ def remove_member_(request: HttpRequest, slug: str, member_id: int) -> None:
 
 
 @router.act(f"{MEMBERS}/{{int:member_id}}/deactivate", MemberOut)
-def deactivate_member_(request: HttpRequest, slug: str, member_id: int, body: Nothing) -> MemberOut:  # noqa: ARG001
+def deactivate_member_(request: HttpRequest, slug: str, member_id: int, body: Nothing = NONE) -> MemberOut:  # noqa: ARG001
     """They see the project no more, until somebody brings them back."""
     access = manager_access(request, slug)
     _try(lambda: deactivate_member(membership=_member(access, member_id), by=access.user))
@@ -100,7 +100,7 @@ def deactivate_member_(request: HttpRequest, slug: str, member_id: int, body: No
 
 
 @router.act(f"{MEMBERS}/{{int:member_id}}/return", MemberOut)
-def return_member(request: HttpRequest, slug: str, member_id: int, body: Nothing) -> MemberOut:  # noqa: ARG001
+def return_member(request: HttpRequest, slug: str, member_id: int, body: Nothing = NONE) -> MemberOut:  # noqa: ARG001
     """Bring somebody back."""
     access = manager_access(request, slug)
     bring_back_member(membership=_member(access, member_id), by=access.user)
@@ -108,7 +108,7 @@ def return_member(request: HttpRequest, slug: str, member_id: int, body: Nothing
 
 
 @router.act(f"{MEMBERS}/{{int:member_id}}/release", Outcome)
-def release_member(request: HttpRequest, slug: str, member_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def release_member(request: HttpRequest, slug: str, member_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """What is on their screen goes to others."""
     access = manager_access(request, slug)
     count = hand_back_leases(membership=_member(access, member_id), by=access.user)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext_noop as _
 
@@ -35,7 +37,7 @@ KINDS: dict[int, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class FieldError:
-    field: str  # as the request names it; empty: the request as a whole
+    field: str  # as the request names it; "body": all of that; empty: the request as a whole
     detail: str
 
 
@@ -60,6 +62,17 @@ class Problem(Exception):
 
 def invalid(field: str, detail: str) -> Problem:
     return Problem(422, detail, errors=[FieldError(field, detail)])
+
+
+@contextmanager
+def of_field(name: str, *codes: str) -> Iterator[None]:
+    """What a service refuses within is about this field: all that names none, or what has one of the codes."""
+    try:
+        yield
+    except ValidationError as error:
+        if hasattr(error, "error_dict") or (codes and error.error_list[0].code not in codes):
+            raise
+        raise ValidationError({name: error.messages}) from error
 
 
 def is_api(request: HttpRequest) -> bool:

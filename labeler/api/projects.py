@@ -14,8 +14,9 @@ from pydantic import Field
 from labeler.access import Access, manager_access, member_access
 from labeler.api.authentication import token_of
 from labeler.api.learning import LearningChange, LearningSettings, check_together, settings_of
-from labeler.api.operations import In, Line, Nothing, Operations, Out, Text, unset
+from labeler.api.operations import NONE, In, Line, Nothing, Operations, Out, Text, unset
 from labeler.api.paging import Page, Paging, Rows, page_of
+from labeler.api.problems import of_field
 from labeler.api.shapes import Measured, Outcome, Person, user_of
 from labeler.models import Project, User
 from labeler.naming import clean_name
@@ -106,7 +107,8 @@ def make_project(request: HttpRequest, body: ProjectNew) -> ProjectOut:
     user = user_of(request)
     if not can_create_projects(user):
         raise PermissionDenied("Only staff, and who manages a project already, make projects.")
-    names = class_names_in("\n".join(body.classes))
+    with of_field("classes"):
+        names = class_names_in("\n".join(body.classes))
     project = create_project(name=_name(body.name), guidelines=body.guidelines, class_names=names, by=user)
     return _project(user, project)
 
@@ -145,7 +147,7 @@ def pause_project_(request: HttpRequest, slug: str, body: Pause) -> Outcome:
 
 
 @router.act("/projects/{slug:slug}/resume", Outcome)
-def resume_project_(request: HttpRequest, slug: str, body: Nothing) -> Outcome:  # noqa: ARG001
+def resume_project_(request: HttpRequest, slug: str, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Go on after a pause."""
     access = manager_access(request, slug)
     changed = resume_project(project=access.project, by=access.user)

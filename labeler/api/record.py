@@ -10,7 +10,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import manager_access
-from labeler.api.operations import Nothing, Operations, Out
+from labeler.api.operations import NONE, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.shapes import Outcome, Person, person_of
 from labeler.models import AuditEntry, AuditKind, Notice, NoticeDismissal
@@ -67,7 +67,7 @@ def list_notices(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows
 
 
 @router.act(f"{NOTICES}/{{int:notice_id}}/dismiss", Outcome)
-def dismiss_notice(request: HttpRequest, slug: str, notice_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def dismiss_notice(request: HttpRequest, slug: str, notice_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """The person has read it."""
     access = manager_access(request, slug)
     row = access.project.notices.filter(pk=notice_id).first()

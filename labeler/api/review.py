@@ -26,7 +26,7 @@ ROOT = "/projects/{slug:slug}/review"
 ONE = f"{ROOT}/{{int:image_id}}"
 
 
-class Waiting(Out):
+class Contested(Out):
     image: int
     position: int
     name: str
@@ -71,12 +71,12 @@ class Decide(In):
     seconds: Annotated[float, Field(ge=0, le=MAX_SECONDS)] | None = None
 
 
-@router.read(ROOT, Page[Waiting], who="manager")
-def list_review(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[Waiting]:
+@router.read(ROOT, Page[Contested], who="manager")
+def list_review(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[Contested]:
     """Images where people disagree and nobody has decided."""
     access = manager_access(request, slug)
     page = page_of(f"review {slug}", contested(access.project), paging)
-    rows = [Waiting(image=row.pk, position=row.position, name=row.name, state=row.state) for row in page.items]
+    rows = [Contested(image=row.pk, position=row.position, name=row.name, state=row.state) for row in page.items]
     return Rows(rows, page.next)
 
 

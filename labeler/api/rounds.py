@@ -10,7 +10,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access
-from labeler.api.operations import Nothing, Operations, Out
+from labeler.api.operations import NONE, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem
 from labeler.api.shapes import Measured, Outcome, Person, accuracy_of, measured, person_of
@@ -75,8 +75,8 @@ class Bin(Out):
     low: float
     high: float
     n: int
-    confidence: float = Field(description="Their mean probability of the predicted class.")
-    accuracy: Measured | None
+    confidence: float | None = Field(description="Their mean probability of the predicted class; null: there are none.")
+    accuracy: Measured | None = Field(description="Share of right ones; null: there are none.")
 
 
 class RoundOut(RoundRow):
@@ -103,7 +103,7 @@ def list_rounds_(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows
 
 
 @router.make(ROOT, RoundOut)
-def start_round(request: HttpRequest, slug: str, body: Nothing) -> RoundOut:  # noqa: ARG001
+def start_round(request: HttpRequest, slug: str, body: Nothing = NONE) -> RoundOut:  # noqa: ARG001
     """Start a round now."""
     access = manager_access(request, slug)
     reason = f"{access.user.get_username()} asked for it"
@@ -119,7 +119,7 @@ def read_round(request: HttpRequest, slug: str, number: int) -> RoundOut:
 
 
 @router.act(f"{ONE}/cancel", Outcome)
-def cancel_round_(request: HttpRequest, slug: str, number: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def cancel_round_(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """The queue and the last model stay as they were."""
     access = manager_access(request, slug)
     changed = cancel_round(round_=round_in(access, number), by=access.user)
@@ -127,7 +127,7 @@ def cancel_round_(request: HttpRequest, slug: str, number: int, body: Nothing) -
 
 
 @router.make(f"{ONE}/retry", RoundOut)
-def retry_round_(request: HttpRequest, slug: str, number: int, body: Nothing) -> RoundOut:  # noqa: ARG001
+def retry_round_(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> RoundOut:  # noqa: ARG001
     """A new round after one that failed or was cancelled."""
     access = manager_access(request, slug)
     round_ = round_in(access, number)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from labeler.access import Access, manager_access
 from labeler.api.jobs import JobOut, job_of
-from labeler.api.operations import In, Nothing, Operations, Out
+from labeler.api.operations import NONE, In, Nothing, Operations, Out
 from labeler.api.problems import invalid
 from labeler.api.shapes import Measured, Outcome, of_interval
 from labeler.models import PoolNetwork
@@ -79,7 +79,7 @@ def read_features(request: HttpRequest, slug: str) -> FeaturesOut:
 
 
 @router.act(f"{FEATURES}/start", FeaturesOut)
-def start_features(request: HttpRequest, slug: str, body: Nothing) -> FeaturesOut:  # noqa: ARG001
+def start_features(request: HttpRequest, slug: str, body: Nothing = NONE) -> FeaturesOut:  # noqa: ARG001
     """Have the features made that are wanted; what is being made already goes on."""
     access = manager_access(request, slug)
     request_features(project=access.project, by=access.user)
@@ -87,7 +87,7 @@ def start_features(request: HttpRequest, slug: str, body: Nothing) -> FeaturesOu
 
 
 @router.act(f"{FEATURES}/stop", FeaturesOut)
-def stop_features_(request: HttpRequest, slug: str, body: Nothing) -> FeaturesOut:  # noqa: ARG001
+def stop_features_(request: HttpRequest, slug: str, body: Nothing = NONE) -> FeaturesOut:  # noqa: ARG001
     """Stop making them. What there is stays."""
     access = manager_access(request, slug)
     stop_features(project=access.project)
@@ -101,7 +101,7 @@ def read_network(request: HttpRequest, slug: str) -> NetworkOut:
 
 
 @router.act(f"{NETWORK}/start", NetworkOut)
-def start_network(request: HttpRequest, slug: str, body: Nothing) -> NetworkOut:  # noqa: ARG001
+def start_network(request: HttpRequest, slug: str, body: Nothing = NONE) -> NetworkOut:  # noqa: ARG001
     """Train one on the answers of now; one that is trained already goes on."""
     access = manager_access(request, slug)
     request_network(project=access.project, by=access.user)
@@ -109,7 +109,7 @@ def start_network(request: HttpRequest, slug: str, body: Nothing) -> NetworkOut:
 
 
 @router.act(f"{NETWORK}/stop", NetworkOut)
-def stop_network_(request: HttpRequest, slug: str, body: Nothing) -> NetworkOut:  # noqa: ARG001
+def stop_network_(request: HttpRequest, slug: str, body: Nothing = NONE) -> NetworkOut:  # noqa: ARG001
     """Stop training."""
     access = manager_access(request, slug)
     stop_network(project=access.project, by=access.user)
@@ -117,7 +117,7 @@ def stop_network_(request: HttpRequest, slug: str, body: Nothing) -> NetworkOut:
 
 
 @router.act(f"{NETWORK}/leave", Outcome)
-def leave_network_(request: HttpRequest, slug: str, body: Nothing) -> Outcome:  # noqa: ARG001
+def leave_network_(request: HttpRequest, slug: str, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """See images as before the network in use. None is trained by itself any more."""
     access = manager_access(request, slug)
     changed = leave_network(project=access.project, by=access.user)
@@ -125,7 +125,7 @@ def leave_network_(request: HttpRequest, slug: str, body: Nothing) -> Outcome:  
 
 
 @router.act(f"{LEARNING}/networks/{{int:network_id}}/take", Outcome)
-def take_network_(request: HttpRequest, slug: str, network_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def take_network_(request: HttpRequest, slug: str, network_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """See images by a network that was accepted once."""
     access = manager_access(request, slug)
     row = access.project.networks.filter(pk=network_id).first()

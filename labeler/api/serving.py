@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from io import BytesIO
 from typing import IO, Any, Literal, cast
 
 from django.core.files.uploadedfile import UploadedFile as DjangoFile
@@ -14,17 +15,16 @@ from pydantic import Field
 from labeler import storage
 from labeler.access import Access, manager_access, model_access
 from labeler.api.jobs import JobOut
-from labeler.api.operations import Nothing, Operations, Out
+from labeler.api.operations import NONE, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.problems import Problem, invalid
 from labeler.api.rounds import round_in
 from labeler.api.shapes import Likely, Outcome, likely
-from labeler.imaging.decode import Refused, decode
+from labeler.imaging.decode import Refused
 from labeler.models import JobState, ModelExport, Prediction, Scope
 from labeler.selectors.served import NotServed, export_of, newest_export, predict_image
-from labeler.services.import_plan import import_limits
 from labeler.services.jobs import request_cancel
-from labeler.services.predicting import request_prediction
+from labeler.services.predicting import decode_new, request_prediction
 from labeler.services.serving import request_model_export
 from labeler.services.uploads import PART_BYTES
 from labeler.throttle import PREDICTIONS
@@ -75,7 +75,7 @@ class ArchiveOut(JobOut):
 
 
 @router.act("/projects/{slug:slug}/rounds/{int:number}/prepare", Prepared)
-def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing) -> Prepared:  # noqa: ARG001
+def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> Prepared:  # noqa: ARG001
     """Have a round's model made ready for new images; asked again it says how far that is."""
     access = manager_access(request, slug)
     job: ModelExport | None = request_model_export(round_=round_in(access, number), by=access.user)
@@ -87,7 +87,7 @@ def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing) -
 
 
 @router.act("/projects/{slug:slug}/rounds/{int:number}/prepare/stop", Outcome)
-def stop_preparing(request: HttpRequest, slug: str, number: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def stop_preparing(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Stop it."""
     made = export_of(round_in(manager_access(request, slug), number)).made
     if made is not None:
@@ -98,18 +98,19 @@ def stop_preparing(request: HttpRequest, slug: str, number: int, body: Nothing) 
 @router.bytes("/projects/{slug:slug}/predict", NewPrediction, bodies=BODIES, scope=Scope.READ, who="manager")
 def predict(request: HttpRequest, slug: str) -> NewPrediction:
     """What the prepared model says of an image that is not in the project. The body is the bytes of one image file, 8
-    MiB at most, of the kinds that imports take: as image/* or application/octet-stream, or as the field `image` of a
-    multipart form; nothing of it is kept. Annotators ask it where the project shows them what the model says before
-    they answer."""
+    MiB and 16 million pixels at most (a JPEG that is not progressive: 100 million), of the kinds that imports take: as
+    image/* or application/octet-stream, or as the field `image` of a multipart form; nothing of it is kept. Annotators
+    ask it where the project shows them what the model says before they answer."""
     access = model_access(request, slug)
     if PREDICTIONS.is_over(str(access.user.pk)):
         words = "These are many images within a minute. Wait a little, or send them as one archive."
         raise Problem(429, words, headers={"Retry-After": str(PREDICTIONS.seconds)})
     PREDICTIONS.note_failure(str(access.user.pk))
-    decoded = decode(_bytes(request), import_limits())
-    if isinstance(decoded, Refused):
-        raise Problem(422, decoded.reason)
+    file = _file(request)
     try:
+        decoded = decode_new(file)
+        if isinstance(decoded, Refused):
+            raise Problem(422, decoded.reason)
         said = predict_image(_export(access), decoded)
     except NotServed as error:
         raise Problem(409, str(error)) from error
@@ -179,14 +180,14 @@ def download_predictions(request: HttpRequest, slug: str, archive_id: int) -> Ht
 
 
 @router.act(f"{ARCHIVE}/stop", ArchiveOut)
-def stop_archive(request: HttpRequest, slug: str, archive_id: int, body: Nothing) -> ArchiveOut:  # noqa: ARG001
+def stop_archive(request: HttpRequest, slug: str, archive_id: int, body: Nothing = NONE) -> ArchiveOut:  # noqa: ARG001
     """Stop it: one that waits at once, one that is read at its next step. One that is over stays as it is."""
     access = manager_access(request, slug)
     request_cancel(job=_job(access, archive_id))
     return _archive(_job(access, archive_id))
 
 
-def _bytes(request: HttpRequest) -> bytes:
+def _file(request: HttpRequest) -> IO[bytes]:
     if request.content_type == MULTIPART:
         file = request.FILES.get("image")
         if not isinstance(file, DjangoFile) or file.size is None:
@@ -198,7 +199,7 @@ def _bytes(request: HttpRequest) -> bytes:
         raise Problem(415, f"Send the bytes as image/* or {OCTETS}, or a form as {MULTIPART}.")
     if size > PART_BYTES:
         raise Problem(413, f"An image has at most {PART_BYTES:,} bytes here. Send larger ones in an archive.")
-    return file.read() if file is not None else request.body
+    return cast(IO[bytes], file) if file is not None else BytesIO(request.body)
 
 
 def _export(access: Access) -> ModelExport:

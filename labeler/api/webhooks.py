@@ -11,7 +11,7 @@ from pydantic import Field
 
 from labeler.access import Access, manager_access
 from labeler.api.once import SHOWN_ONCE
-from labeler.api.operations import PATTERN, In, Nothing, Operations, Out
+from labeler.api.operations import NONE, PATTERN, In, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.shapes import Outcome, Person, person_of
 from labeler.models import Webhook, WebhookDelivery
@@ -81,13 +81,13 @@ def delete_webhook_(request: HttpRequest, slug: str, webhook_id: int) -> None:
 
 
 @router.act(f"{ONE}/test", DeliveryOut)
-def test_webhook(request: HttpRequest, slug: str, webhook_id: int, body: Nothing) -> DeliveryOut:  # noqa: ARG001
+def test_webhook(request: HttpRequest, slug: str, webhook_id: int, body: Nothing = NONE) -> DeliveryOut:  # noqa: ARG001
     """Send a message that says no more than that it is one."""
     return _delivery(send_test(webhook=_webhook(manager_access(request, slug), webhook_id)))
 
 
 @router.act(f"{ONE}/start", Outcome)
-def start_webhook_(request: HttpRequest, slug: str, webhook_id: int, body: Nothing) -> Outcome:  # noqa: ARG001
+def start_webhook_(request: HttpRequest, slug: str, webhook_id: int, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Tell it again, after it was stopped."""
     access = manager_access(request, slug)
     changed = start_webhook(webhook=_webhook(access, webhook_id), by=access.user)

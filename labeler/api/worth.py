@@ -10,7 +10,7 @@ from pydantic import Field
 
 from labeler.access import manager_access
 from labeler.api.jobs import JobOut, job_of
-from labeler.api.operations import Nothing, Operations, Out
+from labeler.api.operations import NONE, Nothing, Operations, Out
 from labeler.api.problems import Problem
 from labeler.api.shapes import Measured, Outcome, of_interval
 from labeler.models import Replay
@@ -138,7 +138,7 @@ def read_replay(request: HttpRequest, slug: str) -> ReplayOut:
 
 
 @router.act(REPLAY, ReplayOut)
-def start_replay(request: HttpRequest, slug: str, body: Nothing) -> ReplayOut:  # noqa: ARG001
+def start_replay(request: HttpRequest, slug: str, body: Nothing = NONE) -> ReplayOut:  # noqa: ARG001
     """Play the answers once more in the project's order and at random. It takes a worker some minutes."""
     access = manager_access(request, slug)
     if request_replay(project=access.project, by=access.user) is None:
@@ -147,7 +147,7 @@ def start_replay(request: HttpRequest, slug: str, body: Nothing) -> ReplayOut:  
 
 
 @router.act(f"{REPLAY}/stop", Outcome)
-def stop_replay(request: HttpRequest, slug: str, body: Nothing) -> Outcome:  # noqa: ARG001
+def stop_replay(request: HttpRequest, slug: str, body: Nothing = NONE) -> Outcome:  # noqa: ARG001
     """Stop the one that is being played."""
     played = replay_state(manager_access(request, slug).project).played
     if played is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -15,14 +16,14 @@ from tqdm import tqdm
 from .connection import CannotReach, Refused
 from .site import PlusMinus, Project, Round, Told
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Where a text, or a piece of it that a spreadsheet may take for a cell of its own, would begin a formula.
+FORMULA = re.compile(r"(^ *(?='*[=+\-@＝＋－＠\t\r\n])|(?<=[;\t\r\n])[\" ]*(?='*[=+\-@＝＋－＠]))")
 
 MOST_WAITS = 30
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _options(arguments)
     try:
         with PlusMinus(options.url, options.token, patience=options.patience) as site:
             work: Callable[[Project, argparse.Namespace], int] = options.work
@@ -32,6 +33,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    """Files may stand on both sides of options: argparse alone takes the first lot, be it empty, for all of them."""
+    parser = _parser()
+    options, left = parser.parse_known_args(arguments)
+    if left and (not hasattr(options, "files") or any(each.startswith("-") for each in left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        options.files = [*options.files, *left]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -191,7 +203,7 @@ def _lines(image: str | int, classes: Iterable[tuple[str, float, float]]) -> lis
 
 def _no_formula(text: str) -> str:
     """With a quote before what a spreadsheet would take for a formula, as the server's own tables have it."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(r"\1'", text)
 
 
 def _moves(bar: tqdm) -> Told:

@@ -9,19 +9,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from labeler.export_formats import COLUMNS, About, Batches, Row
+from labeler.spreadsheets import safe
 
 if TYPE_CHECKING:
     import pyarrow
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-FIRST = frozenset(FORMULA)
 METADATA = "metadata."  # before the name of a column that came with the images
 GROUP = 16_384  # rows of a row group: of these, memory holds one
 
 
 def spreadsheet_safe(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets a quote before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    """Of a text that a spreadsheet would take for a formula, one that it does not."""
+    return safe(value) if isinstance(value, str) else value
 
 
 def write_csv(file: BinaryIO, batches: Batches, about: About, *, with_path: bool = False) -> None:
@@ -39,8 +38,8 @@ def write_csv(file: BinaryIO, batches: Batches, about: About, *, with_path: bool
 def _cell(value: Any) -> Any:
     kind = type(value)
     if kind is str:
-        return f"'{value}" if value[:1] in FIRST else value
-    return spreadsheet_safe("; ".join(value)) if kind is list else value
+        return safe(value)
+    return safe("; ".join(value)) if kind is list else value
 
 
 def write_json_lines(file: BinaryIO, batches: Batches, about: About, *, with_path: bool = False) -> None:

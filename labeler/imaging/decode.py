@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from PIL import Image, ImageChops
+from PIL.JpegImagePlugin import JpegImageFile
 
+from labeler.imaging.memory import give_back
 from labeler.imaging.sniff import FORMATS, LOSSLESS, name_of_other_content, name_of_unreadable, webp_size
 from labeler.numerals import numeral
 
@@ -35,6 +37,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = {TURNS[number] for number in (5, 6, 7, 8)}
 _one_large_at_a_time = threading.Lock()
 
 
@@ -49,13 +52,15 @@ class Limits:
     max_entries: int
     max_total_bytes: int
     max_ratio: int
+    # JPEGs of up to so many pixels are decoded at a fraction of their size, so that no more than `max_pixels` are made
+    draft_pixels: int = 0
 
 
 @dataclass(frozen=True)
 class DecodedImage:
     """`width` and `height` are of the upright original; `data` may be scaled down. `small` is uint8 [h, w] when grey,
     [h, w, 3] in colour, at most 64 a side. `content_hash` is of the decoded pixels: the same picture in another
-    container has the same."""
+    container has the same, unless it was decoded at a fraction of its size."""
 
     width: int
     height: int
@@ -103,7 +108,9 @@ def from_array(array: Pixels, limits: Limits) -> DecodedImage | Refused:
 
 
 def _decode_opened(image: Image.Image, data: bytes, limits: Limits) -> DecodedImage | Refused:
-    why = _size_refusal(*image.size, limits)
+    size = image.size
+    _draft(image, limits)
+    why = _size_refusal(*(image.size if image.width * image.height <= limits.max_pixels else size), limits)
     if why:
         return Refused(why)
     frames = getattr(image, "n_frames", 1)
@@ -116,17 +123,36 @@ def _decode_opened(image: Image.Image, data: bytes, limits: Limits) -> DecodedIm
         with Image.open(io.BytesIO(data), formats=["PNG"]) as copy:
             copy.verify()  # checksums, which loading does not look at
     if image.width * image.height < LARGE_PIXELS:
-        return _load(image, data, limits)
+        return _load(image, data, limits, size)
     with _one_large_at_a_time:
-        return _load(image, data, limits)
+        try:
+            return _load(image, data, limits, size)
+        finally:
+            image.close()
+            give_back()
 
 
-def _load(image: Image.Image, data: bytes, limits: Limits) -> DecodedImage | Refused:
+def _draft(image: Image.Image, limits: Limits) -> None:
+    """A large JPEG is made at a half, a quarter or an eighth: not a progressive one, which is in memory as a whole."""
+    pixels = image.width * image.height
+    if not limits.max_pixels < pixels <= limits.draft_pixels:
+        return
+    if isinstance(image, JpegImageFile) and not image.info.get("progressive"):
+        part = next((part for part in (2, 4, 8) if pixels <= limits.max_pixels * part * part), 8)
+        image.draft(None, (image.width // part, image.height // part))
+
+
+def _load(image: Image.Image, data: bytes, limits: Limits, size: tuple[int, int]) -> DecodedImage | Refused:
     is_lossless = image.format in LOSSLESS or data[12:16] == b"VP8L"
+    is_draft = image.size != size
     image.load()
     turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
     plain = _plain(image)
-    return _encode(plain.transpose(turn) if turn is not None else plain, limits, is_lossless)
+    found = _encode(plain.transpose(turn) if turn is not None else plain, limits, is_lossless)
+    if is_draft:
+        width, height = size if turn not in SIDEWAYS else size[::-1]
+        found = replace(found, width=width, height=height)
+    return found
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -24,7 +24,7 @@ def import_folder(*, project: Project, by: User, path: str, looks_first: bool = 
     try:
         folder = allowed_folder(path)
     except FolderRefused as error:
-        raise UploadRefused(str(error)) from None
+        raise UploadRefused(str(error), error.field) from None
     return _started(project, by, ImportFile.Kind.FOLDER, {"path": str(folder)}, str(folder), "", looks_first)
 
 
@@ -38,7 +38,7 @@ def import_bucket(*, project: Project, by: User, bucket: Bucket, looks_first: bo
     try:
         check_bucket(_operators(bucket.name, bucket.prefix) if is_operators else bucket)
     except BucketError as error:
-        raise UploadRefused(str(error)) from None
+        raise UploadRefused(str(error), error.field) from None
     place: dict[str, str] = {"name": bucket.name, "prefix": bucket.prefix}
     if not is_operators:
         place |= {"endpoint": bucket.endpoint, "region": bucket.region, "key_id": bucket.key_id}
@@ -67,7 +67,8 @@ def _operators(name: str, prefix: str) -> Bucket:
             _(
                 "This is none of the buckets that the operator lets managers import from (IMPORT_S3_BUCKETS). "
                 "For another one give its endpoint."
-            )
+            ),
+            "name",
         )
     return Bucket(
         endpoint=settings.IMPORT_S3_ENDPOINT, name=name, prefix=prefix, region=settings.IMPORT_S3_REGION,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any, BinaryIO
 
@@ -15,7 +17,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from labeler import clock, storage
-from labeler.imaging.decode import DecodedImage, Refused
+from labeler.imaging.decode import DecodedImage, Limits, Refused, decode
 from labeler.imaging.names import printable
 from labeler.imaging.sources import Entry, Source, open_source
 from labeler.imaging.zips import BadArchive
@@ -36,7 +38,33 @@ MEASURES = (
     "predictive_entropy", "expected_entropy", "mutual_information", "variation_ratio", "mean_std", "margin",
     "least_confidence", "std_entropy",
 )  # fmt: skip
+LONGEST_WAIT = 10  # seconds, for the images of others that a web process looks at
 ENDED = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
+
+
+_one_at_a_time = threading.Lock()
+
+
+def new_image_limits() -> Limits:
+    """Of images that are only looked at: fewer pixels than an import takes, as web processes decode them. Of large
+    JPEGs a smaller picture is made; a model sees no more of them than that."""
+    limits = import_limits()
+    return replace(
+        limits,
+        max_pixels=min(settings.PREDICT_MAX_PIXELS, limits.max_pixels),
+        draft_pixels=limits.max_pixels,
+    )
+
+
+def decode_new(file: IO[bytes]) -> DecodedImage | Refused:
+    """One at a time in a process, reading it included, so that memory does not grow with the threads. Raises
+    NotServed."""
+    if not _one_at_a_time.acquire(timeout=LONGEST_WAIT):
+        raise NotServed(_("The server is looking at other new images. Send this one again in a moment."))
+    try:
+        return decode(file.read(), new_image_limits())
+    finally:
+        _one_at_a_time.release()
 
 
 def request_prediction(*, export: ModelExport, by: User, file_format: str, name: str, file: IO[bytes]) -> Prediction:
@@ -99,7 +127,7 @@ def run_prediction(*, job_id: int) -> None:
         name = storage.new_name(job.project, "exports", job.format, prefix=f"predictions-{job.pk}-")
         run = _Run(job)
         try:
-            with storage.local_path(job.staged) as path, open_source(path, job.name, import_limits()) as source:
+            with storage.local_path(job.staged) as path, open_source(path, job.name, new_image_limits()) as source:
                 run.beat.now(done=0, total=source.total)
                 size = storage.write_once(name, lambda file: run.write(file, source))
         except (BadArchive, NotServed, storage.StorageError) as error:

@@ -28,7 +28,11 @@ RUN_IMPORT = "labeler.run_import"
 
 
 class UploadRefused(Exception):
-    """Why, in words for people."""
+    """Why, in words for people; `field` names the value that is wrong, where one is."""
+
+    def __init__(self, words: str, field: str = "") -> None:
+        super().__init__(words)
+        self.field = field
 
 
 class WrongOffset(Exception):
@@ -55,7 +59,7 @@ def add_file(*, job: ImportJob, name: str, size: int) -> ImportFile:
     """The file of this name in the upload, new or begun before. Raises UploadRefused."""
     name = printable(normal(name)).strip()[-NAME_LENGTH:]
     if not name or size < 0:
-        raise UploadRefused(_("The file has no name."))
+        raise UploadRefused(_("The file has no name."), "name")
     file = job.files.filter(name=name).first()
     if file is None:
         _check_room(job, size)
@@ -67,7 +71,7 @@ def add_file(*, job: ImportJob, name: str, size: int) -> ImportFile:
             file = job.files.get(name=name)
     if file.size != size:
         words = _("%(name)s was begun as a file of %(before)s bytes and now has %(now)s.")
-        raise UploadRefused(words % {"name": name, "before": numeral(file.size), "now": numeral(size)})
+        raise UploadRefused(words % {"name": name, "before": numeral(file.size), "now": numeral(size)}, "size")
     return file
 
 
@@ -82,7 +86,7 @@ def add_part(*, job: ImportJob, name: str, size: int, offset: int, data: bytes) 
     if offset != file.received:
         raise WrongOffset(file.received)
     if offset + len(data) > file.size:
-        raise UploadRefused(_("%(name)s is longer than was said.") % {"name": file.name})
+        raise UploadRefused(_("%(name)s is longer than was said.") % {"name": file.name}, "size")
     storage.stage(file.staged, offset, data)
     received = offset + len(data)
     if not ImportFile.objects.filter(pk=file.pk, received=offset).update(received=received):

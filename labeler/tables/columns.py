@@ -14,7 +14,6 @@ PLACES = (
 LABELS = ("label", "class", "class_name", "category", "label_name", "target", "y", "choice", "labels", "classes")
 OWN = {"name", "class", "state", "selection_probability", "content_hash"}  # columns of our own exports
 OWN_METADATA = "metadata."
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 LOOKED_AT = 50  # rows by which a column is chosen
 
@@ -70,11 +69,6 @@ def row_of(record: Mapping[str, object], columns: Columns) -> Row:
 
 def is_address(text: str) -> bool:
     return "://" in text[:20] and text.partition("://")[0].isalnum()
-
-
-def unquoted(value: str) -> str:
-    """A text before which our exports put a quote, so that no spreadsheet takes it for a formula."""
-    return value[1:] if value.startswith("'") and value[1:].startswith(FORMULA) else value
 
 
 def _metadata(record: Mapping[str, object], columns: Columns) -> dict[str, Scalar]:

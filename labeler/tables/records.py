@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from labeler.tables.columns import unquoted
+from labeler.spreadsheets import exact
 from labeler.tables.json_stream import DECODER, decode
 from labeler.tables.row import BadTable
 
@@ -57,7 +57,7 @@ def delimited(text: io.TextIOWrapper, name: str) -> Iterator[Record]:
         check_names(names)
         for cells in reader:
             if any(cells):
-                yield dict(zip(names, map(unquoted, cells), strict=False))
+                yield dict(zip(names, map(exact, cells), strict=False))
     except csv.Error as error:
         raise BadTable(f"Line {reader.line_num:,} is no line of a table ({error}).") from None
 

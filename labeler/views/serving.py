@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from labeler import storage
 from labeler.access import Access, manager_access, model_access
 from labeler.body_limit import takes_body
-from labeler.imaging.decode import DecodedImage, Refused, decode
+from labeler.imaging.decode import DecodedImage, Refused
 from labeler.imaging.names import NAME_LENGTH, normal, printable
 from labeler.models import JobState, ModelExport, Prediction, Round
 from labeler.models.jobs import UNFINISHED_JOB
@@ -30,8 +30,7 @@ from labeler.selectors.served import NewImage, NotServed, export_of, newest_expo
 from labeler.selectors.workers import missing_workers
 from labeler.services.asked_work import stop_work
 from labeler.services.exporting import ExportRefused
-from labeler.services.import_plan import import_limits
-from labeler.services.predicting import request_prediction
+from labeler.services.predicting import decode_new, request_prediction
 from labeler.services.rounds import RoundRefused
 from labeler.services.serving import request_model_export
 from labeler.throttle import PREDICTIONS
@@ -140,7 +139,7 @@ def predict(request: HttpRequest, slug: str) -> JsonResponse:
 
 
 def _answer(request: HttpRequest, access: Access, export: ModelExport | None) -> tuple[str, DecodedImage, NewImage]:
-    """Decode as an import does, and ask. Raises Unanswered."""
+    """Decode nearly as an import does, and ask. Raises Unanswered."""
     if PREDICTIONS.is_over(str(access.user.pk)):
         words = _("These are many images within a minute. Wait a little, or send them as one archive.")
         raise Unanswered(words, HTTPStatus.TOO_MANY_REQUESTS)
@@ -157,10 +156,10 @@ def _answer(request: HttpRequest, access: Access, export: ModelExport | None) ->
             "size": filesizeformat(file.size), "most": most
         }  # fmt: skip
         raise Unanswered(words, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    decoded = decode(file.read(), import_limits())
-    if isinstance(decoded, Refused):
-        raise Unanswered(f"{name}: {decoded.reason}", HTTPStatus.UNPROCESSABLE_ENTITY)
     try:
+        decoded = decode_new(file)
+        if isinstance(decoded, Refused):
+            raise Unanswered(f"{name}: {decoded.reason}", HTTPStatus.UNPROCESSABLE_ENTITY)
         return name, decoded, predict_image(export, decoded)
     except NotServed as error:
         raise Unanswered(str(error), HTTPStatus.CONFLICT) from error

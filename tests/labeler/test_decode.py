@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from PIL import Image
 from labeler.imaging.decode import DecodedImage, Limits, Refused, decode, from_array
 from labeler.imaging.pixels import PixelFormat, choose_format, to_pixels
 
+ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Limits(
     max_bytes=4_000_000,
     max_pixels=4_000_000,
@@ -264,3 +269,68 @@ def test_pixels_are_converted_to_the_format():
     assert (to_pixels(colour, PixelFormat(64, 3)) == colour.transpose(2, 0, 1)).all()
     assert to_pixels(colour, PixelFormat(28, 1)).shape == (1, 28, 28)
     assert to_pixels(noise(8, 8), PixelFormat(28, 1)).shape == (1, 28, 28)
+
+
+LOOK = replace(LIMITS, max_pixels=40_000, draft_pixels=1_000_000)
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (600, 300)), (3, (600, 300)), (6, (300, 600))])
+def test_of_a_large_jpeg_a_smaller_picture_is_made(orientation, size):
+    image = Image.new("RGB", (600, 300), (10, 20, 200))
+    image.paste((200, 20, 10), (0, 0, 300, 300))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = decoded(encoded(image, "JPEG", exif=exif.tobytes()), LOOK)
+    assert (found.width, found.height) == size
+    assert shown(found).size == ((150, 75) if size == (600, 300) else (75, 150))
+    whole = decoded(encoded(image, "JPEG", exif=exif.tobytes()))
+    assert np.abs(found.small.astype(int) - whole.small.astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "size"),
+    [("JPEG", {"progressive": True}, (600, 300)), ("PNG", {}, (600, 300)), ("JPEG", {}, (1200, 900))],
+)
+def test_what_cannot_be_made_smaller_on_the_way_is_refused(kind, options, size):
+    why = reason(encoded(Image.new("RGB", size), kind, **options), LOOK)
+    assert f"{size[0]:,} × {size[1]} pixels; at most 40,000 in all" in why
+
+
+def test_an_import_never_makes_a_smaller_picture():
+    assert "at most 40,000" in reason(encoded(Image.new("RGB", (600, 300)), "JPEG"), replace(LOOK, draft_pixels=0))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory as Linux tells it")
+def test_the_memory_of_large_pictures_is_given_back():
+    """Of each thread: a heap of its own would keep what it has once had."""
+    program = """
+import re, threading
+from io import BytesIO
+from pathlib import Path
+from PIL import Image
+from labeler.imaging.decode import decode
+from tests.labeler.test_decode import LIMITS, replace
+
+def held(name="VmRSS"):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+out = BytesIO()
+Image.new("RGBA", (3000, 3000), (1, 2, 3, 4)).save(out, "PNG", compress_level=1)
+limits, seen, end = replace(LIMITS, max_pixels=10**7), threading.Semaphore(0), threading.Event()
+
+def work():
+    decode(out.getvalue(), limits)
+    seen.release()
+    end.wait()
+
+before = held()
+for _ in range(4):
+    threading.Thread(target=work).start()
+    seen.acquire()
+print(held() - before, held("VmHWM") - before)
+end.set()
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    kept, most = map(int, said.stdout.split())
+    assert most > 100, "the pictures were not large"
+    assert kept < 40, f"{kept} MiB of {most}"

@@ -185,3 +185,10 @@ def test_without_a_model_the_page_says_what_to_do(project, manager, client_of) -
     text = client.post(URL, data, follow=True).content.decode()
     assert "No model is ready for new images: prepare one" in text
     assert not Prediction.objects.exists()
+
+
+def test_images_of_an_archive_have_the_same_limit_of_pixels(export, manager, settings) -> None:
+    settings.PREDICT_MAX_PIXELS = 100
+    job = run(asked(export, manager, archive(**{"a.png": png(255)})))
+    assert (job.state, job.refused) == (JobState.DONE, 1)
+    assert "at most 100 in all" in json.loads(read(job).splitlines()[0])["problem"]

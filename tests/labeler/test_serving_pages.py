@@ -12,7 +12,7 @@ from django.urls import reverse
 from PIL import Image as Picture
 
 from labeler.models import JobState, LearningConfig, ModelExport
-from labeler.services import serving
+from labeler.services import predicting, serving
 from labeler.services.derived import CannotDerive
 from labeler.throttle import PREDICTIONS
 from tests.labeler.scored import scored_round
@@ -92,9 +92,24 @@ def test_what_is_no_picture_is_refused_in_words(export, annotator, client_of, da
 
 
 def test_a_bomb_of_pixels_is_refused(export, annotator, client_of, settings) -> None:
-    settings.IMPORT_MAX_PIXELS = 100
+    """By a limit of its own, below that of imports."""
+    settings.PREDICT_MAX_PIXELS = 100
     reply = client_of(annotator).post(PREDICT, {"image": picture()})
     assert (reply.status_code, "at most 100 in all" in reply.json()["problem"]) == (422, True)
+    settings.PREDICT_MAX_PIXELS = 10**6
+    settings.IMPORT_MAX_PIXELS = 100
+    assert client_of(annotator).post(PREDICT, {"image": picture()}).status_code == 422
+    settings.IMPORT_MAX_PIXELS = 10**6
+    assert client_of(annotator).post(PREDICT, {"image": picture()}).status_code == 200
+
+
+def test_one_picture_is_decoded_at_a_time(export, annotator, client_of, monkeypatch) -> None:
+    monkeypatch.setattr(predicting, "LONGEST_WAIT", 0)
+    client = client_of(annotator)
+    with predicting._one_at_a_time:
+        reply = client.post(PREDICT, {"image": picture()})
+    assert (reply.status_code, "looking at other new images" in reply.json()["problem"]) == (409, True)
+    assert client.post(PREDICT, {"image": picture()}).status_code == 200
 
 
 def test_a_file_that_is_too_large_is_refused(export, annotator, client_of, settings) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from labeler.api.app import openapi
 from labeler.models import ApiReply, AuditEntry, LabelClass, Project, Round, RoundState, Trigger, Webhook
 from labeler.services.claims import mark_done
 from labeler.services.tokens import forget_replies
@@ -23,6 +24,37 @@ def test_what_a_service_refuses_names_the_field_too(as_manager, project):
     reply = as_manager.patch(f"/projects/signs/classes/{project.classes.first().pk}", {"name": "dog"})
     assert reply.status_code == 422
     assert reply.json()["errors"][0]["field"] == "name"
+
+
+def test_where_nothing_is_asked_for_nothing_has_to_be_sent(as_manager, project):
+    for path in ("resume", "class-keys", "imports", "learning/features/stop", "replay/stop"):
+        assert as_manager.send("POST", f"/projects/signs/{path}").status_code in (200, 201), path
+    operation = openapi()["paths"]["/api/v1/projects/{slug}/resume"]["post"]
+    assert operation["requestBody"]["required"] is False
+
+
+@pytest.mark.parametrize("body", [None, "[1]", "3", '"x"', "null"])
+def test_where_the_body_is_missing_or_no_object_it_is_said_what_to_send(as_manager, project, body):
+    reply = as_manager.send("POST", "/projects/signs/classes", body)
+    assert reply.status_code == 422
+    [error] = reply.json()["errors"]
+    assert error["field"] == "body" and "Send a JSON object" in error["detail"]
+    assert as_manager.send("POST", "/projects/signs/pause", "[1]").json()["errors"][0]["field"] == "body"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/projects", {"name": "New", "classes": ["a", "A"]}, "classes"),
+        ("/projects/signs/classes", {"names": ["a", "A"]}, "names"),
+        ("/projects/signs/classes", {"names": [f"class {n}" for n in range(1999)]}, "names"),
+        ("/projects/signs/classes/{cat}/split", {"names": ["cat", "kitten"]}, "names"),
+        ("/projects/signs/classes/{cat}/split", {"names": ["a", "b", "b"]}, "names"),
+    ],
+)
+def test_what_services_refuse_of_names_says_whose(as_manager, project, path, body, field):
+    reply = as_manager.post(path.format(cat=project.classes.first().pk), body)
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, field), reply.content
 
 
 @pytest.mark.parametrize("body", ["{", "[" * 100_000, "NaN x"])

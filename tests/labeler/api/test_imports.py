@@ -42,25 +42,37 @@ def test_a_folder_of_the_server_is_looked_at_and_then_brought_in(project, as_man
 def test_what_lies_elsewhere_is_refused_in_words(project, as_manager, root, tmp_path) -> None:
     for path in (str(tmp_path), str(root / ".." / "other"), "/etc"):
         reply = as_manager.post(f"{IMPORTS}/folder", {"path": path})
-        assert reply.status_code == 409 and "no such folder" in reply.json()["detail"]
+        assert reply.status_code == 422 and "no such folder" in reply.json()["detail"]
+        assert [error["field"] for error in reply.json()["errors"]] == ["path"]
     assert not ImportJob.objects.exists()
 
 
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("place", "words", "field"),
     [
-        ({"name": "photos"}, "IMPORT_S3_BUCKETS"),
+        ({"name": "photos"}, "IMPORT_S3_BUCKETS", "name"),
         (
             {"name": "photos", "endpoint": "http://169.254.169.254", "key_id": "k", "secret": "hidden"},
             "169.254.169.254",
+            "endpoint",
         ),
+        ({"name": "photos", "endpoint": "https://store.example.org/a"}, "address of the server alone", "endpoint"),
+        ({"name": "p", "endpoint": "https://store.example.org"}, "3 to 63", "name"),
+        ({"name": "photos", "endpoint": "https://store.example.org", "key_id": "k"}, "key and secret", "secret"),
+        ({"name": "photos", "endpoint": "https://store.example.org", "secret": "hidden"}, "key and secret", "key_id"),
     ],
 )
-def test_buckets_that_must_not_be_asked_are_refused(project, as_manager, place, words) -> None:
+def test_buckets_that_must_not_be_asked_are_refused(project, as_manager, place, words, field) -> None:
     reply = as_manager.post(f"{IMPORTS}/bucket", place)
-    assert reply.status_code == 409 and words in reply.json()["detail"]
+    assert reply.status_code == 422 and words in reply.json()["detail"]
+    assert [error["field"] for error in reply.json()["errors"]] == [field]
     assert "hidden" not in reply.content.decode()
     assert not ImportJob.objects.exists()
+
+
+def test_where_no_folder_at_all_is_taken_no_field_is_wrong(project, as_manager) -> None:
+    reply = as_manager.post(f"{IMPORTS}/folder", {"path": "/data"})
+    assert (reply.status_code, reply.json()["errors"]) == (409, []) and "IMPORT_ROOTS" in reply.json()["detail"]
 
 
 def test_a_buckets_secret_is_in_no_reply(project, as_manager) -> None:
