@@ -1,4 +1,4 @@
-"""At every width from 320 pixels on nothing of any page lies outside the window (WCAG 2.2, 1.4.10). In a real browser."""
+"""At every width from 320 pixels on nothing of any page lies outside the window (WCAG 2.2, 1.4.10): a real browser."""
 
 from __future__ import annotations
 
