@@ -83,6 +83,7 @@ def score_chunks(round_id: int) -> None:
     if choosing is not None:
         with _in_words(choosing, claim), busy_with(f"choosing in round {choosing.number} of {choosing.project}"):
             learning.choose(round_=choosing)
+            learning.sum_up(choosing)
             learning.forget_leftovers(choosing.project)
 
 

@@ -24,7 +24,7 @@ from labeler.learning.networks import train_network
 from labeler.learning.pool import draw_map, make_graph
 from labeler.learning.replays import play
 from labeler.learning.reruns import rerun, run_again
-from labeler.learning.rounds import choose, fit, forget_leftovers, score
+from labeler.learning.rounds import choose, fit, forget_leftovers, score, sum_up
 from labeler.learning.serving import export_model
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "rerun",
     "run_again",
     "score",
+    "sum_up",
     "train_network",
 ]

@@ -34,6 +34,7 @@ from labeler.selectors.features import seen_by
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.left_out import count_left_out, states_left_out
 from labeler.selectors.pool import labelled_images, waiting_positions
+from labeler.selectors.scores import NoScores, summary_of
 from labeler.services import claims
 from labeler.services.charge import ChargeMoved, Ruling
 from labeler.services.draw import draw_queue
@@ -172,6 +173,18 @@ def _publish(round_: Round, metrics: dict[str, Any], beat: Beat) -> int:
         again = places_again(round_=asker, measured=measured, main=main)
     main = main[: max(0, len(main) - len(again))]  # an answer that is asked again is one fewer for new images
     return publish_round(round_=round_, draw=draw, main=main, metrics=metrics, ruling=ruling, again=again)
+
+
+def sum_up(round_: Round) -> None:
+    """Write the few bytes an image that Explore draws, now that nobody waits. Without them a web process would read all
+    score files for whoever looks first; it still does where this came to nothing.
+    """
+    if not round_.folder:
+        return
+    try:
+        summary_of(round_)
+    except (NoScores, OSError) as error:
+        logger.warning("%s is not summed up: %s", round_, error)
 
 
 def forget_leftovers(project: Project) -> None:

@@ -6,8 +6,10 @@ import pytest
 
 from labeler import learning, tasks
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Reason, Round, RoundState, Trigger
+from labeler.selectors import scores
 from labeler.services.rounds import request_round, start_cold_round
 from labeler.services.triggers import start_due_rounds
+from labeler.storage import round_folder
 from tests.labeler.rounds import answer, open_places, paint, tune
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,6 +54,25 @@ def test_answers_start_rounds_and_the_model_gets_better(pool, annotator, sent) -
     assert acquired
     assert all(0 < place.selection_probability <= 1 for place in acquired)
     assert all(place.details["likely"][0]["mean"] >= place.details["likely"][1]["mean"] for place in acquired)
+
+
+def test_a_round_is_summed_up_for_explore_once_its_queue_stands(pool, annotator, sent, monkeypatch) -> None:
+    answer(pool, annotator, 9)
+    run_messages(sent)
+    last = Round.objects.filter(project=pool, state=RoundState.DONE).first()
+    assert (round_folder(last) / "summary.npz").exists()
+    scores._summary.cache_clear()  # as in another process
+    monkeypatch.setattr("learner.summary._sum_up", lambda *_: pytest.fail("a web process read the score files"))
+    assert len(scores.summary_of(last)) == 90
+
+
+def test_a_round_that_cannot_be_summed_up_is_done_all_the_same(pool, annotator, sent, monkeypatch) -> None:
+    monkeypatch.setattr("learner.summary._sum_up", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    answer(pool, annotator, 9)
+    run_messages(sent)
+    last = Round.objects.filter(project=pool).first()
+    assert (last.state, last.error) == (RoundState.DONE, "")
+    assert pool.__class__.objects.get(pk=pool.pk).queue_round_id == last.pk
 
 
 def test_a_round_can_be_run_again_exactly(pool, annotator, manager, sent) -> None:
