@@ -101,9 +101,9 @@ def start_servers(stack: ExitStack, folder: Path, *, is_embedded: bool) -> dict[
     manage(env, "migrate", "--verbosity", "0")
     manage(env, "collectstatic", "--verbosity", "0", "--no-input")
     servers["web"] = web_server(env, log=folder / "web.log", workers=2)
-    for kind in ("learner", "worker", "background", "beat"):
+    for kind in ("learner", "worker", "importer", "messenger", "background", "beat"):
         servers[kind] = worker(kind, env, log=folder / f"{kind}.log")
-    for name in ("web", "learner", "worker", "background", "beat"):
+    for name in ("web", "learner", "worker", "importer", "messenger", "background", "beat"):
         stack.callback(servers[name].kill)
     return servers
 
@@ -163,7 +163,7 @@ def storm(servers: dict[str, Server], people: dict[str, Any], options: argparse.
             self.client.cookies.set("sessionid", self.session)
             self.client.cookies.set("csrftoken", "c" * 32)
 
-    for name in ("web", "learner", "worker", "background", "beat"):
+    for name in ("web", "learner", "worker", "importer", "messenger", "background", "beat"):
         servers[name].start()
     tally, calm, broken = Tally(), threading.Event(), []
 

@@ -100,7 +100,9 @@ def prepare(source: str) -> str:
 def start_all(folder: Path, stack: ExitStack) -> Server:
     """All processes of the product; returns the web server."""
     web = web_server({}, log=folder / "web.log")
-    others = [worker(kind, {}, log=folder / f"{kind}.log") for kind in ("learner", "worker", "background", "beat")]
+    others = [
+        worker(kind, {}, log=folder / f"{kind}.log") for kind in ("learner", "worker", "importer", "background", "beat")
+    ]
     for server in (web, *others):
         server.start()
         stack.callback(server.stop)

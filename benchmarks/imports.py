@@ -33,7 +33,7 @@ PART_BYTES = 8 * 2**20
 WAIT_SECONDS = 900
 COMMANDS = {
     "web": "gunicorn labeler.wsgi",
-    "worker": "celery -A labeler worker --queues default --concurrency 1 --without-gossip --without-mingle "
+    "importer": "celery -A labeler worker --queues imports --concurrency 1 --without-gossip --without-mingle "
     "--without-heartbeat --loglevel WARNING",
 }
 PREPARE = """

@@ -45,7 +45,7 @@ def main() -> None:
         env = start_databases(stack, folder)
         make_project(options)
         learners = [start_later(stack, "learner", env, folder, number) for number in range(2)]
-        for kind in ("worker", "background", "beat"):
+        for kind in ("worker", "importer", "background", "beat"):
             start_later(stack, kind, env, folder).start()
         print(
             f"{options.vectors:,} vectors of {options.features}, MC dropout of a head, K = {options.posterior_samples}"

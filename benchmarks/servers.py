@@ -245,7 +245,7 @@ def web_server(env: dict[str, str], *, log: Path, workers: int = 1, threads: int
 
 
 def worker(kind: str, env: dict[str, str], *, log: Path) -> Server:
-    """One of the Procfile's celery processes (learner, worker, background, beat); not started yet."""
+    """One of the Procfile's celery processes (learner, worker, importer, …, beat); not started yet."""
     lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines() if ": " in line)
     program, *arguments = lines[kind].split()
     return Server(kind, [str(BIN / program), *arguments], lambda: True, env=env, log=log)

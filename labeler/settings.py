@@ -334,7 +334,8 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TASK_TIME_LIMIT = ROUND_TIME_LIMIT + 60
 CELERY_TASK_SOFT_TIME_LIMIT = ROUND_TIME_LIMIT
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"learner.*": {"queue": "learner"}, "background.*": {"queue": "background"}}
+# Long reads, and other people's servers, hold nobody else up: a queue of their own, and a process (labeler/tasks.py).
+CELERY_TASK_ROUTES = {f"{queue}.*": {"queue": queue} for queue in ("learner", "imports", "messages", "background")}
 CELERY_TIMEZONE = TIME_ZONE
 CELERY_BEAT_SCHEDULER = "labeler.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5

@@ -1,4 +1,8 @@
-"""Celery tasks: they take ids, claim, call a service, return. A message that comes twice, late or never is harmless."""
+"""Celery tasks: they take ids, claim, call a service, return. A message that comes twice, late or never is harmless.
+
+The first part of a name says the queue: `learner` and `background` compute; `imports` reads what people bring, for as
+long as that takes; `messages` waits for servers of others; `labeler` is all that is short.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +52,7 @@ def load_learner(**_: object) -> None:
     only some seconds for a new process, so it is done in a thread.
 
     What is done in the background gives way to rounds and pages on the same cores."""
-    if serves("background") and not (serves("learner") or serves("default")):
+    if serves("background") and not any(map(serves, ("learner", "default", "imports", "messages"))):
         os.nice(BACKGROUND_NICENESS)
     if serves("learner"):
         from labeler import learning
@@ -128,7 +132,7 @@ def _unexpected(error: Exception) -> str:
     )
 
 
-@shared_task(name="labeler.run_import")  # type: ignore[untyped-decorator]
+@shared_task(name="imports.run_import")  # type: ignore[untyped-decorator]
 def run_import(job_id: int) -> None:
     with busy_with("importing images"):
         importing.run_import(job_id=job_id)
@@ -223,13 +227,13 @@ def scheduled_round(project_id: int) -> None:
         triggers.scheduled_round(project=project)
 
 
-@shared_task(name="labeler.send_notice_mails")  # type: ignore[untyped-decorator]
+@shared_task(name="messages.send_notice_mails")  # type: ignore[untyped-decorator]
 def send_notice_mails() -> None:
     with busy_with("sending mail"):
         notice_mails.send_mails()
 
 
-@shared_task(name="labeler.send_webhooks")  # type: ignore[untyped-decorator]
+@shared_task(name="messages.send_webhooks")  # type: ignore[untyped-decorator]
 def send_webhooks() -> None:
     with busy_with("telling webhooks"):
         webhook_deliveries.send_webhooks()

@@ -25,7 +25,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiSite]:
     folder = tmp_path_factory.mktemp("api")
     with api_site(folder, LEARNER_DEVICE="cpu") as site, contextlib.ExitStack() as stack:
-        for kind in ("worker", "learner", "background", "beat"):
+        for kind in ("worker", "importer", "messenger", "learner", "background", "beat"):
             server = worker(kind, site.env, log=folder / f"{kind}.log")
             server.start()
             stack.callback(server.stop)

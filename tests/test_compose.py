@@ -12,7 +12,7 @@ import yaml
 from labeler.supervisor import read_procfile
 
 ROOT = Path(__file__).resolve().parent.parent
-PROCESSES = ["web", "learner", "worker", "background", "beat"]
+PROCESSES = ["web", "learner", "worker", "importer", "messenger", "background", "beat"]
 OWN = [*PROCESSES, "migrate"]
 
 
@@ -61,7 +61,7 @@ def test_what_health_checks_call_is_there(services: dict):
         for check in (services[name]["healthcheck"] for name in PROCESSES)
         if "manage.py" in check["test"]
     ]
-    assert called == ["alive"] * 4
+    assert called == ["alive"] * 6
     assert "alive" in get_commands()
 
 
@@ -131,7 +131,7 @@ def test_no_secret_is_written_down_and_none_is_optional(services: dict):
 def test_workers_of_another_machine_run_the_same_commands_and_need_the_addresses():
     compose = yaml.safe_load((ROOT / "docker-compose.workers.yml").read_text())
     commands = read_procfile(ROOT / "Procfile")
-    assert set(compose["services"]) == {"learner", "worker", "background"}
+    assert set(compose["services"]) == {"learner", "worker", "importer", "messenger", "background"}
     for name, service in compose["services"].items():
         assert shlex.split(service["command"]) == commands[name]
         assert service["healthcheck"]["test"][-2:] == ["alive", name]

@@ -112,7 +112,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         ]
         for number, learner in enumerate(learners):
             learner.command = [part.replace("learner@", f"learner{number}@") for part in learner.command]
-        others = [worker(kind, machine(kind), log=tmp_path / f"{kind}.log") for kind in ("worker", "beat")]
+        others = [worker(kind, machine(kind), log=tmp_path / f"{kind}.log") for kind in ("worker", "importer", "beat")]
         for process in (web, *learners, *others):
             exits.callback(process.kill)
             process.start(wait=False)

@@ -85,7 +85,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         web = web_server(env, log=logs / "web.log")
         processes: dict[str, Server] = {"web": web}
         processes |= {
-            name: worker(name, env, log=logs / f"{name}.log") for name in ("learner", "worker", "background", "beat")
+            name: worker(name, env, log=logs / f"{name}.log")
+            for name in ("learner", "worker", "importer", "messenger", "background", "beat")
         }
         for process in processes.values():
             exits.callback(process.stop)
@@ -117,7 +118,7 @@ def test_all_processes_say_that_they_are_alive(stack: dict[str, Any]):
         return httpx.get(f"{stack['web']}/health", timeout=30).json()
 
     wait_for(lambda: set(parts().values()) == {"ok"}, 60, "every part to be ok")
-    for name in ("learner", "worker", "background"):
+    for name in ("learner", "worker", "importer", "messenger", "background"):
         manage(stack["env"], "alive", name)
 
 

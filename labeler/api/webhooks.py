@@ -13,9 +13,18 @@ from labeler.access import Access, manager_access
 from labeler.api.once import SHOWN_ONCE
 from labeler.api.operations import NONE, PATTERN, In, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
+from labeler.api.problems import Problem
 from labeler.api.shapes import Outcome, Person, person_of
 from labeler.models import Webhook, WebhookDelivery
-from labeler.services.webhooks import CHOICES, delete_webhook, make_webhook, send_test, start_webhook
+from labeler.services.webhooks import (
+    CHOICES,
+    TESTS_SECONDS,
+    TooManyTests,
+    delete_webhook,
+    make_webhook,
+    send_test,
+    start_webhook,
+)
 
 router = Operations("Webhooks")
 ROOT = "/projects/{slug:slug}/webhooks"
@@ -82,8 +91,11 @@ def delete_webhook_(request: HttpRequest, slug: str, webhook_id: int) -> None:
 
 @router.act(f"{ONE}/test", DeliveryOut)
 def test_webhook(request: HttpRequest, slug: str, webhook_id: int, body: Nothing = NONE) -> DeliveryOut:  # noqa: ARG001
-    """Send a message that says no more than that it is one."""
-    return _delivery(send_test(webhook=_webhook(manager_access(request, slug), webhook_id)))
+    """Send a message that says no more than that it is one; five a minute at most."""
+    try:
+        return _delivery(send_test(webhook=_webhook(manager_access(request, slug), webhook_id)))
+    except TooManyTests as refused:
+        raise Problem(429, str(refused), headers={"Retry-After": str(TESTS_SECONDS)}) from refused
 
 
 @router.act(f"{ONE}/start", Outcome)

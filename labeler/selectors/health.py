@@ -21,8 +21,8 @@ _found: dict[str, tuple[float, str]] = {}  # by what was looked at: when, and wh
 
 
 def parts() -> dict[str, str]:
-    """`ok` or a word for each of web, database, disk, broker, learner, worker, background, beat; of the storage where
-    it is a bucket."""
+    """`ok` or a word for each of web, database, disk, broker and those of PROGRAMS (learner, worker, …, beat); of the
+    storage where it is a bucket."""
     database = _database()
     found = {"web": "ok", "database": database, "disk": disk_lately(), "broker": broker()}
     if storage.bucket() is not None:

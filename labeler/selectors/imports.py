@@ -95,7 +95,7 @@ def import_progress(job: ImportJob) -> ImportProgress:
         seconds = (clock.now() - job.started_at).total_seconds()
         rate = done / max(seconds, 0.001)
         left = max(0, job.total - done) / rate
-    missing = missing_workers(["default"]) if job.state == JobState.QUEUED else []
+    missing = missing_workers(["imports"]) if job.state == JobState.QUEUED else []
     return ImportProgress(job, done, sums["received"] or 0, sums["size"] or 0, rate, left, missing)
 
 

@@ -18,10 +18,19 @@ from labeler.models import Worker
 from labeler.supervisor import read_procfile
 
 # A queue, and the line of the Procfile that serves it. Beat serves none, and is found by the same name.
-PROGRAMS = {"learner": "learner", "default": "worker", "background": "background", "beat": "beat"}
+PROGRAMS = {
+    "learner": "learner",
+    "default": "worker",
+    "imports": "importer",
+    "messages": "messenger",
+    "background": "background",
+    "beat": "beat",
+}
 WAITING = {
     "learner": _("No learner is alive: rounds wait, answers are kept."),
-    "default": _("No worker for imports, exports and upkeep is alive: they wait, and so does the start of rounds."),
+    "default": _("No worker for exports and upkeep is alive: they wait, and so does the start of rounds."),
+    "imports": _("No importer is alive: imports wait."),
+    "messages": _("No messenger is alive: mails and webhooks wait."),
     "background": _(
         "No background worker is alive: features, groups of alike images, networks, maps and replays wait."
     ),

@@ -9,6 +9,7 @@ sent again. A missing mail costs little, the notice stands in the page; two of e
 from __future__ import annotations
 
 import smtplib
+import time
 from datetime import timedelta
 
 from django.conf import settings
@@ -25,6 +26,7 @@ State = NoticeMail.State
 PAUSES = [60, 300, 1800, 7200, 21_600]  # seconds before each further attempt
 LOST = timedelta(minutes=10)  # a mail that was begun so long ago has no worker any more
 AT_ONCE = 50
+TURN_SECONDS = 15.0
 TRIED_AGAIN = 60  # seconds until a server that could not be reached is asked again
 UNKNOWN = "A worker was lost while it sent this, so it may have arrived; it is not sent again."
 
@@ -41,11 +43,15 @@ def sweep_mails() -> int:
 
 
 def send_mails() -> int:
-    """The task: send what is due, one after the other. Returns how many were sent."""
+    """The task: send what is due, one after the other, for TURN_SECONDS. Returns how many were sent."""
     if not settings.MAIL_IS_ON:
         return 0
     due, sent = NoticeMail.objects.filter(state=State.WAITING, not_before__lte=clock.now()), 0
+    until = time.monotonic() + TURN_SECONDS
     for pk in list(due.order_by("not_before", "pk").values_list("pk", flat=True)[:AT_ONCE]):
+        if time.monotonic() > until:
+            wake(SEND_MAILS)  # behind the webhooks that wait meanwhile
+            break
         try:
             sent += _send(pk)
         except _ServerAway:

@@ -26,7 +26,7 @@ from labeler.selectors.pool import shown_accuracy
 from labeler.services import audit, webhooks
 from labeler.wake import wake
 
-SEND_MAILS = "labeler.send_notice_mails"
+SEND_MAILS = "messages.send_notice_mails"
 MOST_WORDS = 500
 
 

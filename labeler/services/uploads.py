@@ -24,7 +24,7 @@ FILES_PER_UPLOAD = 10_000  # more come as an archive, which the page makes by it
 ABANDONED = timedelta(hours=24)
 KEPT = timedelta(days=3)  # the upload of an import that failed
 NOT_STAGED = "not-staged/"
-RUN_IMPORT = "labeler.run_import"
+RUN_IMPORT = "imports.run_import"
 
 
 class UploadRefused(Exception):

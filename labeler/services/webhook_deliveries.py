@@ -3,6 +3,10 @@
 A row is claimed by a conditional UPDATE. Where a worker died in the middle it is sent again: a message may arrive
 twice, with the same `id`, and never not at all. Every address passes the guard of labeler/outbound.py each time.
 
+Several are on their way at once, one to a receiver, and a few of a project; receivers that failed last have half of the
+places. So one that accepts and never answers holds up its own messages, and nobody else's. The database is asked by
+one thread; the others do nothing but wait for receivers.
+
 The signature is of `<time>.<body>` by HMAC-SHA-256 with the webhook's secret; the time is part of it, so that an old
 message which somebody has recorded can be told from a new one.
 """
@@ -11,14 +15,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import timedelta
+from functools import partial
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, Min, Q, QuerySet
 
 from labeler import clock
-from labeler.models import NoticeKind, Webhook, WebhookDelivery
-from labeler.outbound import OutboundFailed, OutboundRefused, send
+from labeler.models import NoticeKind, Webhook, WebhookDelivery, WebhookEvent
+from labeler.outbound import OutboundError, OutboundRefused, Reply, send
 from labeler.services import notices
 from labeler.services.webhooks import SEND_WEBHOOKS
 from labeler.wake import wake
@@ -29,7 +37,11 @@ MOST_FAILURES = 50  # attempts in a row, of all deliveries, after which an addre
 LOST = timedelta(minutes=2)
 SECONDS = 10.0
 MOST_REPLY = 64 * 1024
-AT_ONCE, KEPT = 50, 100
+DUE_SHOWN, KEPT = 50, 100
+PLACES = 8  # messages on their way at once
+OF_STRUGGLING, OF_PROJECT = 4, 3  # of these at most: to receivers that failed last, of one project
+TURN_SECONDS = 15.0  # after which mails have their turn
+RECEIVER_RESTS = timedelta(seconds=30)  # one that was not reached hears of nothing else for so long
 GONE = 410
 
 
@@ -43,7 +55,7 @@ def sweep_webhooks() -> int:
     """Wake a worker for what is due; what a lost worker held is due again. Returns how many are."""
     now = clock.now()
     unfinished = WebhookDelivery.objects.filter(state__in=[State.WAITING, State.SENDING])
-    rows = unfinished.filter(not_before__lte=now).order_by("not_before").values_list("state", "began_at")[:AT_ONCE]
+    rows = unfinished.filter(not_before__lte=now).order_by("not_before").values_list("state", "began_at")[:DUE_SHOWN]
     found = list(rows)  # by the partial index: of an idle site nothing
     is_lost = [state == State.SENDING and (began_at or now) < now - LOST for state, began_at in found]
     if any(is_lost):
@@ -56,33 +68,85 @@ def sweep_webhooks() -> int:
 
 
 def send_webhooks() -> int:
-    """The task: send what is due, one after the other. Returns how many arrived."""
-    due = WebhookDelivery.objects.filter(state=State.WAITING, not_before__lte=clock.now())
-    return sum(_send(pk) for pk in list(due.order_by("not_before", "pk").values_list("pk", flat=True)[:AT_ONCE]))
+    """The task: send what is due, for TURN_SECONDS and until all that was begun has ended. Returns how many arrived."""
+    until, arrived = time.monotonic() + TURN_SECONDS, 0
+    under_way: dict[Future[Reply], WebhookDelivery] = {}
+    with ThreadPoolExecutor(PLACES, thread_name_prefix="webhook") as threads:
+        while True:
+            if is_open := time.monotonic() < until:
+                for row in _next_ones(list(under_way.values())):
+                    under_way[threads.submit(_request_of(row))] = row
+            if not under_way:
+                break
+            for future in wait(under_way, timeout=1.0, return_when=FIRST_COMPLETED).done:
+                arrived += _ended(under_way.pop(future), future)
+    if not is_open and _due().exists():
+        wake(SEND_WEBHOOKS)
+    return arrived
 
 
-def _send(pk: int) -> bool:
-    now = clock.now()
-    free = WebhookDelivery.objects.filter(pk=pk, state=State.WAITING, not_before__lte=now)
-    if not free.update(state=State.SENDING, began_at=now, attempts=F("attempts") + 1):
-        return False  # another worker was first
-    row = WebhookDelivery.objects.select_related("webhook__project").get(pk=pk)
-    if row.webhook.stopped_at is not None and row.event != "test":
-        _end(row, State.FAILED, error="The webhook is stopped.")
+def _due() -> QuerySet[WebhookDelivery]:
+    return WebhookDelivery.objects.filter(state=State.WAITING, not_before__lte=clock.now())
+
+
+def _next_ones(under_way: list[WebhookDelivery]) -> Iterator[WebhookDelivery]:
+    """Claims as many as there are places for: of each webhook that may be told something its oldest message. Asked anew
+    whenever one has ended."""
+    busy = list(under_way)
+    if len(busy) >= PLACES:
+        return
+    first_of_each = _due().values("webhook").annotate(first=Min("pk"), since=Min("not_before")).order_by("since")
+    hooks = Webhook.objects.in_bulk([each["webhook"] for each in first_of_each])
+    for each in first_of_each:
+        hook = hooks.get(each["webhook"])
+        if len(busy) < PLACES and hook is not None and _has_place(hook, [row.webhook for row in busy]):
+            row = _claimed(each["first"])
+            if row is not None:
+                busy.append(row)
+                yield row
+
+
+def _has_place(hook: Webhook, busy: list[Webhook]) -> bool:
+    if any(hook.host == other.host for other in busy):
         return False
+    if sum(hook.project_id == other.project_id for other in busy) >= OF_PROJECT:
+        return False
+    return not hook.failures or sum(other.failures > 0 for other in busy) < OF_STRUGGLING
+
+
+def _claimed(pk: int) -> WebhookDelivery | None:
+    """None: another worker was first, or nobody is told any more."""
+    if not _due().filter(pk=pk).update(state=State.SENDING, began_at=clock.now(), attempts=F("attempts") + 1):
+        return None
+    row = WebhookDelivery.objects.select_related("webhook__project").filter(pk=pk).first()
+    if row is None:
+        return None
+    if row.webhook.stopped_at is not None and row.event != WebhookEvent.TEST:
+        _end(row, State.FAILED, error="The webhook is stopped.")
+        return None
+    return row
+
+
+def _request_of(row: WebhookDelivery) -> Callable[[], Reply]:
+    """For a thread of its own: nothing in it may ask the database."""
+    return partial(
+        send, row.webhook.address, method="POST", headers=_headers(row), body=row.body.encode(), seconds=SECONDS,
+        max_bytes=MOST_REPLY,
+    )  # fmt: skip
+
+
+def _ended(row: WebhookDelivery, future: Future[Reply]) -> bool:
+    """Writes down what became of it; whether it arrived."""
     try:
-        reply = send(
-            row.webhook.address, method="POST", headers=_headers(row), body=row.body.encode(), seconds=SECONDS,
-            max_bytes=MOST_REPLY,
-        )  # fmt: skip
-    except OutboundRefused as refused:
-        _failed(row, str(refused), is_final=True)
-    except OutboundFailed as failed:
-        _failed(row, str(failed))
-    else:
-        if 200 <= reply.status < 300:
-            return _arrived(row, reply.status)
-        _failed(row, f"It answered {reply.status}.", status=reply.status, is_final=reply.status == GONE)
+        reply = future.result()
+    except OutboundError as error:
+        _failed(row, str(error), is_final=isinstance(error, OutboundRefused))
+        others = _due().filter(webhook=row.webhook_id).exclude(event=WebhookEvent.TEST)
+        others.update(not_before=clock.now() + RECEIVER_RESTS)
+        return False
+    if 200 <= reply.status < 300:
+        return _arrived(row, reply.status)
+    _failed(row, f"It answered {reply.status}.", status=reply.status, is_final=reply.status == GONE)
     return False
 
 

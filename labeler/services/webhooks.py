@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -23,9 +24,14 @@ from labeler.selectors.pool import shown_accuracy
 from labeler.services import audit
 from labeler.wake import wake
 
-SEND_WEBHOOKS = "labeler.send_webhooks"
+SEND_WEBHOOKS = "messages.send_webhooks"
 MOST = 20  # of a project
+MOST_TESTS, TESTS_SECONDS = 5, 60  # of one webhook
 CHOICES = [event for event in WebhookEvent.values if event != WebhookEvent.TEST]
+
+
+class TooManyTests(Exception):
+    """The message is for people."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,13 @@ def start_webhook(*, webhook: Webhook, by: User) -> bool:
 
 @transaction.atomic
 def send_test(*, webhook: Webhook) -> WebhookDelivery:
-    """A message that says no more than that it is one."""
+    """A message that says no more than that it is one. Raises TooManyTests."""
+    # Two clicks count each other.
+    Webhook.objects.select_for_update(no_key=True).only("pk").filter(pk=webhook.pk).first()
+    lately = clock.now() - timedelta(seconds=TESTS_SECONDS)
+    if webhook.deliveries.filter(event=WebhookEvent.TEST, created_at__gt=lately).count() >= MOST_TESTS:
+        words = _("%(most)s tests of a webhook a minute are enough; their replies stand in the list. Wait a minute.")
+        raise TooManyTests(words % {"most": MOST_TESTS})
     found = _deliver(webhook, WebhookEvent.TEST, f"test {uuid.uuid4()}", {"words": "A test from PlusMinus."})
     wake(SEND_WEBHOOKS)
     return found

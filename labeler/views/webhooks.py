@@ -17,7 +17,7 @@ from labeler.forms.webhooks import WebhookForm
 from labeler.models import Webhook
 from labeler.selectors.webhooks import is_any_on_its_way, last_deliveries, webhook_rows
 from labeler.selectors.workers import missing_workers
-from labeler.services.webhooks import delete_webhook, make_webhook, send_test, start_webhook
+from labeler.services.webhooks import TooManyTests, delete_webhook, make_webhook, send_test, start_webhook
 
 
 @never_cache
@@ -45,7 +45,7 @@ def webhooks(request: HttpRequest, slug: str) -> HttpResponse:
         "rows": webhook_rows(access.project),
         "deliveries": deliveries,
         "is_moving": is_moving,
-        "missing_workers": missing_workers(["default"]) if is_moving else [],
+        "missing_workers": missing_workers(["messages"]) if is_moving else [],
     }
     return render(request, "settings/webhooks.html", context)
 
@@ -53,8 +53,11 @@ def webhooks(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def webhook_test(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    send_test(webhook=_webhook(manager_access(request, slug), pk))
-    messages.success(request, _("A test is on its way. What became of it stands below in a moment."))
+    try:
+        send_test(webhook=_webhook(manager_access(request, slug), pk))
+        messages.success(request, _("A test is on its way. What became of it stands below in a moment."))
+    except TooManyTests as refused:
+        messages.error(request, str(refused))
     return redirect("webhooks", slug)
 
 

@@ -97,7 +97,7 @@ def furnish(name: str) -> tuple[Project, str]:
     ImportJob.objects.create(project=project, created_by=mia, state=JobState.FAILED, error=words)
     for kind in (Round, ImportJob):
         kind.objects.filter(project=project, finished_at=None).update(started_at=clock.now(), finished_at=clock.now())
-    for queue in ("learner", "default", "background", "beat"):
+    for queue in ("learner", "default", "imports", "messages", "background", "beat"):
         Worker.objects.create(name=f"{queue}@here", queues=queue, doing="")
     return project, reverse("invitation", args=[invitation.token])
 

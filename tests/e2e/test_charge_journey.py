@@ -37,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-KINDS = ("learner", "worker", "background", "beat")
+KINDS = ("learner", "worker", "importer", "background", "beat")
 
 
 def run_a_round(page: Page, slug: str, number: int) -> None:

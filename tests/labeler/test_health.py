@@ -16,10 +16,11 @@ def test_it_tells_the_parts_apart_without_signing_in(client) -> None:
     assert response.status_code == 200
     assert response.json() == {
         "web": "ok", "database": "ok", "disk": "ok", "broker": "ok", "learner": "missing", "worker": "missing",
+        "importer": "missing", "messenger": "missing",
         "background": "missing", "beat": "missing",
     }  # fmt: skip
     Worker.objects.create(name="a", queues="learner")
-    Worker.objects.create(name="b", queues="default,background")
+    Worker.objects.create(name="b", queues="default,imports,messages,background")
     assert client.get("/health").json()["beat"] == "missing"
     Worker.objects.create(name="c", queues="beat")
     assert set(client.get("/health").json().values()) == {"ok"}

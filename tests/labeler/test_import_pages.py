@@ -97,8 +97,8 @@ def test_the_page_and_its_parts_over_http(project, manager, client_of, tmp_path)
         assert client.post(opened["finish"], **JSON).json() == {"page": opened["page"]}
     page = client.get(opened["page"]).content.decode()
     assert "hx-get" in page
-    assert "No worker for imports" in page
-    assert "worker --queues default" in page
+    assert "No importer is alive" in page
+    assert "worker --queues imports" in page
     look_and_start(client, job)
     page = client.get(opened["page"]).content.decode()
     assert "hx-get" not in page

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db
 
 
 def test_only_what_nobody_alive_serves_is_missing() -> None:
-    assert [missing.queue for missing in missing_workers()] == ["learner", "default", "background", "beat"]
-    Worker.objects.create(name="one", queues="default,learner,background")
+    assert [missing.queue for missing in missing_workers()] == list(PROGRAMS)
+    Worker.objects.create(name="one", queues="default,learner,imports,messages,background")
     assert [missing.queue for missing in missing_workers()] == ["beat"]
     Worker.objects.create(name="two", queues="beat")
     assert missing_workers() == []
@@ -48,18 +48,22 @@ def test_where_something_else_starts_workers_one_is_led_there(settings, tmp_path
     assert missing_workers(["default"])[0].command == "docker compose up --detach worker"
 
 
-def test_work_of_minutes_has_a_queue_of_its_own_so_that_no_export_waits_for_it() -> None:
+def test_work_of_minutes_and_what_waits_for_others_have_queues_so_that_no_export_waits_for_them() -> None:
     celery_app.loader.import_default_modules()
     queues: dict[str, set[str]] = {}
     for name in celery_app.tasks:
         if not name.startswith("celery."):
             queues.setdefault(celery_app.amqp.router.route({}, name)["queue"].name, set()).add(name)
     assert set(queues) == set(PROGRAMS) - {"beat"}
+    assert queues["imports"] == {"imports.run_import"}
+    assert queues["messages"] == {"messages.send_notice_mails", "messages.send_webhooks"}
     assert queues["background"] == {
         f"background.{n}"
         for n in ("draw_map", "compute_features", "make_graph", "train_network", "run_replay", "rerun", "export_model")
     }
-    assert {"labeler.run_export", "labeler.run_import", "labeler.sweep"} <= queues["default"]
+    assert {"labeler.run_export", "labeler.run_class_change", "labeler.scheduled_round", "labeler.sweep"} <= queues[
+        "default"
+    ]
 
 
 def test_the_supervisor_and_compose_say_that_they_start_workers(monkeypatch) -> None:

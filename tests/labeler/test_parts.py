@@ -28,7 +28,7 @@ def test_several_of_a_kind_have_names_of_their_own():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["postgres"], "is none of web, learner, worker, background, beat"),
+        (["postgres"], "is none of web, learner, worker, importer, messenger, background, beat"),
         (["learner=0"], "is none of"),
         (["learner=x"], "is none of"),
         (["--learner"], "is none of"),

@@ -198,7 +198,7 @@ class TestSweep:
             project=pool, state=JobState.QUEUED, created_at=timezone.now() - timedelta(minutes=1)
         )
         sweep.sweep()
-        assert ("labeler.run_import", job.pk) in sent
+        assert ("imports.run_import", job.pk) in sent
 
     def test_an_upload_that_nobody_goes_on_with_is_given_up(self, pool) -> None:
         job = ImportJob.objects.create(

@@ -73,13 +73,13 @@ def test_the_sweep_wakes_what_waits_and_gives_up_what_died(project, manager, tmp
     assert sweep_imports() == 0
     ImportJob.objects.update(heartbeat_at=long_ago)
     assert sweep_imports() == 1
-    assert woken == [("labeler.run_import", job.pk)]
+    assert woken == [("imports.run_import", job.pk)]
     assert claim_job(model=ImportJob, job_id=job.pk) is not None
     assert claim_job(model=ImportJob, job_id=job.pk) is None  # somebody has it
     ImportJob.objects.update(heartbeat_at=long_ago)
     assert claim_job(model=ImportJob, job_id=job.pk).attempts == 2
     ImportJob.objects.update(heartbeat_at=long_ago, attempts=settings.ROUND_ATTEMPTS)
-    resume_stalled(model=ImportJob, task_name="labeler.run_import")
+    resume_stalled(model=ImportJob, task_name="imports.run_import")
     job.refresh_from_db()
     assert job.state == JobState.FAILED
     assert "died" in job.error
@@ -95,7 +95,7 @@ def test_an_orderly_stop_hands_an_import_on_and_counts_as_no_death(project, mana
         mine = claim_job(model=ImportJob, job_id=job.pk)
         assert mine is not None and mine.attempts == 1
         assert give_back_work(worker="worker@here") == 1
-        assert woken.pop() == ("labeler.run_import", job.pk)
+        assert woken.pop() == ("imports.run_import", job.pk)
         assert not finish_job(job=mine, state=JobState.DONE)
         job.refresh_from_db()
         assert (job.state, job.claim, job.attempts) == (JobState.QUEUED, "", 0)

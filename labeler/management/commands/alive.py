@@ -11,7 +11,7 @@ from labeler.selectors.workers import PROGRAMS, worker_is_alive
 
 
 class Command(BaseCommand):
-    help = "Does this machine's learner, worker, background worker or beat do its work? Exit code 1 and a line if not."
+    help = "Does the named process of this machine do its work? Exit code 1 and a line if not."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -20,11 +20,13 @@ NEEDED = ("DATABASE_URL", "REDIS_URL", "STORAGE_URL")
 
 
 class Command(BaseCommand):
-    help = "Run the named processes on this machine until Ctrl+C: web, learner, worker, background, beat; learner=2."
+    help = "Run the named processes on this machine until Ctrl+C: web, learner, worker, importer, …; learner=2."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("parts", nargs="+", metavar="part", help="web, beat, worker, background, learner=3")
+        parser.add_argument(
+            "parts", nargs="+", metavar="part", help="web, beat, worker, importer, messenger, background, learner=3"
+        )
 
     def handle(self, *args: Any, parts: list[str], **options: Any) -> None:
         try:

@@ -1,4 +1,4 @@
-"""PlusMinus on this machine: web, learner, worker, background worker and beat under one supervisor."""
+"""PlusMinus on this machine: web, learner, the other workers and beat under one supervisor."""
 
 from typing import Any
 

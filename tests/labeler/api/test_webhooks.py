@@ -40,6 +40,12 @@ def test_events_that_there_are_not(as_manager, project, events):
 def test_a_test_its_delivery_and_the_end(as_manager, project):
     pk = as_manager.post(HOOKS, NEW).json()["id"]
     assert as_manager.post(f"{HOOKS}/{pk}/test").json()["state"] == "waiting"
+    for _ in range(4):
+        as_manager.post(f"{HOOKS}/{pk}/test")
+    refused = as_manager.post(f"{HOOKS}/{pk}/test")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+    assert "5 tests" in refused.json()["detail"] and WebhookDelivery.objects.count() == 5
+    WebhookDelivery.objects.exclude(pk=WebhookDelivery.objects.earliest("pk").pk).delete()
     WebhookDelivery.objects.update(state="failed", attempts=3, status=500, error="It said 500.")
     [row] = as_manager.get("/projects/signs/deliveries").json()["items"]
     assert (row["webhook"], row["event"], row["status"], row["error"]) == (pk, "test", 500, "It said 500.")
