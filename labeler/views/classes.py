@@ -230,7 +230,7 @@ def class_split(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         source,
         form=form,
         title=_("Split “%(name)s” into %(names)s")
-        % {"name": source, "names": ", ".join(f"“{name}”" for name in names)},
+        % {"name": source, "names": ", ".join(_("“%(name)s”") % {"name": name} for name in names)},
         sent={"names": ["\n".join(names)]},
         check=lambda: check_split(label_class=source, names=names),
         preview=lambda: split_preview(source, access.project.learning.overlap),
