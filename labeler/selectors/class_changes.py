@@ -102,6 +102,14 @@ def undo_preview(change: ClassChange) -> Preview:
             Effect(back, _("Images that have the label “%(name)s” again, and are asked no more") % {"name": source}),
             Effect(len(gold), _("Images that are gold again, known to be “%(name)s”") % {"name": source}),
             Effect(len(since), _("Images that were answered since: they keep their new answers")),
+            Effect(
+                sum(label_counts(change.did["made"]).values()),
+                _(
+                    "Images that keep a label that the split made: merge that class into “%(name)s” afterwards, and "
+                    "they have “%(name)s” again"
+                )
+                % {"name": source},
+            ),
             Effect(len(change.did["made"]), _("Classes that the split made: they are archived")),
         ]
         return _preview(effects, voided)
@@ -124,6 +132,25 @@ def undo_preview(change: ClassChange) -> Preview:
         ),
     ]
     return _preview(effects, answers)
+
+
+def words_of_left_labels(change: ClassChange) -> str:
+    """Of a split that has been taken back: labels of the classes that it made, and what can be done about them. Empty:
+    there are none."""
+    counts = label_counts(change.did.get("made", []))
+    if not counts:
+        return ""
+    source = LabelClass.objects.get(pk=change.did["class"])
+    names = LabelClass.objects.filter(pk__in=counts).values_list("name", flat=True)
+    words = ngettext(
+        "%(images)s image was answered since the split and keeps its new label (%(names)s). Merge that into “%(name)s” "
+        "to have it back.",
+        "%(images)s images were answered since the split and keep their new labels (%(names)s). Merge those into "
+        "“%(name)s” to have it back.",
+        sum(counts.values()),
+    )
+    images = numeral(sum(counts.values()))
+    return words % {"images": images, "names": ", ".join(names), "name": source}
 
 
 def _step_effect(change: ClassChange, source: LabelClass) -> Effect:

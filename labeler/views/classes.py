@@ -27,6 +27,7 @@ from labeler.selectors.class_changes import (
     split_preview,
     undo_preview,
     unfinished_changes,
+    words_of_left_labels,
 )
 from labeler.selectors.classes import (
     archived_rows,
@@ -229,7 +230,7 @@ def class_split(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         source,
         form=form,
         title=_("Split “%(name)s” into %(names)s")
-        % {"name": source, "names": ", ".join(f"“{name}”" for name in names)},
+        % {"name": source, "names": ", ".join(_("“%(name)s”") % {"name": name} for name in names)},
         sent={"names": ["\n".join(names)]},
         check=lambda: check_split(label_class=source, names=names),
         preview=lambda: split_preview(source, access.project.learning.overlap),
@@ -265,13 +266,20 @@ def class_change_undo(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if words and request.method != "POST":
         messages.error(request, words)
         return redirect("class-changes", slug)
+
+    def act() -> ClassChange:
+        done = undo_change(change=change, by=access.user)
+        if left := words_of_left_labels(change):
+            messages.info(request, left)
+        return done
+
     return _operation(
         request,
         access,
         _class(access, change.did["class"]),
         title=_("Take back: %(change)s") % {"change": change.words},
         preview=lambda: undo_preview(change),
-        act=lambda: undo_change(change=change, by=access.user),
+        act=act,
         button=_("Take it back"),
     )
 

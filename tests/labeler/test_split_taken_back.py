@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.urls import reverse
 
 from labeler.models import Annotation, Image, Membership, Outcome, Role
 from labeler.selectors.class_changes import undo_preview
-from labeler.services.class_changes import split_class, undo_change
+from labeler.services.class_changes import merge_class, split_class, undo_change
 from labeler.services.lease import lease_next
 from tests.labeler.queues import answer_place, fill_queue, fresh
 from tests.labeler.test_class_changes import answer, label_of, named
@@ -40,6 +41,27 @@ def test_a_skip_is_no_answer_since_and_a_split_taken_back_loses_no_label(
     assert [label_of(image) for image in images[:3]] == [("labelled", "dog")] * 2 + [("labelled", "wolf")]
     live = Annotation.objects.filter(image=images[0], retracted_at__isnull=True)
     assert sorted(live.values_list("annotator__username", "outcome")) == [("ann", "label"), ("bob", "skip")]
+
+
+def test_labels_that_stay_with_a_class_that_the_split_made_are_named(
+    project, manager, annotator, images, client_of
+) -> None:
+    """Such a class is archived then, and rounds would go on learning it: its page merges it."""
+    for image in images[:3]:
+        answer(project, annotator, image, "dog")
+    change = split_class(label_class=named(project, "dog"), names=["hound", "wolf"], by=manager)
+    answer(project, annotator, images[0], "wolf")
+    answer(project, annotator, images[1], "hound")
+    words = "Images that keep a label that the split made: merge that class into “dog” afterwards"
+    assert {effect.number for effect in undo_preview(change).effects if effect.words.startswith(words)} == {2}
+    page = client_of(manager).post(reverse("class-change-undo", args=[project.slug, change.pk]), follow=True)
+    assert (
+        "2 images were answered since the split and keep their new labels (hound, wolf). Merge those into “dog” to "
+        "have it back."
+    ) in page.content.decode()
+    for name in ("hound", "wolf"):
+        merge_class(label_class=named(project, name), into=named(project, "dog"), by=manager)
+    assert [label_of(image) for image in images[:3]] == [("labelled", "dog")] * 3
 
 
 def test_unsure_is_an_answer_since(project, manager, annotator, images) -> None:
