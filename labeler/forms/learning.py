@@ -158,7 +158,10 @@ class LearningForm(ChangeForm):
         min_value=0,
         max_value=100_000,
         label=_("Holdout answers wanted"),
-        help_text=_("At 95 % accuracy 100 answers give ± 4 points, 200 ± 3, 400 ± 2."),
+        help_text=_(
+            "At 95 % accuracy 100 answers give ± 4 points, 200 ± 3, 400 ± 2. What is left of the holdout is asked "
+            "about last, once no other image waits."
+        ),
     )
     holdout_share = PercentField(
         highest=90,
@@ -372,7 +375,12 @@ class LearningForm(ChangeForm):
         if not has_holdout and not values["holdout_share"]:
             words.append(_("There is no holdout: accuracy will not be measured."))
         elif not values["holdout_questions"] or not values["holdout_target"]:
-            words.append(_("Nobody is asked about the holdout any more: accuracy rests on the answers so far."))
+            words.append(
+                _(
+                    "The holdout is asked about only once no other image waits: until then accuracy rests on the "
+                    "answers so far."
+                )
+            )
         return [str(each) for each in words]
 
     @property

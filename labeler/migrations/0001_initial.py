@@ -1195,6 +1195,7 @@ class Migration(migrations.Migration):
                 ('kind', models.CharField(choices=[('round_failed', 'a round failed'), ('model_refused', 'a model was refused'), ('target_met', 'the target is met'), ('queue_dry', 'nothing is left to answer'), ('webhook_stopped', 'a webhook was stopped')], max_length=16)),
                 ('key', models.CharField(max_length=60)),
                 ('words', models.CharField(max_length=500)),
+                ('facts', models.JSONField(default=dict)),
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='labeler.project')),
                 ('round', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labeler.round')),

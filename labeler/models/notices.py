@@ -22,6 +22,7 @@ class Notice(models.Model):
     kind = models.CharField(max_length=16, choices=NoticeKind)
     key = models.CharField(max_length=60)
     words = models.CharField(max_length=500)
+    facts = models.JSONField(default=dict)  # of which it is worded again for each reader; empty: the words are all
     round = models.ForeignKey("labeler.Round", null=True, on_delete=models.CASCADE, related_name="+")  # that it is of
     created_at = models.DateTimeField(default=clock.now)
 

@@ -32,15 +32,16 @@ from labeler.models import (
     User,
 )
 from labeler.models.images import MEDIA_TYPES
-from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED, reason_words
+from labeler.models.rounds import NOT_OF_THE_POOL, reason_words
 from labeler.numerals import numeral
-from labeler.selectors.pool import pool_counts, total_images
+from labeler.selectors.next_round import next_scheduled, scheduled_words
+from labeler.selectors.pool import images_to_ask, total_images
 from labeler.selectors.suggestions import SHOWN_AS_RANDOM, likely_words, suggestion_of
-from labeler.services.triggers import is_dry
+from labeler.selectors.work_left import Stage, WorkLeft, open_places, work_left
 
 RECENT = 30  # as the page keeps; it shows fewer
 PACE_OF = 50  # the last answers, for the seconds an answer
-RETRY_SECONDS, IDLE_SECONDS = 3, 30
+RETRY_SECONDS = 3
 SMALL = 100  # pixels; a picture this small is drawn with sharp edges
 INLINE_BYTES = 8 * 1024
 
@@ -178,67 +179,70 @@ def has_classes(project: Project) -> bool:
 
 
 def why_empty(project: Project, annotator: User, *, is_manager: bool = False) -> Empty:
-    """In the order in which a person can do something about it. To a manager the page shows the way itself."""
-    if project.paused_at is not None:
+    """By what is left of the work (selectors/work_left.py), and who has it. A manager is shown the way itself."""
+    left = work_left(project)
+    if left.stage == Stage.PAUSED:
         return _paused(project)
-    total = total_images(project)
-    if not total:
+    if left.stage == Stage.NO_IMAGES:
         to_annotators = _("There are no images yet. A manager can import some.")
         return Empty("no_images", _("There are no images yet.") if is_manager else to_annotators, 10)
-    if not has_classes(project):
+    if left.stage == Stage.NO_CLASSES:
         to_annotators = _("There are no classes yet. A manager can add them in the settings.")
         return Empty("no_classes", _("There are no classes yet.") if is_manager else to_annotators, 10)
-    waiting = Image.objects.filter(project=project, state=ImageState.POOL)
-    if not waiting.exists():
-        words = ngettext(
-            "The only image has its answers. Thank you.", "All %(total)s images have their answers. Thank you.", total
+    if left.stage == Stage.MAKING:
+        words = _("Round %(number)s is choosing what to ask next. This page goes on by itself.")
+        return Empty("waiting_for_round", words % {"number": left.round_number}, RETRY_SECONDS)
+    if left.stage == Stage.COMING:
+        words = _(
+            "The queue is empty. The next one is being made; if this takes longer than a minute, no worker is running."
         )
-        return Empty("all_answered", words % {"total": numeral(total)}, None)
-    unfinished = project.rounds.filter(state__in=UNFINISHED).order_by("-number").first()
-    if unfinished is not None:
-        return Empty(
-            "waiting_for_round",
-            _("Round %(number)s is choosing what to ask next. This page goes on by itself.")
-            % {"number": unfinished.number},
-            RETRY_SECONDS,
-        )
-    others = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=clock.now())
-    if others.exclude(leased_to=annotator).exists():
-        return Empty("others_hold", _("Others are answering the last images. More come soon."), RETRY_SECONDS)
-    if is_dry(project):
-        return _nothing_more_is_asked(project, is_manager=is_manager)
-    mine = _live(project).filter(annotator=annotator, image__state=ImageState.POOL)
-    if waiting.exclude(pk__in=mine.values("image")).exists():
-        return Empty(
-            "waiting_for_round",
-            _(
-                "The queue is empty. The next one is being made; "
-                "if this takes longer than a minute, no worker is running."
-            ),
-            RETRY_SECONDS,
-        )
-    words = _("You have answered all that is left. Other people have to answer it too.")
-    return Empty("all_answered", words, 10)
+        return Empty("waiting_for_round", words, RETRY_SECONDS)
+    if left.stage == Stage.BY_HAND:
+        return Empty("by_hand", _by_hand_words(project, is_manager=is_manager), 10)
+    return _others_hold(project, annotator, left) or _all_answered(left, is_manager=is_manager)
 
 
-def _nothing_more_is_asked(project: Project, *, is_manager: bool) -> Empty:
-    """What is left are holdout images, and enough of these have their answers."""
-    left = pool_counts(project).holdout_waiting
-    if not is_manager:
-        return Empty("all_answered", _("All that is to be asked has its answers. Thank you."), IDLE_SECONDS)
+def _others_hold(project: Project, annotator: User, left: WorkLeft) -> Empty | None:
+    """Somebody else has an image on the screen that could come back."""
+    held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=clock.now())
+    if not held.exclude(leased_to=annotator).exists():
+        return None
+    queued = open_places(project.queue_round_id).values("image").distinct().count()
+    words = _("Others are answering the last images. If one of them comes back, you get it.")
+    if images_to_ask(left.counts, left.target) > queued:
+        words = _("Others are answering the last images. More come soon.")
+    return Empty("others_hold", words, RETRY_SECONDS)
+
+
+def _all_answered(left: WorkLeft, *, is_manager: bool) -> Empty:
+    if left.stage in (Stage.QUEUED, Stage.AGAIN):
+        words = _("You have answered all that is left. Other people have to answer it too.")
+        return Empty("all_answered", words, 10)
+    if left.stage == Stage.DISPUTED and is_manager:
+        return Empty("disputed", left.words, None)
+    total = left.counts.total
     words = ngettext(
-        "All that is to be asked has its answers. %(images)s image of the holdout is left: it is asked about once the "
-        "settings want more holdout answers.",
-        "All that is to be asked has its answers. %(images)s images of the holdout are left: they are asked about once "
-        "the settings want more holdout answers.",
-        left,
+        "The only image has its answers. Thank you.", "All %(total)s images have their answers. Thank you.", total
     )
-    return Empty("all_answered", words % {"images": numeral(left)}, IDLE_SECONDS)
+    return Empty("all_answered", words % {"total": numeral(total)}, None)
+
+
+def _by_hand_words(project: Project, *, is_manager: bool) -> str:
+    """Only a button or a schedule starts rounds, so that no worker is making anything now."""
+    at = next_scheduled(project.learning)
+    if at is not None:
+        return _("The queue is empty. The next round starts %(when)s.") % {"when": scheduled_words(at)}
+    if is_manager:
+        return _("The queue is empty. Start a round on the Monitor: it makes the next one.")
+    return _("The queue is empty. The next one is made when a manager starts a round.")
 
 
 def _paused(project: Project) -> Empty:
-    reason = f" They say: {project.pause_reason}" if project.pause_reason else ""
-    return Empty("paused", f"A manager has paused this project.{reason} What you have answered is kept.", 15)
+    parts = [_("A manager has paused this project.")]
+    if project.pause_reason:
+        parts.append(_("They say: %(reason)s") % {"reason": project.pause_reason})
+    parts.append(_("What you have answered is kept."))
+    return Empty("paused", " ".join(parts), 15)
 
 
 def as_json(value: Progress | Empty | None) -> dict[str, Any] | None:

@@ -41,6 +41,7 @@ from labeler.selectors.networks import NetworkState, network_state
 from labeler.selectors.next_round import next_round_words
 from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
 from labeler.selectors.verdicts import Verdict, class_names, verdict_of
+from labeler.selectors.work_left import WorkLeft, work_left
 from labeler.selectors.workers import DOINGS, PROGRAMS, Missing, alive_since, missing_workers
 from labeler.services.rounds import PAUSED, last_annotation_id, why_not_trainable
 from labeler.services.triggers import reason_at_snapshot
@@ -133,6 +134,7 @@ class Monitor:
     why_not: str
     poll_seconds: int
     left_out: LeftOutNow
+    left: WorkLeft
 
     @property
     def left_out_then(self) -> LeftOut:
@@ -209,6 +211,7 @@ def monitor_of(project: Project) -> Monitor:
         disk_lately(),
         broker_lately() != "ok",
     )
+    left = work_left(project, counts)
     missing, groups = _missing(disk, is_broker_away=is_broker_away), graph_state(project)
     features, network = features_state(project), network_state(project)
     return Monitor(
@@ -218,6 +221,7 @@ def monitor_of(project: Project) -> Monitor:
         answers=counts.labelled + counts.holdout_labelled,
         counts=counts,
         left_out=left_out_now(project, counts),
+        left=left,
         queue=queue_of(project, counts),
         workers=workers,
         is_broker_away=is_broker_away,
@@ -227,7 +231,7 @@ def monitor_of(project: Project) -> Monitor:
         groups=groups,
         features=features,
         network=network,
-        next_words="" if progress else next_round_words(project),
+        next_words="" if progress else next_round_words(project, left),
         why_not="" if progress else str(PAUSED) if project.paused_at else why_not_trainable(project),
         poll_seconds=_poll_seconds(
             project, is_moving=bool(progress or missing or groups.made or features.made or network.made)

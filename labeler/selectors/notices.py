@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
 from labeler.models import Membership, Notice, NoticeDismissal, NoticeMail, Project, User
+from labeler.selectors.work_left import words_of
 
 SHOWN = 5  # on the Monitor; all of them stand on their page
 PAGE = 100
@@ -22,7 +23,7 @@ class NoticeRow:
 
 def unread_notices(project: Project, user: User) -> list[Notice]:
     """Newest first. One statement."""
-    return list(_unread(project, user).select_related("round").order_by("-id")[:SHOWN])
+    return [_worded(notice) for notice in _unread(project, user).select_related("round").order_by("-id")[:SHOWN]]
 
 
 def notice_rows(project: Project, user: User) -> list[NoticeRow]:
@@ -32,7 +33,13 @@ def notice_rows(project: Project, user: User) -> list[NoticeRow]:
         mail.notice_id: mail_words(mail)
         for mail in NoticeMail.objects.filter(user=user, notice__project=project).order_by("-id")[:PAGE]
     }
-    return [NoticeRow(notice, notice.pk not in unread, mails.get(notice.pk, "")) for notice in notices]
+    return [NoticeRow(_worded(notice), notice.pk not in unread, mails.get(notice.pk, "")) for notice in notices]
+
+
+def _worded(notice: Notice) -> Notice:
+    """In the reader's language, where the notice kept of what it is made."""
+    notice.words = words_of(notice.facts) or notice.words
+    return notice
 
 
 def mail_words(mail: NoticeMail) -> str:

@@ -53,7 +53,8 @@ class PoolCounts:
     left: int  # not holdout, no longer in the pool: labelled, disputed, set aside, bad
     holdout_disputed: int = 0
     holdout_set_aside: int = 0
-    disputed: int = 0  # holdout or not
+    disputed: int = 0  # not holdout, as the next
+    set_aside: int = 0
 
     @property
     def eligible(self) -> int:
@@ -69,14 +70,11 @@ def pool_counts(project: Project) -> PoolCounts:
     images = Image.objects.filter(project=project).order_by()
     left = {True: 0, False: 0}
     labelled = {True: 0, False: 0}
-    holdout: Counter[str] = Counter()
-    disputed = 0
+    states: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     by_state = images.exclude(state=ImageState.POOL).values_list("is_holdout", "state").annotate(n=Count("id"))
     for is_holdout, state, n in by_state:
         left[is_holdout] += n
-        disputed += n if state == ImageState.DISPUTED else 0
-        if is_holdout:
-            holdout[state] += n
+        states[is_holdout][state] += n
         if state == ImageState.LABELLED:
             labelled[is_holdout] += n
     return PoolCounts(
@@ -86,10 +84,26 @@ def pool_counts(project: Project) -> PoolCounts:
         holdout_left=left[True],
         labelled=labelled[False],
         left=left[False],
-        holdout_disputed=holdout[ImageState.DISPUTED],
-        holdout_set_aside=holdout[ImageState.SET_ASIDE],
-        disputed=disputed,
+        holdout_disputed=states[True][ImageState.DISPUTED],
+        holdout_set_aside=states[True][ImageState.SET_ASIDE],
+        disputed=states[False][ImageState.DISPUTED],
+        set_aside=states[False][ImageState.SET_ASIDE],
     )
+
+
+def holdout_to_ask(counts: PoolCounts, target: int) -> int:
+    """Holdout images that may be asked about: as many as its target lacks, and all that wait once no other image does.
+
+    Else a project would end with images that nobody is ever asked about.
+    """
+    if counts.eligible <= 0:
+        return counts.holdout_waiting
+    return max(0, min(target - counts.holdout_labelled, counts.holdout_waiting))
+
+
+def images_to_ask(counts: PoolCounts, target: int) -> int:
+    """Images that wait for an answer and that somebody will be asked about; `target`: holdout answers wanted."""
+    return counts.eligible + holdout_to_ask(counts, target)
 
 
 def labelled_images(project: Project, *, is_holdout: bool) -> QuerySet[Image]:

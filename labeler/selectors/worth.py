@@ -166,6 +166,7 @@ class AutoLabels:
     best: Threshold | None = None
     problem: str = ""
     left_out: int = 0  # holdout images that it knows, answered and without a label
+    newer: int = 0  # images that wait and that it does not know: they came after it
 
     @property
     def goal_words(self) -> str:
@@ -196,8 +197,8 @@ def auto_labels(project: Project) -> AutoLabels:
     at = np.array([position for position, _ in labels], np.int64)
     is_right = said[at] == np.array([label for _, label in labels], np.int64)
     without = np.array([each for each in states_left_out(project) if each < len(scores)], np.int64)
-    waiting = waiting_positions(project, is_holdout=False)
-    waiting = waiting[waiting < len(scores)]
+    all_waiting = waiting_positions(project, is_holdout=False)
+    waiting = all_waiting[all_waiting < len(scores)]
     sure, sure_of_measured, sure_of_without = (probability(scores, each) for each in (waiting, at, without))
     rows = [
         _threshold(level, sure, sure_of_measured, is_right, int((sure_of_without >= level).sum()))
@@ -205,7 +206,8 @@ def auto_labels(project: Project) -> AutoLabels:
     ]
     best = next((row for row in rows if row.right and row.images and row.right.low >= goal), None)
     rows = [row for row in rows if row.images or row.measured]  # the intervals were made for all
-    return AutoLabels(model, rows, len(waiting), len(labels), goal, best, left_out=len(without))
+    newer = len(all_waiting) - len(waiting)
+    return AutoLabels(model, rows, len(waiting), len(labels), goal, best, left_out=len(without), newer=newer)
 
 
 def _threshold(level: float, sure: Floats, sure_of_measured: Floats, is_right: Booleans, without: int) -> Threshold:

@@ -10,7 +10,7 @@ import numpy as np
 
 from labeler.models import Image, ImageState, PoolGraph, Project, Reason, Round
 from labeler.selectors.graphs import first_questions
-from labeler.selectors.pool import PoolCounts, end_of_positions, pool_counts, waiting_positions
+from labeler.selectors.pool import PoolCounts, end_of_positions, holdout_to_ask, pool_counts, waiting_positions
 
 LOOKUP = 500  # positions a query
 TRIES = 8
@@ -64,7 +64,7 @@ def draw_queue(*, round_: Round, held: Iterable[int] = ()) -> Draw:
 
 
 def holdout_wanted(counts: PoolCounts, target: int, held: int) -> int:
-    return max(0, min(target - counts.holdout_labelled, counts.holdout_waiting - held))
+    return max(0, min(holdout_to_ask(counts, target), counts.holdout_waiting - held))
 
 
 def draw_kinds(

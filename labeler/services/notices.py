@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import transaction
 from django.utils.translation import override
@@ -23,6 +25,7 @@ from labeler.models import (
 )
 from labeler.selectors.left_out import left_out_of
 from labeler.selectors.pool import shown_accuracy
+from labeler.selectors.work_left import ENDED, WorkLeft
 from labeler.services import audit, webhooks
 from labeler.wake import wake
 
@@ -31,7 +34,15 @@ MOST_WORDS = 500
 
 
 @transaction.atomic
-def notify(*, project: Project, kind: str, key: str, words: str, round_: Round | None = None) -> Notice | None:
+def notify(
+    *,
+    project: Project,
+    kind: str,
+    key: str,
+    words: str,
+    round_: Round | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Notice | None:
     """Write a notice, and a mail to each manager who wants mail. None: this event has its notice already.
 
     It ends in the caller's transaction: what did not happen is not told. Of two that find the same at once, the
@@ -40,6 +51,7 @@ def notify(*, project: Project, kind: str, key: str, words: str, round_: Round |
     if Notice.objects.filter(project=project, kind=kind, key=key).exists():
         return None
     row = Notice(project=project, kind=kind, key=key, words=audit.shortened(words, MOST_WORDS), round=round_)
+    row.facts = facts or {}
     Notice.objects.bulk_create([row], ignore_conflicts=True)
     notice = Notice.objects.get(project=project, kind=kind, key=key)
     if settings.MAIL_IS_ON:
@@ -96,27 +108,16 @@ def note_target(*, project: Project, round_: Round) -> Notice | None:
     return found
 
 
-def note_dry(*, project: Project, images: int, holdout: int = 0, disputed: int = 0) -> Notice | None:
-    """Nothing is left to ask: once for each number of images, so that it is said again after another import.
-
-    Args:
-        images: All there are.
-        holdout: Of these, holdout images that wait and are not asked about, as enough others have their answers.
-        disputed: Images that wait for a decision.
-    """
-    words = [f"Nobody has anything to answer: of {images:,} images none waits any more."]
-    if holdout:
-        are, they = ("is", "it has not been") if holdout == 1 else ("are", "they have not been")
-        words = [
-            f"Nobody has anything to answer: of {images:,} images only {holdout:,} of the holdout {are} left, and "
-            f"{they} asked about, as the project has the holdout answers that its settings want. Raise them to ask on."
-        ]
-    if disputed:
-        words.append(
-            f"{disputed:,} disputed image{' waits' if disputed == 1 else 's wait'} for a decision in the review."
-        )
-    words.append("Import more, or export the labels.")
-    return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=str(images), words=" ".join(words))
+def note_left(*, project: Project, left: WorkLeft) -> Notice | None:
+    """Nothing is left to ask, or nothing but holdout images past their target: each once for each number of images, so
+    that it is said again after another import. It keeps the facts, and is worded for each reader."""
+    facts = left.facts
+    if not facts or facts["told"] not in ("rest", *ENDED):
+        return None
+    key = f"{facts['images']} rest" if facts["told"] == "rest" else str(facts["images"])
+    with override("en"):
+        words = left.words
+    return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=key, words=words, facts=facts)
 
 
 def dismiss_notices(*, user: User, notices: list[Notice]) -> None:

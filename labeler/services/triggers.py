@@ -32,9 +32,10 @@ from labeler.models import (
     Trigger,
 )
 from labeler.models.jobs import UNFINISHED_JOB
-from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
+from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
-from labeler.selectors.pool import PoolCounts, pool_counts
+from labeler.selectors.pool import images_to_ask, pool_counts
+from labeler.selectors.work_left import ENDED, WorkLeft, open_places, work_left
 from labeler.services import notices
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 
@@ -120,7 +121,7 @@ def note_answer(*, project: Project) -> None:
         return
     if is_enough:
         _request(project, Due(Trigger.ANSWERS, _count(new, "new answer")))
-    elif images_to_ask(project, pool_counts(project)):
+    elif images_to_ask(pool_counts(project), learning.holdout_target):
         _request(project, Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers"))
 
 
@@ -155,7 +156,7 @@ def round_due(project: Project) -> Due | None:
         return _empty_while_waiting(project)
     every = answers_for_a_round(learning, last.training_count, likeness)
     if not every:
-        return None
+        return _dry_for_good(project)
     new = bounded_count(answers_since(project, last.last_annotation_id), every)
     due = _news(project, last, new, every)
     if due is not None and not why_not_trainable(project):
@@ -174,8 +175,15 @@ def _news(project: Project, last: Round, new: int, every: int) -> Due | None:
     return None
 
 
+def _dry_for_good(project: Project) -> Due | None:
+    """Where only button and schedule start rounds, and no model could be fitted: nobody could fill the queue."""
+    if open_places(project.queue_round_id).exists() or not why_not_trainable(project):
+        return None
+    return Due(Trigger.COLD_START, "the queue is empty and no model can be fitted yet")
+
+
 def _empty_while_waiting(project: Project) -> Due | None:
-    if _open_places(project.queue_round_id).exists():
+    if open_places(project.queue_round_id).exists():
         return None
     return Due(Trigger.COLD_START, "the queue is empty, and a worker is finding out which images look alike")
 
@@ -183,7 +191,7 @@ def _empty_while_waiting(project: Project) -> Due | None:
 def _dry(project: Project, last: Round, new: int) -> Due | None:
     """A queue that is (nearly) empty. An empty one is filled whatever happens, so that nobody waits for nothing."""
     few = nearly_dry(project.learning) * max(1, active_annotators(project))
-    places = bounded_count(_open_places(project.queue_round_id), min(few, max(1, project.learning.budget // 2)))
+    places = bounded_count(open_places(project.queue_round_id), min(few, max(1, project.learning.budget // 2)))
     if places == 0:
         if last.state == RoundState.FAILED or why_not_trainable(project):
             why = f"round {last.number} failed" if last.state == RoundState.FAILED else "no model can be fitted yet"
@@ -195,16 +203,26 @@ def _dry(project: Project, last: Round, new: int) -> Due | None:
 
 
 def _start(project: Project, due: Due) -> bool:
-    if due.trigger in (Trigger.COLD_START, Trigger.QUEUE_DRY) and is_dry(project):
-        counts = pool_counts(project)
-        left = {"holdout": counts.holdout_waiting, "disputed": counts.disputed}
-        notices.note_dry(project=project, images=counts.total, **left)
-        return False
+    if due.trigger in (Trigger.COLD_START, Trigger.QUEUE_DRY):
+        left = work_left(project)
+        if _nothing_to_ask(left):
+            _tell_end(project, left)
+            return False
+        if left.rest:  # the end is near: a manager may want to stop here
+            notices.note_left(project=project, left=left)
     if due.trigger == Trigger.COLD_START:
         return start_cold_round(project=project, reason=due.reason) is not None
-    if due.trigger == Trigger.QUEUE_DRY and not images_to_ask(project, pool_counts(project)):
-        return False
     return _request(project, due)
+
+
+def _nothing_to_ask(left: WorkLeft) -> bool:
+    return not images_to_ask(left.counts, left.target)
+
+
+def _tell_end(project: Project, left: WorkLeft) -> None:
+    """Once nobody is at the last images: until then one may come back."""
+    if left.stage in ENDED and not open_places(project.queue_round_id).exists():
+        notices.note_left(project=project, left=left)
 
 
 def _request(project: Project, due: Due) -> bool:
@@ -220,7 +238,7 @@ def _projects_to_look_at() -> Iterable[Project]:
     unfinished = Round.objects.filter(project=OuterRef("pk"), state__in=UNFINISHED)
     last = Round.objects.filter(project=OuterRef("project")).order_by("-number").values("last_annotation_id")[:1]
     new = Annotation.objects.filter(project=OuterRef("pk"), id__gt=Subquery(last))
-    open_ = _open_places(OuterRef("queue_round_id"))
+    open_ = open_places(OuterRef("queue_round_id"))
     newest = Round.objects.filter(project=OuterRef("project")).order_by("-number")
     began = newest.values(at=Coalesce("started_at", "created_at"))[:1]
     changed = ClassChange.objects.filter(changes_since(Subquery(began)), project=OuterRef("pk"))
@@ -335,23 +353,6 @@ def bounded_count(rows: QuerySet, most: int) -> int:  # type: ignore[type-arg]
 def _standing(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
     """Those of a grid start no round: they may train nothing, and if they do, the next one takes them along."""
     return answers.filter(outcome=Outcome.LABEL, retracted_at__isnull=True, is_grid=False)
-
-
-def _open_places(round_id: Any) -> QuerySet[Candidate]:
-    """Of images that wait for answers: nobody waits for the others, and some people may not get them."""
-    places = Candidate.objects.filter(round_id=round_id, state=CandidateState.OPEN)
-    return places.exclude(reason__in=NOT_OF_THE_POOL)
-
-
-def is_dry(project: Project) -> bool:
-    """Nobody has anything to answer, and nothing that a round could ask about is left."""
-    return not _open_places(project.queue_round_id).exists() and not images_to_ask(project, pool_counts(project))
-
-
-def images_to_ask(project: Project, counts: PoolCounts) -> int:
-    """Images that wait for an answer: of the holdout no more than its target asks for."""
-    holdout = min(counts.holdout_waiting, project.learning.holdout_target - counts.holdout_labelled)
-    return counts.eligible + max(0, holdout)
 
 
 def _count(number: int, noun: str) -> str:

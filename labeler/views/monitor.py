@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from labeler.access import Access, manager_access, member_access
-from labeler.models import Notice, NoticeKind, Project
+from labeler.models import NoticeKind, Project
 from labeler.selectors.curve import learning_curve
 from labeler.selectors.forecast import advice_of, curve_ahead
 from labeler.selectors.monitor import Monitor, monitor_of, people_rows
@@ -36,7 +36,7 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
         "tab": "monitor",
         "page": "monitor",
         "monitor": state,
-        "notices": _notices(access, state),
+        **_told(access, state),
         "steps": steps_left(access.project),
         **_curve(access.project),
         "people": people_rows(access.project),
@@ -58,7 +58,7 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "access": access,
         "monitor": state,
-        "notices": _notices(access, state),
+        **_told(access, state),
         **(_curve(access.project) if is_new else {"curve": None}),
         "people": people_rows(access.project) if are_due else None,
         "people_at": int(time.time()) if are_due else request.GET["people"],
@@ -66,11 +66,14 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "monitor/_state.html", context)
 
 
-def _notices(access: Access, state: Monitor) -> list[Notice]:
-    """Without the failures that the page shows anyway, with a button to try again."""
+def _told(access: Access, state: Monitor) -> dict[str, object]:
+    """Notices without the failures that the page shows anyway, with a button to try again. What is left to answer is
+    not said beside a notice that says just that."""
     rows = unread_notices(access.project, access.user) if access.notices else []
     shown = {failure.pk for failure in state.failures}
-    return [row for row in rows if row.kind != NoticeKind.ROUND_FAILED or row.round_id not in shown]
+    rows = [row for row in rows if row.kind != NoticeKind.ROUND_FAILED or row.round_id not in shown]
+    is_told = any(row.facts == state.left.facts for row in rows if row.facts)
+    return {"notices": rows, "left": None if is_told or not state.left.facts else state.left}
 
 
 def _curve(project: Project) -> dict[str, object]:

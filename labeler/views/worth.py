@@ -35,7 +35,7 @@ def worth(request: HttpRequest, slug: str) -> HttpResponse:
         set_target(project=project, target=form.share, by=access.user)
         messages.success(request, _("Saved.") if form.share else _("Saved: no target."))
         return redirect("worth", slug)
-    curve, model = learning_curve(project), charge_of(project).model
+    curve, model, counts = learning_curve(project), charge_of(project).model, pool_counts(project)
     context = {
         "access": access,
         "tab": "monitor",
@@ -46,7 +46,8 @@ def worth(request: HttpRequest, slug: str) -> HttpResponse:
         "costs": costs_of(project),
         "saved": saved_by_order(project),
         "auto": auto_labels(project),
-        "left_out": left_out_now(project, pool_counts(project)),
+        "counts": counts,
+        "left_out": left_out_now(project, counts),
         "left_out_then": left_out_of(model.metrics if model is not None and says_something(model.metrics) else None),
     }
     return render(request, "monitor/worth.html", context)

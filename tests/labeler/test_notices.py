@@ -27,8 +27,9 @@ from labeler.models import (
     Standing,
     Trigger,
 )
+from labeler.selectors.work_left import work_left
 from labeler.services import claims, notice_mails
-from labeler.services.notices import SEND_MAILS, choose_mail, note_dry, note_target, notify
+from labeler.services.notices import SEND_MAILS, choose_mail, note_left, note_target, notify
 from labeler.services.projects import set_target
 from labeler.services.triggers import start_due_rounds
 from tests.labeler.judged import judged, loses_owls, measured_pool
@@ -135,7 +136,10 @@ def test_a_queue_that_runs_dry_once_for_each_import(project, make_images) -> Non
     for _ in range(3):
         assert start_due_rounds() == 0
     notice = Notice.objects.get()
-    assert (notice.kind, notice.words[:42]) == (NoticeKind.QUEUE_DRY, "Nobody has anything to answer: of 5 images")
+    assert notice.kind == NoticeKind.QUEUE_DRY
+    assert notice.words == (
+        "All 5 images have been asked about: no question is left. Import more, or export the labels."
+    )
     make_images(project, 2)
     assert start_due_rounds() == 1
     assert Notice.objects.count() == 1
@@ -146,9 +150,11 @@ def test_a_queue_that_runs_dry_once_for_each_import(project, make_images) -> Non
     assert Notice.objects.filter(kind=NoticeKind.QUEUE_DRY).count() == 2
 
 
-def test_the_same_event_twice_is_one_notice(project) -> None:
-    assert note_dry(project=project, images=7) is not None
-    assert note_dry(project=project, images=7) is None
+def test_the_same_event_twice_is_one_notice(project, make_images) -> None:
+    make_images(project, 7, state=ImageState.LABELLED, label=project.classes.first())
+    left = work_left(project)
+    assert note_left(project=project, left=left) is not None
+    assert note_left(project=project, left=left) is None
     assert Notice.objects.count() == 1
 
 

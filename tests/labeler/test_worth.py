@@ -16,6 +16,7 @@ from labeler.models import (
     Annotation,
     AuditEntry,
     Candidate,
+    Image,
     ImageState,
     JobState,
     Project,
@@ -202,14 +203,6 @@ def test_a_replay_that_is_being_played_is_said(project) -> None:
     assert "a replay is waiting for a worker" in saved_by_order(project).words
     Replay.objects.filter(pk=job.pk).update(state=JobState.RUNNING, done=49, total=104)
     assert "is being found out: 49 of 104 models" in saved_by_order(project).words
-
-
-def test_where_nothing_waits_no_threshold_is_missed(project, make_images, manager, client_of) -> None:
-    modelled(project, make_images)
-    project.images.filter(is_holdout=False).update(state=ImageState.LABELLED, label=project.classes.first())
-    html = client_of(manager).get(reverse("worth", args=["signs"])).content.decode()
-    assert "No image waits for an answer that the model could give." in html
-    assert "At no threshold of the table" not in html
 
 
 def test_without_a_replay(project) -> None:
@@ -406,3 +399,17 @@ def test_the_curve_leads_on(project) -> None:
     first, last = (tuple(map(float, pair.split(","))) for pair in (ahead.ahead.split()[0], ahead.ahead.split()[-1]))
     assert first[0] < last[0] <= ahead.right
     assert last[1] <= first[1]  # it does not get worse
+
+
+def test_where_nothing_waits_it_does_not_speak_of_thresholds(project, make_images, manager, client_of) -> None:
+    """It was "At no threshold is it sure" above rows that are sure, with nothing that waits."""
+    modelled(project, make_images)
+    Image.objects.filter(is_holdout=False).update(state=ImageState.LABELLED, label=project.classes.first())
+    client, page = client_of(manager), reverse("worth", args=["signs"])
+    html = client.get(page).content.decode()
+    assert "No image outside the holdout waits: there is nothing left for the model to label." in html
+    assert "At no threshold" not in html
+    make_images(project, 3)
+    assert "The 3 images that wait came after the model in charge" in client.get(page).content.decode()
+    make_images(project, 2, is_holdout=True)
+    assert "2 holdout images wait; people answer them" in client.get(page).content.decode()

@@ -1,0 +1,178 @@
+"""What is left to answer, and what becomes of it: one rule, by which the Label page, the Monitor and notices speak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from labeler.models import Candidate, CandidateState, LabelClass, Project, Round
+from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
+from labeler.numerals import numeral
+from labeler.selectors.disputes import holdout_disputes
+from labeler.selectors.pool import PoolCounts, images_to_ask, pool_counts
+
+
+class Stage(StrEnum):
+    """In the order in which somebody can do something about it."""
+
+    PAUSED = "paused"
+    NO_IMAGES = "no_images"
+    NO_CLASSES = "no_classes"
+    MAKING = "making"  # a round is choosing what to ask
+    QUEUED = "queued"
+    COMING = "coming"  # nothing is queued, and the sweep makes the next queue
+    BY_HAND = "by_hand"  # as COMING, where only a person or a schedule starts rounds
+    AGAIN = "again"  # all have been asked about; disputed ones of the holdout are asked of another person
+    DISPUTED = "disputed"  # all have been asked about; people disagree, and a manager has to decide
+    DONE = "done"
+
+
+ENDED = (Stage.DISPUTED, Stage.DONE)  # nobody has anything to answer until somebody does something
+
+
+@dataclass(frozen=True)
+class WorkLeft:
+    """`again`: disputed holdout images that somebody can still be asked about. `target`: holdout answers wanted."""
+
+    stage: Stage
+    counts: PoolCounts
+    target: int
+    again: int = 0
+    round_number: int | None = None
+
+    @property
+    def rest(self) -> int:
+        """Holdout images past the target, where no other image waits: people are asked about these last of all."""
+        is_past = self.counts.holdout_labelled + self.counts.holdout_waiting > self.target
+        return self.counts.holdout_waiting if not self.counts.eligible and is_past else 0
+
+    @property
+    def to_settle(self) -> int:
+        """Images that people disagree about and that only a manager's word can settle."""
+        return self.counts.disputed + self.counts.holdout_disputed - self.again
+
+    @property
+    def set_aside(self) -> int:
+        return self.counts.set_aside + self.counts.holdout_set_aside
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a notice keeps, to be worded in each reader's language; empty where there is nothing to tell."""
+        is_rest = self.rest and self.stage in (Stage.MAKING, Stage.QUEUED, Stage.COMING)
+        told = "rest" if is_rest else str(self.stage) if self.stage in (*ENDED, Stage.AGAIN, Stage.BY_HAND) else ""
+        if not told:
+            return {}
+        return {
+            "told": told,
+            "images": self.counts.total,
+            "rest": self.rest,
+            "target": self.target,
+            "again": self.again,
+            "to_settle": self.to_settle,
+            "set_aside": self.set_aside,
+        }
+
+    @property
+    def is_over(self) -> bool:
+        return self.stage in ENDED
+
+    @property
+    def words(self) -> str:
+        """For a manager, where the end is near or there; else empty."""
+        return words_of(self.facts)
+
+
+def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
+    """At most ten statements; their cost grows with what was answered, the holdout and its disputes."""
+    counts, target = counts or pool_counts(project), project.learning.holdout_target
+    if project.paused_at is not None:
+        return WorkLeft(Stage.PAUSED, counts, target)
+    if not counts.total:
+        return WorkLeft(Stage.NO_IMAGES, counts, target)
+    if not LabelClass.objects.filter(project=project, is_archived=False).exists():
+        return WorkLeft(Stage.NO_CLASSES, counts, target)
+    if not images_to_ask(counts, target):
+        return _ended(project, counts, target)
+    unfinished = project.rounds.filter(state__in=UNFINISHED).order_by("-number").values_list("number", flat=True)
+    if (number := unfinished.first()) is not None:
+        return WorkLeft(Stage.MAKING, counts, target, round_number=number)
+    if open_places(project.queue_round_id).exists():
+        return WorkLeft(Stage.QUEUED, counts, target)
+    by_hand = project.learning.retrain_every == 0 and Round.objects.filter(project=project).exists()
+    return WorkLeft(Stage.BY_HAND if by_hand else Stage.COMING, counts, target)
+
+
+def _ended(project: Project, counts: PoolCounts, target: int) -> WorkLeft:
+    again = len(holdout_disputes(project).open_) if counts.holdout_disputed else 0
+    is_settled = counts.disputed + counts.holdout_disputed == 0
+    stage = Stage.AGAIN if again else Stage.DONE if is_settled else Stage.DISPUTED
+    return WorkLeft(stage, counts, target, again=again)
+
+
+def open_places(round_id: Any) -> QuerySet[Candidate]:
+    """Of images that wait for answers: nobody waits for the others, and some people may not get them."""
+    places = Candidate.objects.filter(round_id=round_id, state=CandidateState.OPEN)
+    return places.exclude(reason__in=NOT_OF_THE_POOL)
+
+
+# --- In words ---------------------------------------------------------------------------------------------------------
+
+
+def words_of(facts: Mapping[str, Any]) -> str:
+    """Whole sentences, one after another. Empty facts, no words."""
+    if not facts:
+        return ""
+    if facts["told"] == Stage.BY_HAND:
+        return _("The queue is empty, and rounds start only by button or schedule: nobody is asked until one has run.")
+    parts = [_rest_words(facts)] if facts["told"] == "rest" else [_asked_words(facts["images"])]
+    if facts["again"]:
+        words = ngettext(
+            "%(images)s disputed holdout image is asked of another person.",
+            "%(images)s disputed holdout images are asked of another person.",
+            facts["again"],
+        )
+        parts.append(words % {"images": numeral(facts["again"])})
+    if facts["to_settle"]:
+        words = ngettext(
+            "People disagree about %(images)s image: a manager has to decide.",
+            "People disagree about %(images)s images: a manager has to decide.",
+            facts["to_settle"],
+        )
+        parts.append(words % {"images": numeral(facts["to_settle"])})
+    if facts["set_aside"]:
+        words = ngettext(
+            "%(images)s image is set aside: people skipped it or were unsure.",
+            "%(images)s images are set aside: people skipped them or were unsure.",
+            facts["set_aside"],
+        )
+        parts.append(words % {"images": numeral(facts["set_aside"])})
+    if facts["told"] == Stage.DONE:
+        parts.append(_("Import more, or export the labels."))
+    return " ".join(parts)
+
+
+def _asked_words(images: int) -> str:
+    words = ngettext(
+        "The only image has been asked about: no question is left.",
+        "All %(images)s images have been asked about: no question is left.",
+        images,
+    )
+    return words % {"images": numeral(images)}
+
+
+def _rest_words(facts: Mapping[str, Any]) -> str:
+    words = ngettext(
+        "All images have been asked about but %(images)s of the holdout, which is more than the %(target)s wanted. "
+        "People get it now; it makes the measured accuracy surer. Pause the project if that is not worth the answer.",
+        "All images have been asked about but %(images)s of the holdout, which are more than the %(target)s wanted. "
+        "People get them now; they make the measured accuracy surer. "
+        "Pause the project if that is not worth the answers.",
+        facts["rest"],
+    )
+    return words % {"images": numeral(facts["rest"]), "target": numeral(facts["target"])}
