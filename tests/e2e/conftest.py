@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from benchmarks.browser import ARGUMENTS, find_browser
-from benchmarks.servers import Server, web_server
+from benchmarks.servers import Server, web_server, worker
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # the browser's driver keeps an event loop in this thread
 expect.set_options(timeout=20_000)  # of a busy machine; what is there at once is not waited for
 ROOT = Path(__file__).resolve().parent.parent.parent
+WORKERS = ("learner", "worker", "importer", "background", "beat")
 EXPECTED_NOISE = (
     "net::ERR_",
     "status of 400",
@@ -88,6 +90,24 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.server.start()
     yield site
     site.server.stop()
+
+
+@pytest.fixture(scope="session")
+def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Another one, with all workers. A module that wants it calls it `site`."""
+    folder = tmp_path_factory.mktemp("working-site")
+    password = secrets.token_urlsafe(12)
+    env = {
+        "DATA_DIR": str(folder), "PASSWORD": password, "DJANGO_SETTINGS_MODULE": "labeler.settings", "DATABASE_URL": "",
+        "LEARNER_THREADS": "1",
+    }  # fmt: skip
+    site = Site(web_server(env, log=folder / "web.log"), env, password)
+    site.ask("prepare")
+    with ExitStack() as stack:
+        for server in (site.server, *(worker(kind, env, log=folder / f"{kind}.log") for kind in WORKERS)):
+            server.start()
+            stack.callback(server.stop)
+        yield site
 
 
 @pytest.fixture
