@@ -184,7 +184,8 @@ def _person_stats(
     return {
         "answers": int(own.sum()),
         "kinds": _kinds(table, own),
-        "labels": int((own & table.is_label_n).sum()),
+        "labels": int((own & (table.outcome_n == Outcome.LABEL)).sum()),
+        "grid": int((own & table.is_grid_n).sum()),
         "skips": int((own & (table.outcome_n == Outcome.SKIP)).sum()),
         "unsure": int((own & (table.outcome_n == Outcome.UNSURE)).sum()),
         "seconds": _json(median_interval(timed)),

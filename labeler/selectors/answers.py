@@ -47,6 +47,7 @@ class PersonQuality:
     user: User
     answers: int = 0
     labels: int = 0
+    grid: int = 0  # labels that were accepted on pages of tiles
     skips: int = 0
     unsure: int = 0
     kinds: Sequence[Kind] = ()
@@ -160,7 +161,7 @@ def interval_of(stored: Mapping[str, Any] | None) -> Interval | None:
 
 def _person(row: AnnotatorQuality) -> PersonQuality:
     stats = row.stats
-    counts = ("answers", "labels", "skips", "unsure", "timed", "judged", "gold_answers")
+    counts = ("answers", "labels", "grid", "skips", "unsure", "timed", "judged", "gold_answers")
     intervals = ("seconds", "agreement", "adjusted", "gold", "gold_told")
     values: dict[str, Any] = {name: int(stats.get(name, 0)) for name in counts}
     values |= {name: interval_of(stats.get(name)) for name in intervals}

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from statistics import median
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -71,9 +71,15 @@ def progress_of(project: Project, annotator: User) -> Progress:
     return Progress(
         labelled=images.filter(state=ImageState.LABELLED).exclude(state=ImageState.POOL).count(),
         total=total_images(project),
-        mine_today=mine.filter(created_at__gte=_midnight()).count(),
+        mine_today=_given_by(project, annotator).filter(created_at__gte=_midnight()).count(),
         seconds=round(median(pace), 1) if pace else None,
     )
+
+
+def _given_by(project: Project, annotator: User) -> QuerySet[Annotation]:
+    """What the person has answered, and not taken back or corrected: a class that is split does not undo their work."""
+    given = Q(retracted_at__isnull=True) | Q(voided_by__isnull=False)
+    return Annotation.objects.filter(given, project=project, annotator=annotator).exclude(outcome=Outcome.UNDO)
 
 
 def _midnight() -> datetime:

@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import render
 from django.urls import path
 from django.utils import timezone
+from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -60,21 +61,26 @@ def audit_file(request: HttpRequest, slug: str, file_format: str) -> StreamingHt
     access = manager_access(request, slug)
     if file_format not in FORMATS:
         raise Http404("No such format")
-    rows = audit_rows(access.project, filter_from(request.GET))
+    words = SettingWords()
+    records = (_record(row, words) for row in audit_rows(access.project, filter_from(request.GET)))
     lines = (
-        _csv_lines(rows)
+        _csv_lines(records)
         if file_format == "csv"
-        else (json.dumps(_record(row), ensure_ascii=False) + "\n" for row in rows)
+        else (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     )
     reply = StreamingHttpResponse(lines, content_type=FORMATS[file_format])
     reply["Content-Disposition"] = f'attachment; filename="{access.project.slug}-record.{file_format}"'
     return reply
 
 
-def _record(entry: AuditEntry) -> dict[str, Any]:
+def _record(entry: AuditEntry, words: SettingWords) -> dict[str, Any]:
+    """Settings by what the form calls them, as on the page; in English, as programs read it. In `details` they have the
+    names of the database."""
     at = entry.at.astimezone(timezone.get_default_timezone()).isoformat()
     by = entry.by.get_username() if entry.by else None
-    return {"at": at, "by": by, "kind": entry.kind, "what": entry.words, "details": entry.details}
+    with override("en"):
+        what = words.of(entry)
+    return {"at": at, "by": by, "kind": entry.kind, "what": what, "details": entry.details}
 
 
 class _Line:
@@ -84,11 +90,10 @@ class _Line:
         return line
 
 
-def _csv_lines(rows: Iterator[AuditEntry]) -> Iterator[str]:
+def _csv_lines(records: Iterator[dict[str, Any]]) -> Iterator[str]:
     writer = csv.writer(_Line())
     yield writer.writerow(COLUMNS)
-    for row in rows:
-        record = _record(row)
+    for record in records:
         record["details"] = json.dumps(record["details"], ensure_ascii=False) if record["details"] else ""
         yield writer.writerow([spreadsheet_safe(record[name]) for name in COLUMNS])
 

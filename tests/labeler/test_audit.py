@@ -235,6 +235,17 @@ def test_settings_are_called_what_their_forms_call_them(client_of, project, mana
     assert not any("budget from" in words or "propagation" in words for words in german)
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_the_file_has_the_words_of_the_form_too_and_in_english(client_of, project, manager, ending) -> None:
+    change_learning(project=project, values={"gold_share": 0.1}, by=manager)
+    client = client_of(manager)
+    client.cookies["django_language"] = "de"
+    file = b"".join(client.get(reverse("audit-file", args=["signs", ending])).streaming_content).decode()
+    assert "Gold among the questions, in % from 0 to 10" in file
+    assert "gold share from" not in file
+    assert "gold_share" in file  # in the details, as programs know it
+
+
 def test_a_setting_or_choice_that_is_no_more_is_named_as_it_was_kept(client_of, project, manager) -> None:
     for before, after in (({"old_one": 1}, {"old_one": 2}), ({"estimator": "magic"}, {"estimator": "laplace"})):
         audit.record_changes(

@@ -26,7 +26,7 @@ from labeler.models import (
     RoundState,
     Trigger,
 )
-from labeler.selectors.labelling import item_of, recent_answers
+from labeler.selectors.labelling import item_of, progress_of, recent_answers
 from labeler.services import class_changes, triggers
 from labeler.services.annotate import correct_answer, record_answer, retract_answer
 from labeler.services.class_changes import archive_class, merge_class, split_class, undo_change
@@ -386,3 +386,13 @@ def test_archiving_starts_no_round(project, manager, annotator, images) -> None:
     change = archive_class(label_class=named(project, "owl"), by=manager)
     assert change is not None
     assert not change.changes_labels
+
+
+def test_a_split_takes_nothing_from_what_a_person_has_done_today(project, manager, annotator, images) -> None:
+    for image in images[:3]:
+        answer(project, annotator, image, "cat")
+    last = answer(project, annotator, images[3], "dog")
+    retract_answer(project=fresh(project), annotator=annotator, target_key=last.key, key=uuid.uuid4())
+    assert progress_of(fresh(project), annotator).mine_today == 3  # what a person takes back counts no more
+    split_class(label_class=named(project, "cat"), names=["tabby", "tom"], by=manager)
+    assert progress_of(fresh(project), annotator).mine_today == 3

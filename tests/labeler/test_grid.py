@@ -7,7 +7,9 @@ import uuid
 
 import pytest
 from django.db import connection
+from django.urls import reverse
 
+from labeler.learning import measure_answers
 from labeler.learning.requests import read_training_set
 from labeler.models import (
     Annotation,
@@ -23,6 +25,7 @@ from labeler.models import (
     Reason,
     User,
 )
+from labeler.selectors.answers import person_of
 from labeler.selectors.grid import (
     TILES,
     GridMeasure,
@@ -38,6 +41,7 @@ from labeler.services.gold import mark_gold
 from labeler.services.grid import GridRefused, accept_page, undo_page
 from labeler.services.lease import lease_next
 from labeler.services.publish import count_answers
+from labeler.services.quality import run_quality
 from labeler.services.rounds import start_cold_round
 from labeler.services.triggers import answers_since
 from tests.labeler.queues import fill_queue, fresh
@@ -355,3 +359,12 @@ def transactional_project(transactional_db, make_user, make_images):
     images = make_images(project, 24)
     fill_queue(project, images)
     return project, people, images
+
+
+def test_a_persons_labels_are_those_of_the_grid_too(project, pool, manager, client_of) -> None:
+    accept(project, manager, pool[:10])
+    run_quality(project_id=project.pk, measure=measure_answers)
+    person = person_of(fresh(project), manager.pk)
+    assert (person.answers, person.labels, person.grid) == (10, 10, 10)
+    html = client_of(manager).get(reverse("annotator", args=[project.slug, manager.pk])).content.decode()
+    assert "of which 10 labels (10 accepted in the grid)" in html

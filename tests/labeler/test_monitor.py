@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from labeler.models import Annotation, Candidate, Round, RoundState, Trigger
+from labeler.models import Annotation, Candidate, Project, Round, RoundState, Trigger
 from labeler.selectors.workers import PROGRAMS
 from labeler.services.lease import lease_next
 from labeler.services.rounds import start_cold_round
@@ -129,6 +129,18 @@ def test_the_number_of_statements_is_fixed(
     make_images(measured.project, 500)
     with django_assert_max_num_queries(30):
         client.get(at + "state/?seen=2")
+
+
+@pytest.mark.parametrize(
+    ("comments", "words"), [(1, "1 open comment</strong> waits"), (2, "2 open comments</strong> wait ")]
+)
+def test_an_open_comment_is_named(at, manager, client_of, project, comments, words) -> None:
+    client = client_of(manager)
+    assert "open comment" not in client.get(at + "state/").content.decode()
+    Project.objects.filter(pk=project.pk).update(open_comments=comments)
+    text = client.get(at + "state/").content.decode()
+    assert f"<strong>{words}" in text
+    assert f'href="{at}answers/comments/"' in text
 
 
 def test_an_annotator_is_sent_to_label(at, annotator, client_of) -> None:
