@@ -8,7 +8,7 @@ from typing import IO, Any, Literal, cast
 
 from django.core.files.uploadedfile import UploadedFile as DjangoFile
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from ninja import File, Form, Query
+from ninja import File, Form, Query, Schema
 from ninja.files import UploadedFile
 from pydantic import Field
 
@@ -22,10 +22,10 @@ from labeler.api.rounds import round_in
 from labeler.api.shapes import Likely, Outcome, likely
 from labeler.imaging.decode import Refused
 from labeler.models import JobState, ModelExport, Prediction, Scope
-from labeler.selectors.served import NotServed, export_of, newest_export, predict_image
+from labeler.selectors.served import Answering, NotServed, answering, export_of, predict_image
 from labeler.services.jobs import request_cancel
 from labeler.services.predicting import decode_new, request_prediction
-from labeler.services.serving import request_model_export
+from labeler.services.serving import note_asked, request_model_export
 from labeler.services.uploads import PART_BYTES
 from labeler.throttle import PREDICTIONS
 
@@ -42,6 +42,9 @@ TABLES = {"csv": "text/csv", "jsonl": "application/x-ndjson"}
 TableFormat = Literal["csv", "jsonl"]
 
 
+IN_CHARGE = "Whether that model is in charge. If not, the one in charge is not prepared, and the last one answers."
+
+
 class NewMeasure(Out):
     name: str
     value: float
@@ -51,6 +54,7 @@ class NewMeasure(Out):
 
 class NewPrediction(Out):
     round: int
+    in_charge: bool = Field(description=IN_CHARGE)
     width: int
     height: int
     classes: list[Likely] = Field(description="The likeliest first, twelve at most.")
@@ -66,24 +70,46 @@ class Prepared(Out):
     created_at: datetime
 
 
+class Preparing(Schema):
+    again: bool = Field(False, description="Begin anew what failed or was stopped.")
+
+
 class ArchiveOut(JobOut):
     name: str
     format: str
     round: int = Field(description="Whose model is asked.")
+    in_charge: bool = Field(description=f"{IN_CHARGE} As it is now.")
     refused: int = Field(description="Entries that are no images that are taken; the table names them.")
     size: int = Field(description="Of the table, in bytes.")
 
 
+@router.read("/projects/{slug:slug}/rounds/{int:number}/prepare", Prepared, who="manager")
+def read_preparing(request: HttpRequest, slug: str, number: int) -> Prepared:
+    """How far a round's model is on its way to answer about new images, and why it failed. 404: nobody has asked for
+    it."""
+    state = export_of(round_in(manager_access(request, slug), number))
+    if (job := state.made or state.ready or state.failed) is None:
+        raise Problem(404, f"The model of round {number} was not prepared. A POST has it prepared.")
+    return _prepared(job, number)
+
+
 @router.act("/projects/{slug:slug}/rounds/{int:number}/prepare", Prepared)
-def prepare_model(request: HttpRequest, slug: str, number: int, body: Nothing = NONE) -> Prepared:  # noqa: ARG001
-    """Have a round's model made ready for new images; asked again it says how far that is."""
+def prepare_model(
+    request: HttpRequest,
+    slug: str,
+    number: int,
+    wanted: Query[Preparing],
+    body: Nothing = NONE,  # noqa: ARG001
+) -> Prepared:
+    """Have a round's model made ready for new images. What is ready, on its way, failed or stopped is told as it is;
+    `again=true` begins anew after the last two. A GET of the same address says how far it is."""
     access = manager_access(request, slug)
-    job: ModelExport | None = request_model_export(round_=round_in(access, number), by=access.user)
+    round_ = round_in(access, number)
+    job = None if wanted.again else export_of(round_).failed
+    job = job or request_model_export(round_=round_, by=access.user)
     if job is None:
         raise Problem(409, "Another model of this project is being prepared. Ask again when that has ended.")
-    return Prepared(
-        round=number, state=job.state, error=job.error, size=job.size, digest=job.digest, created_at=job.created_at
-    )
+    return _prepared(job, number)
 
 
 @router.act("/projects/{slug:slug}/rounds/{int:number}/prepare/stop", Outcome)
@@ -106,16 +132,19 @@ def predict(request: HttpRequest, slug: str) -> NewPrediction:
         words = "These are many images within a minute. Wait a little, or send them as one archive."
         raise Problem(429, words, headers={"Retry-After": str(PREDICTIONS.seconds)})
     PREDICTIONS.note_failure(str(access.user.pk))
-    file = _file(request)
+    file, answers = _file(request), answering(access.project)
     try:
         decoded = decode_new(file)
         if isinstance(decoded, Refused):
             raise Problem(422, decoded.reason)
-        said = predict_image(_export(access), decoded)
+        export = _export(answers)
+        said = predict_image(export, decoded)
     except NotServed as error:
         raise Problem(409, str(error)) from error
+    note_asked(export=export)
     return NewPrediction(
         round=said.round.number,
+        in_charge=answers.is_in_charge,
         width=decoded.width,
         height=decoded.height,
         classes=[likely(bar) for bar in said.bars],
@@ -137,7 +166,7 @@ def predict_archive(
     has 64 MiB at most here, unless whoever runs the server says otherwise; larger ones go in several, or by the
     page."""
     access = manager_access(request, slug)
-    export = _export(access)
+    export = _export(answering(access.project))
     archive.seek(0)
     job = request_prediction(
         export=export,
@@ -146,13 +175,13 @@ def predict_archive(
         name=archive.name or "archive",
         file=cast(IO[bytes], archive.file),
     )
-    return _archive(Prediction.objects.select_related("model__round").get(pk=job.pk))
+    return _archive(Prediction.objects.select_related("project", "model__round").get(pk=job.pk))
 
 
 @router.read(ARCHIVES, Page[ArchiveOut], who="manager")
 def list_archives(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows[ArchiveOut]:
     """Archives that were sent, newest first."""
-    rows = manager_access(request, slug).project.predictions.select_related("model__round")
+    rows = manager_access(request, slug).project.predictions.select_related("project", "model__round")
     page = page_of(f"archives {slug}", rows, paging, newest_first=True)
     return Rows([_archive(job) for job in page.items], page.next)
 
@@ -202,19 +231,27 @@ def _file(request: HttpRequest) -> IO[bytes]:
     return cast(IO[bytes], file) if file is not None else BytesIO(request.body)
 
 
-def _export(access: Access) -> ModelExport:
-    if (export := newest_export(access.project)) is None:
+def _prepared(job: ModelExport, number: int) -> Prepared:
+    return Prepared(
+        round=number, state=job.state, error=job.error, size=job.size, digest=job.digest, created_at=job.created_at
+    )
+
+
+def _export(answers: Answering) -> ModelExport:
+    if answers.export is None:
         raise Problem(409, "No model is ready for new images: prepare one first.")
-    return export
+    return answers.export
 
 
 def _job(access: Access, pk: int) -> Prediction:
-    job = access.project.predictions.select_related("model__round").filter(pk=pk).first()
+    job = access.project.predictions.select_related("project", "model__round").filter(pk=pk).first()
     if job is None:
         raise Http404("No such archive")
     return job
 
 
 def _archive(job: Prediction) -> ArchiveOut:
-    names = [name for name in ArchiveOut.model_fields if name != "round"]
-    return ArchiveOut(**{name: getattr(job, name) for name in names}, round=job.model.round.number)
+    names = [name for name in ArchiveOut.model_fields if name not in ("round", "in_charge")]
+    round_ = job.model.round
+    is_in_charge = round_.pk == job.project.model_round_id
+    return ArchiveOut(**{name: getattr(job, name) for name in names}, round=round_.number, in_charge=is_in_charge)

@@ -157,14 +157,21 @@ def _predict(project: Project, options: argparse.Namespace) -> int:
             ending = "jsonl" if options.out.endswith(".jsonl") else "csv"
             job = project.predict_archive(options.archive, options.out, format=ending, told=_moves(bar))
         print(f"{options.out}: {job['done'] - job['refused']:,} images, {job['refused']:,} refused")
+        _say_who_answers(job["round"], job["in_charge"])
         return 0
     return _predict_files(project, options) if options.files else _predict_pool(project, options)
+
+
+def _say_who_answers(number: int, is_in_charge: bool) -> None:
+    """Apart from the table."""
+    words = "" if is_in_charge else ", which is not in charge: that one is not prepared (--prepare)"
+    print(f"By the model of round {number}{words}.", file=sys.stderr)
 
 
 def _predict_files(project: Project, options: argparse.Namespace) -> int:
     """A line each, `name: class: mean ± std, …`; with --out a table, too."""
     rows: list[list[str]] = []
-    refused = 0
+    refused, by = 0, 0
     for name in options.files:
         try:
             found = project.predict(name)
@@ -174,6 +181,9 @@ def _predict_files(project: Project, options: argparse.Namespace) -> int:
             refused += 1
             print(f"{name}: {error}", file=sys.stderr)
             continue
+        if found.round != by:
+            by = found.round
+            _say_who_answers(by, found.in_charge)
         classes = found.classes[: options.top]
         print(f"{name}: {', '.join(f'{each}: {mean:.2f} ± {std:.2f}' for each, mean, std in classes)}")
         rows += _lines(name, classes)

@@ -78,6 +78,7 @@ class NewPrediction:
     round: int
     classes: list[tuple[str, float, float]]
     measures: dict[str, float]
+    in_charge: bool  # whether that model is; else the one in charge is not prepared, and the last one answers
 
     def __str__(self) -> str:
         return ", ".join(f"{name}: {mean:.2f} ± {std:.2f}" for name, mean, std in self.classes)
@@ -267,14 +268,16 @@ class Project:
     # --- New images ---------------------------------------------------------------------------------------------------
 
     def prepare(self, round_number: int = 0, told: Told = _untold) -> int:
-        """Have a model made ready for new images (0: the one in charge) and wait for it. Returns its round."""
+        """Have a model made ready for new images (0: the one in charge) and wait for it; what failed before is begun
+        anew. Returns its round. Raises Refused, with the server's words, where it fails."""
         number = round_number or self.connection.get(f"{self._root}/model")["round"]
         if number is None:
             raise Refused(409, {"detail": "No model is in charge yet. The first round that learns makes one."})
-        job = self.connection.post(f"{self._root}/rounds/{number}/prepare")
+        address = f"{self._root}/rounds/{number}/prepare"
+        job = self.connection.post(f"{address}?again=true")
         while job["state"] not in OVER:
             time.sleep(1)
-            job = self.connection.post(f"{self._root}/rounds/{number}/prepare")
+            job = self.connection.get(address)
             told(int(job["state"] == "done"), 1)
         if job["state"] != "done":
             raise Refused(409, {"detail": job["error"] or f"It was {job['state']}."})
@@ -285,7 +288,8 @@ class Project:
         data = image if isinstance(image, bytes) else Path(image).read_bytes()
         found = self.connection.post_bytes(f"{self._root}/predict", data)
         classes = [(each["name"], each["mean"], each["std"]) for each in found["classes"]]
-        return NewPrediction(found["round"], classes, {each["name"]: each["value"] for each in found["measures"]})
+        measures = {each["name"]: each["value"] for each in found["measures"]}
+        return NewPrediction(found["round"], classes, measures, found["in_charge"])
 
     def predict_archive(
         self,

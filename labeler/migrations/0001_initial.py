@@ -1390,6 +1390,8 @@ class Migration(migrations.Migration):
                 ('size', models.PositiveBigIntegerField(default=0)),
                 ('digest', models.CharField(blank=True, max_length=64)),
                 ('about', models.JSONField(default=dict)),
+                ('is_automatic', models.BooleanField(default=False)),
+                ('asked_at', models.DateTimeField(null=True)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='model_exports', to='labeler.project')),
                 ('round', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='model_exports', to='labeler.round')),

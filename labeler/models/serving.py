@@ -16,6 +16,8 @@ class ModelExport(Job):
     size = models.PositiveBigIntegerField(default=0)
     digest = models.CharField(max_length=64, blank=True)  # SHA-256 of the file
     about = models.JSONField(default=dict)
+    is_automatic = models.BooleanField(default=False)  # made because the one before it was being asked
+    asked_at = models.DateTimeField(null=True)  # about a new image, right to the hour
 
     class Meta:
         ordering = ["-id"]

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # see learner/served.py
 LEAST_DIGITS = 6
+KIND = ("learns_from", "has_likeness", "estimator")  # of a round's config: how it sees images, and what it learns
 PERCENTS = 201  # points of each measure's distribution that go along
 
 _one_at_a_time = threading.Lock()  # so that memory does not grow with the threads of a web process
@@ -55,6 +56,16 @@ class ExportState:
     @property
     def percent(self) -> int:
         return round(100 * self.made.done / self.made.total) if self.made and self.made.total else 0
+
+
+@dataclass(frozen=True)
+class Answering:
+    """Which model is asked about new images, and the round in charge, which it should be of."""
+
+    export: ModelExport | None
+    in_charge: Round | None
+    is_in_charge: bool
+    is_coming: bool  # the one in charge is being prepared
 
 
 @dataclass(frozen=True)
@@ -90,11 +101,26 @@ def why_not_served(round_: Round) -> str:
     return ""
 
 
-def newest_export(project: Project) -> ModelExport | None:
-    """Of the model in charge; else the newest that there is, of whatever round."""
-    rows = ModelExport.objects.filter(project=project, state=JobState.DONE).select_related("round")
-    likeliest = sorted(rows[:20], key=lambda row: row.round_id != project.model_round_id)
-    return next((row for row in likeliest if _is_there(row)), None)
+def answering(project: Project) -> Answering:
+    """The model in charge if it is prepared; else, of those that are, the newest that learned as it did; else the
+    newest of all. One that came after it and is not in charge (refused, or taken back) comes last."""
+    done = ModelExport.objects.filter(project=project, state=JobState.DONE).exclude(file="").select_related("round")
+    rows, model = list(done), project.model_round_id
+    export = next((row for row in rows if row.round_id == model and _is_there(row)), None)
+    if export is not None:
+        return Answering(export, export.round, is_in_charge=True, is_coming=False)
+    in_charge = Round.objects.filter(pk=model).first() if model else None
+    rows.sort(key=lambda row: _nearness(row.round, in_charge), reverse=True)
+    is_coming = in_charge is not None and in_charge.model_exports.filter(state__in=UNFINISHED_JOB).exists()
+    there = (row for row in rows if row.round_id != model and _is_there(row))
+    return Answering(next(there, None), in_charge, is_in_charge=False, is_coming=is_coming)
+
+
+def _nearness(round_: Round, in_charge: Round | None) -> tuple[bool, bool, int]:
+    if in_charge is None:
+        return True, True, round_.number
+    is_alike = all(round_.config.get(name) == in_charge.config.get(name) for name in KIND)
+    return round_.number <= in_charge.number, is_alike, round_.number
 
 
 def about_round(round_: Round, form: dict[str, Any], versions: dict[str, str], notes: Sequence[str]) -> dict[str, Any]:

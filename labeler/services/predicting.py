@@ -28,6 +28,7 @@ from labeler.services.derived import CannotDerive, ending_in_words
 from labeler.services.exporting import ExportRefused, spreadsheet_safe
 from labeler.services.import_plan import import_limits
 from labeler.services.jobs import Beat, claim_job, finish_job, resume_stalled, unfinished_count
+from labeler.services.serving import note_asked
 from labeler.wake import wake
 
 RUN_PREDICTION = "labeler.run_prediction"
@@ -86,6 +87,7 @@ def request_prediction(*, export: ModelExport, by: User, file_format: str, name:
     uploading = Prediction.objects.filter(pk=job.pk, state=JobState.UPLOADING)
     if uploading.update(state=JobState.QUEUED):
         wake(RUN_PREDICTION, job.pk)
+        note_asked(export=export)
     job.refresh_from_db()
     return job
 

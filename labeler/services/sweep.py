@@ -56,6 +56,7 @@ def sweep() -> dict[str, int]:
         replays.sweep_replays,
         reruns.sweep_reruns,
         serving.sweep_model_exports,
+        serving.prepare_models_in_charge,
         predicting.sweep_predictions,
         rollback.sweep_charge,
         triggers.start_due_rounds,

@@ -26,13 +26,13 @@ from labeler.imaging.names import NAME_LENGTH, normal, printable
 from labeler.models import JobState, ModelExport, Prediction, Round
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.selectors.model_card import model_card
-from labeler.selectors.served import NewImage, NotServed, export_of, newest_export, predict_image
+from labeler.selectors.served import NewImage, NotServed, answering, export_of, predict_image
 from labeler.selectors.workers import missing_workers
 from labeler.services.asked_work import stop_work
 from labeler.services.exporting import ExportRefused
 from labeler.services.predicting import decode_new, request_prediction
 from labeler.services.rounds import RoundRefused
-from labeler.services.serving import request_model_export
+from labeler.services.serving import note_asked, request_model_export
 from labeler.throttle import PREDICTIONS
 
 SHOWN_BYTES = 400_000  # a larger picture is not shown beside what is said of it
@@ -93,20 +93,12 @@ def card(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 def try_image(request: HttpRequest, slug: str) -> HttpResponse:
     """A form with a file; the same page with what the model says of it."""
     access = model_access(request, slug)
-    export = newest_export(access.project)
-    in_charge = access.project.model_round_id
-    is_unprepared = in_charge is not None and (export is None or export.round_id != in_charge)
-    context: dict[str, object] = {
-        "access": access,
-        "tab": "images",
-        "export": export,
-        "is_older": export is not None and is_unprepared,
-        "is_unprepared": is_unprepared,
-    }
+    answers = answering(access.project)
+    context: dict[str, object] = {"access": access, "tab": "images", "export": answers.export, "answering": answers}
     status = HTTPStatus.OK
     if request.method == "POST":
         try:
-            name, decoded, said = _answer(request, access, export)
+            name, decoded, said = _answer(request, access, answers.export)
             context |= {"name": name, "prediction": said, **_shown(decoded)}
         except Unanswered as error:
             context["problem"], status = str(error), error.status
@@ -121,7 +113,8 @@ def predict(request: HttpRequest, slug: str) -> JsonResponse:
     """For programs with a session: a multipart field `image`; the answer, or `problem` in words, as JSON."""
     access = model_access(request, slug)
     try:
-        name, decoded, said = _answer(request, access, newest_export(access.project))
+        answers = answering(access.project)
+        name, decoded, said = _answer(request, access, answers.export)
     except Unanswered as error:
         return JsonResponse({"problem": str(error)}, status=error.status)
     content = {
@@ -129,6 +122,7 @@ def predict(request: HttpRequest, slug: str) -> JsonResponse:
         "width": decoded.width,
         "height": decoded.height,
         "round": said.round.number,
+        "in_charge": answers.is_in_charge,
         "classes": [{"name": bar.name, "mean": bar.mean, "std": bar.std} for bar in said.bars],
         "measures": [
             {"name": each.name, "value": each.value, "unit": each.unit, "percentile": each.percentile}
@@ -160,9 +154,11 @@ def _answer(request: HttpRequest, access: Access, export: ModelExport | None) ->
         decoded = decode_new(file)
         if isinstance(decoded, Refused):
             raise Unanswered(f"{name}: {decoded.reason}", HTTPStatus.UNPROCESSABLE_ENTITY)
-        return name, decoded, predict_image(export, decoded)
+        said = predict_image(export, decoded)
     except NotServed as error:
         raise Unanswered(str(error), HTTPStatus.CONFLICT) from error
+    note_asked(export=export)
+    return name, decoded, said
 
 
 def _shown(decoded: DecodedImage) -> dict[str, object]:
@@ -180,15 +176,16 @@ def _shown(decoded: DecodedImage) -> dict[str, object]:
 def predictions(request: HttpRequest, slug: str) -> HttpResponse:
     """An archive of images in, a table of what the model says of them out."""
     access = manager_access(request, slug)
-    export = newest_export(access.project)
+    answers = answering(access.project)
     if request.method == "POST":
-        return _predicted(request, access, export)
+        return _predicted(request, access, answers.export)
     jobs = list(Prediction.objects.filter(project=access.project).select_related("created_by", "model__round")[:50])
     is_unfinished = any(job.state in UNFINISHED_JOB for job in jobs)
     context = {
         "access": access,
         "tab": "images",
-        "export": export,
+        "export": answers.export,
+        "answering": answers,
         "jobs": jobs,
         "is_unfinished": is_unfinished,
         "missing_workers": missing_workers(["default"]) if is_unfinished else [],

@@ -216,9 +216,9 @@ def test_a_model_for_new_images_is_asked_where_it_was_not_made(project, make_ima
     export = tiny_export(project, make_images, manager)
     hand_on(export.round)
     on_machine("web")
-    from labeler.selectors.served import export_of, newest_export, open_served
+    from labeler.selectors.served import answering, export_of, open_served
 
-    assert newest_export(project) == export and export_of(export.round).ready == export
+    assert answering(project).export == export and export_of(export.round).ready == export
     said = open_served(export).predict([np.full((12, 12), 255, np.uint8)[None]])
     assert said.mean[0][0] > 0.9
     from labeler.selectors.model_files import model_archive

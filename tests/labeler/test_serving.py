@@ -13,7 +13,7 @@ from labeler.imaging.decode import DecodedImage, decode
 from labeler.models import JobState, ModelExport, PoolGraph, Round, RoundState, Trigger
 from labeler.selectors import served
 from labeler.selectors.scores import probabilities_at
-from labeler.selectors.served import NotServed, export_of, newest_export, predict_image, predict_pixels
+from labeler.selectors.served import NotServed, export_of, predict_image, predict_pixels
 from labeler.services import graphs, serving
 from labeler.services.importing import import_limits
 from labeler.services.rounds import RoundRefused, request_round, start_cold_round
@@ -147,23 +147,6 @@ def test_a_model_that_is_too_large_for_a_web_process_says_so(fitted, manager, se
     settings.SERVED_MAX_BYTES = 1000
     with pytest.raises(NotServed, match="Download it"):
         predict_pixels(job, pixels_at(job.project, [0]))
-
-
-def test_the_model_in_charge_is_asked_first(fitted, manager) -> None:
-    round_ = fitted()
-    job = exported(round_, manager)
-    assert round_.project.model_round_id in (None, round_.pk)
-    later = Round.objects.create(
-        project=round_.project, number=99, trigger=Trigger.BUTTON, reason="", seed=0, state="done", folder=round_.folder
-    )
-    other = ModelExport.objects.create(
-        project=round_.project, round=later, state=JobState.DONE, file=job.file, digest=job.digest, about=job.about
-    )
-    project = round_.project
-    project.model_round = round_
-    assert newest_export(project) == job
-    project.model_round = later
-    assert newest_export(project) == other
 
 
 def test_a_lost_message_and_a_worker_that_stops(fitted, manager, monkeypatch) -> None:

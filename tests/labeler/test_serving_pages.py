@@ -140,7 +140,7 @@ def test_the_page_says_whose_model_answers(export, project, manager, annotator, 
     project.model_round = scored_round(project, [[0.6, 0.3, 0.1]] * 30, [[0.1] * 3] * 30)
     project.save()
     text = client_of(manager).get(TRY).content.decode()
-    assert "A newer model is in charge" in text
+    assert f"That is not the model in charge: round {project.model_round.number} is." in text
     assert f"Prepare the model of round {project.model_round.number}" in text
 
 

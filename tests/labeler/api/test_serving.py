@@ -10,7 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image as Picture
 
-from labeler.models import LearningConfig, Prediction
+from labeler.models import LearningConfig, ModelExport, Prediction
 from labeler.services.predicting import run_prediction
 from labeler.throttle import PREDICTIONS
 from tests.labeler.served_models import tiny_export
@@ -128,8 +128,34 @@ def test_an_archive_is_refused_in_words(export, as_manager, settings) -> None:
 
 def test_preparing_says_how_far_it_is(export, as_manager) -> None:
     path = f"/projects/signs/rounds/{export.round.number}/prepare"
-    assert as_manager.post(path).json()["state"] == "done"
+    assert as_manager.post(path).json()["state"] == as_manager.get(path).json()["state"] == "done"
     export.delete()
+    missing = as_manager.get(path)
+    assert missing.status_code == 404 and "A POST has it prepared" in missing.json()["detail"]
     assert as_manager.post(path).json()["state"] == "queued"
     assert as_manager.post(path).json()["digest"] == ""
+    assert as_manager.get(path).json()["state"] == "queued" and ModelExport.objects.count() == 1
     assert as_manager.post("/projects/signs/rounds/99/prepare").status_code == 404
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_what_failed_is_told_and_begins_anew_only_where_that_is_asked_for(export, as_manager, state) -> None:
+    path = f"/projects/signs/rounds/{export.round.number}/prepare"
+    ModelExport.objects.update(state=state, error="The graph is gone.")
+    for _ in range(3):
+        for reply in (as_manager.get(path), as_manager.post(path)):
+            assert (reply.json()["state"], reply.json()["error"]) == (state, "The graph is gone.")
+    assert ModelExport.objects.count() == 1
+    assert as_manager.post(f"{path}?again=true").json()["state"] == "queued"
+    assert as_manager.post(f"{path}?again=true").json()["state"] == "queued"  # not another one
+    assert as_manager.get(path).json()["state"] == "queued"
+    assert ModelExport.objects.count() == 2
+
+
+def test_of_an_archive_it_is_said_whether_the_model_in_charge_is_asked(export, as_manager, project) -> None:
+    Prediction.objects.create(project=project, model=export, format="csv", name="a.zip")
+    assert as_manager.get("/projects/signs/archives").json()["items"][0]["in_charge"] is True
+    project.model_round = None
+    project.save()
+    assert as_manager.get("/projects/signs/archives").json()["items"][0]["in_charge"] is False
+    assert ask(as_manager, png(1)).json()["in_charge"] is False
