@@ -68,7 +68,7 @@ def test_all_of_it_comes_back(furnished, tmp_path: Path):
     there = Installation(tmp_path / "there")
     result = there.command("restore", "-", input=data)  # a pipe, as with Docker
     assert b"24 files" not in result.stdout  # 24 images are one pack
-    assert b"sign in" in result.stdout
+    assert b"sign in" in result.stdout and b"webhooks" in result.stdout
     assert there.digests() == here.digests()
     assert (tmp_path / "there" / "secret_key").read_text() != (here.folder / "secret_key").read_text()
     there.ask(NEW_ROWS)
@@ -149,6 +149,7 @@ def test_a_move_takes_every_row(furnished, tmp_path: Path, database: str):
     here, _ = furnished
     words = here.command("move", "--to", database).stdout.decode()
     assert "as many as here" in words
+    assert f"SECRET_KEY to what is in {here.folder / 'secret_key'}" in words  # without it nothing starts there
     there = Installation(here.folder, database)  # the files stay where they are
     assert there.digests() == here.digests()
     there.ask(NEW_ROWS)

@@ -14,6 +14,12 @@ from labeler.supervisor import read_procfile
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES = ["web", "learner", "worker", "importer", "messenger", "background", "beat"]
 OWN = [*PROCESSES, "migrate"]
+OF_THE_WEB = {  # or set by the image, or of one machine alone
+    "ALLOWED_HOSTS", "API_RATE", "API_UNKNOWN_TOKENS", "CSRF_TRUSTED_ORIGINS", "DATA_DIR", "DEBUG", "EXPORTS_PER_USER",
+    "FORM_UPLOAD_MAX_BYTES", "HOST", "HTTPS", "IMPORTS_PER_USER", "LEASE_SECONDS", "LOGIN_FAILURE_LIMIT",
+    "METRICS_NETWORKS", "METRICS_TOKEN", "PORT", "PREDICTIONS_PER_MINUTE", "PROXIES", "SERVED_MAX_BYTES",
+    "SERVED_MODELS", "SQLITE_SYNCHRONOUS", "STATIC_ROOT", "WEB_THREADS", "WEB_WORKERS",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +147,8 @@ def test_workers_of_another_machine_run_the_same_commands_and_need_the_addresses
         assert set(environment) <= known_variables()
         for needed in ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "STORAGE_URL"):
             assert re.fullmatch(rf"\$\{{{needed}:\?[^}}]+\}}", environment[needed])
+        missing = known_variables() - set(environment) - OF_THE_WEB
+        assert not missing, "a worker would do otherwise than those of the first machine"
 
 
 def test_every_variable_is_known(services: dict):

@@ -47,10 +47,10 @@ def host_of(address: str) -> str:
 
 
 def without_secrets(address: str) -> str:
-    """Host and path of an address: a query may hold a signature."""
+    """Host, port and path of an address: a query may hold a signature, and a name before the host a password."""
     try:
         parts = urlsplit(address)
-        return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     except ValueError:
         return ""
 

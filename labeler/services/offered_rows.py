@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 
+from labeler import clock
 from labeler.models import Image, ImageMetadata, ImportedPerson, OfferedAnswer, OfferedLabel, Project
 from labeler.tables.row import Answer, Row
 
 ROWS = 2000  # of one statement
+A_DAY = timedelta(days=1)
 
 
 def add_offered(
@@ -60,11 +62,12 @@ def _answer(image: Image, person: ImportedPerson, answer: Answer) -> OfferedAnsw
 
 
 def moment_of(text: str) -> datetime | None:
-    """When an answer was given, as far as that can be believed."""
+    """When an answer was given, as far as that can be believed: not in years to come."""
     try:
         moment = parse_datetime(text)
     except ValueError:
         return None
     if moment is None or not 1990 <= moment.year < 2200:
         return None
-    return make_aware(moment) if is_naive(moment) else moment
+    moment = make_aware(moment) if is_naive(moment) else moment
+    return moment if moment <= clock.now() + A_DAY else None  # other clocks are ahead, and zones are forgotten

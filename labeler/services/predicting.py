@@ -146,6 +146,7 @@ class _Run:
 
     def __init__(self, job: Prediction) -> None:
         self.job, self.beat, self.refused, self.done = job, Beat(job), 0, 0
+        self.asked = 0  # entries that may be images
         self.classes: list[str] = job.model.about["classes"]
 
     def write(self, file: BinaryIO, source: Source) -> None:
@@ -177,12 +178,15 @@ class _Run:
             self.done += 1
             if entry.load is None:
                 continue
+            self.asked += 1
             batch.append((entry, entry.load()))
             if len(batch) == BATCH:
                 yield from self._said(batch)
                 batch = []
             self.beat(done=self.done)
         yield from self._said(batch)
+        if not self.asked:
+            raise CannotDerive("There is no image in the archive.")
 
     def _said(self, batch: Sequence[tuple[Entry, DecodedImage | Refused]]) -> Iterator[dict[str, Any]]:
         pixels = [pixels_of(self.job.model, each) for _, each in batch if isinstance(each, DecodedImage)]

@@ -66,7 +66,7 @@ def _answers(given: Sequence[Mapping[str, Any]]) -> tuple[list[Answer], list[str
         elif len({name.casefold() for name in names}) == 1:
             answers.append(Answer(by, names[0], *_when(one)))
         elif names:
-            notes.append(f"{by} chose several classes at once ({', '.join(names)[:120]}): none is offered.")
+            notes.append(f"{by} chose several classes at once ({', '.join(names)[:120]}): that answer is left out.")
     return answers, notes
 
 

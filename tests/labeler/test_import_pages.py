@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -335,6 +336,7 @@ def test_nothing_is_imported_before_somebody_has_seen_what_is_in_it(project, job
     assert "CSV, 5 rows; “path” names the image, “label” is the label" in page
     assert "cat</bdi> (1)" in page and "&lt;script&gt;" in page and XSS not in page and "<bdi><b></bdi>" not in page
     assert "A table names it, but there is no file" in page
+    assert "What would be left out" in page and "their images are taken" not in page
     assert client.get(url, headers={"hx-request": "true"}).headers["HX-Refresh"] == "true"
     assert not project.images.exists() and not RejectedFile.objects.exists()
     assert part(client, job, "late.png", png(7)).status_code == 400
@@ -345,6 +347,19 @@ def test_nothing_is_imported_before_somebody_has_seen_what_is_in_it(project, job
     run_import(job_id=job.pk)
     job.refresh_from_db()
     assert (job.state, job.added, job.duplicates, job.refused) == (JobState.DONE, 4, 1, 2)
+
+
+def test_images_whose_label_alone_is_left_out_are_not_called_left_out(project, job, manager, client_of, tmp_path):
+    lines = [{"path": "0.png", "labels": ["a", "b"]}, {"path": "1.png", "labels": ["a"]}]
+    entries = {f"{n}.png": png(n) for n in range(2)} | {"t.jsonl": "\n".join(map(json.dumps, lines)).encode()}
+    client = client_of(manager)
+    part(client, job, "a.zip", make_zip(tmp_path / "a.zip", entries).read_bytes())
+    client.post(reverse("import-finish", args=[project.slug, job.pk]))
+    run_import(job_id=job.pk)
+    page = client.get(reverse("import", args=[project.slug, job.pk])).content.decode()
+    assert "What would be left out" not in page
+    after = page.split("Labels and answers that would be left out; their images are taken")[1]
+    assert "0.png" in after and "Several classes are named for it (a, b)" in after
 
 
 def test_what_was_only_looked_at_can_be_thrown_away(project, job, manager, client_of, tmp_path, settings):

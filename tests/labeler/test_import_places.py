@@ -10,8 +10,8 @@ import pytest
 from django.urls import reverse
 from moto.server import ThreadedMotoServer
 
-from labeler import seals
-from labeler.buckets import Bucket
+from labeler import buckets, seals
+from labeler.buckets import Bucket, BucketError
 from labeler.import_roots import FolderRefused, allowed_folder
 from labeler.models import ImageMetadata, ImportJob, ImportSecret, JobState, OfferedLabel
 from labeler.selectors.imports import preview_of
@@ -331,3 +331,10 @@ def test_the_bucket_page_keeps_no_secret(project, manager, annotator, client_of,
     page += client.get(reply.headers["Location"]).content.decode()
     page += client.get(reverse("audit", args=[project.slug])).content.decode()
     assert "What was found" in page and SECRET not in page
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_reply_with_entities_is_none_of_a_store(encoding):
+    text = '<!DOCTYPE a [<!ENTITY b "bb">]><ListBucketResult><Name>&b;</Name></ListBucketResult>'
+    with pytest.raises(BucketError, match="does not answer as S3"):
+        buckets._parsed(text.encode(encoding))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth import authenticate
 from django.urls import reverse
 
+from labeler import clock
 from labeler.models import Annotation, ImageMetadata, ImageState, OfferedAnswer, OfferedLabel, Outcome, User
 from labeler.selectors.imports import offer_of
 from labeler.services.importing import import_local
 from labeler.services.offered_answers import take_offered_answers
 from labeler.services.offered_labels import make_offered_classes
+from labeler.services.offered_rows import moment_of
+from labeler.tables.label_studio import task_row
 from labeler.tables.reader import open_table
 from tests.labeler.imports import make_zip, png
 
@@ -160,3 +163,29 @@ def test_shapes_that_no_tool_writes_do_no_harm(project, manager, tmp_path, annot
     task = {"id": [], "data": {"image": "a.png"}, "annotations": annotations, "predictions": [1, {"result": 3}]}
     path = make_zip(tmp_path / "a.zip", {"a.png": png(1), "x.json": json.dumps([task]).encode()})
     assert import_local(project=project, path=path, by=manager).added == 1
+
+
+def test_who_chose_one_class_is_offered_beside_who_chose_several():
+    row = task_row(
+        {
+            "data": {"image": "p00.png"},
+            "annotations": [
+                {"completed_by": 7, "result": [{"type": "choices", "value": {"choices": ["A"]}}]},
+                {"completed_by": 8, "result": [{"type": "choices", "value": {"choices": ["A", "B"]}}]},
+            ],
+        }
+    )
+    assert row.label == "A" and [answer.by for answer in row.answers] == ["annotator 7"]
+    assert row.note == "annotator 8 chose several classes at once (A, B): that answer is left out."
+
+
+@pytest.mark.parametrize(
+    ("text", "is_taken"), [("2026-03-03T10:00:00Z", True), ("2131-03-03T10:00:00Z", False), ("1971-01-01", False)]
+)
+def test_no_answer_was_given_in_years_to_come(text, is_taken):
+    assert (moment_of(text) is not None) == is_taken
+
+
+def test_clocks_of_others_may_be_some_hours_ahead():
+    assert moment_of((clock.now() + timedelta(hours=13)).isoformat()) is not None
+    assert moment_of((clock.now() + timedelta(hours=25)).isoformat()) is None

@@ -192,3 +192,9 @@ def test_images_of_an_archive_have_the_same_limit_of_pixels(export, manager, set
     job = run(asked(export, manager, archive(**{"a.png": png(255)})))
     assert (job.state, job.refused) == (JobState.DONE, 1)
     assert "at most 100 in all" in json.loads(read(job).splitlines()[0])["problem"]
+
+
+def test_an_archive_without_an_image_says_so(export, manager, client_of) -> None:
+    job = run(asked(export, manager, archive(**{"labels.json": b"[]"})))
+    assert (job.state, job.error, job.file) == (JobState.FAILED, "There is no image in the archive.", "")
+    assert "There is no image in the archive." in client_of(manager).get(URL).content.decode()

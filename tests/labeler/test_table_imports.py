@@ -152,6 +152,11 @@ def site(settings) -> Iterator[str]:
     server.server_close()
 
 
+def test_of_an_address_neither_a_password_nor_a_signature_is_kept():
+    assert fetching.without_secrets("https://ann:pass@a.org:8443/p/3.png?sig=1#x") == "https://a.org:8443/p/3.png"
+    assert fetching.without_secrets("https://[2001:db8::1]:81/p.png") == "https://[2001:db8::1]:81/p.png"
+
+
 def test_a_table_of_addresses_is_fetched(project, manager, tmp_path, site, settings):
     rows = [f"{site}/p/{n}.png?signature=s,{'cat' if n % 2 else 'dog'},{n}" for n in range(6)]
     rows += [f"{site}/none.png,cat,", f"{site}/moved.png,cat,", "http://10.1.2.3/a.png,cat,", "file:///etc/passwd,cat,",
@@ -160,7 +165,10 @@ def test_a_table_of_addresses_is_fetched(project, manager, tmp_path, site, setti
     job = import_local(project=project, path=tmp_path / "t.csv", by=manager)
     assert (job.state, job.added, job.refused, job.total) == (JobState.DONE, 6, 7, 13)
     assert offered(project) == {f"127.0.0.1/p/{n}.png": "cat" if n % 2 else "dog" for n in range(6)}
-    assert metadata(project)["127.0.0.1/p/3.png"] == {"n": "3", "source address": "http://127.0.0.1/p/3.png"}
+    assert metadata(project)["127.0.0.1/p/3.png"] == {
+        "n": "3",
+        "source address": f"{site}/p/3.png",
+    }  # with its port, without its query
     assert job.columns == ["n", "source address"]
     reasons = refused(job)
     assert "answered 404" in reasons["127.0.0.1/none.png"]

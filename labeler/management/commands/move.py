@@ -40,5 +40,11 @@ class Command(BaseCommand):
         rows = sum(counted.values())
         self.stdout.write(
             f"{rows:,} rows of {len(counted)} tables are there, as many as here. Set DATABASE_URL to that address and "
-            f"keep DATA_DIR ({settings.DATA_DIR}), where the files are; start again, and people sign in again."
+            f"SECRET_KEY to {_secret_key()}; keep DATA_DIR ({settings.DATA_DIR}), where the files are; start again, "
+            "and people sign in again."
         )
+
+
+def _secret_key() -> str:
+    file = settings.DATA_DIR / "secret_key"
+    return f"what is in {file}" if file.exists() else "what it is now"

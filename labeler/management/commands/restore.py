@@ -55,7 +55,8 @@ class Command(BaseCommand):
         rows = sum(table.rows for table in contents.tables)
         self.stdout.write(
             f"Restored as of {contents.made_at}: {rows:,} rows, {len(contents.files):,} files. People have to sign in "
-            "again. Links of invitations are good only with the secret key of then."
+            "again. Links of invitations, and the secrets by which receivers know webhooks, are good only with the "
+            "secret key of then."
         )
 
     def _input(self, file: str, stack: ExitStack) -> BinaryIO:
