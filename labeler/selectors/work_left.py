@@ -49,8 +49,9 @@ class WorkLeft:
     @property
     def rest(self) -> int:
         """Holdout images past the target, where no other image waits: people are asked about these last of all."""
-        is_past = self.counts.holdout_labelled + self.counts.holdout_waiting > self.target
-        return self.counts.holdout_waiting if not self.counts.eligible and is_past else 0
+        waiting = self.counts.holdout_waiting
+        past = self.counts.holdout_labelled + waiting - self.target
+        return max(0, min(waiting, past)) if not self.counts.eligible else 0
 
     @property
     def to_settle(self) -> int:
@@ -168,11 +169,10 @@ def _asked_words(images: int) -> str:
 
 def _rest_words(facts: Mapping[str, Any]) -> str:
     words = ngettext(
-        "All images have been asked about but %(images)s of the holdout, which is more than the %(target)s wanted. "
-        "People get it now; it makes the measured accuracy surer. Pause the project if that is not worth the answer.",
-        "All images have been asked about but %(images)s of the holdout, which are more than the %(target)s wanted. "
-        "People get them now; they make the measured accuracy surer. "
-        "Pause the project if that is not worth the answers.",
+        "Only holdout images wait now, %(images)s past the holdout answers wanted (%(target)s). People are asked about "
+        "it last of all; it makes the measured accuracy surer. Pause the project if that is not worth the answer.",
+        "Only holdout images wait now, %(images)s past the holdout answers wanted (%(target)s). People are asked about "
+        "them last of all; they make the measured accuracy surer. Pause the project if that is not worth the answers.",
         facts["rest"],
     )
     return words % {"images": numeral(facts["rest"]), "target": numeral(facts["target"])}

@@ -69,13 +69,18 @@ class TestHoldoutPastItsTarget:
         for _ in range(2):
             triggers.start_due_rounds()
         notice = Notice.objects.get()
-        assert "4 of the holdout, which are more than the 2 wanted" in notice.words
+        assert "4 past the holdout answers wanted (2)" in notice.words
         assert "Pause the project" in notice.words
 
     @pytest.mark.usefixtures("ended")
     def test_the_monitor_says_so(self, manager, client_of) -> None:
         html = client_of(manager).get(reverse("monitor", args=["signs"])).content.decode()
-        assert "4 of the holdout, which are more than the 2 wanted" in html
+        assert "4 past the holdout answers wanted (2)" in html
+
+    def test_what_the_target_lacks_is_not_counted_as_past_it(self, ended) -> None:
+        tune(ended, holdout_target=6)  # 3 have labels and 4 wait: one is past it
+        assert work_left(fresh(ended)).rest == 1
+        assert "Only holdout images wait now, 1 past the holdout answers wanted (6)." in work_left(fresh(ended)).words
 
     def test_within_the_target_nothing_is_said(self, ended) -> None:
         tune(ended, holdout_target=7)
