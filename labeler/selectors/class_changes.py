@@ -93,26 +93,7 @@ def undo_preview(change: ClassChange) -> Preview:
     if change.is_step:
         return Preview([_step_effect(change, source)], is_large=False)
     if change.kind == ClassChange.Kind.SPLIT:
-        voided = Annotation.objects.filter(voided_by=change)
-        gold = {row[0] for row in change.did.get("gold", [])}
-        gold -= set(GoldImage.objects.filter(image__in=gold).values_list("image_id", flat=True))  # marked anew
-        since = answered_since(change, Image.objects.filter(pk__in=voided.order_by().values("image"))) - gold
-        back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
-        effects = [
-            Effect(back, _("Images that have the label “%(name)s” again, and are asked no more") % {"name": source}),
-            Effect(len(gold), _("Images that are gold again, known to be “%(name)s”") % {"name": source}),
-            Effect(len(since), _("Images that were answered since: they keep their new answers")),
-            Effect(
-                sum(label_counts(change.did["made"]).values()),
-                _(
-                    "Images that keep a label that the split made: merge that class into “%(name)s” afterwards, and "
-                    "they have “%(name)s” again"
-                )
-                % {"name": source},
-            ),
-            Effect(len(change.did["made"]), _("Classes that the split made: they are archived")),
-        ]
-        return _preview(effects, voided)
+        return _undone_split_preview(change, source)
     group = change.did["group"]
     answers = _live(group)
     if change.kind == ClassChange.Kind.ARCHIVE:
@@ -132,6 +113,29 @@ def undo_preview(change: ClassChange) -> Preview:
         ),
     ]
     return _preview(effects, answers)
+
+
+def _undone_split_preview(change: ClassChange, source: LabelClass) -> Preview:
+    voided = Annotation.objects.filter(voided_by=change)
+    gold = {row[0] for row in change.did.get("gold", [])}
+    gold -= set(GoldImage.objects.filter(image__in=gold).values_list("image_id", flat=True))  # marked anew
+    since = answered_since(change, Image.objects.filter(pk__in=voided.order_by().values("image"))) - gold
+    back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
+    effects = [
+        Effect(back, _("Images that have the label “%(name)s” again, and are asked no more") % {"name": source}),
+        Effect(len(gold), _("Images that are gold again, known to be “%(name)s”") % {"name": source}),
+        Effect(len(since), _("Images that were answered since: they keep their new answers")),
+        Effect(
+            sum(label_counts(change.did["made"]).values()),
+            _(
+                "Images that keep a label that the split made: merge that class into “%(name)s” afterwards, and "
+                "they have “%(name)s” again"
+            )
+            % {"name": source},
+        ),
+        Effect(len(change.did["made"]), _("Classes that the split made: they are archived")),
+    ]
+    return _preview(effects, voided)
 
 
 def words_of_left_labels(change: ClassChange) -> str:

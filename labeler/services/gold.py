@@ -158,7 +158,7 @@ def lift_gold(class_ids: Sequence[int]) -> list[list[Any]]:
     """Their class is split, so it is known no more what they show. Returns what `give_gold_back` needs, as JSON. The
     images are the caller's to settle."""
     gold = GoldImage.objects.filter(label_class__in=class_ids).order_by("image_id")
-    rows = [
+    rows: list[list[Any]] = [
         [image, label, by, at.isoformat()]
         for image, label, by, at in gold.values_list("image_id", "label_class_id", "created_by_id", "created_at")
     ]
