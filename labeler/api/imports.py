@@ -47,6 +47,10 @@ class ImportOut(Out):
     added: int
     duplicates: int
     refused: int
+    unlabelled: int = Field(description="Images that are in, whose label was left out.")
+    unnamed: int = Field(
+        description="Of duplicates, refused files and labels left out: how many are counted and not named (refusals)."
+    )
     ignored: int
     seconds_left: float | None
     has_offered_labels: bool
@@ -185,7 +189,8 @@ def retry_import_(request: HttpRequest, slug: str, import_id: int, body: Nothing
 
 @router.read(f"{ONE}/refusals", Page[Refusal], who="manager")
 def list_refusals(request: HttpRequest, slug: str, import_id: int, paging: Query[Kinds]) -> Rows[Refusal]:
-    """Files that did not become images, by name, with the reason."""
+    """Files that did not become images, by name, with the reason: of each import the first 1,000 duplicates, 10,000
+    refused files and 10,000 labels that were left out. `unnamed` of the import says how many more there were."""
     job = _job(manager_access(request, slug), import_id)
     rows = job.rejected.filter(kind=paging.kind) if paging.kind else job.rejected.all()
     page = page_of(f"refusals {job.pk} {paging.kind}", rows, paging)
@@ -221,11 +226,12 @@ def _job(access: Access, pk: int) -> ImportJob:
 def _shown(job: ImportJob) -> ImportOut:
     progress = import_progress(job)
     names = (
-        "id", "state", "error", "total", "added", "duplicates", "refused", "ignored", "has_offered_labels",
-        "created_at", "finished_at", "is_ready", "found",
+        "id", "state", "error", "total", "added", "duplicates", "refused", "unlabelled", "ignored",
+        "has_offered_labels", "created_at", "finished_at", "is_ready", "found",
     )  # fmt: skip
     return ImportOut(
         **{name: getattr(job, name) for name in names},
+        unnamed=job.unnamed_count,
         done=progress.done,
         bytes_received=progress.bytes_received,
         bytes_total=progress.bytes_total,

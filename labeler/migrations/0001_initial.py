@@ -379,6 +379,7 @@ class Migration(migrations.Migration):
                 ('added', models.PositiveIntegerField(default=0)),
                 ('duplicates', models.PositiveIntegerField(default=0)),
                 ('refused', models.PositiveIntegerField(default=0)),
+                ('unlabelled', models.PositiveIntegerField(default=0)),
                 ('ignored', models.PositiveIntegerField(default=0)),
                 ('columns', models.JSONField(default=list)),
                 ('looks_first', models.BooleanField(default=False)),

@@ -56,6 +56,7 @@ class ImportJob(Job):
     added = models.PositiveIntegerField(default=0)
     duplicates = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
+    unlabelled = models.PositiveIntegerField(default=0)  # images that are in, whose label was left out
     ignored = models.PositiveIntegerField(default=0)  # what operating systems leave in archives: .DS_Store and the like
     columns = models.JSONField(default=list)
     looks_first = models.BooleanField(default=False)
@@ -71,6 +72,16 @@ class ImportJob(Job):
     def is_ready(self) -> bool:
         """Whether it was looked at and waits to be started."""
         return self.state == JobState.UPLOADING and self.found is not None
+
+    @property
+    def unnamed(self) -> dict[str, int]:
+        """What was left out and has no row of its own, by RejectedFile.Kind; see MOST_NAMED."""
+        more = {kind: getattr(self, counter) - MOST_NAMED[kind] for kind, counter in COUNTERS.items()}
+        return {kind: count for kind, count in more.items() if count > 0}
+
+    @property
+    def unnamed_count(self) -> int:
+        return sum(self.unnamed.values())
 
 
 class ImportFile(models.Model):
@@ -106,7 +117,7 @@ class ImportFile(models.Model):
 
 
 class RejectedFile(models.Model):
-    """A file that did not become an image, and why, in words."""
+    """A file that did not become an image, and why, in words. Of each kind an import has MOST_NAMED at most."""
 
     class Kind(models.TextChoices):
         REFUSED = "refused", pgettext_lazy("a file", "refused")
@@ -123,6 +134,20 @@ class RejectedFile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
+
+
+# Of each kind so many of an import have a row; the job counts all of them. A bucket that is read again each night has
+# a million duplicates each night.
+MOST_NAMED = {
+    RejectedFile.Kind.REFUSED: 10_000,
+    RejectedFile.Kind.DUPLICATE: 1000,
+    RejectedFile.Kind.UNLABELLED: 10_000,
+}
+COUNTERS = {
+    RejectedFile.Kind.REFUSED: "refused",
+    RejectedFile.Kind.DUPLICATE: "duplicates",
+    RejectedFile.Kind.UNLABELLED: "unlabelled",
+}
 
 
 class ExportJob(Job):

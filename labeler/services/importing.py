@@ -25,7 +25,7 @@ from labeler.services.import_look import look
 from labeler.services.import_plan import Plan, import_limits, make_plan, opened, with_row
 from labeler.services.jobs import BEAT_SECONDS, Beat, ClaimLost, JobCancelled, claim_job, finish_job, keep_claim
 from labeler.services.leftovers import forget_unnamed_files
-from labeler.services.packing import Loaded, store_batch, sweep_files
+from labeler.services.packing import Loaded, name_rejected, store_batch, sweep_files
 from labeler.services.uploads import NOT_STAGED, delete_staged
 
 logger = logging.getLogger(__name__)
@@ -226,9 +226,10 @@ def _load_group(entries: list[Entry]) -> list[Loaded]:
 def _reject_file(run: Run, file: ImportFile, reason: str) -> None:
     with transaction.atomic():
         run.beat.now(done=F("done") + 1, refused=F("refused") + 1)
-        RejectedFile.objects.create(
+        row = RejectedFile(
             job=run.job, kind=RejectedFile.Kind.REFUSED, name=printable(file.name), reason=printable(reason)[:300]
         )
+        name_rejected(run.job, [row])
         ImportFile.objects.filter(pk=file.pk).update(is_done=True)
 
 

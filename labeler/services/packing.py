@@ -21,6 +21,7 @@ from labeler.imaging.names import printable
 from labeler.imaging.pixels import PixelFormat, choose_format, kind_of, to_pixels
 from labeler.models import Chunk, Image, ImportFile, ImportJob, Pack, Project, RejectedFile, Round
 from labeler.models.images import CHUNK_SIZE
+from labeler.models.jobs import COUNTERS, MOST_NAMED
 from labeler.models.rounds import UNFINISHED
 from labeler.services.jobs import Beat
 from labeler.services.leftovers import mark_replaced
@@ -228,7 +229,7 @@ def _commit(
     beat: Beat,
 ) -> None:
     """All rows of the batch, in the caller's transaction; the claim is checked first, the positions under the lock."""
-    refused = sum(row.kind == RejectedFile.Kind.REFUSED for row in batch.rejected)
+    refused, unlabelled = sum(row.kind == RejectedFile.Kind.REFUSED for row in batch.rejected), _unlabelled(batch)
     entries = len(batch.fresh) + len(batch.rejected) + batch.ignored
     has_labels = any(item.label or (item.row and item.row.answers) for item in batch.fresh)
     fields = {"has_offered_labels": True} if has_labels else {}
@@ -238,6 +239,7 @@ def _commit(
         added=F("added") + len(batch.fresh),
         refused=F("refused") + refused,
         duplicates=F("duplicates") + len(batch.rejected) - refused,
+        unlabelled=F("unlabelled") + len(unlabelled),
         ignored=F("ignored") + batch.ignored,
         **fields,
     )
@@ -251,7 +253,7 @@ def _commit(
             Chunk.objects.update_or_create(
                 project=project, number=file.number, defaults={"count": file.count, "pixels": file.name}
             )
-    RejectedFile.objects.bulk_create([*batch.rejected, *_unlabelled(batch)], batch_size=1000)
+    name_rejected(batch.job, [*batch.rejected, *unlabelled])
     ImportFile.objects.filter(pk=batch.file.pk).update(entries_done=batch.entries_done, last=batch.last)
 
 
@@ -297,6 +299,19 @@ def _add_images(batch: Batch, project: Project, pack: Pack, start: int) -> None:
         labels=[item.label for item in batch.fresh],
         rows=[item.row for item in batch.fresh],
     )
+
+
+def name_rejected(job: ImportJob, rows: Sequence[RejectedFile]) -> None:
+    """Keeps as many of them as there is room for beside those that the import has named. They are counted already, in
+    the same transaction."""
+    if not rows:
+        return
+    counted = ImportJob.objects.values(*COUNTERS.values()).get(pk=job.pk)
+    kept: list[RejectedFile] = []
+    for kind, counter in COUNTERS.items():
+        of_kind = [row for row in rows if row.kind == kind]
+        kept += of_kind[: max(0, MOST_NAMED[kind] - (counted[counter] - len(of_kind)))]
+    RejectedFile.objects.bulk_create(kept, batch_size=1000)
 
 
 def _unlabelled(batch: Batch) -> list[RejectedFile]:

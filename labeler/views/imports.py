@@ -176,6 +176,7 @@ def import_(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
     after = request.GET.get("after", "0")
     rows, following = rejected_page(job, kind=kind, after=int(after) if _is_number(after) else 0)
     context |= {"rows": rows, "following": following, "kind": kind, "kinds": RejectedFile.Kind.choices}
+    context["unnamed"] = job.unnamed.get(kind, 0) if kind else job.unnamed_count
     if job.has_offered_labels and job.state == JobState.DONE:
         context["offer"] = offer_of(access.project, access.user)
     return render(request, "imports/import.html", context)
@@ -256,6 +257,8 @@ def _csv_lines(job: ImportJob) -> Iterator[str]:
     yield writer.writerow(["file", "what", "reason"])
     for row in rejected_rows(job):
         yield writer.writerow([spreadsheet_safe(value) for value in row])
+    for kind, count in job.unnamed.items():
+        yield writer.writerow(["", kind, f"{count:,} more, which are counted and not named."])
 
 
 def _job(access: Access, job_id: int) -> ImportJob:

@@ -39,9 +39,9 @@ class Command(BaseCommand):
         self.stdout.write(f"{words} {job.error}".strip())
         for row in job.rejected.exclude(kind="duplicate")[:20]:
             self.stdout.write(f"  {row.name}: {row.reason}")
-        left = job.rejected.exclude(kind="duplicate").count() - 20
+        left = job.refused + job.unlabelled - 20
         if left > 0:
-            self.stdout.write(f"  and {left:,} others; the import's page has all of them.")
+            self.stdout.write(f"  and {left:,} others; the import's page names the first thousands of them.")
 
     def _manager(self, project: Project, name: str | None) -> User | None:
         if name is None:

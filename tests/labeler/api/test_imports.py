@@ -97,3 +97,9 @@ def test_what_people_answered_elsewhere_stands_under_their_names(project, manage
     assert not again["changed"]
     kinds = as_manager.get(f"{IMPORTS}/{job.pk}/refusals?kind=unlabelled").json()["items"]
     assert {row["kind"] for row in kinds} == {"unlabelled"}
+
+
+def test_what_is_counted_and_not_named_is_said(project, as_manager) -> None:
+    job = ImportJob.objects.create(project=project, state="done", duplicates=299_999, refused=3, unlabelled=10_001)
+    said = as_manager.get(f"/projects/signs/imports/{job.pk}").json()
+    assert (said["duplicates"], said["unlabelled"], said["unnamed"]) == (299_999, 10_001, 298_999 + 1)
