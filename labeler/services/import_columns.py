@@ -33,6 +33,7 @@ def look_again(*, job: ImportJob, by: User, columns: Mapping[str, Chosen]) -> bo
     """Look at an import that waits to be started once more, with these columns of its tables. False: it does not wait
     any more. Raises ValidationError, by the table."""
     found = {table["name"]: table for table in (job.found or {}).get("tables", [])}
+    columns = {table: chosen for table, chosen in columns.items() if not _is_so(found.get(table, {}), chosen)}
     for table, chosen in columns.items():
         check_chosen(table, chosen)
         names = found.get(table, {}).get("names", [])
@@ -49,6 +50,11 @@ def look_again(*, job: ImportJob, by: User, columns: Mapping[str, Chosen]) -> bo
             record_import(job, by, f"chose columns of tables in import {job.pk}")
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
+
+
+def _is_so(found: Mapping[str, object], chosen: Chosen) -> bool:
+    """Whether the look has read the table so anyway: then nobody has chosen anything."""
+    return (found.get("place"), found.get("label")) == (chosen.place, chosen.label)
 
 
 def keep_columns(*, job: ImportJob, columns: Mapping[str, Chosen]) -> None:

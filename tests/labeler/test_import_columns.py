@@ -109,6 +109,31 @@ def test_what_cannot_be_is_refused_in_words(project, manager, client_of, tmp_pat
     assert words in text and XSS not in text
 
 
+def test_tables_that_are_left_as_they_are_are_not_chosen(project, manager, client_of, tmp_path):
+    """Nor one that is left out: it would refuse all of its rows by a column that nobody has named."""
+    entries = {
+        "0.png": png(0),
+        "t.csv": TABLE.encode(),
+        "u.csv": b"a;b\nx;y\nz;1\n",
+        "v.csv": b"path,label\n0.png,cat\n",
+    }
+    path = make_zip(tmp_path / "a.zip", entries)
+    job, client = create_import(project=project, by=manager), client_of(manager)
+    with path.open("rb") as file:
+        add_whole_file(job=job, name="a.zip", size=path.stat().st_size, file=file)
+    finish_upload(job=job, looks_first=True)
+    names = [table["name"] for table in run(job).found["tables"]]
+    assert '<option value="">no column: leave it out</option>' in page(client, job)
+    values = {"t.csv": ("datei", "klasse"), "u.csv": ("", ""), "v.csv": ("path", "label")}
+    for number, name in enumerate(names):
+        values[f"table-{number}"] = name
+        values[f"place-{number}"], values[f"label-{number}"] = values[name]
+    client.post(
+        reverse("import-columns", args=["signs", job.pk]), {k: v for k, v in values.items() if isinstance(v, str)}
+    )
+    assert run(job).table_columns == {"t.csv": {"place": "datei", "label": "klasse"}}
+
+
 def test_once_it_runs_nothing_is_chosen_any_more(project, manager, client_of, tmp_path):
     job, client = looked_at(project, manager, tmp_path), client_of(manager)
     client.post(reverse("import-start", args=[project.slug, job.pk]))
