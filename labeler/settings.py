@@ -11,6 +11,7 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from labeler.own_networks import networks
 from labeler.secrets import check_secret_key, own_secret_key
 from labeler.storage_place import bucket_place
 
@@ -254,7 +255,7 @@ API_UNKNOWN_TOKENS = env.int("API_UNKNOWN_TOKENS", default=60)  # in ten minutes
 # --- Metrics: off unless one of these is set; where both are, both have to hold ---------------------------------------
 
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
-METRICS_NETWORKS = env.list("METRICS_NETWORKS", default=[])  # 10.0.0.0/8
+METRICS_NETWORKS = networks("METRICS_NETWORKS", env.list("METRICS_NETWORKS", default=[]))  # 10.0.0.0/8
 
 # --- Labelling ------------------------------------------------------------------------------------------------------
 
@@ -286,7 +287,9 @@ DISPLAY_MAX_SIDE = env.int("DISPLAY_MAX_SIDE", default=2048)  # larger images ar
 
 # --- Requests to addresses that somebody typed (labeler/outbound.py) ------------------------------------------------
 
-OUTBOUND_NETWORKS = env.list("OUTBOUND_NETWORKS", default=[])  # of one's own that may be asked: 10.1.2.0/24
+OUTBOUND_NETWORKS = networks(
+    "OUTBOUND_NETWORKS", env.list("OUTBOUND_NETWORKS", default=[])
+)  # of one's own that may be asked: 10.1.2.0/24
 
 # --- Workers --------------------------------------------------------------------------------------------------------
 

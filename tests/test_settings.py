@@ -129,3 +129,13 @@ def test_a_sweep_that_nobody_took_expires() -> None:
 
     options = settings.CELERY_BEAT_SCHEDULE["sweep"]["options"]
     assert ModelEntry._unpack_options(**options)["expire_seconds"] == 600
+
+
+@pytest.mark.parametrize("name", ["OUTBOUND_NETWORKS", "METRICS_NETWORKS"])
+def test_networks_that_are_none_are_refused_at_the_start(tmp_path: Path, name: str):
+    for wrong in ("127.0.0.1/8", "abc", "10.0.0.0/8,10.1.2.3/99"):
+        result = settings_with(tmp_path, **{name: wrong})
+        assert result.returncode != 0 and f"{name} is no list of networks such as 10.1.2.0/24" in result.stderr
+    assert settings_with(tmp_path, f"print(s.{name})", **{name: " 10.0.0.0/8, ::1/128,"}).stdout.split() == [
+        "['10.0.0.0/8',", "'::1/128']",
+    ]  # fmt: skip

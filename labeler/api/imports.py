@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
 from ninja import Query
 from pydantic import Field
@@ -18,6 +21,7 @@ from labeler.buckets import Bucket
 from labeler.imaging.names import NAME_LENGTH
 from labeler.models import ImportJob, JobState, RejectedFile
 from labeler.selectors.imports import import_progress, offer_of
+from labeler.services.import_columns import keep_columns, look_again
 from labeler.services.import_places import import_bucket, import_folder
 from labeler.services.offered_answers import take_offered_answers
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
@@ -29,6 +33,7 @@ from labeler.services.uploads import (
     finish_upload,
     retry_import,
 )
+from labeler.tables.columns import Chosen
 
 router = Operations("Imports")
 ROOT = "/projects/{slug:slug}/imports"
@@ -61,8 +66,29 @@ class ImportOut(Out):
     found: dict[str, Any] | None = Field(description="What the look found: entries, labels, columns, refusals, notes.")
 
 
+class TableColumns(In):
+    table: Annotated[str, Field(min_length=1, max_length=1000, pattern=PATTERN)] = Field(
+        description="Its name, as `found` has it: with its folders in an archive."
+    )
+    place: Annotated[str, Field(min_length=1, max_length=1000, pattern=PATTERN)] = Field(
+        description="The column with the path or the address of the image."
+    )
+    label: Annotated[str, Field(max_length=1000, pattern=PATTERN)] = Field(
+        "", description="The column with its label; empty: none is."
+    )
+
+
 class Look(In):
     looks_first: bool = Field(False, description="Only look what is there (`found`); finish it to bring it in.")
+
+
+class Finish(Look):
+    columns: list[TableColumns] = Field(
+        [],
+        max_length=100,
+        description="Which columns of a table say what, where their names do not. With looks_first one that was looked "
+        "at is looked at again. A table of the same name is read the same way in later imports of the project.",
+    )
 
 
 class Folder(Look):
@@ -164,10 +190,17 @@ def put_import_part(request: HttpRequest, slug: str, import_id: int, part: Query
 
 
 @router.act(f"{ONE}/finish", ImportOut)
-def finish_import(request: HttpRequest, slug: str, import_id: int, body: Look) -> ImportOut:
+def finish_import(request: HttpRequest, slug: str, import_id: int, body: Finish) -> ImportOut:
     """All files are there: a worker begins, or looks first. After the look the same without it brings them in."""
     access = manager_access(request, slug)
-    finish_upload(job=_job(access, import_id), looks_first=body.looks_first)
+    job = _job(access, import_id)
+    columns = {each.table: Chosen(each.place, each.label) for each in body.columns}
+    with columns_named():
+        if job.is_ready and body.looks_first and columns:
+            look_again(job=job, by=access.user, columns=columns)
+        else:
+            keep_columns(job=job, columns=columns)
+            finish_upload(job=job, looks_first=body.looks_first)
     return _shown(_job(access, import_id))
 
 
@@ -214,6 +247,16 @@ def take_labels(request: HttpRequest, slug: str, import_id: int, body: Take) -> 
         return Outcome(changed=made > 0, detail=f"{made} classes were made.")
     taken = take_offered_labels(project=access.project, by=access.user)
     return Outcome(changed=taken > 0, detail=f"{taken:,} labels were taken as your answers.")
+
+
+@contextmanager
+def columns_named() -> Iterator[None]:
+    """Services name the table: it is in one field of the body."""
+    try:
+        yield
+    except ValidationError as error:
+        words = [f"{table}: {each}" for table, all_ in error.message_dict.items() for each in all_]
+        raise ValidationError({"columns": words}) from error
 
 
 def _job(access: Access, pk: int) -> ImportJob:

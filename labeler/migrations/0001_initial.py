@@ -384,6 +384,7 @@ class Migration(migrations.Migration):
                 ('columns', models.JSONField(default=list)),
                 ('looks_first', models.BooleanField(default=False)),
                 ('found', models.JSONField(null=True)),
+                ('table_columns', models.JSONField(default=dict)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='imports', to='labeler.project')),
             ],

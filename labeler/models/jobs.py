@@ -61,6 +61,7 @@ class ImportJob(Job):
     columns = models.JSONField(default=list)
     looks_first = models.BooleanField(default=False)
     found = models.JSONField(null=True)  # services/import_look.py
+    table_columns = models.JSONField(default=dict)  # by table: the columns that a person has chosen
 
     class Meta:
         ordering = ["-id"]

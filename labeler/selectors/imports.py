@@ -30,6 +30,7 @@ from labeler.selectors.workers import Missing, missing_workers
 REJECTED_PAGE = 50
 CLASSES_SHOWN = 200
 PEOPLE_SHOWN = 1000
+MOST_TABLES = 20  # whose columns are chosen on the page
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Preview:
     tables: Sequence[Mapping[str, object]]
     refusals: Sequence[tuple[str, str]]
     notes: Sequence[tuple[str, str]]
+
+    @property
+    def choosable(self) -> Sequence[Mapping[str, object]]:
+        """Tables whose columns somebody may choose."""
+        return [table for table in self.tables if table.get("names")][:MOST_TABLES]
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,11 @@ from labeler.import_roots import FolderRefused, allowed_folder
 from labeler.models import ImportFile, ImportJob
 from labeler.services.bucket_source import BucketSource
 from labeler.services.fetching import EXPECTED_BYTES, Fetcher, name_of_address, without_secrets
+from labeler.services.import_columns import chosen_columns
 from labeler.services.import_places import bucket_of
 from labeler.services.jobs import Beat
 from labeler.services.uploads import NOT_STAGED
+from labeler.tables.columns import NoPlace
 from labeler.tables.index import Index
 from labeler.tables.reader import open_table
 from labeler.tables.row import MAX_COLUMNS, Answer, BadTable, Row
@@ -162,7 +164,8 @@ def _read_table(plan: Plan, source: Source, name: str) -> None:
     index = plan.index = plan.index or Index()
     count = 0
     try:
-        with source.table_path(name) as path, open_table(path, name, plan.limits.max_entries) as table:
+        chosen = chosen_columns(plan.job, name)
+        with source.table_path(name) as path, open_table(path, name, plan.limits.max_entries, chosen) as table:
             for row in table.rows:
                 count += 1
                 if plan.is_look and count > LOOK_ROWS:
@@ -174,8 +177,12 @@ def _read_table(plan: Plan, source: Source, name: str) -> None:
             about: dict[str, object] = {"name": name, "kind": table.kind, "rows": count}
             if table.columns is not None:
                 about |= {"place": table.columns.place, "label": table.columns.label}
+                about |= {"names": [] if table.columns.is_own else list(table.names[:MAX_COLUMNS])}
             plan.tables.append(about)
     except (BadTable, BadEntry) as error:
+        if isinstance(error, NoPlace):
+            names = list(error.names[:MAX_COLUMNS])
+            plan.tables.append({"name": name, "kind": "", "rows": 0, "place": "", "label": "", "names": names})
         index.refuse(name, str(error))
 
 

@@ -131,7 +131,7 @@ def finish_upload(*, job: ImportJob, looks_first: bool = False) -> bool:
         if queued and looks_first:
             wake(RUN_IMPORT, job.pk)
         elif queued:
-            _record(job, job.created_by, f"started import {job.pk} of {job.files.count():,} files")
+            record_import(job, job.created_by, f"started import {job.pk} of {job.files.count():,} files")
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
 
@@ -139,7 +139,7 @@ def finish_upload(*, job: ImportJob, looks_first: bool = False) -> bool:
 def cancel_import(*, job: ImportJob, by: User | None = None) -> None:
     with transaction.atomic():
         if by is not None and job.state in UNFINISHED_JOB:
-            _record(job, by, f"cancelled import {job.pk}")
+            record_import(job, by, f"cancelled import {job.pk}")
         request_cancel(job=job)
     job.refresh_from_db()
     if job.state == JobState.CANCELLED:
@@ -172,12 +172,12 @@ def retry_import(*, job: ImportJob, by: User | None = None) -> bool:
             started_at=started, heartbeat_at=now, is_cancel_requested=False,
         )  # fmt: skip
         if queued:
-            _record(job, by, f"tried import {job.pk} again")
+            record_import(job, by, f"tried import {job.pk} again")
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
 
 
-def _record(job: ImportJob, by: User | None, words: str) -> None:
+def record_import(job: ImportJob, by: User | None, words: str) -> None:
     audit.record(project=job.project, by=by, kind=AuditKind.IMPORTS, words=words, job=job.pk)
 
 

@@ -18,6 +18,24 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 LOOKED_AT = 50  # rows by which a column is chosen
 
 
+class NoPlace(BadTable):
+    """A table of which somebody has to say which column names the image; it has `names`."""
+
+    def __init__(self, words: str, names: Sequence[str]) -> None:
+        super().__init__(words)
+        self.names = tuple(names)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """By a person: the column that names the image, and the one that is its label; empty: none is. Where it is
+    `remembered` from an import before, a table without these columns is read as any other."""
+
+    place: str
+    label: str
+    is_remembered: bool = False
+
+
 @dataclass(frozen=True)
 class Columns:
     """`place` and `label` name columns, `kept` those that become metadata."""
@@ -29,11 +47,21 @@ class Columns:
     is_own: bool = False
 
 
-def choose_columns(names: Sequence[str], first: Sequence[Mapping[str, object]]) -> Columns:
-    """The columns by their names, and where several could say which image it is, by what stands in the first rows.
+def choose_columns(
+    names: Sequence[str], first: Sequence[Mapping[str, object]], chosen: Chosen | None = None
+) -> Columns:
+    """The columns that a person has chosen; else by their names, and where several could say which image it is, by what
+    stands in the first rows.
 
-    Raises BadTable where none could.
+    Raises BadTable where none could, or one of those chosen is not there.
     """
+    if chosen is not None:
+        missing = [name for name in (chosen.place, chosen.label) if name and name not in names]
+        if not missing:
+            kept = tuple(name for name in names if name not in (chosen.place, chosen.label))
+            return Columns(chosen.place, chosen.label, kept)
+        if not chosen.is_remembered:
+            raise NoPlace(f"There is no column “{missing[0]}”. Its columns: {_shown(names)}.", names)
     known = {_plain(name): name for name in reversed(names)}
     if set(names) >= OWN:
         kept = tuple(name for name in names if name.startswith(OWN_METADATA) or name == "metadata")
@@ -41,13 +69,17 @@ def choose_columns(names: Sequence[str], first: Sequence[Mapping[str, object]]) 
     places = [known[word] for word in PLACES if word in known] or (list(names) if len(names) == 1 else [])
     places += [name for name in names if name not in places and _share_of_places(name, first) > 0.9]
     if not places:
-        shown = ", ".join(f"“{name}”" for name in names[:10])
-        raise BadTable(f"No column says which image a row is about: path, file or url. Its columns: {shown or 'none'}.")
+        words = f"No column says which image a row is about: path, file or url. Its columns: {_shown(names)}."
+        raise NoPlace(words, names)
     places.sort(key=lambda name: _share_of_places(name, first) < 0.5)  # those that look like it first
     label = next((known[word] for word in LABELS if word in known and known[word] != places[0]), "")
     more = tuple(name for name in places[1:] if _share_of_places(name, first) >= 0.5)
     kept = tuple(name for name in names if name not in (places[0], label, *more))
     return Columns(places[0], label, kept, more)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names[:10]) or "none"
 
 
 def row_of(record: Mapping[str, object], columns: Columns) -> Row:

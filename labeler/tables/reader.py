@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from labeler.tables import label_studio
 from labeler.tables.coco import KEYS, coco_rows
-from labeler.tables.columns import LOOKED_AT, Columns, choose_columns, row_of
+from labeler.tables.columns import LOOKED_AT, Chosen, Columns, choose_columns, row_of
 from labeler.tables.json_stream import elements
 from labeler.tables.records import Record, delimited, json_lines, looked_into, parquet, text_of
 from labeler.tables.row import BadTable, Row
@@ -27,6 +27,7 @@ class Table:
     kind: str
     rows: Iterator[Row]
     columns: Columns | None = None
+    names: tuple[str, ...] = ()
 
 
 def is_table(name: str) -> bool:
@@ -34,18 +35,18 @@ def is_table(name: str) -> bool:
 
 
 @contextmanager
-def open_table(path: Path, name: str, max_rows: int) -> Iterator[Table]:
-    """The table at `path`; what it is is decided by its name and its beginning. Raises BadTable, also while rows are
-    read."""
+def open_table(path: Path, name: str, max_rows: int, chosen: Chosen | None = None) -> Iterator[Table]:
+    """The table at `path`; what it is is decided by its name and its beginning. `chosen`: what its columns say, where a
+    person has said so. Raises BadTable, also while rows are read."""
     with ExitStack() as stack:
         try:
-            table = _opened(stack, path, name, max_rows)
+            table = _opened(stack, path, name, max_rows, chosen)
         except UnicodeError:
             raise BadTable("The table is no text in an encoding that is known; save it as UTF-8.") from None
-        yield Table(table.kind, _at_most(table.rows, max_rows), table.columns)
+        yield replace(table, rows=_at_most(table.rows, max_rows))
 
 
-def _opened(stack: ExitStack, path: Path, name: str, max_rows: int) -> Table:
+def _opened(stack: ExitStack, path: Path, name: str, max_rows: int, chosen: Chosen | None) -> Table:
     with path.open("rb") as file:
         head = file.read(4)
     if not head:
@@ -53,16 +54,16 @@ def _opened(stack: ExitStack, path: Path, name: str, max_rows: int) -> Table:
     if head == b"PAR1" or name.lower().endswith(".parquet"):
         records = parquet(path, max_rows)
         stack.callback(records.close)  # type: ignore[attr-defined]
-        return _plain("Parquet", records)
+        return _plain("Parquet", records, chosen)
     text = stack.enter_context(text_of(path))
     if name.lower().endswith((".csv", ".tsv")):
-        return _plain("CSV", delimited(text, name))
+        return _plain("CSV", delimited(text, name), chosen)
     if name.lower().endswith((".jsonl", ".ndjson")):
-        return _plain("JSON Lines", json_lines(text))
-    return _json(elements(text))
+        return _plain("JSON Lines", json_lines(text), chosen)
+    return _json(elements(text), chosen)
 
 
-def _json(found: Iterator[tuple[str, Any]]) -> Table:
+def _json(found: Iterator[tuple[str, Any]], chosen: Chosen | None) -> Table:
     first = next(found, None)
     if first is None:
         raise BadTable("The JSON is empty.")
@@ -75,7 +76,7 @@ def _json(found: Iterator[tuple[str, Any]]) -> Table:
         return Table("Label Studio", label_studio.rows_of(records, are_tasks=True))
     if label_studio.is_min(element):
         return Table("Label Studio (JSON-MIN)", label_studio.rows_of(records, are_tasks=False))
-    return _plain("JSON", records)
+    return _plain("JSON", records, chosen)
 
 
 def _object(found: Iterator[tuple[str, Any]]) -> Table:
@@ -90,12 +91,12 @@ def _object(found: Iterator[tuple[str, Any]]) -> Table:
     raise BadTable(UNKNOWN)
 
 
-def _plain(kind: str, records: Iterator[Record]) -> Table:
+def _plain(kind: str, records: Iterator[Record], chosen: Chosen | None) -> Table:
     names, first, whole = looked_into(records, LOOKED_AT)
     if not first:
         raise BadTable("The table has no rows.")
-    columns = choose_columns(names, first)
-    return Table(kind, (row_of(record, columns) for record in whole), columns)
+    columns = choose_columns(names, first, chosen)
+    return Table(kind, (row_of(record, columns) for record in whole), columns, tuple(names))
 
 
 def _at_most(rows: Iterator[Row], most: int) -> Iterator[Row]:

@@ -22,8 +22,17 @@ from labeler.body_limit import takes_body
 from labeler.models import ImportJob, JobState, RejectedFile
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import numeral
-from labeler.selectors.imports import Offer, import_progress, offer_of, preview_of, rejected_page, rejected_rows
+from labeler.selectors.imports import (
+    MOST_TABLES,
+    Offer,
+    import_progress,
+    offer_of,
+    preview_of,
+    rejected_page,
+    rejected_rows,
+)
 from labeler.services.exporting import spreadsheet_safe
+from labeler.services.import_columns import look_again
 from labeler.services.offered_answers import take_offered_answers
 from labeler.services.offered_labels import make_offered_classes, take_offered_labels
 from labeler.services.uploads import (
@@ -39,6 +48,7 @@ from labeler.services.uploads import (
     retry_import,
 )
 from labeler.storage import StorageError, StorageFull
+from labeler.tables.columns import Chosen
 
 LISTED = 100
 
@@ -130,6 +140,27 @@ def import_start(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
         messages.info(request, _("The upload is not complete yet."))
     else:
         finish_upload(job=job)
+    return redirect("import", slug, job.pk)
+
+
+@require_POST
+@login_required
+def import_columns(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
+    """`table-0`, `place-0`, `label-0` and so on: look again with these columns."""
+    access = manager_access(request, slug)
+    job = _job(access, job_id)
+    said = request.POST
+    columns = {
+        said.get(f"table-{number}", ""): Chosen(said.get(f"place-{number}", ""), said.get(f"label-{number}", ""))
+        for number in range(MOST_TABLES)
+        if f"table-{number}" in said
+    }
+    try:
+        if columns and not look_again(job=job, by=access.user, columns=columns):
+            messages.info(request, _("Somebody has started or cancelled it meanwhile."))
+    except ValidationError as error:
+        for table, words in error.message_dict.items():
+            messages.error(request, f"{table}: {words[0]}")
     return redirect("import", slug, job.pk)
 
 
@@ -290,6 +321,7 @@ urlpatterns = [
     path("p/<slug:slug>/imports/<int:job_id>/part/", import_part, name="import-part"),
     path("p/<slug:slug>/imports/<int:job_id>/finish/", import_finish, name="import-finish"),
     path("p/<slug:slug>/imports/<int:job_id>/start/", import_start, name="import-start"),
+    path("p/<slug:slug>/imports/<int:job_id>/columns/", import_columns, name="import-columns"),
     path("p/<slug:slug>/imports/<int:job_id>/cancel/", import_cancel, name="import-cancel"),
     path("p/<slug:slug>/imports/<int:job_id>/retry/", import_retry, name="import-retry"),
     path("p/<slug:slug>/imports/<int:job_id>/rejected/", import_rejected, name="import-rejected"),

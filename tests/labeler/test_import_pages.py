@@ -52,6 +52,7 @@ ADDRESSES = [
     ("get", "import-rejected", True),
     ("post", "import-labels", True),
     ("post", "import-start", True),
+    ("post", "import-columns", True),
 ]
 
 
@@ -77,7 +78,7 @@ def test_an_import_of_another_project_is_not_found(project, job, manager, client
 
 def test_wrong_methods_are_refused(project, job, manager, client_of):
     client = client_of(manager)
-    for name in ("import-part", "import-finish", "import-cancel", "import-labels", "import-start"):
+    for name in ("import-part", "import-finish", "import-cancel", "import-labels", "import-start", "import-columns"):
         assert client.get(reverse(name, args=[project.slug, job.pk])).status_code == 405
     assert client.post(reverse("import", args=[project.slug, job.pk])).status_code == 405
     assert client.delete(reverse("import-new", args=[project.slug])).status_code == 405
