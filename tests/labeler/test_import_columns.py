@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from labeler.models import AuditEntry, ImportJob, JobState, OfferedLabel
 from labeler.services.importing import run_import
-from labeler.services.uploads import add_whole_file, create_import, finish_upload
+from labeler.services.uploads import RUN_IMPORT, add_whole_file, create_import, finish_upload
 from tests.labeler.api.conftest import api_of, as_manager  # noqa: F401
 from tests.labeler.imports import make_zip, png
 
@@ -57,7 +57,7 @@ def test_the_label_is_chosen_on_the_preview(
     assert (job.state, job.found, sent) == (
         JobState.QUEUED,
         None,
-        [("labeler.run_import", job.pk)],
+        [(RUN_IMPORT, job.pk)],
     )
     run(job)
     after = page(client, job)
