@@ -91,10 +91,16 @@ class JsonBody(Parser):
         if request.content_type != JSON:
             raise Problem(415, f"Send the body as {JSON}; this one says it is “{str(request.content_type)[:100]}”.")
         try:
-            body = json.loads(request.body)
+            body = json.loads(request.body, parse_float=_number)
         except (ValueError, RecursionError) as error:  # brackets in brackets in brackets
             raise Problem(400, f"The body is not JSON: {error}") from error
         return body  # type: ignore[no-any-return]
+
+
+def _number(text: str) -> int | float:
+    """To JSON 1.0 is as much of an integer as 1 is, and some languages write it so."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 class Api(NinjaAPI):

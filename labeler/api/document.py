@@ -10,8 +10,20 @@ from labeler.api.problems import KINDS, MEDIA_TYPE
 if TYPE_CHECKING:
     from ninja import NinjaAPI
 
-ANY = (400, 401, 403, 404, 405, 409, 411, 413, 414, 422, 429, 431, 500, 503)
-WRITING = (415, 507)
+ANY = (401, 403, 414, 422, 429, 431)  # a token, its scopes, parameters that nobody knows, too many, too long
+OF_SOMETHING = (404,)  # that its address names
+WRITING = (409, 507)
+WITH_BODY = (400, 411, 413, 415)
+# Reads that things as they are may speak against: nothing was measured, made or scored yet, or its file is gone.
+CONFLICTING = frozenset({
+    "download_export", "download_model", "download_predictions", "list_confused", "list_duplicates", "list_map_points",
+    "list_neighbours", "list_predictions", "read_card", "read_card_text", "read_comparison", "read_confusion",
+    "read_gallery", "read_grid", "read_manifest", "read_prediction", "read_regions",
+})  # fmt: skip
+EVERYWHERE = (
+    "Beside what each operation lists: 405 for another method of its address; 503 while the database or the storage is "
+    "away, and 500 where something broke, both of which may go better in a minute."
+)
 BEFORE_US = (414, 431)  # said by the web server itself, in a page of its own
 PREFIX = "/api/v1"
 PROBLEM = {
@@ -52,7 +64,8 @@ def document(api: NinjaAPI) -> dict[str, Any]:
     found["servers"] = [{"url": "/"}]
     parts = found["components"]
     parts["schemas"]["Problem"] = PROBLEM
-    parts["responses"] = {KINDS[status][0]: _problem(status) for status in (*ANY, *WRITING)}
+    all_ = sorted({*ANY, *OF_SOMETHING, *WRITING, *WITH_BODY})
+    parts["responses"] = {KINDS[status][0]: _problem(status) for status in all_}
     parts["headers"] = {
         name: {"description": words, "schema": {"type": "integer", "minimum": 0}}
         for name, words in RATE_HEADERS.items()
@@ -60,7 +73,22 @@ def document(api: NinjaAPI) -> dict[str, Any]:
     for methods in found["paths"].values():
         for method, operation in methods.items():
             _complete(method, operation)
+    found["info"]["description"] += f"\n\n{EVERYWHERE}"
     return found
+
+
+def _statuses(method: str, operation: dict[str, Any]) -> list[int]:
+    """What it may answer beside what went well."""
+    found = [*ANY]
+    if any(each["in"] == "path" for each in operation["parameters"]):
+        found += OF_SOMETHING
+    if method != "get":
+        found += WRITING
+    elif operation["operationId"] in CONFLICTING:
+        found.append(409)
+    if "requestBody" in operation:
+        found += WITH_BODY
+    return sorted(found)
 
 
 def _problem(status: int) -> dict[str, Any]:
@@ -72,14 +100,11 @@ def _problem(status: int) -> dict[str, Any]:
         headers["Retry-After"] = {"schema": {"type": "integer", "minimum": 0}}
     if status == 401:
         headers["WWW-Authenticate"] = {"schema": {"type": "string"}}
-    if status == 405:
-        headers["Allow"] = {"schema": {"type": "string"}}
     described = {"description": KINDS[status][1], "content": {MEDIA_TYPE: {"schema": schema}}}
     return {**described, "headers": headers} if headers else described
 
 
 def _complete(method: str, operation: dict[str, Any]) -> None:
-    statuses = ANY if method == "get" else (*ANY, *WRITING)
     for reply in operation["responses"].values():
         reply["headers"] = {
             **reply.get("headers", {}),
@@ -88,7 +113,7 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
     if media := operation.pop("x-media", None):
         picture = {"schema": {"type": "string", "format": "binary"}}
         operation["responses"][200]["content"] = dict.fromkeys(media, picture)
-    for status in statuses:
+    for status in _statuses(method, operation):
         operation["responses"][str(status)] = {"$ref": f"#/components/responses/{KINDS[status][0]}"}
     operation["responses"] = {str(status): reply for status, reply in operation["responses"].items()}
     if str(operation.get("requestBody", {})).find("schemas/Nothing'") > 0:

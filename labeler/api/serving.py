@@ -63,11 +63,11 @@ class NewPrediction(Out):
 
 class Prepared(Out):
     round: int
-    state: str = Field(description="queued, running, done, failed or cancelled.")
-    error: str
+    state: str = Field(description="absent, queued, running, done, failed or cancelled.")
+    error: str = ""
     size: int = Field(description="Of the ONNX file, in bytes.")
     digest: str = Field(description="Its SHA-256; empty until it is done.")
-    created_at: datetime
+    created_at: datetime | None = None
 
 
 class Preparing(Schema):
@@ -85,12 +85,11 @@ class ArchiveOut(JobOut):
 
 @router.read("/projects/{slug:slug}/rounds/{int:number}/prepare", Prepared, who="manager")
 def read_preparing(request: HttpRequest, slug: str, number: int) -> Prepared:
-    """How far a round's model is on its way to answer about new images, and why it failed. 404: nobody has asked for
-    it."""
+    """How far a round's model is on its way to answer about new images, and why it failed. `absent`: a POST has it
+    prepared."""
     state = export_of(round_in(manager_access(request, slug), number))
-    if (job := state.made or state.ready or state.failed) is None:
-        raise Problem(404, f"The model of round {number} was not prepared. A POST has it prepared.")
-    return _prepared(job, number)
+    job = state.made or state.ready or state.failed
+    return _prepared(job, number) if job else Prepared(round=number, state="absent", size=0, digest="")
 
 
 @router.act("/projects/{slug:slug}/rounds/{int:number}/prepare", Prepared)

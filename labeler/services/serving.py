@@ -85,8 +85,9 @@ def _forget_superseded(project: Project) -> None:
     asked = Prediction.objects.filter(model=OuterRef("pk"), state__in=UNFINISHED_JOB)
     rows = ModelExport.objects.filter(project=project, is_automatic=True, state=JobState.DONE).exclude(file="")
     rows = rows.exclude(Exists(asked)).exclude(round__in=Project.objects.filter(pk=project.pk).values("model_round"))
-    newest = rows.order_by("-round__number").values_list("pk", flat=True).first()
-    for row in rows.filter(finished_at__lt=clock.now() - KEPT).exclude(pk=newest).select_related("round"):
+    for row in list(rows.order_by("-round__number").select_related("round"))[1:]:
+        if row.finished_at is None or row.finished_at > clock.now() - KEPT:
+            continue
         if ModelExport.objects.filter(pk=row.pk).exclude(file="").update(file="", arrays=""):
             for name in (row.file, row.arrays):
                 storage.delete(f"{round_name(row.round)}/{name}")

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from labeler.api.app import openapi
 from labeler.models import Scope, User
 from labeler.services.tokens import make_token
+
+ANYWHERE = {405, 503}  # the document says so of all operations together
+
+
+@cache
+def documented() -> list[tuple[str, re.Pattern[str], frozenset[int]]]:
+    """Method, address and statuses of each operation."""
+    return [
+        (
+            method.upper(),
+            re.compile(re.sub(r"\\{[^}]+\\}", "[^/]+", re.escape(path))),
+            frozenset(map(int, one["responses"])),
+        )
+        for path, methods in openapi()["paths"].items()
+        for method, one in methods.items()
+    ]
+
+
+def check_documented(method: str, path: str, status: int) -> None:
+    """No test sees a status that the operation does not list."""
+    at = f"/api/v1{path.partition('?')[0]}"
+    for of, address, statuses in documented():
+        if of == method.upper() and address.fullmatch(at):
+            assert status in statuses | ANYWHERE, f"{method} {path} answered {status}, which is not documented"
 
 
 class ApiClient:
@@ -22,12 +49,14 @@ class ApiClient:
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         data = {} if body is None else {"data": body, "content_type": "application/json"}
-        return self.client.generic(
+        reply = self.client.generic(
             method.upper(),
             f"/api/v1{path}",
             headers={**self.headers, **sent},
             **({"data": _json(body), "content_type": "application/json"} if data else {}),
         )
+        check_documented(method, path, reply.status_code)
+        return reply
 
     def get(self, path: str, **headers: str) -> Any:
         return self.send("GET", path, **headers)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from labeler.api.app import openapi
+from labeler.api.document import CONFLICTING
 from labeler.models import ApiReply, AuditEntry, LabelClass, Project, Round, RoundState, Trigger, Webhook
 from labeler.services.claims import mark_done
 from labeler.services.tokens import forget_replies
@@ -158,7 +159,7 @@ def test_the_database_away_is_a_problem_too(as_manager, project, monkeypatch):
 
     monkeypatch.setattr("labeler.api.projects.member_access", away)
     as_manager.client.raise_request_exception = False
-    reply = as_manager.get("/projects/signs")
+    reply = as_manager.client.get("/api/v1/projects/signs", headers=as_manager.headers)
     assert reply.status_code in (500, 503) and reply["Content-Type"] == "application/problem+json"
 
 
@@ -211,3 +212,24 @@ def test_an_accuracy_of_a_few_images_is_told_nowhere(as_manager, project):
     assert json.loads(hook.deliveries.get().body)["accuracy"] is None
     for address in ("", "/rounds/1", "/model"):
         assert as_manager.get(f"/projects/signs{address}").json()["accuracy"] is None
+
+
+def test_an_operation_lists_what_it_can_answer_and_no_more():
+    """Else that nothing undocumented is answered (conftest.py, test_api_fuzzed.py) would say little."""
+    listed = {
+        one["operationId"]: set(one["responses"]) for ones in openapi()["paths"].values() for one in ones.values()
+    }
+    assert not any(statuses & {"500", "503", "405"} for statuses in listed.values())
+    assert all({"401", "403", "422", "429"} <= statuses for statuses in listed.values())
+    assert {"404", "409", "413", "415"} & listed["me"] == set()
+    assert {"404", "409"} & listed["list_rounds"] == {"404"}
+    assert {"400", "404", "409", "413", "415"} <= listed["make_answer"]
+    assert set(listed) >= CONFLICTING
+    assert len({frozenset(statuses) for statuses in listed.values()}) > 5
+
+
+def test_a_whole_number_may_be_written_with_a_point(as_manager, project):
+    reply = as_manager.patch("/projects/signs/learning", '{"retrain_every": 20.0}')
+    assert reply.status_code == 200 and reply.json()["retrain_every"] == 20
+    for text in ("20.5", "1e999", "1e300"):
+        assert as_manager.patch("/projects/signs/learning", f'{{"retrain_every": {text}}}').status_code == 422
