@@ -132,7 +132,8 @@ def test_the_clients_table_holds_no_formula(tmp_path):
     from labeler.client import __main__ as commands
 
     classes = [('=HYPERLINK("http://a","b")', 0.5, 0.1), ("＝1+1", 0.3, 0.1), ("dog", 0.2, 0.1)]
-    found, out = SimpleNamespace(image="=7.png", classes=classes), str(tmp_path / "p.csv")
+    found = SimpleNamespace(image="=7.png", classes=classes, round=1, in_charge=1)
+    out = str(tmp_path / "p.csv")
     project = SimpleNamespace(predictions=lambda *_: iter([found]), predict=lambda _: found)
     options = Namespace(files=[], archive="", out=out, round=None, top=3, prepare=False)
     for files in ([], ["=7.png"]):
