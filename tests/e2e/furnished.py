@@ -252,6 +252,7 @@ def addresses(project: Project) -> dict[str, str]:
         "import failed": reverse("import", args=[project.slug, ImportJob.objects.filter(state=JobState.FAILED)[0].pk]),
         "answers of all": reverse("images", args=[project.slug]) + "?state=labelled",
         "merging": reverse("class-merge", args=[project.slug, done.classes[0]]) + f"?into={done.classes[6]}",
+        "splitting": reverse("class-split", args=[project.slug, done.classes[0]]) + "?names=round%0Aoval",
         "confusion": reverse("round-confusion", args=[project.slug, done.number]) + _confused(done),
     }
     return found | of_rounds | galleries | others

@@ -26,17 +26,22 @@ from tests.e2e.pages import PLACES, Pages
 FOLDER = ROOT / "docs" / "images" / "pages"
 COLOURS = 128
 SHOW_WORKERS = {"monitor", "learning-settings", "explore", "replay", "imports", "exports", "predictions"}
+SIGNED_OUT = {"login", "joining"}
 TALLEST = {"wide": 1500, "narrow": 1900}  # pixels; what is below is more of the same
 # Part, and its pages: name of the address, what one does there. "ann": as an annotator sees it.
 PARTS: dict[str, dict[str, str]] = {
     "For everybody": {
         "login": "Sign in",
+        "joining": "An invitation",
+        "password-change": "Your password",
         "home": "Projects, and what needs somebody",
         "label": "Label: one key an answer (ann)",
         "annotator": "Your answers (ann)",
         "guide": "The guide, with examples (ann)",
         "images": "Images",
         "image": "One image: its answers, and what the model says",
+        "project-new": "A new project",
+        "project-start": "First steps",
         "tokens": "Tokens for programs",
         "api-docs": "The API",
     },
@@ -77,6 +82,9 @@ PARTS: dict[str, dict[str, str]] = {
         "classes": "Classes",
         "class-edit": "One class",
         "merging": "What merging would change",
+        "splitting": "What splitting would change",
+        "class-archive": "What archiving would change",
+        "class-change-undo": "What taking it back would change",
         "class-changes": "Changes, and taking them back",
         "proposals": "Proposed classes",
         "webhooks": "Webhooks",
@@ -118,9 +126,10 @@ def take_all(browser: Browser, site: Site, wanted: list[str]) -> None:
             if name in SHOW_WORKERS:
                 site.ask("alive")
             page = people["ann" if "(ann)" in words else "mia"]
-            if name == "login":
+            if name in SIGNED_OUT:
                 page = browser.new_page(base_url=site.url)
-            sys.stdout.write(f"{name}: {', '.join(take(page, name, pages.every[name]))}\n")
+            address = pages.invitation if name == "joining" else pages.every[name]
+            sys.stdout.write(f"{name}: {', '.join(take(page, name, address))}\n")
 
 
 def signed_in(browser: Browser, site: Site, name: str) -> Page:
