@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import httpx
 import pytest
 
 from labeler.client import Connection, Project, Refused
+from labeler.client import __main__ as commands
 from labeler.client import site as client_site
 
 AT = "/api/v1/projects/digits/rounds/8/prepare"
@@ -45,3 +47,18 @@ def test_what_fails_is_raised_in_the_servers_words():
     with pytest.raises(Refused, match="It broke"):
         project(server).prepare(8)
     assert [method for method, _, _ in server.asked] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize(("is_in_charge", "said"), [(True, "."), (False, "not in charge")])
+def test_the_command_says_apart_from_its_table_whose_model_answers(tmp_path, capsys, is_in_charge, said):
+    def answer(_request: httpx.Request) -> httpx.Response:
+        classes = [{"name": "dog", "mean": 0.8, "std": 0.1}]
+        return httpx.Response(200, json={"round": 4, "in_charge": is_in_charge, "classes": classes, "measures": []})
+
+    (tmp_path / "a.png").write_bytes(b"x")
+    options = argparse.Namespace(files=[str(tmp_path / "a.png")] * 2, top=3, out="")
+    digits = Project(Connection("http://site.example", "pm_x", transport=httpx.MockTransport(answer)), "digits")
+    assert commands._predict_files(digits, options) == 0
+    told = capsys.readouterr()
+    assert told.err.count("By the model of round 4") == 1 and said in told.err
+    assert ("--prepare" in told.err) is not is_in_charge and "round" not in told.out
