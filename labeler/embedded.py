@@ -23,6 +23,7 @@ from labeler.disk import is_of_full_disk
 from labeler.supervisor import AlreadyRunning, Supervisor, only_one, read_procfile
 
 USUAL_PORT = 8000
+START_APART = 1.0  # seconds: the pages come first, then who makes rounds, then the others
 Say = Callable[[str], None]
 
 
@@ -99,6 +100,7 @@ def run_everything(*, lock: int, host: str, port: int | None, say: Say, on_ready
         },
         say=say,
         lock=lock,
+        apart=START_APART,
     )
     is_ready = False
 

@@ -126,8 +126,15 @@ class Supervisor:
         env: Mapping[str, str],
         say: Callable[[str], None],
         lock: int | None = None,
+        apart: float = 0.0,
     ) -> None:
-        self.programs = [Program(name, command) for name, command in commands.items()]
+        """`apart`: seconds between the first start of one program and that of the next, so that the first, for which
+        people wait, does not share the processor with all."""
+        now = time.monotonic()
+        self.programs = [
+            Program(name, command, start_at=now + apart * index)
+            for index, (name, command) in enumerate(commands.items())
+        ]
         self.folder = folder
         self.env = {**env, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"}
         self.say = say

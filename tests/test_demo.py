@@ -26,6 +26,7 @@ from labeler.embedded import choose_port
 from labeler.models import Candidate, Membership, OfferedLabel, Project, Role, User
 from labeler.naming import DIGIT_WORDS
 from labeler.services.demo import ImportFailed, fill_project, find_project, give_passwords, make_people
+from labeler.supervisor import read_procfile
 from tests.signing_in import sign_in
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -219,7 +220,7 @@ class Running:
     def output(self) -> str:
         return self.out.read_text()
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None and time.monotonic() < deadline, self.output()
@@ -269,11 +270,11 @@ def test_the_demo_from_nothing_to_a_page_and_again(start: Callable[..., Running]
     # each process that is killed comes back
     children = Path(f"/proc/{first.process.pid}/task/{first.process.pid}/children")
     if children.exists():
-        pids = children.read_text().split()
-        assert len(pids) == 5
-        for pid in pids:
+        programs = len(read_procfile(ROOT / "Procfile"))
+        first.wait_for(lambda: len(children.read_text().split()) == programs)
+        for pid in children.read_text().split():
             os.kill(int(pid), signal.SIGKILL)
-        first.wait_for(lambda: first.output().count("was killed by SIGKILL; starting it again") == 5)
+        first.wait_for(lambda: first.output().count("was killed by SIGKILL; starting it again") == programs)
         first.wait_for(lambda: _is_up(address))
 
     assert first.stop() == 0
