@@ -87,7 +87,8 @@ def load_model(directory: Path, device: str | None = None) -> tuple[Estimator, M
         model = Model(config, content["training_digest"], content["digest"], content["saved"])
         files_digest = _digest_files(directory, model.saved["files"])
     except FileNotFoundError as error:
-        raise ArtifactError(f"there is no fitted model in {directory} ({error.filename} is missing)") from None
+        missing = Path(error.filename).name
+        raise ArtifactError(f"there is no fitted model in {directory.name} ({missing} is missing)") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, LearnerError):
             raise

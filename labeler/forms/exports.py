@@ -21,6 +21,8 @@ IMAGES = [
 ]
 HOLDOUT = [("", _("With the holdout")), ("without", _("Without the holdout")), ("only", _("The holdout only"))]
 
+FIRST, LAST = date(1900, 1, 1), date(9990, 12, 31)
+
 
 class ExportForm(forms.Form):
     """A format and which images. Whatever is left empty does not filter."""
@@ -76,11 +78,14 @@ class ExportForm(forms.Form):
             label_class=said["label_class"],
             annotator=said["annotator"],
             since=_start_of(said["since"]),
-            until=_start_of(said["until"] + timedelta(days=1)) if said["until"] else None,
+            until=_start_of(said["until"], days=1),
             holdout=said["holdout"],
             least_agreement=said["least_agreement"],
         )
 
 
-def _start_of(day: date | None) -> datetime | None:
-    return timezone.make_aware(datetime.combine(day, time.min)) if day else None
+def _start_of(day: date | None, *, days: int = 0) -> datetime | None:
+    """So many days later. Days that no clock of ours has shown are moved to those: beyond them nothing lies."""
+    if day is None:
+        return None
+    return timezone.make_aware(datetime.combine(min(max(day, FIRST), LAST) + timedelta(days), time.min))

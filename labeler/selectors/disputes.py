@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from labeler import clock
-from labeler.models import Annotation, Image, ImageState, Membership, Outcome, Project, User
+from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome, Project, User
 
 ACTIVE_DAYS = 14  # who has answered in these is expected to go on
 MOST_MORE = 5  # answers on a disputed holdout image past the overlap; one that still is disputed then is a manager's
@@ -36,7 +36,7 @@ class Disputes:
 
 
 def holdout_disputes(project: Project, *, beside: User | None = None) -> Disputes:
-    """Who can be asked are those who have answered lately, and `beside`, who is there now.
+    """Who can be asked are those who have answered lately or are there, and `beside`, who comes just now.
 
     Four statements where there are any, one else; the cost grows with the disputes.
     """
@@ -62,12 +62,14 @@ def _askable(people: set[int], answered: set[int], most: int) -> frozenset[int]:
 
 
 def active_people(project: Project) -> set[int]:
-    """Members who have answered lately; all members, while nobody has."""
+    """Members who have answered lately, or have an image on the screen; all members, while nobody has."""
     active = Membership.objects.filter(project=project, deactivated_at__isnull=True)
     members = set(active.values_list("user_id", flat=True))
-    since = clock.now() - timedelta(days=ACTIVE_DAYS)
-    recent = Annotation.objects.filter(project=project, annotator__in=members, created_at__gte=since)
-    return set(recent.order_by().values_list("annotator_id", flat=True).distinct()) or members
+    now = clock.now()
+    recent = Annotation.objects.filter(project=project, created_at__gte=now - timedelta(days=ACTIVE_DAYS))
+    there = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=now)
+    people = recent.order_by().values_list("annotator_id", flat=True)
+    return members.intersection(people.union(there.order_by().values_list("leased_to_id", flat=True))) or members
 
 
 def answered_by(image_ids: Iterable[int]) -> dict[int, set[int]]:

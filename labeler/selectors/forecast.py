@@ -163,7 +163,9 @@ def _met(model: Point, target: float) -> str:
 
 
 def _by_gain(gain: Interval, reach: Reach | None, target: float | None, model: Point | None) -> Advice:
-    points = {name: localised(f"{100 * getattr(gain, name):+.1f}") for name in ("value", "low", "high")}
+    points = {
+        name: localised(f"{100 * getattr(gain, name):+.1f}".replace("-", "−")) for name in ("value", "low", "high")
+    }
     words = _(
         "The next %(count)s answers are worth %(value)s points of accuracy (95 %% interval %(low)s to %(high)s)."
     ) % {"count": NEXT, **points}

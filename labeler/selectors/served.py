@@ -6,7 +6,6 @@ loaded, by the digest in their row: whoever can change a file of the storage can
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +25,7 @@ from labeler.selectors.predictions import MOST_BARS, Bar, Measure, class_look
 from labeler.selectors.rounds import posterior_samples
 from labeler.selectors.scores import NoScores, summary_of
 from labeler.selectors.workers import Missing, doings, missing_workers
+from labeler.turns import AllTaken, Turns
 
 if TYPE_CHECKING:
     from learner.served import Said, Served
@@ -35,7 +35,7 @@ LEAST_DIGITS = 6
 KIND = ("learns_from", "has_likeness", "estimator")  # of a round's config: how it sees images, and what it learns
 PERCENTS = 201  # points of each measure's distribution that go along
 
-_one_at_a_time = threading.Lock()  # so that memory does not grow with the threads of a web process
+_looking = Turns(waiting=1, seconds=5)  # memory does not grow with the threads of a web process
 
 
 class NotServed(Exception):
@@ -167,9 +167,16 @@ def predict_image(export: ModelExport, decoded: DecodedImage) -> NewImage:
 
 def predict_pixels(export: ModelExport, images: Sequence[Pixels]) -> Said:
     """The numbers of some images, a batch at most. Raises NotServed."""
-    with _one_at_a_time:
-        served = open_served(export)
-        return served.predict(images)
+    try:
+        with _looking.one():
+            return open_served(export).predict(images)
+    except AllTaken:
+        raise NotServed(busy_words()) from None
+
+
+def busy_words() -> str:
+    """For who comes when enough others wait."""
+    return _("The server is looking at other new images. Send this one again in a moment.")
 
 
 def pixels_of(export: ModelExport, decoded: DecodedImage) -> Pixels:

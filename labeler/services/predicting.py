@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -22,13 +21,14 @@ from labeler.imaging.names import printable
 from labeler.imaging.sources import Entry, Source, open_source
 from labeler.imaging.zips import BadArchive
 from labeler.models import JobState, ModelExport, Prediction, User
-from labeler.selectors.served import NotServed, pixels_of, predict_pixels
+from labeler.selectors.served import NotServed, busy_words, pixels_of, predict_pixels
 from labeler.services.asked_work import record_start
 from labeler.services.derived import CannotDerive, ending_in_words
 from labeler.services.exporting import ExportRefused, spreadsheet_safe
 from labeler.services.import_plan import import_limits
 from labeler.services.jobs import Beat, claim_job, finish_job, resume_stalled, unfinished_count
 from labeler.services.serving import note_asked
+from labeler.turns import AllTaken, Turns
 from labeler.wake import wake
 
 RUN_PREDICTION = "labeler.run_prediction"
@@ -39,11 +39,10 @@ MEASURES = (
     "predictive_entropy", "expected_entropy", "mutual_information", "variation_ratio", "mean_std", "margin",
     "least_confidence", "std_entropy",
 )  # fmt: skip
-LONGEST_WAIT = 10  # seconds, for the images of others that a web process looks at
 ENDED = [JobState.DONE, JobState.FAILED, JobState.CANCELLED]
 
 
-_one_at_a_time = threading.Lock()
+decoding = Turns(waiting=1, seconds=5)
 
 
 def new_image_limits() -> Limits:
@@ -60,12 +59,11 @@ def new_image_limits() -> Limits:
 def decode_new(file: IO[bytes]) -> DecodedImage | Refused:
     """One at a time in a process, reading it included, so that memory does not grow with the threads. Raises
     NotServed."""
-    if not _one_at_a_time.acquire(timeout=LONGEST_WAIT):
-        raise NotServed(_("The server is looking at other new images. Send this one again in a moment."))
     try:
-        return decode(file.read(), new_image_limits())
-    finally:
-        _one_at_a_time.release()
+        with decoding.one():
+            return decode(file.read(), new_image_limits())
+    except AllTaken:
+        raise NotServed(busy_words()) from None
 
 
 def request_prediction(*, export: ModelExport, by: User, file_format: str, name: str, file: IO[bytes]) -> Prediction:

@@ -110,6 +110,7 @@ def test_who_comes_back_after_a_long_time_is_there(project, images, people, make
     fill_queue(project, [], overlap=2)
     assert holdout_disputes(fresh(project)).open_ == []
     assert len(lease_or_refill(project=fresh(project), annotator=people[2], want=2)) == 2
+    assert len(holdout_disputes(fresh(project)).open_) == 2  # for pages that say whether somebody can be asked
 
 
 def test_a_decided_one_is_not_asked(project, images, people, manager) -> None:

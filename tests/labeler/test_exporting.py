@@ -205,6 +205,16 @@ def test_filters_are_kept_and_said(project, manager, annotator, labelled, client
     assert ExportJob.objects.get().manifest["filters"]["label_class"] == cat.pk
 
 
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Midway"])
+def test_the_first_and_the_last_day_that_there_is(project, manager, labelled, client_of, settings, zone):
+    settings.TIME_ZONE = zone
+    mine, url = client_of(manager), reverse("exports", args=[project.slug])
+    assert mine.post(url, {"format": "csv", "since": "0001-01-01", "until": "9999-12-31"}).status_code == 302
+    assert mine.get(url).status_code == 200
+    run_export(job_id=ExportJob.objects.get().pk)
+    assert ExportJob.objects.get().state == JobState.DONE
+
+
 def test_the_file_goes_on_where_a_download_stopped(project, manager, labelled, client_of):
     job = create_export(project=project, by=manager, file_format="csv")
     run_export(job_id=job.pk)

@@ -15,6 +15,7 @@ from labeler.models import JobState, LearningConfig, ModelExport
 from labeler.services import predicting, serving
 from labeler.services.derived import CannotDerive
 from labeler.throttle import PREDICTIONS
+from labeler.turns import Turns
 from tests.labeler.scored import scored_round
 from tests.labeler.served_models import tiny, tiny_export
 
@@ -104,9 +105,9 @@ def test_a_bomb_of_pixels_is_refused(export, annotator, client_of, settings) -> 
 
 
 def test_one_picture_is_decoded_at_a_time(export, annotator, client_of, monkeypatch) -> None:
-    monkeypatch.setattr(predicting, "LONGEST_WAIT", 0)
     client = client_of(annotator)
-    with predicting._one_at_a_time:
+    monkeypatch.setattr(predicting, "decoding", Turns(waiting=0, seconds=60))
+    with predicting.decoding.one():  # who would have to wait behind others is told so at once
         reply = client.post(PREDICT, {"image": picture()})
     assert (reply.status_code, "looking at other new images" in reply.json()["problem"]) == (409, True)
     assert client.post(PREDICT, {"image": picture()}).status_code == 200
