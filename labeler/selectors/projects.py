@@ -196,9 +196,7 @@ def _waiting_for_a_manager(project: Any, waits: Waits) -> Iterable[Need]:
         ),
         (
             waits.contested,
-            ngettext(
-                "People disagree about %(count)s image", "People disagree about %(count)s images", waits.contested
-            ),
+            ngettext("Answers differ on %(count)s image", "Answers differ on %(count)s images", waits.contested),
             "review",
         ),
     ]

@@ -49,6 +49,12 @@ DOINGS = {
     "running a round again": _("running a round again"),
     "preparing a model to be taken away": _("preparing a model to be taken away"),
     "asking a model about an archive": _("asking a model about an archive"),
+    "sending the sweep and rounds by the clock": _("sending the sweep and rounds by the clock"),
+    "importing images": _("importing images"),
+    "writing an export": _("writing an export"),
+    "going over the images of changed classes": _("going over the images of changed classes"),
+    "sending mail": _("sending mail"),
+    "telling webhooks": _("telling webhooks"),
 }
 
 

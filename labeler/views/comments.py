@@ -95,7 +95,7 @@ def comment_close(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     access = manager_access(request, slug)
     get_object_or_404(Comment, pk=pk, project=access.project)
     try:
-        reply = request.POST.get("reply", "") if "with_reply" in request.POST else ""
+        reply = request.POST.get("reply", "")  # whichever button was pressed: what was typed is not lost
         if "with_reply" in request.POST and not reply.strip():
             raise ValidationError({"reply": _("The reply is empty. Write it, or close the comment without one.")})
         is_closed = close_comment(project=access.project, by=access.user, comment_id=pk, reply=reply)

@@ -80,7 +80,7 @@ def test_what_waits_for_a_manager_inside_is_named(project, manager, annotator, c
         ("1 unread notice", "monitor"),
         ("1 proposed class waits for a decision", "proposals"),
         ("3 open comments", "comments"),
-        ("People disagree about 2 images", "review"),
+        ("Answers differ on 2 images", "review"),
     ):
         assert f'href="{reverse(page, args=[project.slug])}">{words}</a>' in html
     html = client_of(annotator).get("/").content.decode()
