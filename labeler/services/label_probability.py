@@ -43,7 +43,8 @@ class MeasuredPeople:
         return bayes([(self.people.get(person, self.usual), said) for person, said in votes], self.prior)
 
     def shares_of_asked_again(self, votes: Sequence[tuple[int, int]]) -> dict[int, float]:
-        """The same at the moment when an image gets its newest answer.
+        """The same as an image is settled by it: when it gets its newest answer, and whenever people have been measured
+        anew. One rule for both, or what an answer settled would be taken back at the next measuring.
 
         From the second answer on an image is evidence of what its people confuse. Where they differ, the fit lets each
         of them be known for just that, and their confusions would then prefer the class that nobody else has named. So

@@ -177,7 +177,7 @@ def refresh_probabilities(*, project: Project, measured: MeasuredAnswers) -> int
         votes, newer, doubted = votes_of([pk for pk, _, _ in rows]), {}, []
         for pk, label_id, before in rows:
             if said := votes.get(pk):
-                likely = known.shares(said)
+                likely = known.shares_of_asked_again(said)
                 now = likely.get(label_id, 0.0)
                 if is_unlikely(label_id, likely):
                     doubted.append(pk)

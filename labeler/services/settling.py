@@ -76,7 +76,7 @@ def dispute_labels(*, project: Project, image_ids: Sequence[int], people: Measur
         for pk in GoldImage.objects.filter(image__in=labels).values_list("image_id", flat=True):
             labels.pop(pk)
         for pk, votes in votes_of(labels).items():
-            if is_unlikely(labels[pk], people.shares(votes)):
+            if is_unlikely(labels[pk], people.shares_of_asked_again(votes)):
                 found[labels[pk]].append(pk)
         for label, pks in found.items():
             Image.objects.filter(pk__in=pks).update(

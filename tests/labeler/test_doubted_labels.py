@@ -88,6 +88,22 @@ def test_a_label_that_has_become_less_likely_is_disputed(project, images, people
     assert labelled_images(project, is_holdout=False).count() == 2  # what is learned from
 
 
+def test_confusions_that_the_image_itself_taught_take_no_label_of_the_majority(project, images, people) -> None:
+    """All err as rarely; that bob and carl call a cat a dog is known from these very answers."""
+    classes = list(project.classes.values_list("pk", flat=True))
+    cat, dog = (classes.index(project.classes.get(name=name).pk) for name in ("cat", "dog"))
+    takes_cats_for_dogs = [[0.8 if said == truth else 0.1 for said in range(3)] for truth in range(3)]
+    takes_cats_for_dogs[cat] = [0.04, 0.04, 0.04]
+    takes_cats_for_dogs[cat][dog] = 0.92
+    careful = [[0.9 if said == truth else 0.05 for said in range(3)] for truth in range(3)]
+    known = {people[0].pk: MeasuredPerson(0.8, careful, {})}
+    known |= {person.pk: MeasuredPerson(0.8, takes_cats_for_dogs, {}) for person in people[1:3]}
+    measured = MeasuredAnswers(0.8, classes, [1 / 3] * 3, {}, known)
+    refresh_probabilities(project=fresh(project), measured=measured)
+    assert states(images)[1] == ("labelled", "dog")
+    assert Image.objects.get(pk=images[1].pk).label_probability > 0.5
+
+
 def test_of_the_holdout_a_further_person_is_asked_and_it_is_not_counted(project, images, people) -> None:
     refresh_probabilities(project=fresh(project), measured=measured(project, people))
     found = holdout_disputes(fresh(project))
