@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
@@ -110,13 +110,12 @@ def advice_of(project: Project, points: Sequence[Point]) -> Advice:
     model = charge or next((row for row in reversed(points) if not row.is_off), None)
     if target is not None and model is not None and model.low >= target:
         return Advice("met", _("Target met"), _met(model, target))
+    if kept := _why_kept(project, charge):
+        return Advice("early", _("A model is kept in charge"), kept)
     fitted = forecast_of(points)
     if fitted is None:
-        return Advice("early", _("Too early to say"), _why_kept(project, charge) or _why_early(points))
-    advice = _by_fit(fitted, target, model)
-    if kept := _why_kept(project, charge):
-        return replace(advice, reason=f"{advice.reason} {kept}")
-    return advice
+        return Advice("early", _("Too early to say"), _why_early(points))
+    return _by_fit(fitted, target, model)
 
 
 def _why_kept(project: Project, charge: Point | None) -> str:
