@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from benchmarks.browser import ARGUMENTS, find_browser
 from benchmarks.servers import Server, web_server, worker
+
+if TYPE_CHECKING:
+    from tests.e2e.pages import Pages
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # the browser's driver keeps an event loop in this thread
 expect.set_options(timeout=20_000)  # of a busy machine; what is there at once is not waited for
@@ -90,6 +94,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.server.start()
     yield site
     site.server.stop()
+
+
+@pytest.fixture(scope="session")
+def pages(site: Site) -> Pages:
+    """Of a project in the middle of its work, made once for all tests that only look."""
+    from tests.e2e.pages import Pages
+
+    return Pages.of(site, "Access")
 
 
 @pytest.fixture(scope="session")

@@ -38,11 +38,6 @@ FOCUSED = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def pages(site: Site) -> Pages:
-    return Pages.of(site, "Access")
-
-
 def violations(page: Page) -> list[str]:
     """Of the page in view, in both widths and both schemes: of any impact."""
     found = []

@@ -22,11 +22,6 @@ OVER = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def pages(site: Site) -> Pages:
-    return Pages.of(site, "Reflow")
-
-
 def swept(page: Page, addresses: dict[str, str]) -> list[str]:
     wrong = []
     for name, address in addresses.items():
