@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from benchmarks.servers import wait_until
 from tests.e2e.conftest import Site
@@ -116,8 +116,8 @@ def test_looking_closer_ends_with_the_image(open_as, site: Site) -> None:
     expect(table).to_have_attribute("data-inverted", "")
 
 
-def test_it_goes_on_by_itself_when_others_give_images_back(open_as, site: Site) -> None:
-    slug = site.project(images=4)
+def who_waited_for_the_last_images(open_as, site: Site, slug: str) -> Page:
+    """ann's page, once bob has given back the four that there are."""
     bob = open_as("bob", f"/p/{slug}/label/")
     ready(bob)
     wait_until(lambda: site.ask("leases", slug) == "4", 30, "bob's leases")
@@ -125,6 +125,12 @@ def test_it_goes_on_by_itself_when_others_give_images_back(open_as, site: Site) 
     expect(ann.get_by_text("Others are answering the last images")).to_be_visible()
     bob.goto("/")
     ready(ann)
+    return ann
+
+
+def test_it_goes_on_by_itself_when_others_give_images_back(open_as, site: Site) -> None:
+    slug = site.project(images=4)
+    ann = who_waited_for_the_last_images(open_as, site, slug)
     press(ann, "123")
     ann.keyboard.press("1")
     expect(ann.get_by_text("All 4 images have their answers")).to_be_visible()
@@ -190,13 +196,7 @@ def test_typing_goes_on_while_the_next_image_is_on_its_way(open_as, site: Site) 
 
 def test_typing_is_found_again_when_there_are_images_again(open_as, site: Site) -> None:
     slug = site.project(images=4, classes=" ".join(f"species{number}" for number in range(100)))
-    bob = open_as("bob", f"/p/{slug}/label/")
-    ready(bob)
-    wait_until(lambda: site.ask("leases", slug) == "4", 30, "bob's leases")
-    ann = open_as("ann", f"/p/{slug}/label/")
-    expect(ann.get_by_text("Others are answering the last images")).to_be_visible()
-    bob.goto("/")
-    ready(ann)
+    ann = who_waited_for_the_last_images(open_as, site, slug)
     expect(ann.get_by_label("Find a class")).to_be_focused()
 
 
