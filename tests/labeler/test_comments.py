@@ -199,3 +199,11 @@ def test_who_sends_at_once_counts_right(make_user, make_images) -> None:
         thread.join(timeout=30)
     assert problems == []
     assert (Comment.objects.count(), open_count(project)) == (3, 3)
+
+
+def test_a_reply_that_was_typed_is_sent_whichever_button_closes(project, make_images, annotator, manager, client_of):
+    """Enter, or an old page without the style that hides the other button: what was written is not lost."""
+    image = make_images(project, 1)[0]
+    comment = comment_image(project=project, image_id=image.pk, by=annotator, text="A lynx?", key=uuid.uuid4())
+    client_of(manager).post(reverse("comment-close", args=["signs", comment.pk]), {"reply": "Cat is right."})
+    assert Comment.objects.get().reply == "Cat is right."
