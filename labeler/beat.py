@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import time
-from typing import Any
+from typing import Any, NoReturn
 
+from celery.signals import beat_init
 from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
@@ -38,8 +40,24 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
         return float(min(interval, settings.HEARTBEAT_SECONDS))
 
     def close(self) -> None:
+        connection.close()  # a statement that a signal has broken into leaves it unusable
         super().close()
         _guarded(leave)
+
+
+@beat_init.connect  # type: ignore[untyped-decorator]
+def leave_the_work_to_the_loop(**_: Any) -> None:
+    """Replace celery's handlers, which close the scheduler themselves, in the middle of whatever they break into.
+
+    Where that is a statement, the driver's lock is held by the very thread that would then wait for it, for ever. The
+    loop closes its scheduler in any case, once the exit has reached it.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _exit)
+
+
+def _exit(*_: object) -> NoReturn:
+    raise SystemExit
 
 
 def _guarded(action: Any) -> None:

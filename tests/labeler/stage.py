@@ -44,6 +44,7 @@ def own_database() -> Iterator[str]:
 
 class Stage:
     def __init__(self, folder: Path, **env: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         own = {"DATA_DIR": str(folder), "STALL_SECONDS": "30", "LEARNER_THREADS": "1", "LOG_LEVEL": "INFO"}
         self.env = {**os.environ, **own, **env}

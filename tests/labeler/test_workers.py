@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import psycopg
 import pytest
 
-from benchmarks.servers import ServerMissing, redis
+from benchmarks.servers import ServerMissing, redis, wait_until
 from labeler.pulse import VARIABLE, Pulse
 from tests.labeler.stage import Stage, own_database
 
@@ -47,6 +48,28 @@ def test_beat_goes_on_showing_that_it_lives_and_that_it_stopped(stage) -> None:
     os.kill(beat.pid, signal.SIGTERM)
     beat.wait(timeout=30)
     assert not stage.run("Worker.objects.exists()")
+
+
+def test_beat_stops_in_the_middle_of_a_statement(stage) -> None:
+    if not (server := stage.env["DATABASE_URL"]):
+        pytest.skip("SQLite's driver has no lock of its own that could be waited for")
+    beat = stage.beat()
+    stage.until("Worker.objects.filter(queues='beat').exists()")
+    with psycopg.connect(server) as other, psycopg.connect(server, autocommit=True) as watch:
+        other.execute("SELECT * FROM labeler_worker FOR UPDATE")
+        wait_until(lambda: bool(held_up(watch)), what="a statement of beat that waits")
+        first = held_up(watch)
+        os.kill(beat.pid, signal.SIGTERM)
+        wait_until(lambda: bool(held_up(watch) - first), what="another statement, to take its row away")
+    beat.wait(timeout=30)
+    assert not stage.run("Worker.objects.exists()")
+
+
+def held_up(watch: psycopg.Connection) -> set[int]:
+    rows = watch.execute(
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    return {pid for (pid,) in rows}
 
 
 def test_workers_and_beat_show_their_supervisor_a_pulse(tmp_path) -> None:
