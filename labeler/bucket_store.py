@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from labeler.file_cache import FileCache
-from labeler.storage_errors import StorageAway, StorageError, StorageFull
+from labeler.storage_errors import StorageAway, StorageError, StorageFull, silent
 from labeler.storage_place import BucketPlace
 from labeler.told import told
 
@@ -390,19 +390,11 @@ def _in_words(name: str = "") -> Iterator[None]:
             raise FileNotFoundError(f"{name} is not in the storage") from None
         if code in FULL:
             raise StorageFull(told("The storage is full. Make room, then try again; nothing was lost.")) from error
-        raise StorageAway(
-            told("The storage refused (%(value)s). Try again, or tell who runs this server.", value=code[:60])
-        ) from error
+        words = told("The storage refused (%(value)s). Try again, or tell who runs this server.", value=code[:60])
+        raise StorageAway(words) from error
     except (BotoCoreError, HTTPError) as error:
-        raise StorageAway(
-            told(
-                "The storage does not answer (%(name)s). Try again in a minute; nothing was lost.",
-                name=type(error).__name__,
-            )
-        ) from error
+        raise silent(error) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "boto3":
             raise
-        raise StorageAway(
-            told("The storage does not answer (%(name)s). Try again in a minute.", name=type(error).__name__)
-        ) from error
+        raise silent(error) from error

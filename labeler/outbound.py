@@ -166,9 +166,8 @@ def stream(
 def _place(address: str) -> _Place:
     """The parts of an address that is written as addresses are. Raises OutboundRefused."""
     if len(address) > MAX_LENGTH or UNPRINTABLE.search(address):
-        raise OutboundRefused(
-            told("An address has at most %(most)s characters, no spaces and no backslashes.", most=MAX_LENGTH)
-        )
+        words = told("An address has at most %(most)s characters, no spaces and no backslashes.", most=MAX_LENGTH)
+        raise OutboundRefused(words)
     try:
         parts = urlsplit(address)
         host = (parts.hostname or "").encode("idna").decode("ascii").lower()
@@ -210,18 +209,16 @@ def _judge(addresses: Iterable[Address], host: str, port: int) -> None:
         for one in meant:
             is_local = not one.is_global or getattr(one, "is_site_local", False)
             if is_local or one.is_multicast or (one.is_reserved and one not in NAT64):
-                raise OutboundRefused(
-                    told(
-                        "%(host)s is in a network of the server's own (%(kind)s). "
-                        "An operator may allow it by OUTBOUND_NETWORKS.",
-                        host=host,
-                        kind=_kind(one),
-                    )
+                words = told(
+                    "%(host)s is in a network of the server's own (%(kind)s). "
+                    "An operator may allow it by OUTBOUND_NETWORKS.",
+                    host=host,
+                    kind=_kind(one),
                 )
+                raise OutboundRefused(words)
     if not is_allowed and port < 1024 and port not in PORTS_BELOW_1024:
-        raise OutboundRefused(
-            told("Port %(port)s is not for web pages; 80, 443 and those from 1024 on are asked.", port=str(port))
-        )
+        words = told("Port %(port)s is not for web pages; 80, 443 and those from 1024 on are asked.", port=str(port))
+        raise OutboundRefused(words)
 
 
 def _kind(address: Address) -> str:
@@ -395,9 +392,8 @@ def _words(host: str, seconds: float) -> Iterator[None]:
     try:
         yield
     except httpcore.TimeoutException:
-        raise OutboundFailed(
-            told("%(host)s did not answer within %(seconds)s seconds.", host=host, seconds=amount(seconds, 0))
-        ) from None
+        words = told("%(host)s did not answer within %(seconds)s seconds.", host=host, seconds=f"{seconds:g}")
+        raise OutboundFailed(words) from None
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ConnectionNotAvailable, OSError) as error:
         untrusted = told("%(host)s has no certificate that this server trusts, or broke off.", host=host)
         away = told("%(host)s was not reached, or broke off.", host=host)

@@ -64,8 +64,7 @@ def merge_class(*, label_class: LabelClass, into: LabelClass, by: User | None) -
         )
         return _begin(
             project, Kind.MERGE, by, told("merged “%(name)s” into “%(into)s”", name=source, into=target), "settle",
-            group,
-            {"class": source.pk, "into": target.pk, "before": before, "classes": [*group, target.pk]},
+            group, {"class": source.pk, "into": target.pk, "before": before, "classes": [*group, target.pk]},
             gold=gold_of(group),
         )  # fmt: skip
 
@@ -87,8 +86,7 @@ def split_class(*, label_class: LabelClass, names: Sequence[str], by: User | Non
         made, parts = _parts(project, source, names)
         before = _before(source)
         LabelClass.objects.filter(pk=source.pk).update(fate=Fate.SPLIT, is_archived=True, shortcut="")
-        gold = lift_gold(group)
-        shown = [told("“%(name)s”", name=part) for part in parts]
+        gold, shown = lift_gold(group), [told("“%(name)s”", name=part) for part in parts]
         question = told("It was “%(name)s”, which has been split: is it %(names)s?", name=source, names=_or(parts))
         return _begin(
             project, Kind.SPLIT, by, told("split “%(name)s” into %(parts)s", name=source, parts=shown), "void", group,
@@ -141,9 +139,8 @@ def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
             gold = _gold_again(project, done)
             step = {Kind.MERGE: "settle", Kind.SPLIT: "restore", Kind.ARCHIVE: ""}[Kind(done.kind)]
         did = {"class": done.did["class"], "classes": done.did["classes"], "voided_by": done.pk}
-        return _begin(
-            project, Kind.UNDO, by, told("took back: %(change)s", change=done.words), step, group, did, done, gold
-        )
+        words = told("took back: %(change)s", change=done.words)
+        return _begin(project, Kind.UNDO, by, words, step, group, did, done, gold)
 
     return again_if_raced(work)
 
@@ -369,9 +366,7 @@ def _newest(project: Project, kind: Kind, source: LabelClass) -> ClassChange:
 
 
 def _or(parts: Sequence[LabelClass]) -> str:
-    names = [part.name for part in parts]
-    if len(names) > 6:
-        return told("%(names)s or another", names=names[:6])
+    names = [*parts] if len(parts) <= 6 else [*parts[:6], told("another")]
     return told("%(names)s or %(last)s", names=names[:-1], last=names[-1])
 
 

@@ -246,7 +246,8 @@ def test_what_is_exported_is_said_in_german(furnished) -> None:
     )
     gone = {"images": "all", "label_class": 0, "annotator": 0, "holdout": "without"}
     ExportJob.objects.create(**given, state=JobState.RUNNING, filters=gone, done=1, total=1200)
-    ExportJob.objects.create(X)
+    why = told("The file could not be written: %(why)s", why="28")
+    ExportJob.objects.create(**given, state=JobState.FAILED, error=why)
     Worker.objects.all().delete()
     address = reverse("exports", args=[furnished.slug])
     known = kept_in_words(furnished)
