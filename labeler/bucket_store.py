@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from labeler.file_cache import FileCache
-from labeler.storage_errors import StorageAway, StorageError, StorageFull
+from labeler.storage_errors import StorageAway, StorageError, StorageFull, silent
 from labeler.storage_place import BucketPlace
+from labeler.told import told
 
 BLOCK = 2**20  # what is fetched at least of a file that is read in pieces
 ONE_PUT = 64 * 2**20  # larger files go up in parts
@@ -64,7 +65,7 @@ class BucketStore:
     def write(self, name: str, fill: Callable[[BinaryIO], object]) -> int:
         """Raises StorageError where there is such a file."""
         if self.exists(name):
-            raise StorageError(f"There is a file named {name.rpartition('/')[2]} already.")
+            raise StorageError(told("There is a file named %(value)s already.", value=name.rpartition("/")[2]))
         if is_staged(name):
             self.cache.write(name, fill, then=lambda path: self._put(part_name(name, 0, path.stat().st_size), path))
             self.cache.forget(name)
@@ -268,7 +269,7 @@ class BucketStore:
                     sha.update(piece)
                     left -= len(piece)
         if left or told.get("Metadata", {}).get(DIGEST) not in (None, sha.hexdigest()):
-            raise StorageAway(f"{name} did not come whole from the storage, or is damaged there.")
+            raise StorageAway(told("%(name)s did not come whole from the storage, or is damaged there.", name=name))
 
     def _body(self, name: str, offset: int, length: int | None = None) -> IO[bytes]:
         end = "" if length is None else str(offset + length - 1)
@@ -312,7 +313,7 @@ class _Chain(io.RawIOBase):
         with _in_words():
             piece = self._body.read(min(len(buffer), self._left))
         if not piece:
-            raise StorageAway("A file did not come whole from the storage.")
+            raise StorageAway(told("A file did not come whole from the storage."))
         buffer[: len(piece)] = piece
         self.at, self._left = self.at + len(piece), self._left - len(piece)
         if not self._left:
@@ -388,13 +389,12 @@ def _in_words(name: str = "") -> Iterator[None]:
         if name and code in GONE:
             raise FileNotFoundError(f"{name} is not in the storage") from None
         if code in FULL:
-            raise StorageFull("The storage is full. Make room, then try again; nothing was lost.") from error
-        raise StorageAway(f"The storage refused ({code[:60]}). Try again, or tell who runs this server.") from error
+            raise StorageFull(told("The storage is full. Make room, then try again; nothing was lost.")) from error
+        words = told("The storage refused (%(value)s). Try again, or tell who runs this server.", value=code[:60])
+        raise StorageAway(words) from error
     except (BotoCoreError, HTTPError) as error:
-        raise StorageAway(
-            f"The storage does not answer ({type(error).__name__}). Try again in a minute; nothing was lost."
-        ) from error
+        raise silent(error) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "boto3":
             raise
-        raise StorageAway(f"The storage does not answer ({type(error).__name__}). Try again in a minute.") from error
+        raise silent(error) from error

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
-from django.utils.translation import gettext as _
-
 from labeler.outbound import OutboundError, Reply, check_address, send, stream
+from labeler.told import told
 
 LIST_BYTES = 16 * 2**20
 LIST_SECONDS, OBJECT_SECONDS, TABLE_SECONDS = 60.0, 60.0, 900.0
@@ -52,13 +51,13 @@ def check_bucket(bucket: Bucket) -> None:
     parts = urlsplit(bucket.endpoint)
     if parts.query or parts.fragment or parts.path not in ("", "/"):
         raise BucketError(
-            _("The endpoint is the address of the server alone, such as https://s3.example.org."), "endpoint"
+            told("The endpoint is the address of the server alone, such as https://s3.example.org."), "endpoint"
         )
     if not (3 <= len(bucket.name) <= 63 and all(one.isalnum() or one in ".-_" for one in bucket.name)):
-        raise BucketError(_("The name of a bucket has 3 to 63 letters, digits, dots and hyphens."), "name")
+        raise BucketError(told("The name of a bucket has 3 to 63 letters, digits, dots and hyphens."), "name")
     if bool(bucket.key_id) != bool(bucket.secret):
         raise BucketError(
-            _("Give key and secret, or neither for a bucket that anybody may read."),
+            told("Give key and secret, or neither for a bucket that anybody may read."),
             "key_id" if bucket.secret else "secret",
         )
     try:
@@ -76,7 +75,7 @@ def objects(bucket: Bucket, *, after: str = "", pages: int | None = None) -> Ite
         found = _parsed(reply.body)
         page = [_object(one) for one in found if _tag(one) == "Contents"]
         if page and page[0].key <= after:
-            raise BucketError("The bucket's list goes in circles.")
+            raise BucketError(told("The bucket's list goes in circles."))
         yield page
         done += 1
         if not page or all(_tag(one) != "IsTruncated" or one.text != "true" for one in found):
@@ -97,7 +96,7 @@ def object_pieces(bucket: Bucket, key: str, max_bytes: int) -> Iterator[bytes]:
     address = bucket.address(key)
     with stream(address, headers=_signed(bucket, address), max_bytes=max_bytes, seconds=TABLE_SECONDS) as reply:
         if reply.status != 200:
-            raise BucketError(f"The bucket answered {reply.status}.")
+            raise BucketError(told("The bucket answered %(status)s.", status=str(reply.status)))
         yield from reply.pieces
 
 
@@ -128,15 +127,16 @@ def _signed(bucket: Bucket, address: str) -> dict[str, str]:
 def _why(bucket: Bucket, reply: Reply) -> str:
     region = reply.headers.get("x-amz-bucket-region", "")
     if region and region != bucket.region:
-        return f"The bucket is in the region {region[:40]}; give that one."
+        return told("The bucket is in the region %(region)s; give that one.", region=region[:40])
     code = ""
     with suppress(BucketError):
         code = next((one.text or "" for one in _parsed(reply.body) if _tag(one) == "Code"), "")
     if code == "NoSuchBucket":
-        return f"There is no bucket named {bucket.name} at this endpoint."
+        return told("There is no bucket named %(name)s at this endpoint.", name=bucket.name)
     if reply.status in (401, 403):
-        return f"The bucket refuses to be read with this key ({_word(code) or reply.status})."
-    return f"The bucket answered {reply.status}{f' ({_word(code)})' if code else ''}."
+        return told("The bucket refuses to be read with this key (%(code)s).", code=_word(code) or str(reply.status))
+    said = f"{reply.status} ({_word(code)})" if code else str(reply.status)
+    return told("The bucket answered %(status)s.", status=said)
 
 
 def _word(code: str) -> str:
@@ -146,11 +146,11 @@ def _word(code: str) -> str:
 def _parsed(body: bytes) -> list[ElementTree.Element]:
     plain = body.replace(b"\0", b"")  # of two bytes a letter, as XML may be written
     if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
-        raise BucketError("The endpoint does not answer as S3 does.")
+        raise BucketError(told("The endpoint does not answer as S3 does."))
     try:
         return list(ElementTree.fromstring(body))  # noqa: S314 - no entities, see above, and few bytes
     except ElementTree.ParseError:
-        raise BucketError("The endpoint does not answer as S3 does.") from None
+        raise BucketError(told("The endpoint does not answer as S3 does.")) from None
 
 
 def _tag(element: ElementTree.Element) -> str:

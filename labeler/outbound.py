@@ -21,7 +21,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpcore
 from django.conf import settings
-from django.utils.translation import gettext as _
+
+from labeler.told import amount, told
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SECONDS, MAX_BYTES, REDIRECTS = 30.0, 2**20, 3
@@ -165,22 +166,22 @@ def stream(
 def _place(address: str) -> _Place:
     """The parts of an address that is written as addresses are. Raises OutboundRefused."""
     if len(address) > MAX_LENGTH or UNPRINTABLE.search(address):
-        words = _("An address has at most %(most)s characters, no spaces and no backslashes.")
-        raise OutboundRefused(words % {"most": MAX_LENGTH})
+        words = told("An address has at most %(most)s characters, no spaces and no backslashes.", most=MAX_LENGTH)
+        raise OutboundRefused(words)
     try:
         parts = urlsplit(address)
         host = (parts.hostname or "").encode("idna").decode("ascii").lower()
         port = parts.port or {"https": 443}.get(parts.scheme, 80)
         target = quote(parts._replace(scheme="", netloc="", fragment="").geturl(), safe=SAFE) or "/"
     except (ValueError, UnicodeError):
-        raise OutboundRefused(_("This is no address as browsers know them: https://host/path.")) from None
+        raise OutboundRefused(told("This is no address as browsers know them: https://host/path.")) from None
     if parts.scheme not in ("http", "https"):
-        raise OutboundRefused(_("Only addresses that begin with https:// or http:// are asked."))
+        raise OutboundRefused(told("Only addresses that begin with https:// or http:// are asked."))
     if parts.username is not None or parts.password is not None or "@" in parts.netloc:
-        raise OutboundRefused(_("The address holds a name or password (before the “@”); leave it out."))
+        raise OutboundRefused(told("The address holds a name or password (before the “@”); leave it out."))
     bare = f"[{host}]" if ":" in host else host
     if not HOST.match(bare):
-        raise OutboundRefused(_("The address names no host."))
+        raise OutboundRefused(told("The address names no host."))
     return _Place(parts.scheme, host, port, target if target.startswith("/") else f"/{target}")
 
 
@@ -191,8 +192,7 @@ def _literal(host: str) -> Address | None:
     except ValueError:
         pass
     if NUMBER.match(host.rstrip(".").rpartition(".")[2]):
-        words = _("%(host)s is a number in disguise; write the address as 203.0.113.7.")
-        raise OutboundRefused(words % {"host": host})
+        raise OutboundRefused(told("%(host)s is a number in disguise; write the address as 203.0.113.7.", host=host))
     return None
 
 
@@ -202,22 +202,23 @@ def _judge(addresses: Iterable[Address], host: str, port: int) -> None:
     for address in addresses:
         meant = {address, *_carried(address)}
         if meant & METADATA:
-            words = _("%(host)s is where clouds keep the secrets of their machines.")
-            raise OutboundRefused(words % {"host": host})
+            raise OutboundRefused(told("%(host)s is where clouds keep the secrets of their machines.", host=host))
         if any(any(one in network for network in _allowed()) for one in meant):
             continue
         is_allowed = False
         for one in meant:
             is_local = not one.is_global or getattr(one, "is_site_local", False)
             if is_local or one.is_multicast or (one.is_reserved and one not in NAT64):
-                words = _(
+                words = told(
                     "%(host)s is in a network of the server's own (%(kind)s). "
-                    "An operator may allow it by OUTBOUND_NETWORKS."
+                    "An operator may allow it by OUTBOUND_NETWORKS.",
+                    host=host,
+                    kind=_kind(one),
                 )
-                raise OutboundRefused(words % {"host": host, "kind": _kind(one)})
+                raise OutboundRefused(words)
     if not is_allowed and port < 1024 and port not in PORTS_BELOW_1024:
-        words = _("Port %(port)s is not for web pages; 80, 443 and those from 1024 on are asked.")
-        raise OutboundRefused(words % {"port": port})
+        words = told("Port %(port)s is not for web pages; 80, 443 and those from 1024 on are asked.", port=str(port))
+        raise OutboundRefused(words)
 
 
 def _kind(address: Address) -> str:
@@ -258,7 +259,7 @@ def _addresses(host: str, port: int) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
-        raise OutboundFailed(f"There is no host named {host.rstrip('.')}.") from None
+        raise OutboundFailed(told("There is no host named %(host)s.", host=host.rstrip("."))) from None
     return list(dict.fromkeys(ipaddress.ip_address(str(entry[4][0])) for entry in found))
 
 
@@ -298,7 +299,7 @@ class _Backend(httpcore.SyncBackend):
         return _InTime(raw, self._deadline)
 
     def connect_unix_socket(self, *_: object, **__: object) -> httpcore.NetworkStream:
-        raise OutboundRefused("Sockets of this machine are not asked.")
+        raise OutboundRefused(told("Sockets of this machine are not asked."))
 
 
 class _InTime(httpcore.NetworkStream):
@@ -360,12 +361,12 @@ def _pieces(
     deadline: _Deadline,
     words: Callable[[], AbstractContextManager[None]],
 ) -> Iterator[bytes]:
-    too_large = f"The reply is larger than {max_bytes / 2**20:,.1f} MiB."
+    too_large = told("The reply is larger than %(most)s MiB.", most=amount(max_bytes / 2**20, 1))
     length = headers.get("content-length", "")
     if length.isdecimal() and len(length) < 19 and int(length) > max_bytes:
         raise OutboundRefused(too_large)
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        raise OutboundRefused("The reply is packed, though it was asked for as it is.")
+        raise OutboundRefused(told("The reply is packed, though it was asked for as it is."))
     total = 0
     while True:
         with words():
@@ -382,7 +383,7 @@ def _pieces(
 def _next(address: str, location: str) -> str:
     following = urljoin(address, location)
     if address.startswith("https:") and following.startswith("http:"):
-        raise OutboundRefused("The address leads from https:// to http://, where anybody may listen.")
+        raise OutboundRefused(told("The address leads from https:// to http://, where anybody may listen."))
     return following
 
 
@@ -391,7 +392,9 @@ def _words(host: str, seconds: float) -> Iterator[None]:
     try:
         yield
     except httpcore.TimeoutException:
-        raise OutboundFailed(f"{host} did not answer within {seconds:g} seconds.") from None
+        words = told("%(host)s did not answer within %(seconds)s seconds.", host=host, seconds=f"{seconds:g}")
+        raise OutboundFailed(words) from None
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ConnectionNotAvailable, OSError) as error:
-        what = "has no certificate that this server trusts" if "CERTIFICATE" in str(error) else "was not reached"
-        raise OutboundFailed(f"{host} {what}, or broke off.") from None
+        untrusted = told("%(host)s has no certificate that this server trusts, or broke off.", host=host)
+        away = told("%(host)s was not reached, or broke off.", host=host)
+        raise OutboundFailed(untrusted if "CERTIFICATE" in str(error) else away) from None

@@ -18,7 +18,6 @@ from typing import BinaryIO, cast
 
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.bucket_store import PARTS, BucketStore
@@ -27,6 +26,7 @@ from labeler.file_cache import FileCache
 from labeler.models import Project, Round
 from labeler.storage_errors import StorageAway, StorageError, StorageFull
 from labeler.storage_place import BucketPlace
+from labeler.told import told
 
 __all__ = ["StorageAway", "StorageError", "StorageFull"]
 
@@ -265,7 +265,7 @@ def _write_local(path: Path, content: bytes | Callable[[BinaryIO], object]) -> i
             os.fsync(file.fileno())
             size = file.tell()
         if path.exists():
-            raise StorageError(f"There is a file named {path.name} already.")
+            raise StorageError(told("There is a file named %(name)s already.", name=path.name))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -287,6 +287,6 @@ def _words_for_full_disks() -> Iterator[None]:
         yield
     except OSError as error:
         if is_of_full_disk(error):
-            words = _("The disk of the server is full. Make room, then try again; nothing was lost.")
+            words = told("The disk of the server is full. Make room, then try again; nothing was lost.")
             raise StorageFull(words) from error
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from labeler.told import told
+
 
 class StorageError(Exception):
     """Storage refused."""
@@ -13,3 +15,11 @@ class StorageFull(StorageError):
 
 class StorageAway(StorageError, OSError):
     """The bucket does not answer, or refuses: nobody's fault who works here, and it may be over in a minute."""
+
+
+def silent(error: Exception) -> StorageAway:
+    """Where it does not answer, or breaks off."""
+    words = told(
+        "The storage does not answer (%(name)s). Try again in a minute; nothing was lost.", name=type(error).__name__
+    )
+    return StorageAway(words)

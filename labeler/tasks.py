@@ -40,6 +40,7 @@ from labeler.services import (
 )
 from labeler.services import sweep as sweeping
 from labeler.storage import StorageAway
+from labeler.told import told
 from labeler.workers import busy_with, serves, this_worker
 
 logger = logging.getLogger(__name__)
@@ -104,9 +105,10 @@ def _in_words(round_: Round, claim: str) -> Iterator[None]:
     except CannotLearn as error:
         words = str(error)
     except SoftTimeLimitExceeded:
-        words = (
-            f"It took longer than the {settings.ROUND_TIME_LIMIT / 3600:g} hours that ROUND_TIME_LIMIT allows. "
-            "Fewer posterior samples or a smaller network make rounds shorter."
+        words = told(
+            "It took longer than the %(hours)s hours that ROUND_TIME_LIMIT allows. Fewer posterior samples or a "
+            "smaller network make rounds shorter.",
+            hours=f"{settings.ROUND_TIME_LIMIT / 3600:g}",
         )
     except DatabaseProblem:
         connection.close()
@@ -114,10 +116,13 @@ def _in_words(round_: Round, claim: str) -> Iterator[None]:
     except StorageAway as error:
         logger.warning("Left %s to another worker, or a later try: %s", round_, error)
     except MemoryError:
-        words = "The learner ran out of memory. Fewer posterior samples need less."
+        words = told("The learner ran out of memory. Fewer posterior samples need less.")
     except OSError as error:
         logger.exception("%s failed", round_)
-        words = f"The learner could not read or write its files: {error.strerror or error}. Make room, then try again."
+        words = told(
+            "The learner could not read or write its files: %(why)s. Make room, then try again.",
+            why=error.strerror or str(error),
+        )
     except Exception as error:
         claims.fail_round(round_id=round_.pk, claim=claim, words=_unexpected(error))
         raise
@@ -126,9 +131,11 @@ def _in_words(round_: Round, claim: str) -> Iterator[None]:
 
 
 def _unexpected(error: Exception) -> str:
-    return (
-        f"Something went wrong that was not foreseen ({type(error).__name__}: {error}). "
-        "The learner's log has the details. Answers and the last model are untouched."
+    return told(
+        "Something went wrong that was not foreseen (%(kind)s: %(why)s). The learner's log has the details. Answers "
+        "and the last model are untouched.",
+        kind=type(error).__name__,
+        why=str(error)[:1500],
     )
 
 

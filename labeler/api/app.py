@@ -58,6 +58,7 @@ from labeler.services.rounds import RoundRefused
 from labeler.services.uploads import UploadRefused, WrongOffset
 from labeler.storage import StorageAway, StorageError, StorageFull
 from labeler.throttle import Rate, RateLimit
+from labeler.told import said
 from labeler.views.errors import WORDS
 
 VERSION = "1"
@@ -118,8 +119,8 @@ class Api(NinjaAPI):
             WrongOffset: lambda error: problem_response(409, str(error), received=error.received),
             **dict.fromkeys(REFUSALS, lambda error: problem_response(409, str(error))),
             UploadRefused: _of_upload,
-            StorageFull: lambda error: problem_response(507, str(error)),
-            StorageAway: lambda error: problem_response(503, str(error)),
+            StorageFull: lambda error: problem_response(507, said(str(error))),
+            StorageAway: lambda error: problem_response(503, said(str(error))),
         }
         for kind, handler in handlers.items():
             self.add_exception_handler(kind, partial(_handled, handler))

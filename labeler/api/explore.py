@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from django.http import Http404, HttpRequest
-from django.utils.translation import override
 from ninja import Query, Schema
 from pydantic import Field
 
@@ -30,6 +29,7 @@ from labeler.services.comparisons import start_comparison
 from labeler.services.maps import request_map
 from labeler.services.picks import MOST, send_to_queue
 from labeler.services.rounds import config_of
+from labeler.told import told
 
 router = Operations("Explore")
 ROOT = "/projects/{slug:slug}/explore"
@@ -291,9 +291,8 @@ def start_comparison_(request: HttpRequest, slug: str, body: ComparedSettings) -
     """A round with other settings that is only looked at: it scores the pool, and the queue stays as it is."""
     access = manager_access(request, slug)
     values = body.model_dump(exclude_unset=True)
-    with override("en"):  # it is kept, and read by everybody
-        words = planned_words(access.project, {**config_of(access.project.learning), **values})
-    reason = f"{access.user.get_username()} compares {words}"
+    words = planned_words(access.project, {**config_of(access.project.learning), **values})
+    reason = told("%(person)s compares %(what)s", person=access.user.get_username(), what=words)
     made = start_comparison(project=access.project, values=values, reason=reason, by=access.user)
     if made is None:
         raise Problem(409, RUNNING)

@@ -24,6 +24,7 @@ from labeler.selectors.verdicts import class_names, verdict_of
 from labeler.services.comparisons import repeat_comparison
 from labeler.services.rollback import remake_queue
 from labeler.services.rounds import cancel_round, request_round, retry_round
+from labeler.told import told
 
 router = Operations("Rounds")
 ROOT = "/projects/{slug:slug}/rounds"
@@ -106,7 +107,7 @@ def list_rounds_(request: HttpRequest, slug: str, paging: Query[Paging]) -> Rows
 def start_round(request: HttpRequest, slug: str, body: Nothing = NONE) -> RoundOut:  # noqa: ARG001
     """Start a round now."""
     access = manager_access(request, slug)
-    reason = f"{access.user.get_username()} asked for it"
+    reason = told("%(person)s asked for it", person=access.user.get_username())
     made = request_round(project=access.project, trigger=Trigger.BUTTON, reason=reason, requested_by=access.user)
     return begun(access, made)
 

@@ -28,6 +28,7 @@ from labeler.services.predicting import decode_new, request_prediction
 from labeler.services.serving import note_asked, request_model_export
 from labeler.services.uploads import PART_BYTES
 from labeler.throttle import PREDICTIONS
+from labeler.told import said
 
 router = Operations("New images")
 ARCHIVES = "/projects/{slug:slug}/archives"
@@ -135,21 +136,21 @@ def predict(request: HttpRequest, slug: str) -> NewPrediction:
     try:
         decoded = decode_new(file)
         if isinstance(decoded, Refused):
-            raise Problem(422, decoded.reason)
+            raise Problem(422, said(decoded.reason))
         export = _export(answers)
-        said = predict_image(export, decoded)
+        found = predict_image(export, decoded)
     except NotServed as error:
         raise Problem(409, str(error)) from error
     note_asked(export=export)
     return NewPrediction(
-        round=said.round.number,
+        round=found.round.number,
         in_charge=answers.is_in_charge,
         width=decoded.width,
         height=decoded.height,
-        classes=[likely(bar) for bar in said.bars],
+        classes=[likely(bar) for bar in found.bars],
         measures=[
             NewMeasure(name=each.name, value=each.value, unit=each.unit, percentile=each.percentile)
-            for each in said.measures
+            for each in found.measures
         ],
     )
 

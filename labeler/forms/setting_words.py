@@ -23,6 +23,7 @@ from labeler.forms.projects import GeneralForm
 from labeler.models import AuditEntry
 from labeler.numerals import localised
 from labeler.services.schedule import words_of_kept
+from labeler.told import said
 
 CLASS = re.compile(r"changed the class “(?P<name>.*?)”: ", re.DOTALL)
 COSTS = re.compile(r"\s*<span.*", re.DOTALL)  # what a choice costs stands behind its name
@@ -38,7 +39,7 @@ class SettingWords:
     def of(self, entry: AuditEntry) -> str:
         before, after = entry.details.get("before"), entry.details.get("after")
         if not (isinstance(before, dict) and isinstance(after, dict)):
-            return entry.words
+            return said(entry.words)
         form: PlainForm | None
         words: Words
         if entry.words.startswith("changed how the project learns: "):
@@ -50,7 +51,7 @@ class SettingWords:
         elif (found := CLASS.match(entry.words)) is not None:
             start, form, words = _("changed the class “%(name)s”") % {"name": found["name"]}, None, _of_class
         else:
-            return entry.words
+            return said(entry.words)
         changes = [
             _("%(setting)s from %(before)s to %(after)s")
             % {"setting": _label(form, name), "before": words(name, before.get(name)), "after": words(name, value)}

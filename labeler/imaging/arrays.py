@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labeler.imaging.zips import BadArchive, BadEntry, ZipEntry, ZipReader
+from labeler.told import told
 
 MAX_HEADER = 4096
 MAX_LABEL_BYTES = 256 * 2**20
@@ -45,7 +46,7 @@ def array_parts(reader: ZipReader) -> list[ArrayPart]:
         elif match := IMAGES.match(stem):
             images[match["after"] or match["before"] or ""] = entry
     if not images:
-        raise BadArchive("The .npz holds no array of images: x, images, x_train, train_images or the like.")
+        raise BadArchive(told("The .npz holds no array of images: x, images, x_train, train_images or the like."))
     return [_part(reader, name, entry, labels.get(name)) for name, entry in images.items()]
 
 
@@ -68,11 +69,16 @@ def _part(reader: ZipReader, name: str, entry: ZipEntry, label_entry: ZipEntry |
     shape, dtype, header_size = _header(reader, entry)
     if dtype != np.uint8 or len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape:
         raise BadArchive(
-            f"{entry.name} holds {dtype} {list(shape)}; whole numbers of 8 bits (uint8) as [n, height, width] "
-            "or [n, height, width, 3] are taken."
+            told(
+                "%(name)s holds %(dtype)s %(value)s; whole numbers of 8 bits (uint8) as [n, height, width] or "
+                "[n, height, width, 3] are taken.",
+                name=entry.name,
+                dtype=dtype,
+                value=list(shape),
+            )
         )
     if entry.size != header_size + int(np.prod(shape)):
-        raise BadArchive(f"{entry.name} is shorter or longer than its header says.")
+        raise BadArchive(told("%(name)s is shorter or longer than its header says.", name=entry.name))
     return ArrayPart(name, entry, shape, header_size, _labels(reader, label_entry, shape[0]) if label_entry else None)
 
 
@@ -85,9 +91,9 @@ def _labels(reader: ZipReader, entry: ZipEntry, count: int) -> npt.NDArray[Any] 
     try:
         data = reader.read(entry, MAX_LABEL_BYTES)
     except BadEntry as error:
-        raise BadArchive(f"{entry.name}: {error}") from error
+        raise BadArchive(told("%(name)s: %(why)s", name=entry.name, why=str(error))) from error
     if len(data) - header_size != count * dtype.itemsize:
-        raise BadArchive(f"{entry.name} is shorter or longer than its header says.")
+        raise BadArchive(told("%(name)s is shorter or longer than its header says.", name=entry.name))
     return np.frombuffer(data, dtype=dtype, offset=header_size).reshape(count)
 
 
@@ -98,11 +104,11 @@ def _header(reader: ZipReader, entry: ZipEntry) -> tuple[tuple[int, ...], np.dty
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = read(head, max_header_size=MAX_HEADER)
     except BadEntry as error:
-        raise BadArchive(f"{entry.name}: {error}") from error
+        raise BadArchive(told("%(name)s: %(why)s", name=entry.name, why=str(error))) from error
     except ValueError as error:
-        raise BadArchive(f"{entry.name} is no NumPy array.") from error
+        raise BadArchive(told("%(name)s is no NumPy array.", name=entry.name)) from error
     if dtype.hasobject:
-        raise BadArchive(f"{entry.name} holds Python objects, which are never loaded.")
+        raise BadArchive(told("%(name)s holds Python objects, which are never loaded.", name=entry.name))
     if is_fortran and len(shape) > 1:
-        raise BadArchive(f"{entry.name} is stored column by column; save it in C order.")
+        raise BadArchive(told("%(name)s is stored column by column; save it in C order.", name=entry.name))
     return shape, dtype, head.tell()

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from PIL import Image, ImageChops
 from PIL.JpegImagePlugin import JpegImageFile
 
 from labeler.imaging.memory import give_back
 from labeler.imaging.sniff import FORMATS, LOSSLESS, name_of_other_content, name_of_unreadable, webp_size
-from labeler.numerals import numeral
+from labeler.told import Told, amount, told
 
 # The caps below come before any pixel is decoded, and say in words what Pillow would only warn of.
 Image.MAX_IMAGE_PIXELS = None
@@ -81,22 +80,22 @@ class Refused:
 def decode(data: bytes, limits: Limits) -> DecodedImage | Refused:
     """The content decides what a file is, never its name. Animations are refused: their one label would be a guess."""
     if not data:
-        return Refused(_("The file is empty."))
+        return Refused(told("The file is empty."))
     if len(data) > limits.max_bytes:
-        words = _("The file has %(size)s; at most %(most)s are taken.")
-        return Refused(words % {"size": _mib(len(data)), "most": _mib(limits.max_bytes)})
+        size, most = amount(len(data) / 2**20, 1), amount(limits.max_bytes / 2**20, 1)
+        return Refused(told("The file has %(size)s MiB; at most %(most)s MiB are taken.", size=size, most=most))
     other = name_of_other_content(data)
     if other:
-        return Refused(_("This is %(what)s, not an image. %(taken)s") % {"what": _(other), "taken": _(TAKEN)})
+        return Refused(told("This is %(what)s, not an image. %(taken)s", what=told(other), taken=told(TAKEN)))
     try:
-        size = webp_size(data)
-        why = _size_refusal(*size, limits) if size else ""
+        sides = webp_size(data)
+        why = _size_refusal(*sides, limits) if sides else ""
         if why:
             return Refused(why)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return _decode_opened(image, data, limits)
     except MemoryError:
-        return Refused(_("The image needs more memory to decode than the server has."))
+        return Refused(told("The image needs more memory to decode than the server has."))
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on hostile bytes; one file ends no import
         return Refused(_decoder_refusal(data, error))
 
@@ -115,10 +114,7 @@ def _decode_opened(image: Image.Image, data: bytes, limits: Limits) -> DecodedIm
         return Refused(why)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a photograph with a preview behind it
-        words = _("This is an animation (%(frames)s frames). Save the frame that is meant as an image of its own.")
-        if image.format == "TIFF":
-            words = _("This is several pages (%(frames)s frames). Save the frame that is meant as an image of its own.")
-        return Refused(words % {"frames": frames})
+        return Refused(_frames_refusal(image.format == "TIFF", frames))
     if image.format == "PNG":
         with Image.open(io.BytesIO(data), formats=["PNG"]) as copy:
             copy.verify()  # checksums, which loading does not look at
@@ -214,25 +210,36 @@ def _encode(image: Image.Image, limits: Limits, is_lossless: bool) -> DecodedIma
 
 def _size_refusal(width: int, height: int, limits: Limits) -> str:
     if width < 1 or height < 1:
-        return _("The image has no pixels.")
+        return told("The image has no pixels.")
     if width * height > limits.max_pixels:
-        words = _("The image has %(width)s × %(height)s pixels; at most %(most)s in all are taken.")
-        return words % {"width": numeral(width), "height": numeral(height), "most": numeral(limits.max_pixels)}
+        return told(
+            "The image has %(width)s × %(height)s pixels; at most %(most)s in all are taken.",
+            width=width, height=height, most=limits.max_pixels,
+        )  # fmt: skip
     if max(width, height) > limits.max_aspect_ratio * min(width, height):
-        words = _("The image is %(width)s × %(height)s: one side is more than %(most)s times the other.")
-        return words % {"width": numeral(width), "height": numeral(height), "most": limits.max_aspect_ratio}
+        return told(
+            "The image is %(width)s × %(height)s: one side is more than %(most)s times the other.",
+            width=width, height=height, most=limits.max_aspect_ratio,
+        )  # fmt: skip
     return ""
 
 
-def _mib(count: int) -> str:
-    return f"{numeral(count / 2**20, 1)} MiB"
+def _frames_refusal(is_pages: bool, frames: int) -> Told:
+    if is_pages:
+        return told(
+            "This is several pages (%(frames)s frames). Save the frame that is meant as an image of its own.",
+            frames=frames,
+        )
+    return told(
+        "This is an animation (%(frames)s frames). Save the frame that is meant as an image of its own.", frames=frames
+    )
 
 
 def _decoder_refusal(data: bytes, error: Exception) -> str:
     """In words for people: what decoders say is for programmers."""
     other = name_of_unreadable(data)
     if other:
-        return _("This is %(what)s. %(taken)s") % {"what": _(other), "taken": _(TAKEN)}
+        return told("This is %(what)s. %(taken)s", what=told(other), taken=told(TAKEN))
     if isinstance(error, NotImplementedError) or "unsupported" in str(error).lower():
-        return _("The image is stored in a way that is not read here. Save it as PNG or JPEG.")
-    return _("The image is damaged or cut off.")
+        return told("The image is stored in a way that is not read here. Save it as PNG or JPEG.")
+    return told("The image is damaged or cut off.")

@@ -12,6 +12,7 @@ from typing import IO, BinaryIO
 from labeler.imaging.names import is_litter, name_refusal
 from labeler.imaging.zips import BadEntry
 from labeler.tables.reader import is_table
+from labeler.told import amount, told
 
 MAX_TABLES = 20  # of one archive or folder; where there are more, they are something else: a note beside each image
 MAX_TABLE_BYTES = 2 * 2**30
@@ -23,13 +24,13 @@ def open_inside(root: Path, path: Path) -> Iterator[BinaryIO]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        raise BadEntry("It is a link, or cannot be read by the server.") from None
+        raise BadEntry(told("It is a link, or cannot be read by the server.")) from None
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise BadEntry("It is a link or a device, not a file.")
+            raise BadEntry(told("It is a link or a device, not a file."))
         real = Path(f"/proc/self/fd/{descriptor}")
         if real.exists() and not real.resolve().is_relative_to(root.resolve()):
-            raise BadEntry("It lies outside of the folder.")
+            raise BadEntry(told("It lies outside of the folder."))
         yield file
 
 
@@ -57,6 +58,6 @@ def copy_table(blocks: Iterable[bytes], file: IO[bytes]) -> None:
     for block in blocks:
         total += len(block)
         if total > MAX_TABLE_BYTES:
-            raise BadEntry(f"The table has more than {MAX_TABLE_BYTES / 2**30:,.0f} GiB.")
+            raise BadEntry(told("The table has more than %(value)s GiB.", value=amount(MAX_TABLE_BYTES / 2**30, 0)))
         file.write(block)
     file.flush()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from labeler.told import Told, told
+
 NAME_LENGTH = 500
 LABEL_LENGTH = 100
 OWN_WORDS = "about-this-export.json"  # what our exports say of themselves beside the images
@@ -24,17 +26,24 @@ def normal(name: str) -> str:
     return name.replace("\\", "/")
 
 
-def name_refusal(name: str) -> str:
-    """Why an entry of this (normal) name is refused, in words; empty when it is fine."""
+def name_refusal(name: str, is_path: bool = False) -> str:
+    """Why an entry of this (normal) name, or a table's path to one, is refused, in words; empty when it is fine."""
     if CONTROL.search(name):
-        return "Its name holds control characters."
+        return told("Its path holds control characters.") if is_path else told("Its name holds control characters.")
     if name.startswith("/") or DRIVE.match(name):
-        return "Its name is an absolute path."
+        return told("Its path is an absolute path.") if is_path else told("Its name is an absolute path.")
     if ".." in name.split("/"):
-        return "Its name points out of the archive (“..”)."
+        out = told("Its path points out of the archive (“..”).")
+        return out if is_path else told("Its name points out of the archive (“..”).")
     if len(name) > NAME_LENGTH:
-        return f"Its name is longer than {NAME_LENGTH} characters."
+        return too_long(is_path)
     return ""
+
+
+def too_long(is_path: bool = False) -> Told:
+    if is_path:
+        return told("Its path is longer than %(most)s characters.", most=NAME_LENGTH)
+    return told("Its name is longer than %(most)s characters.", most=NAME_LENGTH)
 
 
 def is_litter(name: str) -> bool:

@@ -16,12 +16,22 @@ from typing import Self
 from labeler.imaging.arrays import array_images, array_parts
 from labeler.imaging.decode import DecodedImage, Limits, Refused, decode, from_array
 from labeler.imaging.files import MAX_TABLE_BYTES, TablesSeen, copy_table, open_inside
-from labeler.imaging.names import LABEL_LENGTH, NAME_LENGTH, class_name, folder_label, is_litter, name_refusal, normal
+from labeler.imaging.names import (
+    LABEL_LENGTH,
+    NAME_LENGTH,
+    class_name,
+    folder_label,
+    is_litter,
+    name_refusal,
+    normal,
+    too_long,
+)
 from labeler.imaging.sniff import IMAGES, kind_of_upload, name_of_other_content, name_of_unreadable
 from labeler.imaging.tars import CutOff, TarEntry, TarReader, is_packed, is_tar
 from labeler.imaging.zips import BadArchive, BadEntry, ZipEntry, ZipReader
 from labeler.tables.reader import is_table
 from labeler.tables.row import Row
+from labeler.told import told
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class FolderSource(Source):
         self.tables = found.names
         self.total = count - len(self.tables)
         if not count:
-            raise BadArchive("The folder holds no file.")
+            raise BadArchive(told("The folder holds no file."))
         self._has_classes = len(labels - {""}) >= 2
 
     def entries(self, start: int) -> Iterator[Entry]:
@@ -157,7 +167,8 @@ class ZipSource(Source):
         self.total = count - found.count
         if not count:
             self.close()
-            raise BadArchive(f"The archive holds {'folders and no file' if self._reader.count else 'nothing'}.")
+            only_folders, nothing = told("The archive holds folders and no file."), told("The archive holds nothing.")
+            raise BadArchive(only_folders if self._reader.count else nothing)
 
     def entries(self, start: int) -> Iterator[Entry]:
         index = -1
@@ -223,7 +234,7 @@ class TarSource(Source):
         self.tables = found.names
         self.total = count - found.count + bool(self._end)
         if not count:
-            raise BadArchive(self._end or "The archive holds nothing.")
+            raise BadArchive(self._end or told("The archive holds nothing."))
 
     def entries(self, start: int) -> Iterator[Entry]:
         index = -1
@@ -327,18 +338,26 @@ def _not_an_archive(head: bytes, name: str) -> str:
     if not head or not name.lower().endswith((".zip", ".npz")):
         return ""
     other = name_of_other_content(head) or name_of_unreadable(head).removesuffix(", not an image")
-    what = "not a zip archive" if other == "not an image" else f"{other}, not a zip archive"
-    ends = ", which an .npz has to be" if name.lower().endswith(".npz") else ""
-    return f"This is {what}{ends}." if other else ""
+    if not other:
+        return ""
+    is_npz = name.lower().endswith(".npz")
+    if other == "not an image":
+        if is_npz:
+            return told("This is not a zip archive, which an .npz has to be.")
+        return told("This is not a zip archive.")
+    what = told("a text file") if other == "a text file" else told(other)
+    if is_npz:
+        return told("This is %(what)s, not a zip archive, which an .npz has to be.", what=what)
+    return told("This is %(what)s, not a zip archive.", what=what)
 
 
 def file_entry(path: Path, name: str, limits: Limits, label: str = "", root: Path | None = None) -> Entry:
     name = normal(name)
     if is_litter(name):
         return Entry(name, None)
-    why = f"Its name is longer than {NAME_LENGTH} characters." if len(name) > NAME_LENGTH else ""
+    why = too_long() if len(name) > NAME_LENGTH else ""
     if path.is_symlink() or not path.is_file():
-        why = "It is a link or a device, not a file."
+        why = told("It is a link or a device, not a file.")
     if why:
         return Entry(name, partial(Refused, why))
     size = path.stat().st_size

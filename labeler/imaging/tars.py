@@ -16,6 +16,7 @@ from typing import Any
 
 from labeler.imaging.decode import Limits
 from labeler.imaging.zips import BadArchive, BadEntry
+from labeler.told import amount, told
 
 BLOCK = 512
 PIECE = 2**20
@@ -24,8 +25,8 @@ XZ_MEMORY = 2**28
 SMALL = 2**26  # unpacked; below this a high ratio is no bomb yet
 FILES = b"0\x007"
 FOLDER = b"5"
-KINDS = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": "a device", b"6": "a pipe",
-         b"S": "a sparse file"}  # fmt: skip
+KINDS = {b"1": told("a hard link"), b"2": told("a symbolic link"), b"3": told("a device"), b"4": told("a device"),
+         b"6": told("a pipe"), b"S": told("a sparse file")}  # fmt: skip
 PACKERS: list[tuple[bytes, Callable[[], Any]]] = [
     (b"\x1f\x8b", lambda: zlib.decompressobj(31)),
     (b"BZh", bz2.BZ2Decompressor),
@@ -37,7 +38,7 @@ class CutOff(BadArchive):
     """What came before it is whole."""
 
     def __init__(self) -> None:
-        super().__init__("The archive is damaged or cut off here; what comes before it is taken.")
+        super().__init__(told("The archive is damaged or cut off here; what comes before it is taken."))
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class TarReader:
             length = _number(header[124:136])
             if kind in (b"L", b"K", b"x", b"g"):
                 if length > MAX_HEADER:
-                    raise BadArchive("A header of the archive is longer than any name.")
+                    raise BadArchive(told("A header of the archive is longer than any name."))
                 text = self._take(length)
                 self._skip(-length % BLOCK)
                 if kind == b"L":
@@ -96,7 +97,9 @@ class TarReader:
                 continue
             count += 1
             if count > self._limits.max_entries:
-                raise BadArchive(f"The archive has more than {self._limits.max_entries:,} entries.")
+                raise BadArchive(
+                    told("The archive has more than %(max_entries)s entries.", max_entries=self._limits.max_entries)
+                )
             yield entry
 
     def read(self, entry: TarEntry, max_bytes: int) -> bytes:
@@ -104,7 +107,13 @@ class TarReader:
         if entry.refusal:
             raise BadEntry(entry.refusal)
         if entry.size > max_bytes:
-            raise BadEntry(f"It has {entry.size / 2**20:,.1f} MiB; at most {max_bytes / 2**20:,.1f} are taken.")
+            raise BadEntry(
+                told(
+                    "It has %(size)s MiB; at most %(most)s are taken.",
+                    size=amount(entry.size / 2**20, 1),
+                    most=amount(max_bytes / 2**20, 1),
+                )
+            )
         data = self._take(entry.size)
         self._left -= entry.size
         return data
@@ -112,7 +121,7 @@ class TarReader:
     def blocks(self, entry: TarEntry, max_bytes: int) -> Iterator[bytes]:
         """The same piece by piece."""
         if entry.refusal or entry.size > max_bytes:
-            raise BadEntry(entry.refusal or f"It has more than {max_bytes / 2**30:,.0f} GiB.")
+            raise BadEntry(entry.refusal or told("It has more than %(most)s GiB.", most=amount(max_bytes / 2**30)))
         while self._left > 0 and (length := min(PIECE, entry.size - (self._size - self._left))) > 0:
             yield self._take(length)
             self._left -= length
@@ -151,10 +160,18 @@ class TarReader:
         for piece in self._plain() if packer is None else self._inflated(packer):
             total += len(piece)
             if total > self._limits.max_total_bytes:
-                raise BadArchive(f"The archive unpacks to more than {self._limits.max_total_bytes / 2**30:,.0f} GiB.")
+                raise BadArchive(
+                    told(
+                        "The archive unpacks to more than %(value)s GiB.",
+                        value=amount(self._limits.max_total_bytes / 2**30, 0),
+                    )
+                )
             if total > SMALL and total > self._limits.max_ratio * self._file.tell():
                 raise BadArchive(
-                    f"The archive unpacks to more than {self._limits.max_ratio} times its size, as a bomb does."
+                    told(
+                        "The archive unpacks to more than %(max_ratio)s times its size, as a bomb does.",
+                        max_ratio=self._limits.max_ratio,
+                    )
                 )
             yield piece
 
@@ -195,8 +212,10 @@ def _behind(inflate: Any) -> bytes:
 
 
 def _entry(name: str, kind: bytes, size: int) -> TarEntry:
-    known = f"It is {KINDS[kind]}, not a file." if kind in KINDS else ""
-    other = "" if kind in (b"0", b"\x00", b"7", FOLDER) else "It is no file but something that only some tools know."
+    known = told("It is %(kind)s, not a file.", kind=KINDS[kind]) if kind in KINDS else ""
+    other = (
+        "" if kind in (b"0", b"\x00", b"7", FOLDER) else told("It is no file but something that only some tools know.")
+    )
     return TarEntry(name.removeprefix("./"), size, known or other)
 
 

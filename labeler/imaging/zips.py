@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from labeler.imaging.decode import Limits
+from labeler.told import amount, told
 
 END = b"PK\x05\x06"
 CENTRAL = struct.Struct("<4s6H3I5H2I")  # signature … external attributes, offset of the local header
@@ -25,8 +26,8 @@ STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 0x1, 0x800
 BLOCK = 1 << 20
 SMALL = 1 << 20  # below this a high ratio is only a plain picture
-UNSAFE_KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device",
-                stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket"}  # fmt: skip
+UNSAFE_KINDS = {stat.S_IFLNK: told("a symbolic link"), stat.S_IFIFO: told("a pipe"), stat.S_IFCHR: told("a device"),
+                stat.S_IFBLK: told("a device"), stat.S_IFSOCK: told("a socket")}  # fmt: skip
 
 
 class BadArchive(Exception):
@@ -64,7 +65,13 @@ class ZipReader:
             self._file_size = os.fstat(self._descriptor).st_size
             self.count, self._table_size, self._table_start, self._shift = self._find_table()
             if self.count > limits.max_entries:
-                raise BadArchive(f"The archive has {self.count:,} entries; at most {limits.max_entries:,} are taken.")
+                raise BadArchive(
+                    told(
+                        "The archive has %(count)s entries; at most %(max_entries)s are taken.",
+                        count=self.count,
+                        max_entries=limits.max_entries,
+                    )
+                )
         except BaseException:
             self.close()
             raise
@@ -85,24 +92,39 @@ class ZipReader:
             taken += entry.compressed
             unpacked += entry.size
             if taken > self._file_size:
-                raise BadArchive("The entries of the archive overlap, as in an archive made to fill disks.")
+                raise BadArchive(told("The entries of the archive overlap, as in an archive made to fill disks."))
             if unpacked > self.limits.max_total_bytes:
-                raise BadArchive(f"The archive unpacks to more than {self.limits.max_total_bytes / 2**30:,.0f} GiB.")
+                raise BadArchive(
+                    told(
+                        "The archive unpacks to more than %(value)s GiB.",
+                        value=amount(self.limits.max_total_bytes / 2**30, 0),
+                    )
+                )
             yield entry
 
     def refusal(self, entry: ZipEntry, max_bytes: int) -> str:
         """Why an entry is not even read, in words; empty when it may be."""
         unsafe = UNSAFE_KINDS.get(stat.S_IFMT(entry.mode))
         if unsafe:
-            return f"It is {unsafe}, not a file."
+            return told("It is %(kind)s, not a file.", kind=unsafe)
         if entry.flags & ENCRYPTED:
-            return "It is encrypted; make the archive without a password."
+            return told("It is encrypted; make the archive without a password.")
         if entry.method not in (STORED, DEFLATED):
-            return f"It is packed by method {entry.method}; only stored and deflated entries are read."
+            return told(
+                "It is packed by method %(method)s; only stored and deflated entries are read.",
+                method=str(entry.method),
+            )
         if entry.size > max_bytes:
-            return f"It unpacks to {entry.size / 2**20:,.1f} MiB; at most {max_bytes / 2**20:,.1f} are taken."
+            return told(
+                "It unpacks to %(size)s MiB; at most %(most)s are taken.",
+                size=amount(entry.size / 2**20, 1),
+                most=amount(max_bytes / 2**20, 1),
+            )
         if entry.size > SMALL and entry.size > self.limits.max_ratio * max(1, entry.compressed):
-            return f"It unpacks to more than {self.limits.max_ratio} times its size, as a decompression bomb does."
+            return told(
+                "It unpacks to more than %(most)s times its size, as a decompression bomb does.",
+                most=self.limits.max_ratio,
+            )
         return ""
 
     def read(self, entry: ZipEntry, max_bytes: int) -> bytes:
@@ -120,16 +142,16 @@ class ZipReader:
         while at < end:
             packed = os.pread(self._descriptor, min(BLOCK, end - at), at)
             if not packed:
-                raise BadEntry("The archive is cut off in the middle of it.")
+                raise BadEntry(told("The archive is cut off in the middle of it."))
             at += len(packed)
             while True:
                 try:
                     data = inflate.decompress(packed, BLOCK) if inflate else packed
                 except zlib.error:
-                    raise BadEntry("Its packed data is damaged.") from None
+                    raise BadEntry(told("Its packed data is damaged.")) from None
                 left -= len(data)
                 if left < 0:
-                    raise BadEntry("It unpacks to more than the archive says.")
+                    raise BadEntry(told("It unpacks to more than the archive says."))
                 crc = zlib.crc32(data, crc)
                 if data:
                     yield data
@@ -137,19 +159,19 @@ class ZipReader:
                 if not packed:
                     break
         if left or crc != entry.crc:
-            raise BadEntry("It is damaged: its checksum does not fit.")
+            raise BadEntry(told("It is damaged: its checksum does not fit."))
 
     def _data_start(self, entry: ZipEntry) -> int:
         at = entry.offset + self._shift
         header = os.pread(self._descriptor, LOCAL_SIZE + len(entry.raw_name), at)
         if len(header) < LOCAL_SIZE or header[:4] != b"PK\x03\x04":
-            raise BadEntry("The archive has nothing where it says the entry is.")
+            raise BadEntry(told("The archive has nothing where it says the entry is."))
         name_length, extra_length = struct.unpack_from("<HH", header, 26)
         if header[LOCAL_SIZE : LOCAL_SIZE + name_length] != entry.raw_name:
-            raise BadEntry("The archive gives it two different names.")
+            raise BadEntry(told("The archive gives it two different names."))
         start: int = at + LOCAL_SIZE + name_length + extra_length
         if start + entry.compressed > self._table_start:
-            raise BadEntry("It reaches past its end in the archive.")
+            raise BadEntry(told("It reaches past its end in the archive."))
         return start
 
     def _table(self) -> Iterator[ZipEntry]:
@@ -170,7 +192,7 @@ class ZipReader:
         tail = os.pread(self._descriptor, self._file_size - tail_start, tail_start)
         found = tail.rfind(END)
         if found < 0 or len(tail) - found < 22:
-            raise BadArchive("The archive is damaged or cut off: its table of contents is missing.")
+            raise BadArchive(told("The archive is damaged or cut off: its table of contents is missing."))
         disk, table_disk, _, count, size, offset = struct.unpack_from("<4H2I", tail, found + 4)
         end = tail_start + found
         if 0xFFFF in (count, disk) or 0xFFFFFFFF in (size, offset):
@@ -178,10 +200,10 @@ class ZipReader:
                 end, (disk, table_disk, count, size, offset)
             )
         if disk or table_disk:
-            raise BadArchive("The archive is one part of several; join them first.")
+            raise BadArchive(told("The archive is one part of several; join them first."))
         start = end - size
         if start < 0 or start < offset or count * CENTRAL.size > size:
-            raise BadArchive("The archive is damaged: its table of contents does not fit.")
+            raise BadArchive(told("The archive is damaged: its table of contents does not fit."))
         return count, size, start, start - offset
 
     def _find_table_64(self, end: int, plain: tuple[int, int, int, int, int]) -> tuple[int, int, int, int, int, int]:
@@ -191,14 +213,14 @@ class ZipReader:
         at = struct.unpack_from("<Q", locator, 8)[0]
         record = os.pread(self._descriptor, 56, at) if at < self._file_size else b""
         if record[:4] != b"PK\x06\x06" or len(record) < 56:
-            raise BadArchive("The archive is damaged: its table of contents is missing.")
+            raise BadArchive(told("The archive is damaged: its table of contents is missing."))
         disk, table_disk, _, count, size, offset = struct.unpack_from("<2I4Q", record, 16)
         return disk, table_disk, count, size, offset, at
 
 
 def _parse_central(buffer: bytes, at: int) -> tuple[ZipEntry, int]:
     if len(buffer) - at < CENTRAL.size or buffer[at : at + 4] != b"PK\x01\x02":
-        raise BadArchive("The archive is damaged: its table of contents breaks off.")
+        raise BadArchive(told("The archive is damaged: its table of contents breaks off."))
     (_, _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length, comment_length, _, _, attributes,
      offset) = CENTRAL.unpack_from(buffer, at)  # fmt: skip
     name_at = at + CENTRAL.size

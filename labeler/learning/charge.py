@@ -14,6 +14,7 @@ from labeler.selectors.left_out import count_left_out, states_left_out
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images
 from labeler.selectors.scores import meanings_of
 from labeler.services.charge import Ruling
+from labeler.told import keep
 
 if TYPE_CHECKING:
     from learner.gate import ClassChange
@@ -75,7 +76,7 @@ def compare_models(old: Round, new: Round) -> tuple[dict[str, Any], list[dict[st
     try:
         predictions = [_predicted(round_, positions) for round_ in (old, new)]
     except (LearnerError, OSError) as error:
-        return {"basis": UNREADABLE, "why": str(error), **left_out}, []
+        return {"basis": UNREADABLE, "why": keep(str(error)), **left_out}, []
     said = np.array([labels[at] for at in positions.tolist()], np.int64)
     found = judge_round(old_n=predictions[0], new_n=predictions[1], labels_n=said)
     verdict = {

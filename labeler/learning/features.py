@@ -20,6 +20,7 @@ from labeler.models.images import CHUNK_SIZE
 from labeler.services.derived import CannotDerive, Report
 from labeler.services.features import Compute, Part, VectorsLost, Write
 from labeler.storage import local_path, read_range
+from labeler.told import told
 
 if TYPE_CHECKING:
     from learner.backbones import Backbone
@@ -113,7 +114,13 @@ def _reader(part: Part, backbone: Backbone) -> Callable[[int, int], Pixels]:
         ).order_by("position")
         stored = list(rows.values_list("name", "pack__name", "offset", "length"))
         if len(stored) != stop - start:
-            raise CannotDerive(f"Of chunk {chunk.number} {stop - start - len(stored)} images are missing.")
+            raise CannotDerive(
+                told(
+                    "Of chunk %(number)s %(value)s images are missing.",
+                    number=str(chunk.number),
+                    value=stop - start - len(stored),
+                )
+            )
         return np.stack([_picture(backbone.side, *row) for row in stored])
 
     return read
@@ -124,4 +131,6 @@ def _picture(side: int, name: str, pack: str, offset: int, length: int) -> Pixel
     try:
         return to_picture(read_range(pack, offset, length), side)
     except (OSError, SyntaxError, ValueError) as error:
-        raise CannotDerive(f"The picture {name} cannot be read in the storage ({error}).") from error
+        raise CannotDerive(
+            told("The picture %(name)s cannot be read in the storage (%(why)s).", name=name, why=str(error))
+        ) from error

@@ -23,6 +23,7 @@ from labeler.selectors.features import ChunkInput, chunk_inputs, likeness_inputs
 from labeler.selectors.graphs import current_graph
 from labeler.services.features import forget_lost
 from labeler.storage import local_path
+from labeler.told import Told, told
 
 if TYPE_CHECKING:
     from learner.pool import Chunk as PixelChunk
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0  # between heartbeats while the database is away
-LOST = "The vectors of chunk {} were lost or damaged, and are being computed again. Try again in a few minutes."
 Integers = npt.NDArray[np.int64]
 
 
@@ -93,9 +93,15 @@ def opened(each: ChunkInput | RoundChunk, stack: ExitStack) -> PixelChunk:
         path = stack.enter_context(local_path(each.features or each.pixels))
     except FileNotFoundError as error:
         if not each.features:
-            raise CannotLearn(f"The pixels of chunk {number} are missing in the storage: {error}.") from error
+            raise CannotLearn(
+                told(
+                    "The pixels of chunk %(number)s are missing in the storage: %(why)s.",
+                    number=str(number),
+                    why=str(error),
+                )
+            ) from error
         forget_lost(file=each.features)
-        raise CannotLearn(LOST.format(number)) from error
+        raise CannotLearn(_lost(number)) from error
     return PixelChunk(number, path, each.count, each.row)
 
 
@@ -129,7 +135,7 @@ def mending(project: Project) -> Iterator[None]:
         for each in damaged:
             forget_lost(file=each.features)
         if damaged:
-            raise CannotLearn(LOST.format(damaged[0].chunk.number)) from error
+            raise CannotLearn(_lost(damaged[0].chunk.number)) from error
         raise
 
 
@@ -144,6 +150,14 @@ def _is_sound(each: ChunkInput) -> bool:
     except (ChunkError, FileNotFoundError):
         return False
     return True
+
+
+def _lost(number: int) -> Told:
+    return told(
+        "The vectors of chunk %(number)s were lost or damaged, and are being computed again. Try again in a few "
+        "minutes.",
+        number=str(number),
+    )
 
 
 @contextmanager

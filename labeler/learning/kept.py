@@ -23,6 +23,7 @@ from labeler.learning.requests import TrainingSet
 from labeler.models import ChunkFeatures, PoolGraph, Round, RoundChunk
 from labeler.selectors.reruns import TRAINING
 from labeler.storage import local_path
+from labeler.told import told
 
 if TYPE_CHECKING:
     from learner.pool import Chunk as PixelChunk
@@ -60,12 +61,30 @@ def read_training(round_: Round) -> Kept:
             positions, labels, is_open = (file[name] for name in ("positions", "labels", "open"))
             rejected = file["rejected"] if "rejected" in file else np.empty(0)  # rounds of before learned nothing of it
     except FileNotFoundError as error:
-        raise CannotLearn(f"The file of what round {round_.number} learned from is missing ({path.name}).") from error
+        raise CannotLearn(
+            told(
+                "The file of what round %(number)s learned from is missing (%(name)s).",
+                number=str(round_.number),
+                name=path.name,
+            )
+        ) from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CannotLearn(f"The file of what round {round_.number} learned from is damaged ({path.name}).") from error
+        raise CannotLearn(
+            told(
+                "The file of what round %(number)s learned from is damaged (%(name)s).",
+                number=str(round_.number),
+                name=path.name,
+            )
+        ) from error
     number = {pk: index for index, pk in enumerate(round_.classes)}
     if unknown := sorted({*labels.tolist()} - {*number}):
-        raise CannotLearn(f"The file of what round {round_.number} learned from names classes it never had: {unknown}.")
+        raise CannotLearn(
+            told(
+                "The file of what round %(number)s learned from names classes it never had: %(unknown)s.",
+                number=str(round_.number),
+                unknown=unknown,
+            )
+        )
     numbers = np.array([number[pk] for pk in labels.tolist()], np.int64)
     open_to = np.flatnonzero(np.unpackbits(is_open)).astype(np.int64)
     training = TrainingSet(positions.astype(np.int64), numbers, list(round_.classes), rejected.astype(np.int64))
@@ -104,7 +123,10 @@ def graph_as_it_was(round_: Round, stack: ExitStack) -> Path | None:
         path = None
     if path is None or file_digest(path) != digest:
         raise CannotLearn(
-            f"Which images look alike has been found anew since round {round_.number}, and what it went by is gone."
+            told(
+                "Which images look alike has been found anew since round %(number)s, and what it went by is gone.",
+                number=str(round_.number),
+            )
         )
     return path
 
@@ -133,8 +155,12 @@ def _as_it_was(round_: Round, row: RoundChunk, scratch: Path, stack: ExitStack) 
         return PixelChunk(number, stack.enter_context(local_path(name)), row.count, row.row)
     grown = _grown(round_, row)
     if not grown or not storage.exists(grown):
-        what = "What was seen of the images" if row.features else "The pixels"
-        raise CannotLearn(f"{what} of chunk {number} as round {round_.number} read them are gone.")
+        numbers = {"number": str(number), "round": str(round_.number)}
+        raise CannotLearn(
+            told("What was seen of the images of chunk %(number)s as round %(round)s read them is gone.", **numbers)
+            if row.features
+            else told("The pixels of chunk %(number)s as round %(round)s read them are gone.", **numbers)
+        )
     from learner.files import write_array
 
     with local_path(grown) as path:

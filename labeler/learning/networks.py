@@ -27,6 +27,7 @@ from labeler.services.features import Part
 from labeler.services.networks import Judged, Report
 from labeler.services.rounds import config_of
 from labeler.storage import local_path
+from labeler.told import told
 
 if TYPE_CHECKING:
     from learner.config import RoundRequest
@@ -85,7 +86,7 @@ class _Trial:
         limit_threads()
         graph = current_graph(job.project)
         if graph is None:
-            raise CannotLearn("Which images look alike is not known any more. Try again in a few minutes.")
+            raise CannotLearn(told("Which images look alike is not known any more. Try again in a few minutes."))
         inputs = chunk_inputs(job.project, None)
         rows = {each.chunk.number: each.chunk for each in inputs}
         pixels = tuple(opened(each, stack) for each in inputs)
@@ -311,7 +312,9 @@ def load_student(network: PoolNetwork) -> Student:
         try:
             return Student.load(stack.enter_context(local_path(network.file)))
         except FileNotFoundError as error:
-            raise CannotLearn(f"The file of network {network.pk} was lost. Have another one trained.") from error
+            raise CannotLearn(
+                told("The file of network %(pk)s was lost. Have another one trained.", pk=str(network.pk))
+            ) from error
 
 
 def open_student(network: PoolNetwork) -> Callable[[Part, Callable[..., None]], Any]:

@@ -18,6 +18,7 @@ from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import waiting_positions
 from labeler.services.replays import Played
 from labeler.storage import local_path
+from labeler.told import told
 
 if TYPE_CHECKING:
     from learner.config import RoundConfig
@@ -69,7 +70,9 @@ def _material(job: Replay, sees: Seen, graph: PoolGraph | None, stack: ExitStack
     labels_N = np.zeros((max(counts) + 1) * CHUNK_SIZE, np.int64)
     asked, measured = (np.array(labels[f"{prefix}positions"], np.int64) for prefix in ("", "holdout_"))
     if any(len(in_chunks(positions, counts)) < len(positions) for positions in (asked, measured)):
-        raise CannotLearn("Which images look like those imported last is not known yet. Try again in a few minutes.")
+        raise CannotLearn(
+            told("Which images look like those imported last is not known yet. Try again in a few minutes.")
+        )
     labels_N[asked], labels_N[measured] = labels["labels"], labels["holdout_labels"]
     waiting = in_chunks(waiting_positions(job.project, is_holdout=False), counts)
     return Material(

@@ -19,6 +19,7 @@ from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import training_images
 from labeler.selectors.pool import rejected_positions
 from labeler.storage import local_path
+from labeler.told import told
 
 if TYPE_CHECKING:
     from learner.config import RoundConfig
@@ -95,7 +96,7 @@ def graph_of(round_: Round, stack: ExitStack) -> Path | None:
             if is_readable(path):
                 return path
         graph.delete()  # the sweep has another one made
-    raise CannotLearn("Which images look alike was lost, and is being found again. Try again in a few minutes.")
+    raise CannotLearn(told("Which images look alike was lost, and is being found again. Try again in a few minutes."))
 
 
 def scored(round_: Round, positions: Integers) -> Integers:

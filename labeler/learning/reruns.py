@@ -20,6 +20,7 @@ from labeler.learning.kept import chunks_as_they_were, graph_as_it_was, read_tra
 from labeler.learning.pool import cannot_derive
 from labeler.learning.requests import learner_config, training_digest
 from labeler.models import Rerun, Round
+from labeler.told import told
 
 if TYPE_CHECKING:
     from learner.pool import Chunk as PixelChunk
@@ -45,7 +46,12 @@ def run_again(round_: Round, report: Report) -> dict[str, Any]:
     began = time.monotonic()
     then = round_.metrics.get("fit", {})
     if "threads" not in then:
-        raise CannotLearn(f"Round {round_.number} did not note what its bits depend on, so it cannot be run again.")
+        raise CannotLearn(
+            told(
+                "Round %(number)s did not note what its bits depend on, so it cannot be run again.",
+                number=str(round_.number),
+            )
+        )
     kept = read_training(round_)
     if training_digest(kept.training, kept.open_to, round_.config, round_.seed) != round_.training_digest:
         return {"is_equal": False, "training": False}

@@ -30,6 +30,7 @@ from labeler.selectors.served import about_round
 from labeler.services.derived import Report
 from labeler.services.serving import Exported
 from labeler.storage import local_path
+from labeler.told import told
 
 if TYPE_CHECKING:
     from learner.exported import Look
@@ -79,7 +80,7 @@ def _seen(round_: Round) -> _Seen:
     project, key = round_.project, round_.config.get("features") or ""
     side, channels = project.pixel_side, project.pixel_channels
     if side is None or channels is None:
-        raise CannotLearn("The project has no images, so it is not known how large new ones are to be.")
+        raise CannotLearn(told("The project has no images, so it is not known how large new ones are to be."))
     small = (channels, side, side)
     form = {"kind": "small", "channels": channels, "side": side}
     if not key:
@@ -88,7 +89,13 @@ def _seen(round_: Round) -> _Seen:
     if network is not None:
         return _Seen(Look.of_network(load_student(network).network.cpu()), small, form)
     if key.startswith(network_key(0)[:-1]):
-        raise CannotLearn(f"The {key} that round {round_.number} looked through was deleted. Start a round.")
+        raise CannotLearn(
+            told(
+                "The %(key)s that round %(number)s looked through was deleted. Start a round.",
+                key=key,
+                number=str(round_.number),
+            )
+        )
     name, _, weights = key.partition(" ")
     backbone = load_named_backbone(name, weights)
     picture = {
@@ -101,9 +108,10 @@ def _newcomers(round_: Round, stack: ExitStack, report: Report) -> Newcomers:
     """What the round's graph was made by. Raises CannotLearn, naming what is gone."""
     from learner.graph.newcomers import newcomers
 
-    gone = (
-        f"Which images look alike has been found anew since round {round_.number}, and what it went by is gone. "
-        "Start a round: its model can be prepared."
+    gone = told(
+        "Which images look alike has been found anew since round %(number)s, and what it went by is gone. "
+        "Start a round: its model can be prepared.",
+        number=str(round_.number),
     )
     graph = PoolGraph.objects.filter(project=round_.project_id, pk=round_.config.get("graph") or 0).first()
     if graph is None or graph.state != JobState.DONE or not graph.vectors:

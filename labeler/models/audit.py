@@ -5,6 +5,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
+from labeler.told import ToldField
 
 
 class AuditKind(models.TextChoices):
@@ -28,7 +29,7 @@ class AuditEntry(models.Model):
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="audit", db_index=False)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=12, choices=AuditKind)
-    words = models.CharField(max_length=1000)
+    words = ToldField()
     details = models.JSONField(default=dict)
     at = models.DateTimeField(default=clock.now)
 

@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
 from labeler.models.jobs import Job, JobState
+from labeler.told import ToldField
 
 
 class ClassChange(Job):
@@ -32,7 +33,7 @@ class ClassChange(Job):
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="class_changes")
     kind = models.CharField(max_length=10, choices=Kind)
-    words = models.CharField(max_length=400)  # what was done, for people
+    words = ToldField()  # what was done, for people
     did = models.JSONField(default=dict)
     changes_labels = models.BooleanField(default=False)  # then a round follows, as after edits
     last_image_id = models.BigIntegerField(default=0)
@@ -72,7 +73,7 @@ class ClassProposal(models.Model):
     label_class = models.ForeignKey("labeler.LabelClass", on_delete=models.CASCADE, related_name="proposals")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     created_at = models.DateTimeField(default=clock.now)
-    decision = models.CharField(max_length=400, blank=True)  # in words; empty while it waits
+    decision = ToldField(blank=True)  # in words; empty while it waits
     read_at = models.DateTimeField(null=True)  # when the person had read the decision
 
     class Meta:

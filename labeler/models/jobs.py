@@ -11,6 +11,7 @@ from django.utils.translation import pgettext_lazy
 
 from labeler import clock
 from labeler.export_formats import FORMATS
+from labeler.told import ToldField
 
 
 class JobState(models.TextChoices):
@@ -36,7 +37,7 @@ class Job(models.Model):
     is_cancel_requested = models.BooleanField(default=False)
     done = models.PositiveBigIntegerField(default=0)
     total = models.PositiveBigIntegerField(default=0)
-    error = models.TextField(blank=True)
+    error = ToldField(blank=True)
     created_at = models.DateTimeField(default=clock.now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -128,7 +129,7 @@ class RejectedFile(models.Model):
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="rejected")
     kind = models.CharField(max_length=10, choices=Kind)
     name = models.CharField(max_length=1000)
-    reason = models.CharField(max_length=300)
+    reason = ToldField()
 
     class Meta:
         ordering = ["id"]
@@ -245,7 +246,7 @@ class PoolGraph(Job):
     features = models.ForeignKey(PoolFeatures, null=True, on_delete=models.SET_NULL, related_name="+")  # None: pixels
     vectors = models.CharField(max_length=200, blank=True)  # `.npy` [images, D]: what rounds by likeness learn from
     groups = models.PositiveIntegerField(default=0)
-    reason = models.CharField(max_length=200, blank=True)  # by what images were compared, in words
+    reason = ToldField(blank=True)  # by what images were compared, in words
 
     class Meta:
         ordering = ["-id"]

@@ -5,6 +5,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
+from labeler.told import ToldField
 
 
 class NoticeKind(models.TextChoices):
@@ -21,7 +22,7 @@ class Notice(models.Model):
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="notices", db_index=False)
     kind = models.CharField(max_length=16, choices=NoticeKind)
     key = models.CharField(max_length=60)
-    words = models.CharField(max_length=500)
+    words = ToldField()
     facts = models.JSONField(default=dict)  # of which it is worded again for each reader; empty: the words are all
     round = models.ForeignKey("labeler.Round", null=True, on_delete=models.CASCADE, related_name="+")  # that it is of
     created_at = models.DateTimeField(default=clock.now)
@@ -65,7 +66,7 @@ class NoticeMail(models.Model):
     not_before = models.DateTimeField(default=clock.now)
     began_at = models.DateTimeField(null=True)  # the last attempt
     sent_at = models.DateTimeField(null=True)
-    error = models.CharField(max_length=300, blank=True)
+    error = ToldField(blank=True)
 
     class Meta:
         ordering = ["id"]

@@ -5,6 +5,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from labeler import choices, clock
+from labeler.told import ToldField
 
 
 class Trigger(models.TextChoices):
@@ -53,7 +54,7 @@ class Round(models.Model):
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="rounds")
     number = models.PositiveIntegerField()
     trigger = models.CharField(max_length=12, choices=Trigger)
-    reason = models.CharField(max_length=200)  # in words, for people
+    reason = ToldField()  # in words, for people
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     state = models.CharField(max_length=12, choices=RoundState, default=RoundState.QUEUED)
     # What makes it repeatable
@@ -78,7 +79,7 @@ class Round(models.Model):
     standing = models.CharField(max_length=12, choices=Standing, blank=True)  # empty: no model, or it was not judged
     verdict = models.JSONField(default=dict)  # what the gate went by, see learning/gate.py
     asked_by = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")  # whose model chose
-    error = models.TextField(blank=True)
+    error = ToldField(blank=True)
     created_at = models.DateTimeField(default=clock.now)
     not_before = models.DateTimeField(default=clock.now)
     started_at = models.DateTimeField(null=True)

@@ -9,6 +9,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from labeler import clock
+from labeler.told import ToldField
 
 
 class WebhookEvent(models.TextChoices):
@@ -72,7 +73,7 @@ class WebhookDelivery(models.Model):
     began_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     status = models.PositiveSmallIntegerField(null=True)  # of the last reply
-    error = models.CharField(max_length=300, blank=True)
+    error = ToldField(blank=True)
     created_at = models.DateTimeField(default=clock.now)
 
     class Meta:

@@ -20,6 +20,7 @@ from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, says_something
 from labeler.selectors.rounds import posterior_samples
 from labeler.selectors.scores import meanings_of, metrics_on, predicted_classes, probability, summary_of
+from labeler.told import Told, said, together, told, told_word
 
 MOST_PAIRS = 12
 METRICS = (
@@ -133,26 +134,30 @@ def _side(round_: Round, metrics: dict[str, Any]) -> Side:
 
 def estimator_words(config: dict[str, Any]) -> str:
     """`Deep ensemble on mlp, K = 5, scaled temperature`: all that may tell two rounds apart."""
+    return said(_estimator(config))
+
+
+def _estimator(config: dict[str, Any]) -> Told:
     estimator = config.get("estimator", "")
-    words = str(dict(choices.ESTIMATORS).get(estimator, estimator))
-    extras = [str(text) for names, key, value, text in OPTIONS if estimator in names and config.get(key) == value]
-    name = gettext("%(estimator)s on %(network)s") % {"estimator": words, "network": _network_words(config)}
-    return ", ".join([name, f"K = {posterior_samples(config) or '?'}", *extras])
+    words = told_word(dict(choices.ESTIMATORS).get(estimator, estimator))
+    extras = [told_word(text) for names, key, value, text in OPTIONS if estimator in names and config.get(key) == value]
+    name = told("%(estimator)s on %(network)s", estimator=words, network=_network(config))
+    return together(name, f"K = {posterior_samples(config) or '?'}", *extras, between=", ")
 
 
-def planned_words(project: Project, config: dict[str, Any]) -> str:
-    """The same of a round that is still to be made: what it would learn from now."""
+def planned_words(project: Project, config: dict[str, Any]) -> Told:
+    """The same of a round that is still to be made: what it would learn from now. To be kept."""
     sees = seen_by(project, config, current_graph(project))
     features = sees.features.key if sees.features is not None else None
-    return estimator_words({**config, "features": features, "has_likeness": sees.has_likeness})
+    return _estimator({**config, "features": features, "has_likeness": sees.has_likeness})
 
 
-def _network_words(config: dict[str, Any]) -> str:
+def _network(config: dict[str, Any]) -> str:
     network = architecture_of(config) if "architecture" in config else ""
-    names = {"network": network, "seen": seer_words(config.get("features") or "") or gettext("pixels")}
+    seen = seer_words(config.get("features") or "") or told("pixels")
     if config.get("has_likeness"):
-        return gettext("%(network)s of likeness by %(seen)s") % names
-    return gettext("%(network)s of %(seen)s") % names if config.get("features") else network
+        return told("%(network)s of likeness by %(seen)s", network=network, seen=seen)
+    return told("%(network)s of %(seen)s", network=network, seen=seen) if config.get("features") else network
 
 
 def _pairs(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> list[PairCount]:

@@ -19,6 +19,7 @@ from labeler.models.jobs import UNFINISHED_JOB, backbone_key, network_key
 from labeler.numerals import numeral
 from labeler.selectors.graphs import LEAST_IMAGES
 from labeler.selectors.pool import total_images
+from labeler.told import said, told
 
 SILENT_SECONDS = 10  # a worker beats twice a second, and for each batch of photographs at least
 
@@ -234,12 +235,12 @@ def features_state(project: Project) -> FeaturesState:
 def seer_words(key: str) -> str:
     """Whose features they are, on a page: a backbone has a name of its own, `network 3` is a word and a number."""
     kind, _space, pk = key.partition(" ")
-    return _("network %(pk)s") % {"pk": pk} if kind == "network" and pk.isdigit() else key
+    return told("network %(pk)s", pk=pk) if kind == "network" and pk.isdigit() else key
 
 
 def features_words(key: str | None) -> str:
     """What is looked at: `features of efficientnet_lite0`, or pixels."""
-    return _("features of %(backbone)s") % {"backbone": seer_words(key)} if key else _("pixels")
+    return _("features of %(backbone)s") % {"backbone": said(seer_words(key))} if key else _("pixels")
 
 
 def _words(backbone: str, weights: str) -> str:

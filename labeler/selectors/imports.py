@@ -26,6 +26,7 @@ from labeler.models import (
 from labeler.numerals import numeral
 from labeler.selectors.offered import answers_waiting
 from labeler.selectors.workers import Missing, missing_workers
+from labeler.told import from_kept
 
 REJECTED_PAGE = 50
 CLASSES_SHOWN = 200
@@ -107,7 +108,10 @@ def import_progress(job: ImportJob) -> ImportProgress:
 
 def preview_of(job: ImportJob) -> Preview | None:
     """What was found in an import that waits to be started."""
-    return Preview(**job.found) if job.is_ready and job.found else None
+    if not job.is_ready or not job.found:
+        return None
+    sentences = {of: [(name, from_kept(why)) for name, why in job.found[of]] for of in ("refusals", "notes")}
+    return Preview(**job.found | sentences)
 
 
 def lost_pixels(project: Project) -> str:

@@ -38,6 +38,7 @@ from labeler.selectors.next_round import next_scheduled, scheduled_words
 from labeler.selectors.pool import images_to_ask, total_images
 from labeler.selectors.suggestions import SHOWN_AS_RANDOM, likely_words, suggestion_of
 from labeler.selectors.work_left import Stage, WorkLeft, open_places, work_left
+from labeler.told import from_kept, said
 
 RECENT = 30  # as the page keeps; it shows fewer
 PACE_OF = 50  # the last answers, for the seconds an answer
@@ -119,7 +120,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "unit": measure_unit(measure),
         "percentile": None if is_secret else place.percentile,
         "suggestion": suggestion_of(project, place, names, "before"),
-        "question": place.details.get("question", ""),
+        "question": said(from_kept(place.details.get("question", ""))),
         "likely": likely_words(project, place, names),
     }
 

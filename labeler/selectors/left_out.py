@@ -18,6 +18,7 @@ from labeler.models import Image, ImageState, Project
 from labeler.numerals import numeral
 from labeler.selectors.disputes import Disputes, holdout_disputes
 from labeler.selectors.pool import PoolCounts
+from labeler.told import amount, ntold, said
 
 WITHOUT_LABEL = (ImageState.DISPUTED, ImageState.SET_ASIDE)  # a bad image has no class that could be told
 
@@ -38,26 +39,31 @@ class LeftOut:
 
     @property
     def words(self) -> str:
+        return said(self.sentence)
+
+    @property
+    def sentence(self) -> str:
         """One sentence; empty if there are none."""
         if not self.images:
             return ""
         if self.low is None or self.high is None:
-            words = ngettext(
+            return ntold(
                 "Not counted is %(images)s holdout image that is disputed or set aside.",
                 "Not counted are %(images)s holdout images that are disputed or set aside.",
                 self.images,
+                images=self.images,
             )
-            return words % {"images": numeral(self.images)}
-        words = ngettext(
+        return ntold(
             "Not counted is %(images)s holdout image that was disputed or set aside when this was measured; with it "
             "%(low)s to %(high)s %% would be right, from wrong to right, the 95 %% interval included.",
             "Not counted are %(images)s holdout images that were disputed or set aside when this was measured; with "
             "them %(low)s to %(high)s %% would be right, from all of them wrong to all right, the 95 %% interval "
             "included.",
             self.images,
+            images=self.images,
+            low=amount(100 * self.low, 1),
+            high=amount(100 * self.high, 1),
         )
-        ends = {name: numeral(100 * share, 1) for name, share in (("low", self.low), ("high", self.high))}
-        return words % {"images": numeral(self.images), **ends}
 
 
 @dataclass(frozen=True)

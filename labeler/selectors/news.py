@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db.models import CharField, IntegerField, Value
 
 from labeler.models import ClassProposal, Comment, Project, User
+from labeler.told import said
 
 
 @dataclass(frozen=True)
@@ -37,5 +38,7 @@ def news_for(project: Project, person: User) -> list[News]:
             all=True,
         )
     )
-    found = [News(kind, pk, words, text, image, name.rsplit("/", 1)[-1]) for kind, pk, words, text, image, name in rows]
+    found = [
+        News(kind, pk, said(words), text, image, name.rsplit("/", 1)[-1]) for kind, pk, words, text, image, name in rows
+    ]
     return sorted(found, key=lambda each: (each.kind, each.pk))

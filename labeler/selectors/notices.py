@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from labeler.models import Membership, Notice, NoticeDismissal, NoticeMail, Project, User
 from labeler.selectors.work_left import words_of
+from labeler.told import said
 
 SHOWN = 5  # on the Monitor; all of them stand on their page
 PAGE = 100
@@ -44,8 +45,8 @@ def _worded(notice: Notice) -> Notice:
 
 def mail_words(mail: NoticeMail) -> str:
     words = str(mail.get_state_display())
-    said = _("mail %(state)s") % {"state": words}
-    return f"{said}: {mail.error}" if mail.error else said
+    state = _("mail %(state)s") % {"state": words}
+    return f"{state}: {said(mail.error)}" if mail.error else state
 
 
 def own_choice(project: Project, user: User) -> bool | None:

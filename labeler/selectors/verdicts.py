@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from labeler.models import LabelClass, Project, Round, Standing
 from labeler.numerals import localised, numeral
 from labeler.selectors.pool import LEAST_HOLDOUT
+from labeler.told import from_kept, said
 
 MOST_NAMED = 5  # classes in one sentence
 TAGS = {
@@ -99,7 +100,7 @@ def _standing(round_: Round, reasons: Sequence[str]) -> list[str]:
         "reasons": "; ".join(reasons),
         "against": found.get("against"),
         "person": found.get("kept_by"),
-        "why": found.get("why"),
+        "why": said(from_kept(found.get("why") or "")),
     }
     if standing == Standing.REFUSED:
         words = _("Refused: %(reasons)s. The model of round %(against)s stays in charge, and chose the queue.")

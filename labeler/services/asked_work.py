@@ -7,12 +7,13 @@ from django.db import transaction
 from labeler.models import AuditKind, JobState, ModelExport, PoolFeatures, PoolMap, Prediction, Replay, Rerun, User
 from labeler.services import audit
 from labeler.services.jobs import AnyJob, request_cancel
+from labeler.told import Told, told
 
 
 def record_start(*, job: AnyJob, by: User | None) -> None:
     """In the transaction that makes the job."""
     if by is not None:
-        _record(job, by, "started")
+        _record(job, by, _started(job))
 
 
 @transaction.atomic
@@ -22,24 +23,40 @@ def stop_work(*, job: AnyJob, by: User | None) -> None:
     is_going = going.filter(state__in=[JobState.UPLOADING, JobState.QUEUED, JobState.RUNNING]).exists()
     request_cancel(job=job)
     if is_going and by is not None:
-        _record(job, by, "stopped")
+        _record(job, by, _stopped(job))
 
 
-def _record(job: AnyJob, by: User, verb: str) -> None:
-    audit.record(project=job.project, by=by, kind=AuditKind.ROUNDS, words=f"{verb} {_what(job)}", job=job.pk)
+def _record(job: AnyJob, by: User, words: Told) -> None:
+    audit.record(project=job.project, by=by, kind=AuditKind.ROUNDS, words=words, job=job.pk)
 
 
-def _what(job: AnyJob) -> str:
+def _started(job: AnyJob) -> Told:
     if isinstance(job, PoolMap):
-        return "the drawing of the map"
+        return told("started the drawing of the map")
     if isinstance(job, PoolFeatures):
-        return f"the computing of features by {job.backbone}"
+        return told("started the computing of features by %(name)s", name=job.backbone)
     if isinstance(job, Replay):
-        return f"replay {job.pk} of the answers"
+        return told("started replay %(number)s of the answers", number=str(job.pk))
     if isinstance(job, Rerun):
-        return f"a rerun of round {job.round.number}"
+        return told("started a rerun of round %(number)s", number=str(job.round.number))
     if isinstance(job, ModelExport):
-        return f"the preparing of round {job.round.number}’s model for new images"
+        return told("started the preparing of round %(number)s’s model for new images", number=str(job.round.number))
     if isinstance(job, Prediction):
-        return f"the predictions for {job.name}"
-    return f"{job._meta.verbose_name} {job.pk}"
+        return told("started the predictions for %(name)s", name=job.name)
+    return told("started %(what)s %(number)s", what=str(job._meta.verbose_name), number=str(job.pk))
+
+
+def _stopped(job: AnyJob) -> Told:
+    if isinstance(job, PoolMap):
+        return told("stopped the drawing of the map")
+    if isinstance(job, PoolFeatures):
+        return told("stopped the computing of features by %(name)s", name=job.backbone)
+    if isinstance(job, Replay):
+        return told("stopped replay %(number)s of the answers", number=str(job.pk))
+    if isinstance(job, Rerun):
+        return told("stopped a rerun of round %(number)s", number=str(job.round.number))
+    if isinstance(job, ModelExport):
+        return told("stopped the preparing of round %(number)s’s model for new images", number=str(job.round.number))
+    if isinstance(job, Prediction):
+        return told("stopped the predictions for %(name)s", name=job.name)
+    return told("stopped %(what)s %(number)s", what=str(job._meta.verbose_name), number=str(job.pk))

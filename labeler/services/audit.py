@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labeler.models import Annotation, AuditEntry, AuditKind, Project, User
+from labeler.told import told, told_word
 
 MAX_WORDS = 1000
 
@@ -21,10 +22,15 @@ def record(*, project: Project, by: User | None, kind: str, words: str, **detail
     AuditEntry.objects.create(project=project, by=by, kind=kind, words=shortened(words, MAX_WORDS), details=kept)
 
 
-def record_decision(*, decision: Annotation, did: str = "decided on") -> None:
-    """Keep that a manager has settled an image, or, `did`, has taken that back."""
-    name = decision.label_class.name if decision.label_class else decision.get_outcome_display()
-    words, image = f"{did} the image {decision.image.name}: {name}", decision.image_id
+def record_decision(*, decision: Annotation, is_taken_back: bool = False) -> None:
+    """Keep that a manager has settled an image, or has taken that back."""
+    name = decision.label_class.name if decision.label_class else told_word(decision.get_outcome_display())
+    words = (
+        told("took back the decision on the image %(image)s: %(name)s", image=decision.image.name, name=name)
+        if is_taken_back
+        else told("decided on the image %(image)s: %(name)s", image=decision.image.name, name=name)
+    )
+    image = decision.image_id
     record(project=decision.project, by=decision.annotator, kind=AuditKind.REVIEW, words=words, image=image)
 
 

@@ -15,6 +15,7 @@ from labeler.imaging.names import folder_label, is_litter, name_refusal, normal
 from labeler.imaging.sources import Entry, Source
 from labeler.imaging.zips import BadArchive, BadEntry
 from labeler.outbound import OutboundError
+from labeler.told import amount, told
 
 
 class BucketSource(Source):
@@ -35,9 +36,11 @@ class BucketSource(Source):
             if len(labels) < 10_000 and not is_litter(one.key):
                 labels.add(folder_label(one.key))
             if count > limits.max_entries:
-                raise BadArchive(f"The bucket has more than {limits.max_entries:,} objects there.")
+                raise BadArchive(
+                    told("The bucket has more than %(max_entries)s objects there.", max_entries=limits.max_entries)
+                )
         if not count:
-            raise BadArchive("There is no object in the bucket with this prefix.")
+            raise BadArchive(told("There is no object in the bucket with this prefix."))
         self.is_cut = pages is not None and count >= pages * 1000
         self.tables, self.total = found.names, count - found.count
         self._has_classes = len(labels - {""}) >= 2
@@ -82,7 +85,11 @@ class BucketSource(Source):
             return Entry(name, None)
         why = name_refusal(normal(name))
         if not why and one.size > self._limits.max_bytes:
-            why = f"It has {one.size / 2**20:,.1f} MiB; at most {self._limits.max_bytes / 2**20:,.1f} are taken."
+            why = told(
+                "It has %(size)s MiB; at most %(most)s are taken.",
+                size=amount(one.size / 2**20, 1),
+                most=amount(self._limits.max_bytes / 2**20, 1),
+            )
         if why:
             return Entry(name, partial(Refused, why))
         label = folder_label(normal(name)) if self._has_classes else ""

@@ -21,6 +21,7 @@ from labeler.models.rounds import UNFINISHED
 from labeler.selectors.features import ChunkInput
 from labeler.selectors.workers import idle_workers
 from labeler.services import notices, webhooks
+from labeler.told import told
 from labeler.wake import wake
 
 RUN, SCORE = "learner.run_round", "learner.score_chunks"
@@ -260,10 +261,10 @@ def _take_chunk_from_silent(round_chunk: RoundChunk) -> int:
 
 
 def lost_words(attempts: int | None = None) -> str:
-    return (
-        f"The worker was lost {attempts or settings.ROUND_ATTEMPTS} times while it worked on this round. It may have "
-        "been killed for memory or time: look at the learner's log, then try again. "
-        "Answers and the last model are untouched."
+    return told(
+        "The worker was lost %(count)s times while it worked on this round. It may have been killed for memory or "
+        "time: look at the learner's log, then try again. Answers and the last model are untouched.",
+        count=attempts or settings.ROUND_ATTEMPTS,
     )
 
 
@@ -272,7 +273,7 @@ def end_round(which: Q, state: str, words: str, **changes: Any) -> bool:
     """End the one round that this finds. Managers hear of one that failed."""
     unfinished = Round.objects.filter(which, state__in=UNFINISHED)
     found = unfinished.select_related("project").first() if state == RoundState.FAILED else None
-    if not unfinished.update(state=state, error=words[:2000], claim="", finished_at=clock.now(), **changes):
+    if not unfinished.update(state=state, error=words, claim="", finished_at=clock.now(), **changes):
         return False
     if found is not None:
         notices.note_failure(round_=found, error=words)

@@ -31,6 +31,7 @@ from labeler.services.questions import ask_again, close_questions
 from labeler.services.races import again_if_raced
 from labeler.services.rounds import last_annotation_id
 from labeler.services.settling import lock_images, settle_images
+from labeler.told import keep, told
 from labeler.wake import wake
 
 RUN = "labeler.run_class_change"
@@ -62,8 +63,8 @@ def merge_class(*, label_class: LabelClass, into: LabelClass, by: User | None) -
             fate=Fate.MERGED, merged_into=target, is_archived=True, shortcut=""
         )
         return _begin(
-            project, Kind.MERGE, by, f"merged “{source}” into “{target}”", "settle", group,
-            {"class": source.pk, "into": target.pk, "before": before, "classes": [*group, target.pk]},
+            project, Kind.MERGE, by, told("merged “%(name)s” into “%(into)s”", name=source, into=target), "settle",
+            group, {"class": source.pk, "into": target.pk, "before": before, "classes": [*group, target.pk]},
             gold=gold_of(group),
         )  # fmt: skip
 
@@ -85,12 +86,12 @@ def split_class(*, label_class: LabelClass, names: Sequence[str], by: User | Non
         made, parts = _parts(project, source, names)
         before = _before(source)
         LabelClass.objects.filter(pk=source.pk).update(fate=Fate.SPLIT, is_archived=True, shortcut="")
-        shown, gold = ", ".join(f"“{part}”" for part in parts), lift_gold(group)
-        question = f"It was “{source}”, which has been split: is it {_or([part.name for part in parts])}?"
+        gold, shown = lift_gold(group), [told("“%(name)s”", name=part) for part in parts]
+        question = told("It was “%(name)s”, which has been split: is it %(names)s?", name=source, names=_or(parts))
         return _begin(
-            project, Kind.SPLIT, by, f"split “{source}” into {shown}", "void", group,
+            project, Kind.SPLIT, by, told("split “%(name)s” into %(parts)s", name=source, parts=shown), "void", group,
             {
-                "class": source.pk, "before": before, "made": made, "question": question, "gold": gold,
+                "class": source.pk, "before": before, "made": made, "question": keep(question), "gold": gold,
                 "classes": [*group, *(part.pk for part in parts)],
             },
             gold=[row[0] for row in gold],
@@ -111,7 +112,7 @@ def archive_class(*, label_class: LabelClass, by: User | None = None) -> ClassCh
         LabelClass.objects.filter(pk=source.pk).update(is_archived=True, shortcut="")
         close_gold_places(image_ids=gold_of(group_of(source)))  # nobody could choose what they show
         did = {"class": source.pk, "before": before, "classes": [source.pk]}
-        return _begin(project, Kind.ARCHIVE, by, f"archived “{source}”", "", [], did)
+        return _begin(project, Kind.ARCHIVE, by, told("archived “%(name)s”", name=source), "", [], did)
 
     return again_if_raced(work)
 
@@ -138,7 +139,8 @@ def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
             gold = _gold_again(project, done)
             step = {Kind.MERGE: "settle", Kind.SPLIT: "restore", Kind.ARCHIVE: ""}[Kind(done.kind)]
         did = {"class": done.did["class"], "classes": done.did["classes"], "voided_by": done.pk}
-        return _begin(project, Kind.UNDO, by, f"took back: {done.words}", step, group, did, done, gold)
+        words = told("took back: %(change)s", change=done.words)
+        return _begin(project, Kind.UNDO, by, words, step, group, did, done, gold)
 
     return again_if_raced(work)
 
@@ -363,9 +365,9 @@ def _newest(project: Project, kind: Kind, source: LabelClass) -> ClassChange:
     return next(change for change in changes if change.did["class"] == source.pk)
 
 
-def _or(names: Sequence[str]) -> str:
-    shown = [*names[:6], "another"] if len(names) > 6 else list(names)
-    return f"{', '.join(shown[:-1])} or {shown[-1]}"
+def _or(parts: Sequence[LabelClass]) -> str:
+    names = [*parts] if len(parts) <= 6 else [*parts[:6], told("another")]
+    return told("%(names)s or %(last)s", names=names[:-1], last=names[-1])
 
 
 # --- The worker's part ----------------------------------------------------------------------------------------------

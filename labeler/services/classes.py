@@ -16,6 +16,7 @@ from labeler.models import AuditKind, ClassChange, Fate, JobState, LabelClass, P
 from labeler.naming import DIGIT_WORDS, clean_name
 from labeler.numerals import numeral
 from labeler.services import audit
+from labeler.told import Told, ntold, together, told
 
 MAX_CLASSES = 2000
 MAX_NAME = 100
@@ -68,7 +69,7 @@ def add_classes(*, project: Project, names: Sequence[str], by: User | None = Non
     rows = make_classes(project=project, names=names, by=by)
     if rows:
         made = [row.pk for row in rows]
-        words = f"added {_list([row.name for row in rows])}"
+        words = _added([row.name for row in rows])
         _keep(project, ClassChange.Kind.ADD, by, words, made, made=made)
     return rows
 
@@ -99,7 +100,7 @@ def make_classes(*, project: Project, names: Sequence[str], by: User | None = No
     ]
     if rows:
         names_added = [row.name for row in rows]
-        _record(project, by, f"added {_list(names_added)}", added=names_added)
+        _record(project, by, _added(names_added), added=names_added)
     return LabelClass.objects.bulk_create(rows)
 
 
@@ -164,7 +165,7 @@ def restore_class(*, label_class: LabelClass, by: User | None = None) -> bool:
         fate="", is_archived=False, shortcut=next((key for key in KEYS if key not in taken), ""), order=last + 1
     )
     if is_back:
-        _record(label_class.project, by, f"offered “{label_class}” again")
+        _record(label_class.project, by, told("offered “%(name)s” again", name=label_class))
     return is_back == 1
 
 
@@ -174,7 +175,7 @@ def move_class(*, label_class: LabelClass, steps: int = 0, to: int | None = None
     lock_classes(label_class.project)
     moved = put_in_place(project=label_class.project, label_class=label_class, steps=steps, to=to)
     if moved is not None and moved[0] != moved[1]:
-        _record(label_class.project, by, f"moved “{label_class}” from place {moved[0] + 1} to {moved[1] + 1}")
+        _record(label_class.project, by, _moved(label_class, *moved))
         _keep_move(label_class, by, *moved)
 
 
@@ -207,14 +208,15 @@ def renew_keys(*, project: Project, by: User | None = None) -> None:
     for row, key in zip(live, KEYS, strict=False):
         row.shortcut = key
     LabelClass.objects.bulk_update(live[: len(KEYS)], ["shortcut"])
-    _record(project, by, "gave keys in the order of the list")
+    _record(project, by, told("gave keys in the order of the list"))
 
 
 @transaction.atomic
 def allow_proposals(*, project: Project, is_allowed: bool, by: User | None = None) -> None:
     """Whether annotators may answer with a class that there is not, see services/proposals.py."""
     if Project.objects.filter(pk=project.pk).exclude(takes_proposals=is_allowed).update(takes_proposals=is_allowed):
-        words = "allowed annotators to propose classes" if is_allowed else "let annotators propose no more classes"
+        allowed, ended = told("allowed annotators to propose classes"), told("let annotators propose no more classes")
+        words = allowed if is_allowed else ended
         _record(project, by, words)
 
 
@@ -230,13 +232,14 @@ def _record(project: Project, by: User | None, words: str, **details: object) ->
 def _keep_edit(before: LabelClass, after: LabelClass, by: User | None) -> None:
     changed = [name for name in ("name", "shortcut", "colour") if getattr(before, name) != getattr(after, name)]
     words = {
-        "name": f"renamed “{before}” to “{after}”",
-        "shortcut": f"gave “{after}” the key {after.shortcut}" if after.shortcut else f"took the key from “{after}”",
-        "colour": f"gave “{after}” another colour",
+        "name": told("renamed “%(before)s” to “%(after)s”", before=before, after=after),
+        "shortcut": _given_key(after),
+        "colour": told("gave “%(name)s” another colour", name=after),
     }
     if changed:
+        said = together(*(words[name] for name in changed), between=", ")
         _keep(
-            after.project, ClassChange.Kind.CHANGE, by, ", ".join(words[name] for name in changed), [after.pk],
+            after.project, ClassChange.Kind.CHANGE, by, said, [after.pk],
             before={name: getattr(before, name) for name in changed},
             after={name: getattr(after, name) for name in changed},
         )  # fmt: skip
@@ -250,7 +253,7 @@ def _keep_move(label_class: LabelClass, by: User | None, start: int, end: int) -
         start = last.did["from"]
         last.delete()
     if start != end:
-        words = f"moved “{label_class}” from place {start + 1} to {end + 1}"
+        words = _moved(label_class, start, end)
         _keep(label_class.project, ClassChange.Kind.MOVE, by, words, [label_class.pk], **{"from": start, "to": end})
 
 
@@ -264,6 +267,21 @@ def _keep(
     )  # fmt: skip
 
 
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(f"“{name}”" for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5:,} more classes"
+def _added(names: Sequence[str]) -> Told:
+    shown = [told("“%(name)s”", name=name) for name in names[:5]]
+    if len(names) <= 5:
+        return told("added %(names)s", names=shown)
+    return ntold(
+        "added %(names)s and %(count)s more class", "added %(names)s and %(count)s more classes", len(names) - 5,
+        names=shown,
+    )  # fmt: skip
+
+
+def _moved(label_class: LabelClass, start: int, end: int) -> Told:
+    return told("moved “%(name)s” from place %(start)s to %(end)s", name=label_class, start=start + 1, end=end + 1)
+
+
+def _given_key(label_class: LabelClass) -> Told:
+    if label_class.shortcut:
+        return told("gave “%(name)s” the key %(key)s", name=label_class, key=label_class.shortcut)
+    return told("took the key from “%(name)s”", name=label_class)

@@ -17,6 +17,7 @@ from labeler.models import AuditKind, ClassExample, Comment, Image, Project, Use
 from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.races import again_if_raced
+from labeler.told import told
 
 LONGEST = 1000
 MOST_OPEN = 500  # of one person in a project
@@ -48,7 +49,7 @@ def comment_image(*, project: Project, by: User, image_id: int, text: str, key: 
             )
         comment = Comment.objects.create(project=project, image=image, by=by, text=words, key=key)
         _count_open(project)
-        said = f"commented on the image {image.name}: {words}"
+        said = told("commented on the image %(name)s: %(words)s", name=image.name, words=words)
         audit.record(project=project, by=by, kind=AuditKind.COMMENTS, words=said, image=image.pk, comment=comment.pk)
         return comment
 
@@ -67,8 +68,10 @@ def close_comment(*, project: Project, by: User, comment_id: int, reply: str = "
         return False
     _count_open(project)
     comment = Comment.objects.select_related("image", "by").get(pk=comment_id)
-    did = f"replied to {comment.by.get_username()}" if words else f"closed the comment of {comment.by.get_username()}"
-    said = f"{did} on the image {comment.image.name}" + (f": {words}" if words else "")
+    person, name = comment.by.get_username(), comment.image.name
+    said = told("closed the comment of %(person)s on the image %(name)s", person=person, name=name)
+    if words:
+        said = told("replied to %(person)s on the image %(name)s: %(words)s", person=person, name=name, words=words)
     audit.record(
         project=project, by=by, kind=AuditKind.COMMENTS, words=said, image=comment.image_id, comment=comment_id
     )
@@ -103,7 +106,7 @@ def show_example(*, project: Project, image_id: int, by: User) -> ClassExample:
         image=image, defaults={"label_class": image.label, "created_by": by}
     )
     _count_examples(project)
-    words = f"shows the image {image.name} in the guide as “{image.label}”"
+    words = told("shows the image %(name)s in the guide as “%(label)s”", name=image.name, label=image.label)
     audit.record(project=project, by=by, kind=AuditKind.COMMENTS, words=words, image=image.pk)
     return example
 
@@ -118,7 +121,7 @@ def hide_example(*, project: Project, image_id: int, by: User) -> bool:
         return False
     example.delete()
     _count_examples(project)
-    words = f"took the image {example.image.name} out of the guide"
+    words = told("took the image %(name)s out of the guide", name=example.image.name)
     audit.record(project=project, by=by, kind=AuditKind.COMMENTS, words=words, image=image_id)
     return True
 

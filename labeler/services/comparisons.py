@@ -19,6 +19,7 @@ from labeler.services.rounds import (
     nothing_to_try,
     why_not_trainable,
 )
+from labeler.told import told
 from labeler.wake import wake
 
 
@@ -37,13 +38,13 @@ def start_comparison(*, project: Project, values: dict[str, Any], reason: str, b
     round_ = add_round(
         project=project,
         trigger=Trigger.COMPARISON,
-        reason=reason[:200],
+        reason=reason,
         requested_by=by,
         config={**config_of(project.learning), **values},
         last_annotation_id=last.last_annotation_id if last else 0,
     )
     if round_ is not None:
-        words = f"started round {round_.number} to compare it: {reason}"
+        words = told("started round %(number)s to compare it: %(reason)s", number=str(round_.number), reason=reason)
         audit.record(project=project, by=by, kind=AuditKind.ROUNDS, words=words, round=round_.number)
         wake(RUN, round_.pk)
     return round_

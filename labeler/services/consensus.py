@@ -34,6 +34,7 @@ from labeler.selectors.classes import MEANING
 from labeler.services import audit
 from labeler.services.label_probability import measured_people
 from labeler.services.races import not_in_work
+from labeler.told import told
 
 SKIPS_TO_SET_ASIDE = 2
 LOOKUP = 500  # images a query
@@ -249,7 +250,7 @@ def put_back(image_id: int, *, by: User | None = None) -> bool:
     if left.update(state=ImageState.POOL, is_contested=False, doubted_label=None) != 1:
         return False
     image = Image.objects.select_related("project").get(pk=image_id)
-    words = f"put the image {image.name} back into the pool"
+    words = told("put the image %(name)s back into the pool", name=image.name)
     audit.record(project=image.project, by=by, kind=AuditKind.REVIEW, words=words, image=image_id)
     return True
 

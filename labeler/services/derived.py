@@ -15,6 +15,7 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services.asked_work import record_start
 from labeler.services.jobs import AnyJob, Beat, ClaimLost, JobCancelled, finish_job
 from labeler.services.leftovers import mark_replaced
+from labeler.told import told
 from labeler.wake import wake
 
 DerivedT = TypeVar("DerivedT", PoolMap, PoolGraph)
@@ -66,7 +67,6 @@ def derive_file(
     leaves it to the sweep.
     """
     beat, names = Beat(job), dict[str, str]()
-    what = job._meta.verbose_name
     try:
         beat.now(done=0, total=0)
         derived = make(job.project, lambda done, total: beat(done=done, total=total))
@@ -82,7 +82,7 @@ def derive_file(
         finish_job(job=job, state=JobState.FAILED, error=str(error))
         return
     except (storage.StorageError, OSError) as error:
-        finish_job(job=job, state=JobState.FAILED, error=f"The {what} could not be written: {error}")
+        finish_job(job=job, state=JobState.FAILED, error=told("The file could not be written: %(why)s", why=str(error)))
         return
     with transaction.atomic():
         n = derived.images
@@ -108,7 +108,9 @@ def ending_in_words(job: AnyJob) -> Iterator[None]:
     except CannotDerive as error:
         finish_job(job=job, state=JobState.FAILED, error=str(error))
     except OSError as error:
-        finish_job(job=job, state=JobState.FAILED, error=f"Files could not be read or written: {error}")
+        finish_job(
+            job=job, state=JobState.FAILED, error=told("Files could not be read or written: %(why)s", why=str(error))
+        )
 
 
 def forget_older(job: PoolMap | PoolGraph) -> None:

@@ -38,6 +38,7 @@ from labeler.services.jobs import (
     unfinished_count,
 )
 from labeler.services.webhooks import tell_export
+from labeler.told import told
 from labeler.wake import wake
 
 __all__ = ["ExportRefused", "cancel_export", "create_export", "delete_export", "run_export", "spreadsheet_safe"]
@@ -79,9 +80,14 @@ def create_export(
 
 @override(settings.LANGUAGE_CODE)  # kept, and read by everybody
 def _recorded(job: ExportJob, filters: Filters) -> str:
-    usual = "labels" if job.filters else "all labels"
-    which = {ALL: "all images", WITH_MODEL: "labels and the model's surest"}.get(filters.images, usual)
-    return f"exported {which} as {job.get_format_display()}"
+    name = told(str(FORMATS[job.format].name))
+    if filters.images == ALL:
+        return told("exported all images as %(format)s", format=name)
+    if filters.images == WITH_MODEL:
+        return told("exported labels and the model's surest as %(format)s", format=name)
+    if job.filters:
+        return told("exported labels as %(format)s", format=name)
+    return told("exported all labels as %(format)s", format=name)
 
 
 def as_json(filters: Filters) -> dict[str, Any]:
@@ -94,7 +100,13 @@ def as_json(filters: Filters) -> dict[str, Any]:
 @transaction.atomic
 def cancel_export(*, job: ExportJob, by: User) -> None:
     request_cancel(job=job)
-    audit.record(project=job.project, by=by, kind=AuditKind.EXPORTS, words=f"stopped export {job.pk}", export=job.pk)
+    audit.record(
+        project=job.project,
+        by=by,
+        kind=AuditKind.EXPORTS,
+        words=told("stopped export %(number)s", number=str(job.pk)),
+        export=job.pk,
+    )
 
 
 @transaction.atomic
@@ -103,7 +115,13 @@ def delete_export(*, job: ExportJob, by: User) -> bool:
     row = ExportJob.objects.select_for_update().filter(pk=job.pk).exclude(state__in=UNFINISHED_JOB).first()
     if row is None:
         return False
-    audit.record(project=row.project, by=by, kind=AuditKind.EXPORTS, words=f"deleted export {row.pk}", export=row.pk)
+    audit.record(
+        project=row.project,
+        by=by,
+        kind=AuditKind.EXPORTS,
+        words=told("deleted export %(number)s", number=str(row.pk)),
+        export=row.pk,
+    )
     name = row.file
     row.delete()
     if name:
@@ -129,7 +147,7 @@ def run_export(*, job_id: int) -> None:
         finish_job(job=job, state=JobState.CANCELLED)
         return
     except (storage.StorageError, OSError, CannotWrite, ExportRefused) as error:
-        finish_job(job=job, state=JobState.FAILED, error=f"The file could not be written: {error}")
+        finish_job(job=job, state=JobState.FAILED, error=told("The file could not be written: %(why)s", why=str(error)))
         return
     rows = manifest["rows"]
     with transaction.atomic():
@@ -201,9 +219,9 @@ def _bytes_of(picture: Picture) -> bytes:
     try:
         data = storage.read_range(picture.pack, picture.offset, picture.length)
     except FileNotFoundError as error:
-        raise CannotWrite(f"the images' file {picture.pack} is gone") from error
+        raise CannotWrite(told("the images' file %(name)s is gone", name=picture.pack)) from error
     if len(data) != picture.length:
-        raise CannotWrite(f"the images' file {picture.pack} is cut off")
+        raise CannotWrite(told("the images' file %(name)s is cut off", name=picture.pack))
     return data
 
 

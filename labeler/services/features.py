@@ -48,6 +48,7 @@ from labeler.services.jobs import (
     resume_stalled,
 )
 from labeler.services.leftovers import mark_replaced
+from labeler.told import told
 from labeler.wake import wake
 
 COMPUTE = "background.compute_features"
@@ -157,7 +158,9 @@ def run_features(*, job_id: int, load: Load) -> None:
         finish_job(job=job, state=JobState.FAILED, error=str(error))
         return
     except (storage.StorageError, OSError) as error:
-        finish_job(job=job, state=JobState.FAILED, error=f"The features could not be written: {error}")
+        finish_job(
+            job=job, state=JobState.FAILED, error=told("The features could not be written: %(why)s", why=str(error))
+        )
         return
     _close(job)
 

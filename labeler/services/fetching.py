@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 from labeler.imaging.decode import DecodedImage, Limits, Refused, decode
 from labeler.imaging.names import NAME_LENGTH, printable
 from labeler.outbound import OutboundError, OutboundFailed, send
+from labeler.told import told
 
 SECONDS = 30.0
 REDIRECTS = 3
@@ -25,7 +26,13 @@ class Fetcher:
     def load(self, address: str) -> DecodedImage | Refused:
         host = urlsplit(address).netloc
         if self._silent[host] >= GIVEN_UP:
-            return Refused(f"{host_of(address)} did not answer {GIVEN_UP} times; the rest of it was not asked for.")
+            return Refused(
+                told(
+                    "%(host)s did not answer %(count)s times; the rest of it was not asked for.",
+                    host=host_of(address),
+                    count=GIVEN_UP,
+                )
+            )
         try:
             reply = send(address, max_bytes=self._limits.max_bytes, seconds=SECONDS, redirects=REDIRECTS)
         except OutboundFailed as error:
@@ -35,7 +42,13 @@ class Fetcher:
             return Refused(str(error))
         self._silent[host] = 0
         if reply.status != 200:
-            return Refused(f"{host_of(address)} answered {reply.status} instead of sending it.")
+            return Refused(
+                told(
+                    "%(host)s answered %(status)s instead of sending it.",
+                    host=host_of(address),
+                    status=str(reply.status),
+                )
+            )
         return decode(reply.body, self._limits)
 
 

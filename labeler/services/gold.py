@@ -34,6 +34,7 @@ from labeler.services.consensus import settle, settle_gold
 from labeler.services.draw import LOOKUP
 from labeler.services.questions import close_questions
 from labeler.services.races import not_in_work
+from labeler.told import ntold, told
 
 MOST = 1000  # images at once
 
@@ -85,7 +86,7 @@ def mark_gold(*, project: Project, image_id: int, label_class: LabelClass, by: U
         image=image, defaults={"project": project, "label_class": label_class, "created_by": by}
     )
     _settle(image, label_class.pk)
-    words = f"made the image {image.name} gold: “{label_class}”"
+    words = told("made the image %(name)s gold: “%(label)s”", name=image.name, label=label_class)
     audit.record(project=project, by=by, kind=AuditKind.GOLD, words=words, image=image.pk)
     return gold
 
@@ -117,8 +118,10 @@ def mark_labels_gold(*, project: Project, positions: Sequence[int], by: User) ->
                 kinds["marked"] += 1
     unknown = len(wanted) - sum(kinds.values())
     if kinds["marked"]:
-        words = (
-            f"made {kinds['marked']:,} image{'' if kinds['marked'] == 1 else 's'} gold, with the labels that they had"
+        words = ntold(
+            "made %(count)s image gold, with the label that it had",
+            "made %(count)s images gold, with the labels that they had",
+            kinds["marked"],
         )
         audit.record(project=project, by=by, kind=AuditKind.GOLD, words=words, positions=wanted)
     return MarkedGold(kinds["marked"], kinds["already"], kinds["unlabelled"], unknown)
@@ -134,7 +137,7 @@ def unmark_gold(*, project: Project, image_id: int, by: User | None = None) -> b
     image = Image.objects.select_for_update(no_key=True).get(pk=image_id)
     gold.delete()
     settle(image, project.learning.overlap)
-    words = f"took the image {image.name} out of the gold images"
+    words = told("took the image %(name)s out of the gold images", name=image.name)
     audit.record(project=project, by=by, kind=AuditKind.GOLD, words=words, image=image.pk)
     return True
 

@@ -19,6 +19,7 @@ from labeler.services.derived import Derived, Report, derive_file, request_deriv
 from labeler.services.jobs import claim_job, resume_stalled
 from labeler.services.rounds import add_round, newest_round, start_cold_round, why_not_trainable
 from labeler.services.triggers import start_if_due
+from labeler.told import told
 from labeler.wake import wake
 
 MAKE = "background.make_graph"
@@ -69,7 +70,7 @@ def order_first_queue(project: Project) -> None:
     if last is None or graph is None or queue is None:
         return
     if queue.trigger == Trigger.COLD_START and queue.config.get("graph") != graph.pk:
-        reason = "images that look alike have been found"
+        reason = told("images that look alike have been found")
         start_cold_round(project=project, reason=reason, seen=last.last_annotation_id)
 
 
@@ -84,8 +85,10 @@ def _end_round_by_pixels(project: Project) -> Round | None:
     if PoolGraph.objects.filter(project=project, state=JobState.DONE).exclude(vectors="").count() > 1:
         return None  # one has just been replaced: until then it was to be had
     former = Round.objects.filter(project=project, number__lt=last.number).exclude(trigger=Trigger.COMPARISON).first()
-    words = "Ended before its time: it learned from pixels. Which images look alike is known now; the next round goes "
-    words += "by that, with the same answers."
+    words = told(
+        "Ended before its time: it learned from pixels. Which images look alike is known now; the next round goes by "
+        "that, with the same answers."
+    )
     is_ended = end_round(
         Q(pk=last.pk) & ~Q(state=RoundState.QUEUED),
         RoundState.CANCELLED,

@@ -15,7 +15,6 @@ from uuid import UUID, uuid5
 
 from django.db.models import Q
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.models import (
@@ -34,13 +33,13 @@ from labeler.models import (
     Shown,
     User,
 )
-from labeler.numerals import numeral
 from labeler.selectors.grid import TILES, open_images, why_no_grid
 from labeler.services import audit
 from labeler.services.consensus import settle_first_labels
 from labeler.services.named_classes import hold_class
 from labeler.services.races import again_if_raced, lock_queue, not_in_work
 from labeler.services.settling import settle_images
+from labeler.told import Told, ntold, together, told
 
 CHECK_SHARE, LEAST_CHECKS = 0.1, 2  # of each page, rounded up
 CHECK_SLOT = 1000  # slots from here on are of checks, beside the ranks of a round
@@ -72,29 +71,29 @@ class Accepted:
     missed: int  # held or answered by somebody else meanwhile
 
     @property
-    def words(self) -> str:
-        said = [
-            ngettext("%(count)s tile accepted as “%(name)s”.", "%(count)s tiles accepted as “%(name)s”.", self.accepted)
-            % {"count": numeral(self.accepted), "name": self.page.label_class}
-        ]
-        others = [
-            (self.corrected, ngettext(
+    def words(self) -> Told:
+        taken_out = len(self.page.left_out)
+        sentences = [
+            (1, ntold(
+                "%(count)s tile accepted as “%(name)s”.", "%(count)s tiles accepted as “%(name)s”.", self.accepted,
+                name=self.page.label_class,
+            )),
+            (self.corrected, ntold(
                 "%(count)s tile given another class.", "%(count)s tiles given another class.", self.corrected
             )),
-            (len(self.page.left_out), ngettext(
-                "%(count)s tile taken out: the queue asks about them.",
+            (taken_out, ntold(
+                "%(count)s tile taken out: the queue asks about it.",
                 "%(count)s tiles taken out: the queue asks about them.",
-                len(self.page.left_out),
+                taken_out,
             )),
-            (self.missed, ngettext(
-                "%(count)s tile left out: somebody else has or had them meanwhile.",
+            (self.missed, ntold(
+                "%(count)s tile left out: somebody else has or had it meanwhile.",
                 "%(count)s tiles left out: somebody else has or had them meanwhile.",
                 self.missed,
             )),
-            (self.checks, _("%(count)s of them will be looked at singly.")),
+            (self.checks, told("%(count)s of them will be looked at singly.", count=self.checks)),
         ]  # fmt: skip
-        said += [words % {"count": numeral(number)} for number, words in others if number]
-        return " ".join(said)
+        return together(*(words for number, words in sentences if number))
 
 
 def accept_page(
@@ -160,7 +159,11 @@ def _undo(project: Project, by: User, page_id: int) -> int:
     not_in_work(checks.filter(leased_to__isnull=True)).update(state=CandidateState.SUPERSEDED)
     settle_images(project=project, image_ids=images)
     GridPage.objects.filter(pk=page.pk).update(undone_at=now)
-    words = f"took a page of the grid back: {_count(len(answers), 'answer')}"
+    words = ntold(
+        "took a page of the grid back: %(count)s answer",
+        "took a page of the grid back: %(count)s answers",
+        len(answers),
+    )
     audit.record(project=project, by=by, kind=AuditKind.GRID, words=words, page=page.pk)
     return len(answers)
 
@@ -189,7 +192,9 @@ def _accept(project: Project, by: User, tiles: Tiles) -> Accepted:
     _save(page, said, together=together)
     checks = _draw_checks(page)
     result = Accepted(page, len(together), len(said) - len(together), checks, len(given) - len(said))
-    audit.record(project=project, by=by, kind=AuditKind.GRID, words=f"grid: {result.words}", page=page.pk)
+    audit.record(
+        project=project, by=by, kind=AuditKind.GRID, words=told("grid: %(what)s", what=result.words), page=page.pk
+    )
     return result
 
 
@@ -275,7 +280,3 @@ def _untouched(page: GridPage) -> list[Annotation]:
     others = Annotation.objects.filter(image__in=images, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
     touched = set(others.filter(~Q(grid_page=page) | Q(grid_page__isnull=True)).values_list("image_id", flat=True))
     return [row for row in live.order_by("image_id") if row.image_id in images - touched]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

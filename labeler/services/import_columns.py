@@ -12,6 +12,7 @@ from labeler import clock
 from labeler.models import ImportJob, JobState, User
 from labeler.services.uploads import RUN_IMPORT, record_import
 from labeler.tables.columns import Chosen
+from labeler.told import told
 from labeler.wake import wake
 
 REMEMBERED = 20  # imports before, of which choices are taken over
@@ -47,7 +48,7 @@ def look_again(*, job: ImportJob, by: User, columns: Mapping[str, Chosen]) -> bo
             table_columns=job.table_columns | _kept(columns),
         )  # fmt: skip
         if queued:
-            record_import(job, by, f"chose columns of tables in import {job.pk}")
+            record_import(job, by, told("chose columns of tables in import %(number)s", number=str(job.pk)))
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
 

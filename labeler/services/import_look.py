@@ -13,6 +13,7 @@ from labeler.imaging.zips import BadArchive
 from labeler.models import Image, ImportFile, ImportJob, JobState
 from labeler.services.import_plan import Plan, RowsSource, make_plan, opened, with_row
 from labeler.services.jobs import ClaimLost
+from labeler.told import keep
 
 ENTRIES = 20_000  # whose labels are counted
 READ = 100  # images that are opened
@@ -108,6 +109,6 @@ def _found(plan: Plan, seen: _Seen) -> dict[str, Any]:
         "people": sorted(seen.people)[:CLASSES],
         "columns": list(plan.columns),
         "tables": plan.tables,
-        "refusals": [list(one) for one in seen.refusals],
-        "notes": [list(one) for one in seen.notes],
+        "refusals": [[name, keep(why)] for name, why in seen.refusals],
+        "notes": [[name, keep(why)] for name, why in seen.notes],
     }

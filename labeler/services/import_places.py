@@ -15,6 +15,7 @@ from labeler.import_roots import FolderRefused, allowed_folder
 from labeler.models import ImportFile, ImportJob, ImportSecret, Project, User
 from labeler.seals import Unsealable, seal, unseal
 from labeler.services.uploads import NOT_STAGED, UploadRefused, create_import, finish_upload
+from labeler.told import said, told
 
 PURPOSE = "import"
 
@@ -24,7 +25,7 @@ def import_folder(*, project: Project, by: User, path: str, looks_first: bool = 
     try:
         folder = allowed_folder(path)
     except FolderRefused as error:
-        raise UploadRefused(str(error), error.field) from None
+        raise UploadRefused(said(str(error)), error.field) from None
     return _started(project, by, ImportFile.Kind.FOLDER, {"path": str(folder)}, str(folder), "", looks_first)
 
 
@@ -38,7 +39,7 @@ def import_bucket(*, project: Project, by: User, bucket: Bucket, looks_first: bo
     try:
         check_bucket(_operators(bucket.name, bucket.prefix) if is_operators else bucket)
     except BucketError as error:
-        raise UploadRefused(str(error), error.field) from None
+        raise UploadRefused(said(str(error)), error.field) from None
     place: dict[str, str] = {"name": bucket.name, "prefix": bucket.prefix}
     if not is_operators:
         place |= {"endpoint": bucket.endpoint, "region": bucket.region, "key_id": bucket.key_id}
@@ -58,7 +59,7 @@ def bucket_of(file: ImportFile) -> Bucket:
     try:
         return Bucket(**place, secret=unseal(kept.sealed if kept else "", purpose=PURPOSE))
     except Unsealable:
-        raise BucketError("The secret of the bucket's key is kept no more; start a new import.") from None
+        raise BucketError(told("The secret of the bucket's key is kept no more; start a new import.")) from None
 
 
 def _operators(name: str, prefix: str) -> Bucket:

@@ -27,9 +27,10 @@ from labeler.tables.columns import NoPlace
 from labeler.tables.index import Index
 from labeler.tables.reader import open_table
 from labeler.tables.row import MAX_COLUMNS, Answer, BadTable, Row
+from labeler.told import told
 
 SOURCE = "source address"  # the column that says where an image was fetched from
-NOT_THERE = "A table names it, but there is no file of this name beside it."
+NOT_THERE = told("A table names it, but there is no file of this name beside it.")
 PEOPLE = 1000  # whose answers one import takes
 LOOK_PAGES = 20  # of a bucket's list
 LOOK_ROWS = 100_000
@@ -205,7 +206,8 @@ def _of_known_people(plan: Plan, index: Index, row: Row, shown: str) -> Row:
             plan.people.add(answer.by)
             kept.append(answer)
     if len(kept) < len(row.answers):
-        index.refuse(shown, f"The tables name more than {PEOPLE:,} people; answers of others are left out.")
+        words = told("The tables name more than %(most)s people; answers of others are left out.", most=PEOPLE)
+        index.refuse(shown, words)
     return replace(row, answers=tuple(kept))
 
 

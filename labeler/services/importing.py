@@ -25,8 +25,9 @@ from labeler.services.import_look import look
 from labeler.services.import_plan import Plan, import_limits, make_plan, opened, with_row
 from labeler.services.jobs import BEAT_SECONDS, Beat, ClaimLost, JobCancelled, claim_job, finish_job, keep_claim
 from labeler.services.leftovers import forget_unnamed_files
-from labeler.services.packing import Loaded, name_rejected, store_batch, sweep_files
+from labeler.services.packing import Loaded, name_rejected, shown_reason, store_batch, sweep_files
 from labeler.services.uploads import NOT_STAGED, delete_staged
+from labeler.told import ntold, together, told
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,7 @@ BATCH_BYTES = 64 * 2**20
 GROUP_ENTRIES, GROUP_BYTES = 32, 2**20  # what one thread decodes at a time
 THREADS = min(4, os.cpu_count() or 1)
 REMOTE_THREADS = 8  # mostly wait
-FAILED_WORDS = "Something went wrong that was not foreseen ({}); the worker's log has the details. {}"
-KEPT_WORDS = "Images that were already in stay."
+KEPT_WORDS = told("Images that were already in stay.")
 
 Report = Callable[[int, int], object]
 
@@ -122,15 +122,20 @@ def _in_words(plan: Plan, work: Callable[[Plan], None]) -> bool:
         logger.warning("%s went to another worker", job)
         return False
     except JobCancelled:
-        finish_job(job=job, state=JobState.CANCELLED, error=f"Cancelled. {KEPT_WORDS}")
+        finish_job(job=job, state=JobState.CANCELLED, error=together(told("Cancelled."), KEPT_WORDS))
     except (storage.StorageError, BucketError) as error:
-        _fail(job, f"{error} {KEPT_WORDS}")
+        _fail(job, together(str(error), KEPT_WORDS))
         return False
     except FileNotFoundError:
-        finish_job(job=job, state=JobState.FAILED, error=f"The uploaded file is gone; upload it again. {KEPT_WORDS}")
+        gone = told("The uploaded file is gone; upload it again.")
+        finish_job(job=job, state=JobState.FAILED, error=together(gone, KEPT_WORDS))
     except Exception as error:
         logger.exception("%s failed", job)
-        _fail(job, FAILED_WORDS.format(type(error).__name__, KEPT_WORDS))
+        unforeseen = told(
+            "Something went wrong that was not foreseen (%(kind)s); the worker's log has the details.",
+            kind=type(error).__name__,
+        )
+        _fail(job, together(unforeseen, KEPT_WORDS))
         return False
     finally:
         plan.close()
@@ -140,20 +145,25 @@ def _in_words(plan: Plan, work: Callable[[Plan], None]) -> bool:
 def why_nothing(job: ImportJob) -> str:
     """Why an import that went through added no image; empty if it added some."""
     job.refresh_from_db(fields=["added", "duplicates", "refused", "ignored"])
-    known = f"{job.duplicates:,} {'is' if job.duplicates == 1 else 'are'} in the project already"
+    known = ntold("%(count)s is in the project already", "%(count)s are in the project already", job.duplicates)
     first = job.rejected.filter(kind=RejectedFile.Kind.REFUSED).order_by("pk").first()
     if job.added:
         return ""
     if first is None:
         if job.duplicates:
-            return f"No image was added: {known}."
-        left = "nothing but what operating systems leave in archives" if job.ignored else "nothing"
-        return f"No image was added: there is {left} in it."
+            return told("No image was added: %(known)s.", known=known)
+        if job.ignored:
+            return told("No image was added: there is nothing but what operating systems leave in archives in it.")
+        return told("No image was added: there is nothing in it.")
     if job.duplicates:
-        return f"No image was added: {known}, and {job.refused:,} {'was' if job.refused == 1 else 'were'} refused."
+        refused = ntold("%(count)s was refused", "%(count)s were refused", job.refused)
+        return told("No image was added: %(known)s, and %(refused)s.", known=known, refused=refused)
     if job.refused == 1:
-        return f"No image was added. {first.name}: {first.reason}"
-    return f"No image was added: all {job.refused:,} files were refused. The first, {first.name}: {first.reason}"
+        return told("No image was added. %(name)s: %(why)s", name=first.name, why=first.reason)
+    return told(
+        "No image was added: all %(count)s files were refused. The first, %(name)s: %(why)s",
+        count=job.refused, name=first.name, why=first.reason,
+    )  # fmt: skip
 
 
 def _fail(job: ImportJob, words: str) -> None:
@@ -227,7 +237,7 @@ def _reject_file(run: Run, file: ImportFile, reason: str) -> None:
     with transaction.atomic():
         run.beat.now(done=F("done") + 1, refused=F("refused") + 1)
         row = RejectedFile(
-            job=run.job, kind=RejectedFile.Kind.REFUSED, name=printable(file.name), reason=printable(reason)[:300]
+            job=run.job, kind=RejectedFile.Kind.REFUSED, name=printable(file.name), reason=shown_reason(reason)
         )
         name_rejected(run.job, [row])
         ImportFile.objects.filter(pk=file.pk).update(is_done=True)

@@ -12,6 +12,8 @@ from django.utils.translation import gettext as _
 from labeler import clock
 from labeler.models import AuditKind, Invitation, Membership, Project, Role, User
 from labeler.services import audit
+from labeler.services.people import a_role
+from labeler.told import Told, told
 
 MAX_OPEN = 200  # of a project
 
@@ -49,7 +51,7 @@ def invite(*, project: Project, role: str, note: str, by: User) -> NewInvitation
     )
     invitation.full_clean(exclude=["project", "created_by", "used_by", "used_at", "revoked_at"])
     invitation.save()
-    _record(invitation, by, f"made an invitation as {role}" + (f" ({note})" if note else ""))
+    _record(invitation, by, _made(role, note))
     return NewInvitation(invitation, token)
 
 
@@ -59,7 +61,7 @@ def revoke_invitation(*, invitation: Invitation, by: User | None = None) -> bool
     is_open = Invitation.objects.filter(pk=invitation.pk, used_at=None, revoked_at=None)
     if is_open.update(revoked_at=clock.now()) != 1:
         return False
-    _record(invitation, by, f"revoked an invitation as {invitation.role}")
+    _record(invitation, by, told("revoked an invitation as %(role)s", role=a_role(invitation.role)))
     return True
 
 
@@ -96,7 +98,17 @@ def _spend(invitation: Invitation, user: User) -> None:
     if is_open.update(used_by=user, used_at=now) != 1:
         raise InvitationGoneError
     maker = invitation.created_by.get_username()
-    _record(invitation, user, f"joined as {invitation.role}, invited by {maker}")
+    _record(invitation, user, _joined(invitation, maker))
+
+
+def _made(role: str, note: str) -> Told:
+    if note:
+        return told("made an invitation as %(role)s (%(note)s)", role=a_role(role), note=note)
+    return told("made an invitation as %(role)s", role=a_role(role))
+
+
+def _joined(invitation: Invitation, maker: str) -> Told:
+    return told("joined as %(role)s, invited by %(person)s", role=a_role(invitation.role), person=maker)
 
 
 def _record(invitation: Invitation, by: User | None, words: str) -> None:

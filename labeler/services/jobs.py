@@ -30,6 +30,7 @@ from labeler.models import (
 )
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.services.claims import claims_of, new_claim
+from labeler.told import told
 from labeler.wake import wake
 from labeler.workers import this_worker
 
@@ -167,7 +168,10 @@ def resume_stalled(*, model: type[JobT], task_name: str) -> int:
     running.filter(attempts__gte=settings.ROUND_ATTEMPTS).update(
         state=JobState.FAILED,
         finished_at=now,
-        error=f"Its worker died {settings.ROUND_ATTEMPTS} times; the worker's log says why. What is done is kept.",
+        error=told(
+            "Its worker died %(count)s times; the worker's log says why. What is done is kept.",
+            count=settings.ROUND_ATTEMPTS,
+        ),
     )
     waiting = Q(state=JobState.QUEUED) & (
         silent | Q(heartbeat_at__isnull=True, created_at__lt=now - timedelta(seconds=5))

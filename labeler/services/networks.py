@@ -57,6 +57,7 @@ from labeler.services.jobs import (
 )
 from labeler.services.leftovers import mark_replaced
 from labeler.services.rounds import RoundRefused, new_seed, request_round
+from labeler.told import Told, ntold, told
 from labeler.wake import wake
 
 TRAIN = "background.train_network"
@@ -110,7 +111,7 @@ def request_network(*, project: Project, by: User | None = None) -> PoolNetwork 
         checkpoint=storage.new_name(project, "networks", "checkpoint"),
     )  # fmt: skip
     if by is not None:
-        _record(project, by, f"started the training of network {job.pk} on {len(pairs):,} labels")
+        _record(project, by, _started(job, len(pairs)))
     wake(TRAIN, job.pk)
     return job
 
@@ -119,7 +120,7 @@ def request_network(*, project: Project, by: User | None = None) -> PoolNetwork 
 def stop_network(*, project: Project, by: User | None = None) -> None:
     for job in PoolNetwork.objects.filter(project=project, state__in=UNFINISHED_JOB):
         request_cancel(job=job)
-        _record(project, by, f"stopped the training of network {job.pk}")
+        _record(project, by, told("stopped the training of network %(number)s", number=str(job.pk)))
 
 
 @transaction.atomic
@@ -134,7 +135,7 @@ def leave_network(*, project: Project, by: User | None = None) -> bool:
         return False
     learning.network, learning.trains_network = used.former, False
     learning.save(update_fields=["network", "trains_network"])
-    _record(project, by, f"left network {used.pk}: images are seen as before it")
+    _record(project, by, told("left network %(number)s: images are seen as before it", number=str(used.pk)))
     return True
 
 
@@ -144,8 +145,17 @@ def take_network(*, network: PoolNetwork, by: User | None = None) -> bool:
     if not network.is_accepted:
         return False
     LearningConfig.objects.filter(project=network.project_id).update(network=network)
-    _record(network.project, by, f"took network {network.pk} again")
+    _record(network.project, by, told("took network %(number)s again", number=str(network.pk)))
     return True
+
+
+def _started(job: PoolNetwork, labels: int) -> Told:
+    return ntold(
+        "started the training of network %(number)s on %(count)s label",
+        "started the training of network %(number)s on %(count)s labels",
+        labels,
+        number=str(job.pk),
+    )
 
 
 def _record(project: Project, by: User | None, words: str) -> None:
@@ -206,7 +216,7 @@ def run_network(*, job_id: int, train: Train) -> None:
         _end(job, JobState.FAILED, str(error))
         return
     except (storage.StorageError, OSError) as error:
-        _end(job, JobState.FAILED, f"The network could not be written: {error}")
+        _end(job, JobState.FAILED, told("The network could not be written: %(why)s", why=str(error)))
         return
     _close(job, judged)
 
@@ -250,7 +260,9 @@ def _close(job: PoolNetwork, judged: Judged) -> None:
         is_closed = _take_over(job, judged, names) if judged.is_accepted else _refuse(job, judged)
     except (storage.StorageError, OSError) as error:
         is_closed = False
-        finish_job(job=job, state=JobState.FAILED, error=f"The network could not be written: {error}")
+        finish_job(
+            job=job, state=JobState.FAILED, error=told("The network could not be written: %(why)s", why=str(error))
+        )
     if not (is_closed and judged.is_accepted):
         for name in (*names.values(), *(name for _, _, name in judged.features)):
             storage.delete(name)
@@ -314,6 +326,6 @@ def _forget_older(job: PoolNetwork) -> None:
 def _start_round(project: Project) -> None:
     """So that people are asked by it at once. Where a round is unfinished, the next one goes by it."""
     try:
-        request_round(project=project, trigger=Trigger.NETWORK, reason="a network has taken over")
+        request_round(project=project, trigger=Trigger.NETWORK, reason=told("a network has taken over"))
     except RoundRefused:
         return

@@ -20,6 +20,7 @@ from django.urls import reverse
 from labeler import clock
 from labeler.models import NoticeMail
 from labeler.services.notices import SEND_MAILS
+from labeler.told import told
 from labeler.wake import wake
 
 State = NoticeMail.State
@@ -28,7 +29,7 @@ LOST = timedelta(minutes=10)  # a mail that was begun so long ago has no worker 
 AT_ONCE = 50
 TURN_SECONDS = 15.0
 TRIED_AGAIN = 60  # seconds until a server that could not be reached is asked again
-UNKNOWN = "A worker was lost while it sent this, so it may have arrived; it is not sent again."
+UNKNOWN = told("A worker was lost while it sent this, so it may have arrived; it is not sent again.")
 
 
 def sweep_mails() -> int:
@@ -90,27 +91,39 @@ def _send(pk: int) -> bool:
 def _why_not(mail: NoticeMail) -> str:
     """Somebody who was shut out or changed their mind since gets none."""
     if not mail.user.is_active or not mail.user.email:
-        return "There is no address any more."
+        return told("There is no address any more.")
     still = mail.user.memberships.filter(
         Q(project=mail.notice.project_id, role="manager", gets_mail=True, deactivated_at__isnull=True)
     )
-    return "" if still.exists() else "They no longer want mail of this project."
+    return "" if still.exists() else told("They no longer want mail of this project.")
 
 
 def _why_refused(error: Exception, address: str) -> str:
     """What happened, for who reads the notice in the page."""
-    server = f"The mail server ({settings.EMAIL_HOST})"
+    host = settings.EMAIL_HOST
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return f"{server} takes no mail for {address}: {_said(error.recipients.get(address, (0, b'')))}"
-    if isinstance(error, smtplib.SMTPAuthenticationError):
-        return f"{server} does not know the user or the password: {_said((error.smtp_code, error.smtp_error))}"
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"{server} refused it: {_said((error.smtp_code, error.smtp_error))}"
-    if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):  # smtplib calls it disconnected
-        return f"{server} did not answer within {settings.EMAIL_TIMEOUT} seconds."
-    if isinstance(error, smtplib.SMTPServerDisconnected):
-        return f"{server} ended the connection in the middle."
-    return f"{server} cannot be reached: {error}"
+        why = _said(error.recipients.get(address, (0, b"")))
+        words = told(
+            "The mail server (%(host)s) takes no mail for %(address)s: %(why)s", host=host, address=address, why=why
+        )
+    elif isinstance(error, smtplib.SMTPAuthenticationError):
+        why = _said((error.smtp_code, error.smtp_error))
+        words = told("The mail server (%(host)s) does not know the user or the password: %(why)s", host=host, why=why)
+    elif isinstance(error, smtplib.SMTPResponseException):
+        words = told(
+            "The mail server (%(host)s) refused it: %(why)s",
+            host=host, why=_said((error.smtp_code, error.smtp_error)),
+        )  # fmt: skip
+    elif isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):  # smtplib: disconnected
+        seconds = settings.EMAIL_TIMEOUT
+        words = told(
+            "The mail server (%(host)s) did not answer within %(seconds)s seconds.", host=host, seconds=seconds
+        )
+    elif isinstance(error, smtplib.SMTPServerDisconnected):
+        words = told("The mail server (%(host)s) ended the connection in the middle.", host=host)
+    else:
+        words = told("The mail server (%(host)s) cannot be reached: %(why)s", host=host, why=str(error))
+    return words
 
 
 def _said(answer: tuple[int, bytes | str]) -> str:
@@ -138,7 +151,7 @@ def _message(mail: NoticeMail) -> EmailMessage:
 def _try_later(mail: NoticeMail, error: str) -> None:
     mine = NoticeMail.objects.filter(pk=mail.pk, state=State.SENDING, attempts=mail.attempts)
     if mail.attempts > len(PAUSES):
-        mine.update(state=State.FAILED, error=error[:300])
+        mine.update(state=State.FAILED, error=error)
         return
     later = clock.now() + timedelta(seconds=PAUSES[mail.attempts - 1])
-    mine.update(state=State.WAITING, not_before=later, error=error[:300])
+    mine.update(state=State.WAITING, not_before=later, error=error)

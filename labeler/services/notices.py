@@ -27,6 +27,7 @@ from labeler.selectors.left_out import left_out_of
 from labeler.selectors.pool import shown_accuracy
 from labeler.selectors.work_left import ENDED, WorkLeft
 from labeler.services import audit, webhooks
+from labeler.told import amount, together, told
 from labeler.wake import wake
 
 SEND_MAILS = "messages.send_notice_mails"
@@ -67,8 +68,13 @@ def notify(
 
 def note_failure(*, round_: Round, error: str) -> None:
     """A round has just failed; in its transaction."""
-    what = "The comparison in round" if round_.trigger == Trigger.COMPARISON else "Round"
-    words = f"{what} {round_.number} failed. {error} The queue and the last model stay as they were."
+    parts = {"number": str(round_.number), "error": error}
+    words = told("Round %(number)s failed. %(error)s The queue and the last model stay as they were.", **parts)
+    if round_.trigger == Trigger.COMPARISON:
+        words = told(
+            "The comparison in round %(number)s failed. %(error)s The queue and the last model stay as they were.",
+            **parts,
+        )
     notify(project=round_.project, kind=NoticeKind.ROUND_FAILED, key=str(round_.number), words=words, round_=round_)
     webhooks.tell_round(round_=round_, event=WebhookEvent.ROUND_FAILED, words=words)
 
@@ -80,9 +86,10 @@ def note_published(*, project: Project, round_: Round, standing: str) -> None:
     later, round after round.
     """
     if standing == Standing.REFUSED:
-        words = (
-            f"The model of round {round_.number} was refused: it is worse than the one in charge, which goes on "
-            "choosing the questions. The round’s page says by how much."
+        words = told(
+            "The model of round %(number)s was refused: it is worse than the one in charge, which goes on choosing the "
+            "questions. The round’s page says by how much.",
+            number=str(round_.number),
         )
         notify(project=project, kind=NoticeKind.MODEL_REFUSED, key=str(round_.number), words=words, round_=round_)
     if standing in (Standing.ACCEPTED, Standing.CHOSEN):
@@ -94,13 +101,16 @@ def note_target(*, project: Project, round_: Round) -> Notice | None:
     target, accuracy = project.target_accuracy, shown_accuracy(round_.metrics)
     if target is None or accuracy is None or accuracy["low"] < target:
         return None
-    value, low = (f"{100 * accuracy[name]:.1f} %" for name in ("value", "low"))
-    words = (
-        f"The target is met: the model of round {round_.number} is {value} right on {round_.metrics['n']:,} holdout "
-        f"images, and the 95 % interval begins at {low}; the target is {100 * target:.4g} %."
+    words = told(
+        "The target is met: the model of round %(number)s is %(value)s %% right on %(images)s holdout images, and the "
+        "95 %% interval begins at %(low)s %%; the target is %(target)s %%.",
+        number=str(round_.number),
+        value=amount(100 * accuracy["value"], 1),
+        images=round_.metrics["n"],
+        low=amount(100 * accuracy["low"], 1),
+        target=amount(100 * target, _digits(100 * target)),
     )
-    with override("en"):  # as all that is stored
-        words = f"{words} {left_out_of(round_.metrics).words}".strip()
+    words = together(words, left_out_of(round_.metrics).sentence)
     found = notify(project=project, kind=NoticeKind.TARGET_MET, key=f"{target:.6g}", words=words, round_=round_)
     if found is not None:
         data = {"round": round_.number, "target": target, "accuracy": accuracy, "words": words}
@@ -120,6 +130,11 @@ def note_left(*, project: Project, left: WorkLeft) -> Notice | None:
     return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=key, words=words, facts=facts)
 
 
+def _digits(number: float) -> int:
+    """As many as `number` was given with, two at most."""
+    return next((digits for digits in (0, 1) if round(number, digits) == round(number, 2)), 2)
+
+
 def dismiss_notices(*, user: User, notices: list[Notice]) -> None:
     """For this person; others go on seeing them. Repeatable."""
     rows = [NoticeDismissal(notice=notice, user=user) for notice in notices]
@@ -137,6 +152,7 @@ def choose_mail(*, project: Project, user: User, gets_mail: bool, address: str) 
     if address and address != user.email:
         User.objects.filter(pk=user.pk).update(email=address)
     if before != gets_mail:
-        words = "chose to get notices by mail" if gets_mail else "chose to get no more notices by mail"
+        wanted, ended = told("chose to get notices by mail"), told("chose to get no more notices by mail")
+        words = wanted if gets_mail else ended
         audit.record(project=project, by=user, kind=AuditKind.PEOPLE, words=words)
     return True

@@ -25,6 +25,7 @@ from labeler.models import (
 from labeler.selectors.offered import answers_waiting
 from labeler.services import audit
 from labeler.services.consensus import settle
+from labeler.told import told
 
 BATCH = 500  # images a transaction
 
@@ -46,7 +47,10 @@ def take_offered_answers(*, project: Project, by: User) -> int:
         taken += _take(project, image_ids, classes, users)
     with transaction.atomic():
         if taken:
-            words = f"took {taken:,} answers that {len(users):,} people gave in another tool"
+            words = told(
+                "took answers that people gave in another tool: %(answers)s of %(people)s", answers=taken,
+                people=len(users),
+            )  # fmt: skip
             audit.record(project=project, by=by, kind=AuditKind.IMPORTS, words=words)
         note_answer(project=project)
     return taken

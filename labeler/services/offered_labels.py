@@ -13,6 +13,7 @@ from labeler.models import Annotation, AuditKind, Image, ImageState, LabelClass,
 from labeler.services import audit
 from labeler.services.classes import add_classes, class_names_in
 from labeler.services.consensus import settle, settle_first_labels
+from labeler.told import ntold
 
 BATCH = 1000
 
@@ -38,7 +39,9 @@ def take_offered_labels(*, project: Project, by: User) -> int:
         taken += _take(project, by, rows, classes)
     with transaction.atomic():
         if taken:
-            words = f"took {taken:,} labels that came with images"
+            words = ntold(
+                "took %(count)s label that came with images", "took %(count)s labels that came with images", taken
+            )
             audit.record(project=project, by=by, kind=AuditKind.IMPORTS, words=words)
         note_answer(project=project)
     return taken

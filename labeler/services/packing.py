@@ -27,6 +27,7 @@ from labeler.services.jobs import Beat
 from labeler.services.leftovers import mark_replaced
 from labeler.services.offered_rows import add_offered
 from labeler.tables.row import Row
+from labeler.told import Told, told
 
 TRIES = 50  # two imports into one project: each time one of them wins
 
@@ -331,7 +332,9 @@ def _read_pixels(chunk: Chunk) -> Pixels:
     except FileNotFoundError as error:
         if not Chunk.objects.filter(pk=chunk.pk, pixels=chunk.pixels).exists():
             raise StalePlan from None  # another import replaced its own file since the plan was made
-        raise storage.StorageError(f"The pixels of chunk {chunk.number} are missing in the storage.") from error
+        raise storage.StorageError(
+            told("The pixels of chunk %(number)s are missing in the storage.", number=str(chunk.number))
+        ) from error
     return pixels
 
 
@@ -340,9 +343,14 @@ def _write_array(name: str, array: Pixels) -> None:
 
 
 def _reject_duplicate(batch: Batch, name: str, other: str) -> None:
-    reason = f"The same picture as {printable(other)[-200:]}."
+    reason = told("The same picture as %(name)s.", name=printable(other)[-200:])
     batch.rejected.append(_rejected(batch.job, name, RejectedFile.Kind.DUPLICATE, reason))
 
 
 def _rejected(job: ImportJob, name: str, kind: RejectedFile.Kind, reason: str) -> RejectedFile:
-    return RejectedFile(job=job, kind=kind, name=printable(name)[:1000], reason=printable(reason)[:300])
+    return RejectedFile(job=job, kind=kind, name=printable(name)[:1000], reason=shown_reason(reason))
+
+
+def shown_reason(reason: str) -> str:
+    """Without what databases and terminals choke on."""
+    return reason.with_texts(printable) if isinstance(reason, Told) else printable(reason)[:300]

@@ -12,6 +12,7 @@ from labeler import clock
 from labeler.models import AuditKind, Candidate, CandidateState, Project, User
 from labeler.services import audit
 from labeler.services.races import not_in_work
+from labeler.told import told
 
 
 @transaction.atomic
@@ -22,7 +23,7 @@ def pause_project(*, project: Project, by: User, reason: str = "") -> bool:
         return False
     held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_to__isnull=False)
     not_in_work(held).update(leased_to=None, leased_at=None, leased_until=None)
-    words = f"paused the project: “{reason[:200]}”" if reason else "paused the project"
+    words = told("paused the project: “%(reason)s”", reason=reason[:200]) if reason else told("paused the project")
     audit.record(project=project, by=by, kind=AuditKind.SETTINGS, words=words, reason=reason[:200])
     return True
 
@@ -33,5 +34,5 @@ def resume_project(*, project: Project, by: User) -> bool:
     going = {"paused_at": None, "paused_by": None, "pause_reason": ""}
     if not Project.objects.filter(pk=project.pk, paused_at__isnull=False).update(**going):
         return False
-    audit.record(project=project, by=by, kind=AuditKind.SETTINGS, words="resumed the project")
+    audit.record(project=project, by=by, kind=AuditKind.SETTINGS, words=told("resumed the project"))
     return True

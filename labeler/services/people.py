@@ -13,6 +13,7 @@ from labeler import clock
 from labeler.models import AuditKind, Membership, Project, Role, User
 from labeler.services import audit
 from labeler.services.lease import release_leases
+from labeler.told import Told, ntold, told
 
 LAST_MANAGER = gettext_lazy("This is the last manager. Make somebody else a manager first.")
 # The mark of an account that is no person's: who makes an account for themselves gives no address, and mail to
@@ -29,7 +30,7 @@ def change_role(*, membership: Membership, role: str, by: User | None = None) ->
     if role != Role.MANAGER:
         _keep_a_manager(membership)
     if Membership.objects.filter(pk=membership.pk).exclude(role=role).update(role=role):
-        _record(membership, by, f"made {membership.user} {_a(role)} ({before} before)")
+        _record(membership, by, _made(membership, role, before))
 
 
 @transaction.atomic
@@ -39,8 +40,9 @@ def remove_member(*, membership: Membership, by: User | None = None) -> None:
     _keep_a_manager(membership)
     release_leases(project=membership.project, annotator=membership.user)
     if Membership.objects.filter(pk=membership.pk).delete()[0]:
+        left, removed = told("left the project"), told("removed %(person)s", person=membership.user)
         has_left = by is not None and by.pk == membership.user_id
-        _record(membership, by, "left the project" if has_left else f"removed {membership.user}")
+        _record(membership, by, left if has_left else removed)
 
 
 @transaction.atomic
@@ -57,7 +59,7 @@ def deactivate_member(*, membership: Membership, by: User) -> int:
     _keep_a_manager(membership)
     is_active = Membership.objects.filter(pk=membership.pk, deactivated_at__isnull=True)
     if is_active.update(deactivated_at=clock.now()):
-        _record(membership, by, f"deactivated {membership.user}")
+        _record(membership, by, told("deactivated %(person)s", person=membership.user))
     return release_leases(project=membership.project, annotator=membership.user)
 
 
@@ -66,7 +68,7 @@ def bring_back_member(*, membership: Membership, by: User) -> None:
     """As they were; what waits in their browser is sent by itself."""
     _locked(membership)
     if Membership.objects.filter(pk=membership.pk, deactivated_at__isnull=False).update(deactivated_at=None):
-        _record(membership, by, f"brought {membership.user} back")
+        _record(membership, by, told("brought %(person)s back", person=membership.user))
 
 
 @transaction.atomic
@@ -74,7 +76,11 @@ def hand_back_leases(*, membership: Membership, by: User) -> int:
     """What the person has on the screen, or had before they went away, is asked of everybody again. How many images."""
     count = release_leases(project=membership.project, annotator=membership.user)
     if count:
-        _record(membership, by, f"handed back {count} image{'s' * (count != 1)} that {membership.user} had")
+        words = ntold(
+            "handed back %(count)s image that %(person)s had", "handed back %(count)s images that %(person)s had",
+            count,             person=membership.user,
+        )  # fmt: skip
+        _record(membership, by, words)
     return count
 
 
@@ -119,5 +125,12 @@ def _record(membership: Membership, by: User | None, words: str) -> None:
     audit.record(project=membership.project, by=by, kind=AuditKind.PEOPLE, words=words, person=membership.user_id)
 
 
-def _a(role: str) -> str:
-    return f"an {role}" if role == Role.ANNOTATOR else f"a {role}"
+def _made(membership: Membership, role: str, before: str) -> Told:
+    if role == Role.ANNOTATOR:
+        return told("made %(person)s an annotator (%(before)s before)", person=membership.user, before=a_role(before))
+    return told("made %(person)s a manager (%(before)s before)", person=membership.user, before=a_role(before))
+
+
+def a_role(role: str) -> Told:
+    """As the record has it."""
+    return told("manager") if role == Role.MANAGER else told("annotator")

@@ -17,6 +17,7 @@ from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.draw import LOOKUP
 from labeler.services.races import again_if_raced, lock_queue, not_in_work
+from labeler.told import ntold
 
 logger = logging.getLogger(__name__)
 MOST = 1000  # images at once: more than that is no longer looked at before it is sent
@@ -95,7 +96,11 @@ def _send(project: Project, wanted: Sequence[int], by: User) -> Picked:
             project=project,
             by=by,
             kind=AuditKind.QUEUE,
-            words=f"sent {_count(len(chosen), 'image')} to the front of the queue",
+            words=ntold(
+                "sent %(count)s image to the front of the queue",
+                "sent %(count)s images to the front of the queue",
+                len(chosen),
+            ),
             images=[image.pk for image in chosen],
         )
     logger.info("%s sent %s images of project %s to the queue", by.get_username(), len(chosen), project.pk)
@@ -197,7 +202,3 @@ def _answers(image_ids: Sequence[int]) -> dict[int, int]:
         rows = Image.objects.filter(pk__in=image_ids[start : start + LOOKUP]).order_by()
         found.update(rows.annotate(n=Count("annotations", filter=live)).values_list("pk", "n"))
     return found
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

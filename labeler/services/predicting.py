@@ -28,6 +28,7 @@ from labeler.services.exporting import ExportRefused, spreadsheet_safe
 from labeler.services.import_plan import import_limits
 from labeler.services.jobs import Beat, claim_job, finish_job, resume_stalled, unfinished_count
 from labeler.services.serving import note_asked
+from labeler.told import told
 from labeler.turns import AllTaken, Turns
 from labeler.wake import wake
 
@@ -109,7 +110,7 @@ def sweep_predictions() -> int:
     abandoned = Q(state=JobState.UPLOADING, created_at__lt=clock.now() - LONGEST_REQUEST)
     for job in Prediction.objects.filter(Q(state__in=ENDED) | abandoned).exclude(staged=""):
         if job.state == JobState.UPLOADING:
-            words = "The archive did not arrive whole. Send it again."
+            words = told("The archive did not arrive whole. Send it again.")
             waiting = Prediction.objects.filter(pk=job.pk, state=JobState.UPLOADING)
             if not waiting.update(state=JobState.FAILED, finished_at=clock.now(), error=words):
                 continue  # it has just arrived after all
@@ -184,7 +185,7 @@ class _Run:
             self.beat(done=self.done)
         yield from self._said(batch)
         if not self.asked:
-            raise CannotDerive("There is no image in the archive.")
+            raise CannotDerive(told("There is no image in the archive."))
 
     def _said(self, batch: Sequence[tuple[Entry, DecodedImage | Refused]]) -> Iterator[dict[str, Any]]:
         pixels = [pixels_of(self.job.model, each) for _, each in batch if isinstance(each, DecodedImage)]

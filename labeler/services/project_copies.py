@@ -9,6 +9,7 @@ from labeler.models import AuditKind, LabelClass, LearningConfig, Membership, Pr
 from labeler.services import audit
 from labeler.services.projects import SAME_CLICK, create_project
 from labeler.services.schedule import schedule_of, set_schedule
+from labeler.told import told
 
 OWN = {"id", "project", "network", "schedule"}  # of LearningConfig: not another project's
 
@@ -29,7 +30,9 @@ def copy_project(*, source: Project, name: str, by: User, with_people: bool = Fa
     _copy_learning(source, project, by)
     if with_people:
         _copy_people(source, project, by)
-    words = f"copied the settings of “{source.name}”{' and its people' if with_people else ''}"
+    words = told("copied the settings of “%(name)s”", name=source.name)
+    if with_people:
+        words = told("copied the settings of “%(name)s” and its people", name=source.name)
     audit.record(project=project, by=by, kind=AuditKind.SETTINGS, words=words, source=source.pk)
     project.refresh_from_db()
     return project

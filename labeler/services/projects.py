@@ -16,6 +16,7 @@ from labeler.services import audit, notices
 from labeler.services.classes import make_classes
 from labeler.services.consensus import settle_enough
 from labeler.services.rounds import newest_round, start_cold_round
+from labeler.told import told
 
 # The same person and name again within this time is the same click, sent twice.
 SAME_CLICK = timedelta(seconds=10)
@@ -34,7 +35,7 @@ def create_project(*, name: str, guidelines: str, class_names: Sequence[str], by
     project = _insert_project(name, guidelines, by)
     LearningConfig.objects.create(project=project)
     Membership.objects.create(project=project, user=by, role=Role.MANAGER)
-    audit.record(project=project, by=by, kind=AuditKind.SETTINGS, words=f"made the project “{name}”")
+    audit.record(project=project, by=by, kind=AuditKind.SETTINGS, words=told("made the project “%(name)s”", name=name))
     make_classes(project=project, names=class_names, by=by)
     return project
 
@@ -142,5 +143,7 @@ def change_learning(*, project: Project, values: Mapping[str, Any], by: User | N
         settle_enough(project=project, before=before, overlap=config.overlap)
     last = newest_round(project)
     if config.overlap > before and last is not None and last.trigger == Trigger.COLD_START:
-        start_cold_round(project=config.project, reason=f"{config.overlap} people are asked about each image")
+        start_cold_round(
+            project=config.project, reason=told("%(number)s people are asked about each image", number=config.overlap)
+        )
     return config

@@ -22,6 +22,7 @@ from labeler.naming import clean_name
 from labeler.services.class_changes import begin_decision, merge_class
 from labeler.services.classes import KEYS, MAX_CLASSES, MAX_NAME, check_name, colour_of, lock_classes
 from labeler.services.races import again_if_raced
+from labeler.told import keep, said, told
 
 MOST_WAITING = 100  # of a project: a manager has to decide on some first
 NOT_ANY_MORE = gettext_lazy("Somebody else has decided on it.")
@@ -58,13 +59,14 @@ def accept_proposal(*, label_class: LabelClass, name: str, by: User) -> None:
         source.order = (live.aggregate(last=Max("order"))["last"] or 0) + 1
         source.full_clean()
         source.save(update_fields=["name", "fate", "is_archived", "shortcut", "order"])
-        words = f"accepted the proposed class “{label_class.name}”"
-        if source.name != label_class.name:
-            words += f" as “{source.name}”"
+        proposed = label_class.name
+        words = told("accepted the proposed class “%(name)s”", name=proposed)
+        decision = told("“%(name)s” is a class now", name=proposed)
+        if (now := source.name) != proposed:
+            words = told("accepted the proposed class “%(name)s” as “%(now)s”", name=proposed, now=now)
+            decision = told("“%(name)s” is a class now: “%(now)s”.", name=proposed, now=now)
         begin_decision(project, ClassChange.Kind.ACCEPT, by, words, "settle", source)
-        _tell(
-            source, f"“{label_class.name}” is a class now" + f": “{source.name}”." * (source.name != label_class.name)
-        )
+        _tell(source, decision)
 
     again_if_raced(work)
 
@@ -75,7 +77,10 @@ def merge_proposal(*, label_class: LabelClass, into: LabelClass, by: User) -> No
     def work() -> None:
         _, source = _locked(label_class)
         merge_class(label_class=source, into=into, by=by)
-        _tell(source, f"“{source.name}” is called “{into.name}” here. Your answers mean that now.")
+        words = told(
+            "“%(name)s” is called “%(into)s” here. Your answers mean that now.", name=source.name, into=into.name
+        )
+        _tell(source, words)
 
     again_if_raced(work)
 
@@ -86,11 +91,17 @@ def refuse_proposal(*, label_class: LabelClass, why: str, by: User) -> None:
     def work() -> None:
         project, source = _locked(label_class)
         LabelClass.objects.filter(pk=source.pk).update(fate=Fate.REFUSED)
-        words = f"refused the proposed class “{source.name}”" + (f": {why}" if why else "")
-        question = f"“{source.name}” was proposed for it, which is no class here. Choose another one."
-        begin_decision(project, ClassChange.Kind.REFUSE, by, words, "void", source, question)
-        reason = f" {why}" if why else ""
-        _tell(source, f"“{source.name}” was not taken as a class.{reason} Its images are asked again.")
+        name = source.name
+        words = told("refused the proposed class “%(name)s”", name=name)
+        decision = told("“%(name)s” was not taken as a class. Its images are asked again.", name=name)
+        if why:
+            words = told("refused the proposed class “%(name)s”: %(why)s", name=name, why=why)
+            decision = told(
+                "“%(name)s” was not taken as a class. %(why)s Its images are asked again.", name=name, why=why
+            )
+        question = told("“%(name)s” was proposed for it, which is no class here. Choose another one.", name=name)
+        begin_decision(project, ClassChange.Kind.REFUSE, by, words, "void", source, keep(question))
+        _tell(source, decision)
 
     again_if_raced(work)
 
@@ -112,13 +123,15 @@ def take_back_proposal(*, label_class: LabelClass, by: User) -> int:
             )
         if source.fate != Fate.PROPOSED:
             words = _("“%(name)s” was decided on already, and cannot be taken back. The decision: %(decision)s")
-            raise ValidationError(words % {"name": source, "decision": own.decision}, code="decided")
+            raise ValidationError(words % {"name": source, "decision": said(own.decision)}, code="decided")
         own.delete()
         if not ClassProposal.objects.filter(label_class=source).exists():
             LabelClass.objects.filter(pk=source.pk).update(fate=Fate.WITHDRAWN)
-        question = f"“{source.name}” was proposed for it and taken back. Choose a class that there is."
-        words = f"took back the proposed class “{source.name}”"
-        return begin_decision(project, ClassChange.Kind.WITHDRAW, by, words, "void", source, question, by).total
+        question = told(
+            "“%(name)s” was proposed for it and taken back. Choose a class that there is.", name=source.name
+        )
+        words = told("took back the proposed class “%(name)s”", name=source.name)
+        return begin_decision(project, ClassChange.Kind.WITHDRAW, by, words, "void", source, keep(question), by).total
 
     return again_if_raced(work)
 
@@ -204,4 +217,4 @@ def _locked(label_class: LabelClass) -> tuple[Project, LabelClass]:
 
 
 def _tell(source: LabelClass, words: str) -> None:
-    ClassProposal.objects.filter(label_class=source).update(decision=words[:400], read_at=None)
+    ClassProposal.objects.filter(label_class=source).update(decision=words, read_at=None)

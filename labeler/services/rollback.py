@@ -14,6 +14,7 @@ from labeler.services import audit
 from labeler.services.claims import SCORE
 from labeler.services.publish import count_answers
 from labeler.services.rounds import RoundRefused, add_round, newest_round, nothing_to_try
+from labeler.told import Told, told
 from labeler.wake import wake
 
 TOOK = [Standing.ACCEPTED, Standing.CHOSEN]
@@ -40,7 +41,7 @@ def put_in_charge(*, round_: Round, by: User) -> bool:
     kept = {"model_kept_by": by, "model_kept_since": clock.now()}
     Project.objects.filter(pk=project.pk).update(model_round=round_, **kept)
     if project.queue_round is None or project.queue_round.asked_by_id != round_.pk:
-        _make_queue(project, round_, f"{by.get_username()} put the model of round {round_.number} in charge", by)
+        _make_queue(project, round_, _put(by, round_), by)
     return True
 
 
@@ -64,7 +65,7 @@ def remake_queue(*, round_: Round, by: User) -> Round | None:
         raise RoundRefused(nothing_to_try(round_))
     if (model := project.model_round) is None:
         raise RoundRefused(_("No model is in charge any more, so there is nothing that could choose a queue."))
-    return _make_queue(project, model, f"{by.get_username()} tried round {round_.number} again", by)
+    return _make_queue(project, model, _tried(by, round_), by)
 
 
 def sweep_charge() -> int:
@@ -84,7 +85,10 @@ def _make_again(project_id: int) -> int:
     model = project.model_round
     if model is None or project.model_kept_since is None:
         return 0
-    return int(_make_queue(project, model, f"the model of round {model.number} is in charge", None) is not None)
+    return int(
+        _make_queue(project, model, told("the model of round %(number)s is in charge", number=str(model.number)), None)
+        is not None
+    )
 
 
 def _make_queue(project: Project, model: Round, reason: str, by: User | None) -> Round | None:
@@ -97,7 +101,7 @@ def _make_queue(project: Project, model: Round, reason: str, by: User | None) ->
     round_ = add_round(
         project=project,
         trigger=Trigger.CHARGE,
-        reason=reason[:200],
+        reason=reason,
         requested_by=by,
         state=RoundState.ACQUIRING,
         classes=model.classes,
@@ -111,12 +115,25 @@ def _make_queue(project: Project, model: Round, reason: str, by: User | None) ->
     return round_
 
 
+def _put(by: User, round_: Round) -> Told:
+    return told(
+        "%(person)s put the model of round %(number)s in charge", person=by.get_username(), number=str(round_.number)
+    )
+
+
+def _tried(by: User, round_: Round) -> Told:
+    return told("%(person)s tried round %(number)s again", person=by.get_username(), number=str(round_.number))
+
+
 def _record(project: Project, kind: str, round_: Round | None, by: User) -> None:
     ModelChange.objects.create(project=project, kind=kind, round=round_, former_id=project.model_round_id, by=by)
     number = round_.number if round_ is not None else None
+    shown = str(number)
     words = {
-        ModelChange.Kind.PUT: f"put the model of round {number} in charge",
-        ModelChange.Kind.RELEASED: f"released the model of round {number}: later ones may take charge again",
+        ModelChange.Kind.PUT: told("put the model of round %(number)s in charge", number=shown),
+        ModelChange.Kind.RELEASED: told(
+            "released the model of round %(number)s: later ones may take charge again", number=shown
+        ),
     }
     audit.record(project=project, by=by, kind=AuditKind.ROUNDS, words=words[ModelChange.Kind(kind)], round=number)
 

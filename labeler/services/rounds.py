@@ -30,6 +30,7 @@ from labeler.services import audit
 from labeler.services.claims import RUN, end_round
 from labeler.services.draw import Place, draw_groups, draw_places, draw_queue
 from labeler.services.publish import count_answers, held_positions, publish_cold
+from labeler.told import told
 from labeler.wake import wake
 
 MAX_COUNTDOWN = 600  # seconds; what is later than this is the sweep's to wake
@@ -59,6 +60,7 @@ def last_annotation_id(project: Project) -> int:
     return newest or 0
 
 
+BEFORE_THE_FIRST = told("before the first model")
 PAUSED = gettext_lazy("The project is paused, so no round starts. Go on with it first.")
 
 
@@ -97,10 +99,10 @@ def request_round(*, project: Project, trigger: str, reason: str, requested_by: 
     now = clock.now()
     not_before = now if trigger in (Trigger.BUTTON, Trigger.SCHEDULE) else calm_start(project.learning, last, now)
     round_ = add_round(
-        project=project, trigger=trigger, reason=reason[:200], requested_by=requested_by, not_before=not_before
+        project=project, trigger=trigger, reason=reason, requested_by=requested_by, not_before=not_before
     )
     if round_ is not None and requested_by is not None:
-        words = f"started round {round_.number}"
+        words = told("started round %(number)s", number=str(round_.number))
         audit.record(project=project, by=requested_by, kind=AuditKind.ROUNDS, words=words, round=round_.number)
     countdown = (not_before - now).total_seconds()
     if round_ is not None and countdown <= MAX_COUNTDOWN:
@@ -134,10 +136,13 @@ def cancel_round(*, round_: Round, by: User) -> bool:
     if round_.trigger not in (Trigger.COMPARISON, Trigger.CHARGE):
         seen = last_annotation_id(round_.project)  # the same answers do not start the next one
     is_over = end_round(
-        Q(pk=round_.pk), RoundState.CANCELLED, f"Cancelled by {by.get_username()}.", last_annotation_id=seen
+        Q(pk=round_.pk),
+        RoundState.CANCELLED,
+        told("Cancelled by %(person)s.", person=by.get_username()),
+        last_annotation_id=seen,
     )
     if is_over:
-        words = f"cancelled round {round_.number}"
+        words = told("cancelled round %(number)s", number=str(round_.number))
         audit.record(project=round_.project, by=by, kind=AuditKind.ROUNDS, words=words, round=round_.number)
     return is_over
 
@@ -151,14 +156,12 @@ def retry_round(*, round_: Round, by: User) -> Round | None:
     """A new round after one that failed or was cancelled. None: another one is unfinished already."""
     if round_.state not in (RoundState.FAILED, RoundState.CANCELLED):
         raise RoundRefused(nothing_to_try(round_))
-    reason = f"{by.get_username()} tried round {round_.number} again"
+    reason = told("%(person)s tried round %(number)s again", person=by.get_username(), number=str(round_.number))
     return request_round(project=round_.project, trigger=Trigger.BUTTON, reason=reason, requested_by=by)
 
 
 @transaction.atomic
-def start_cold_round(
-    *, project: Project, reason: str = "before the first model", seen: int | None = None
-) -> Round | None:
+def start_cold_round(*, project: Project, reason: str = BEFORE_THE_FIRST, seen: int | None = None) -> Round | None:
     """The first queue, in one transaction: made and done. None: a round is unfinished, or nothing waits.
 
     Answers up to `seen` do not count towards the next round; without it, none of those that there are.
@@ -174,7 +177,7 @@ def start_cold_round(
     round_ = add_round(
         project=project,
         trigger=Trigger.COLD_START,
-        reason=reason[:200],
+        reason=reason,
         state=RoundState.DONE,
         config={**config_of(project.learning), **alone},
         last_annotation_id=last_annotation_id(project) if seen is None else seen,
@@ -192,7 +195,9 @@ def start_cold_round(
         try:
             main = draw_groups(project=project, graph=graph, count=draw.to_acquire, without=taken)
         except CannotRead as error:
-            Round.objects.filter(pk=round_.pk).update(reason=f"{reason}; all at random, for {error}"[:200])
+            Round.objects.filter(pk=round_.pk).update(
+                reason=told("%(reason)s; all at random, for %(why)s", reason=reason, why=str(error))
+            )
             graph.delete()  # the sweep has another one made, and that orders the queue
     taken |= {place.position for place in main}
     more = draw.to_acquire - len(main)

@@ -26,6 +26,7 @@ from labeler.services import audit
 from labeler.services.consensus import ANSWERS, LiveAnswer, Verdict, count_people, has_skip, live_answer, verdict_of
 from labeler.services.label_probability import MeasuredPeople, measured_people
 from labeler.services.races import not_in_work
+from labeler.told import told
 
 NAMED = 5  # images in an entry of the record
 
@@ -90,9 +91,22 @@ def dispute_labels(*, project: Project, image_ids: Sequence[int], people: Measur
 
 def _record_disputes(project: Project, image_ids: list[int]) -> None:
     names = Image.objects.filter(pk__in=image_ids[:NAMED]).order_by("pk").values_list("name", flat=True)
-    more = f" and {len(image_ids) - NAMED:,} more" if len(image_ids) > NAMED else ""
-    what = "the label" if len(image_ids) == 1 else "their labels"
-    words = f"took {what} from {', '.join(names)}{more}: by how often people are right, another class is likelier now"
+    shown = list(names)
+    if len(image_ids) == 1:
+        words = told(
+            "took the label from %(names)s: by how often people are right, another class is likelier now", names=shown
+        )
+    elif len(image_ids) <= NAMED:
+        words = told(
+            "took their labels from %(names)s: by how often people are right, another class is likelier now",
+            names=shown,
+        )
+    else:
+        words = told(
+            "took their labels from %(names)s and %(more)s more: by how often people are right, another class is "
+            "likelier now",
+            names=shown, more=len(image_ids) - NAMED,
+        )  # fmt: skip
     audit.record(project=project, by=None, kind=AuditKind.REVIEW, words=words, images=image_ids)
 
 

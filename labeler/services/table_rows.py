@@ -20,6 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import Field, Model
 
 from labeler.models import Project, User
+from labeler.told import Told, keep
 
 READING = "one_moment"  # the alias of a connection that sees one moment
 BATCH = 2000
@@ -102,10 +103,12 @@ def read_rows(*, model: ModelT, using: str) -> Iterator[list[Any]]:
     """The values of each row in the order of `columns`, as JSON can hold them; by key, in flat memory."""
     rows = model._base_manager.using(using).order_by("pk").values_list(*columns(model))
     for values in rows.iterator(chunk_size=BATCH):
-        yield [value if isinstance(value, PLAIN) else _as_json(value) for value in values]
+        yield [value if type(value) in PLAIN else _as_json(value) for value in values]
 
 
 def _as_json(value: Any) -> str:
+    if isinstance(value, Told):
+        return keep(value)
     if isinstance(value, bytes | memoryview):
         return base64.b64encode(value).decode()
     return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)

@@ -38,6 +38,7 @@ from labeler.selectors.pool import images_to_ask, pool_counts
 from labeler.selectors.work_left import ENDED, WorkLeft, open_places, work_left
 from labeler.services import notices
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
+from labeler.told import Told, ntold, told
 
 logger = logging.getLogger(__name__)
 FIRST_ANSWERS, GROWTH = 3, 0.2  # see `answers_for_a_round`
@@ -120,9 +121,9 @@ def note_answer(*, project: Project) -> None:
     if not (is_enough or is_dry) or why_not_trainable(project):
         return
     if is_enough:
-        _request(project, Due(Trigger.ANSWERS, _count(new, "new answer")))
+        _request(project, Due(Trigger.ANSWERS, _answers(new)))
     elif images_to_ask(pool_counts(project), learning.holdout_target):
-        _request(project, Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers"))
+        _request(project, Due(Trigger.QUEUE_DRY, told("the queue is nearly empty and there are new answers")))
 
 
 # --- The sweep's part -----------------------------------------------------------------------------------------------
@@ -148,7 +149,11 @@ def round_due(project: Project) -> Due | None:
     """What would start a round now, or None."""
     last = newest_round(project)
     if last is None:
-        return Due(Trigger.COLD_START, "there are images and no queue yet") if project.queue_round_id is None else None
+        return (
+            Due(Trigger.COLD_START, told("there are images and no queue yet"))
+            if project.queue_round_id is None
+            else None
+        )
     if last.is_unfinished:
         return None
     learning, likeness = project.learning, likeness_of(project)
@@ -167,11 +172,11 @@ def round_due(project: Project) -> Due | None:
 def _news(project: Project, last: Round, new: int, every: int) -> Due | None:
     """What there is to learn that the last round did not know."""
     if new >= every:
-        return Due(Trigger.ANSWERS, _count(every, "new answer"))
+        return Due(Trigger.ANSWERS, _answers(every))
     if edits := settled_edits(project, last.last_annotation_id):
-        return Due(Trigger.EDITS, f"{_count(edits, 'answer')} that the model learned from changed")
+        return Due(Trigger.EDITS, _edited(edits))
     if words := settled_class_change(project, last):
-        return Due(Trigger.EDITS, f"the classes changed: {words}")
+        return Due(Trigger.EDITS, told("the classes changed: %(change)s", change=words))
     return None
 
 
@@ -179,13 +184,13 @@ def _dry_for_good(project: Project) -> Due | None:
     """Where only button and schedule start rounds, and no model could be fitted: nobody could fill the queue."""
     if open_places(project.queue_round_id).exists() or not why_not_trainable(project):
         return None
-    return Due(Trigger.COLD_START, "the queue is empty and no model can be fitted yet")
+    return Due(Trigger.COLD_START, told("the queue is empty and no model can be fitted yet"))
 
 
 def _empty_while_waiting(project: Project) -> Due | None:
     if open_places(project.queue_round_id).exists():
         return None
-    return Due(Trigger.COLD_START, "the queue is empty, and a worker is finding out which images look alike")
+    return Due(Trigger.COLD_START, told("the queue is empty, and a worker is finding out which images look alike"))
 
 
 def _dry(project: Project, last: Round, new: int) -> Due | None:
@@ -194,11 +199,13 @@ def _dry(project: Project, last: Round, new: int) -> Due | None:
     places = bounded_count(open_places(project.queue_round_id), min(few, max(1, project.learning.budget // 2)))
     if places == 0:
         if last.state == RoundState.FAILED or why_not_trainable(project):
-            why = f"round {last.number} failed" if last.state == RoundState.FAILED else "no model can be fitted yet"
-            return Due(Trigger.COLD_START, f"the queue is empty and {why}")
-        return Due(Trigger.QUEUE_DRY, "the queue is empty")
+            words = told("the queue is empty and no model can be fitted yet")
+            if last.state == RoundState.FAILED:
+                words = told("the queue is empty and round %(number)s failed", number=str(last.number))
+            return Due(Trigger.COLD_START, words)
+        return Due(Trigger.QUEUE_DRY, told("the queue is empty"))
     if new and places < few and last.state != RoundState.FAILED:
-        return Due(Trigger.QUEUE_DRY, "the queue is nearly empty and there are new answers")
+        return Due(Trigger.QUEUE_DRY, told("the queue is nearly empty and there are new answers"))
     return None
 
 
@@ -258,7 +265,7 @@ def reason_at_snapshot(*, round_: Round, seen: int) -> str:
         return round_.reason
     former = Round.objects.filter(project=round_.project, number__lt=round_.number).order_by("-number").first()
     new = answers_since(round_.project, former.last_annotation_id if former else 0).filter(id__lte=seen)
-    return _count(new.count(), "new answer")
+    return _answers(new.count())
 
 
 # --- The schedule ---------------------------------------------------------------------------------------------------
@@ -271,7 +278,7 @@ def scheduled_round(*, project: Project) -> Round | None:
     words = "nothing new to learn from"
     try:
         if has_news:
-            return request_round(project=project, trigger=Trigger.SCHEDULE, reason="the schedule")
+            return request_round(project=project, trigger=Trigger.SCHEDULE, reason=told("the schedule"))
     except RoundRefused as refused:
         words = str(refused)
     logger.info("Scheduled round of project %s left out: %s", project.pk, words)
@@ -355,5 +362,13 @@ def _standing(answers: QuerySet[Annotation]) -> QuerySet[Annotation]:
     return answers.filter(outcome=Outcome.LABEL, retracted_at__isnull=True, is_grid=False)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _answers(number: int) -> Told:
+    return ntold("%(count)s new answer", "%(count)s new answers", number)
+
+
+def _edited(number: int) -> Told:
+    return ntold(
+        "%(count)s answer that the model learned from changed",
+        "%(count)s answers that the model learned from changed",
+        number,
+    )

@@ -17,6 +17,7 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.jobs import request_cancel, resume_stalled, unfinished_count
+from labeler.told import Told, ntold, told
 from labeler.wake import wake
 
 PART_BYTES = 8 * 2**20
@@ -131,7 +132,7 @@ def finish_upload(*, job: ImportJob, looks_first: bool = False) -> bool:
         if queued and looks_first:
             wake(RUN_IMPORT, job.pk)
         elif queued:
-            record_import(job, job.created_by, f"started import {job.pk} of {job.files.count():,} files")
+            record_import(job, job.created_by, _started(job))
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
 
@@ -139,7 +140,7 @@ def finish_upload(*, job: ImportJob, looks_first: bool = False) -> bool:
 def cancel_import(*, job: ImportJob, by: User | None = None) -> None:
     with transaction.atomic():
         if by is not None and job.state in UNFINISHED_JOB:
-            record_import(job, by, f"cancelled import {job.pk}")
+            record_import(job, by, told("cancelled import %(number)s", number=str(job.pk)))
         request_cancel(job=job)
     job.refresh_from_db()
     if job.state == JobState.CANCELLED:
@@ -172,9 +173,18 @@ def retry_import(*, job: ImportJob, by: User | None = None) -> bool:
             started_at=started, heartbeat_at=now, is_cancel_requested=False,
         )  # fmt: skip
         if queued:
-            record_import(job, by, f"tried import {job.pk} again")
+            record_import(job, by, told("tried import %(number)s again", number=str(job.pk)))
             wake(RUN_IMPORT, job.pk)
     return bool(queued)
+
+
+def _started(job: ImportJob) -> Told:
+    return ntold(
+        "started import %(number)s of %(count)s file",
+        "started import %(number)s of %(count)s files",
+        job.files.count(),
+        number=str(job.pk),
+    )
 
 
 def record_import(job: ImportJob, by: User | None, words: str) -> None:

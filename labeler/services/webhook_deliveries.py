@@ -29,6 +29,7 @@ from labeler.models import NoticeKind, Webhook, WebhookDelivery, WebhookEvent
 from labeler.outbound import OutboundError, OutboundRefused, Reply, send
 from labeler.services import notices
 from labeler.services.webhooks import SEND_WEBHOOKS
+from labeler.told import told
 from labeler.wake import wake
 
 State = WebhookDelivery.State
@@ -60,7 +61,7 @@ def sweep_webhooks() -> int:
     is_lost = [state == State.SENDING and (began_at or now) < now - LOST for state, began_at in found]
     if any(is_lost):
         lost = WebhookDelivery.objects.filter(state=State.SENDING, began_at__lt=now - LOST)
-        lost.update(state=State.WAITING, error="A worker was lost while it sent this; it is sent again.")
+        lost.update(state=State.WAITING, error=told("A worker was lost while it sent this; it is sent again."))
     due = sum(is_lost) + sum(state == State.WAITING for state, _ in found)
     if due:
         wake(SEND_WEBHOOKS)
@@ -122,7 +123,7 @@ def _claimed(pk: int) -> WebhookDelivery | None:
     if row is None:
         return None
     if row.webhook.stopped_at is not None and row.event != WebhookEvent.TEST:
-        _end(row, State.FAILED, error="The webhook is stopped.")
+        _end(row, State.FAILED, error=told("The webhook is stopped."))
         return None
     return row
 
@@ -146,7 +147,12 @@ def _ended(row: WebhookDelivery, future: Future[Reply]) -> bool:
         return False
     if 200 <= reply.status < 300:
         return _arrived(row, reply.status)
-    _failed(row, f"It answered {reply.status}.", status=reply.status, is_final=reply.status == GONE)
+    _failed(
+        row,
+        told("It answered %(status)s.", status=str(reply.status)),
+        status=reply.status,
+        is_final=reply.status == GONE,
+    )
     return False
 
 
@@ -173,22 +179,24 @@ def _failed(row: WebhookDelivery, error: str, *, status: int | None = None, is_f
         _end(row, State.FAILED, status=status, error=error)
     else:
         later = clock.now() + timedelta(seconds=PAUSES[row.attempts - 1])
-        _mine(row).update(state=State.WAITING, not_before=later, status=status, error=error[:300])
+        _mine(row).update(state=State.WAITING, not_before=later, status=status, error=error)
     too_many = Q(failures__gte=MOST_FAILURES) if status != GONE else Q()
     if Webhook.objects.filter(too_many, pk=row.webhook_id, stopped_at=None).update(stopped_at=clock.now()):
         _say_stopped(row, error)
 
 
 def _say_stopped(row: WebhookDelivery, error: str) -> None:
-    words = (
-        f"The webhook to {row.webhook.host} is stopped: {error} Mend it, then start it again under Settings, Webhooks."
+    words = told(
+        "The webhook to %(host)s is stopped: %(error)s Mend it, then start it again under Settings, Webhooks.",
+        host=row.webhook.host,
+        error=error,
     )
     key = f"{row.webhook_id} {row.pk}"
     notices.notify(project=row.webhook.project, kind=NoticeKind.WEBHOOK_STOPPED, key=key, words=words)
 
 
 def _end(row: WebhookDelivery, state: str, *, status: int | None = None, error: str = "") -> bool:
-    ended = _mine(row).update(state=state, ended_at=clock.now(), status=status, error=error[:300])
+    ended = _mine(row).update(state=state, ended_at=clock.now(), status=status, error=error)
     old = WebhookDelivery.objects.filter(webhook=row.webhook_id).order_by("-pk").values_list("pk", flat=True)
     last = list(old[KEPT : KEPT + 1])
     if last:

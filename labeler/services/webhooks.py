@@ -22,6 +22,7 @@ from labeler.models import AuditKind, ExportJob, Project, Round, User, Webhook, 
 from labeler.outbound import OutboundRefused, check_address
 from labeler.selectors.pool import shown_accuracy
 from labeler.services import audit
+from labeler.told import Told, said, told
 from labeler.wake import wake
 
 SEND_WEBHOOKS = "messages.send_webhooks"
@@ -49,7 +50,7 @@ def make_webhook(*, project: Project, address: str, events: Collection[str], by:
     try:
         check_address(address)
     except OutboundRefused as refused:
-        raise ValidationError({"address": str(refused)}) from refused
+        raise ValidationError({"address": said(str(refused))}) from refused
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
     if project.webhooks.count() >= MOST:
         raise ValidationError(
@@ -58,7 +59,7 @@ def make_webhook(*, project: Project, address: str, events: Collection[str], by:
     row = Webhook(project=project, address=address, events=wanted, created_by=by)
     row.full_clean(exclude=["project", "created_by", "stopped_at"])
     row.save()
-    _record(row, by, f"made a webhook to {row.host} for: {', '.join(wanted)}")
+    _record(row, by, _made(row, wanted))
     return NewWebhook(row, row.secret)
 
 
@@ -66,7 +67,7 @@ def make_webhook(*, project: Project, address: str, events: Collection[str], by:
 def delete_webhook(*, webhook: Webhook, by: User) -> None:
     """With its deliveries; what is on its way is told no more."""
     if Webhook.objects.filter(pk=webhook.pk).delete()[0]:
-        _record(webhook, by, f"deleted the webhook to {webhook.host}")
+        _record(webhook, by, told("deleted the webhook to %(host)s", host=webhook.host))
 
 
 @transaction.atomic
@@ -75,7 +76,7 @@ def start_webhook(*, webhook: Webhook, by: User) -> bool:
     stopped = Webhook.objects.filter(pk=webhook.pk, stopped_at__isnull=False)
     if not stopped.update(stopped_at=None, failures=0):
         return False
-    _record(webhook, by, f"started the webhook to {webhook.host} again")
+    _record(webhook, by, told("started the webhook to %(host)s again", host=webhook.host))
     return True
 
 
@@ -135,6 +136,10 @@ def _deliver(webhook: Webhook, event: str, key: str, data: dict[str, Any]) -> We
         webhook=webhook, key=key[:80], defaults={"event": event, "body": text}
     )
     return found
+
+
+def _made(webhook: Webhook, events: list[str]) -> Told:
+    return told("made a webhook to %(host)s for: %(events)s", host=webhook.host, events=events)
 
 
 def _record(webhook: Webhook, by: User, words: str) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from labeler.tables.row import MANY_NAMED, BadTable, Row, label_of, metadata_of, storable
+from labeler.tables.row import BadTable, Row, label_of, many_named, metadata_of, storable
+from labeler.told import told
 
 KEYS = {"images", "annotations", "categories"}
 ADDRESSES = ("coco_url", "flickr_url", "url")
@@ -32,7 +33,7 @@ def coco_rows(elements: Iterable[tuple[str, Any]]) -> Iterator[Row]:
             if key not in KEYS:
                 continue
             if not isinstance(element, dict):
-                raise BadTable(f"“{key}” of the COCO file holds something other than objects.")
+                raise BadTable(told("“%(key)s” of the COCO file holds something other than objects.", key=key))
             if key == "images":
                 packed = json.dumps({name: value for name, value in element.items() if not isinstance(value, dict)})
                 base.execute("INSERT OR IGNORE INTO images (id, image) VALUES (?, ?)", (_id(element.get("id")), packed))
@@ -50,12 +51,12 @@ def _row(image: dict[str, Any], names: list[str]) -> Row:
     path = storable(str(image.get("file_name") or "")).strip()
     url = next((storable(str(image[key])).strip() for key in ADDRESSES if image.get(key)), "")
     if not path and not url:
-        return Row(refusal="The COCO file gives the image neither a file name nor an address.")
+        return Row(refusal=told("The COCO file gives the image neither a file name nor an address."))
     note = ""
     if len(names) > 1:
-        note = MANY_NAMED.format(", ".join(sorted(names)[: SHOWN - 1])[:150])
+        note = many_named(", ".join(sorted(names)[: SHOWN - 1])[:150])
     elif names and not names[0]:
-        note = "Its category is not among the categories of the COCO file."
+        note = told("Its category is not among the categories of the COCO file.")
     label = names[0] if len(names) == 1 else ""
     kept = metadata_of((name, value) for name, value in image.items() if name not in NOT_KEPT)
     return Row((path,) if path else (), url, label, kept, note=note)

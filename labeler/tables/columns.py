@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labeler.tables.row import BadTable, Row, Scalar, label_of, metadata_of, one_label, storable
+from labeler.told import told
 
 PLACES = (
     "path", "file", "filename", "file_name", "filepath", "file_path", "image_path", "image_file", "img_path", "name",
@@ -61,7 +62,10 @@ def choose_columns(
             kept = tuple(name for name in names if name not in (chosen.place, chosen.label))
             return Columns(chosen.place, chosen.label, kept)
         if not chosen.is_remembered:
-            raise NoPlace(f"There is no column “{missing[0]}”. Its columns: {_shown(names)}.", names)
+            raise NoPlace(
+                told("There is no column “%(name)s”. Its columns: %(names)s.", name=missing[0], names=_shown(names)),
+                names,
+            )
     known = {_plain(name): name for name in reversed(names)}
     if set(names) >= OWN:
         kept = tuple(name for name in names if name.startswith(OWN_METADATA) or name == "metadata")
@@ -69,7 +73,9 @@ def choose_columns(
     places = [known[word] for word in PLACES if word in known] or (list(names) if len(names) == 1 else [])
     places += [name for name in names if name not in places and _share_of_places(name, first) > 0.9]
     if not places:
-        words = f"No column says which image a row is about: path, file or url. Its columns: {_shown(names)}."
+        words = told(
+            "No column says which image a row is about: path, file or url. Its columns: %(names)s.", names=_shown(names)
+        )
         raise NoPlace(words, names)
     places.sort(key=lambda name: _share_of_places(name, first) < 0.5)  # those that look like it first
     label = next((known[word] for word in LABELS if word in known and known[word] != places[0]), "")
@@ -79,7 +85,7 @@ def choose_columns(
 
 
 def _shown(names: Sequence[str]) -> str:
-    return ", ".join(f"“{name}”" for name in names[:10]) or "none"
+    return ", ".join(f"“{name}”" for name in names[:10]) or "–"
 
 
 def row_of(record: Mapping[str, object], columns: Columns) -> Row:
@@ -94,7 +100,7 @@ def row_of(record: Mapping[str, object], columns: Columns) -> Row:
     value = record.get(columns.label)
     label, note = one_label(map(label_of, value)) if isinstance(value, list) else (label_of(value), "")
     if not paths and not url:
-        return Row(refusal="The row names no image.")
+        return Row(refusal=told("The row names no image."))
     metadata = _metadata(record, columns)
     return Row(tuple(paths[:1]), url, label, metadata, note=note, has_no_labels=not columns.label)
 

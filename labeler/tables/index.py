@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 
 from labeler.imaging.names import NAME_LENGTH, name_refusal, normal
 from labeler.tables.row import Answer, Row, joined
+from labeler.told import from_kept, keep
 
 CANDIDATES = 200  # rows with one base name that are compared by their folders
 SCHEMA = """
@@ -48,7 +49,7 @@ class Index:
 
     def refuse(self, name: str, reason: str) -> None:
         """A table, or a row without a name, that is told with the others at the end."""
-        self._base.execute("INSERT INTO refusals (name, reason) VALUES (?, ?)", (name, reason))
+        self._base.execute("INSERT INTO refusals (name, reason) VALUES (?, ?)", (name, keep(reason)))
 
     def mark(self, name: str) -> bool:
         """Note that the image of this name is there. Returns whether a row is about it."""
@@ -74,7 +75,7 @@ class Index:
         """Those after the first `start`, in the order of the tables, refusals first."""
         refusals = self._base.execute("SELECT name, reason FROM refusals ORDER BY n").fetchall()
         for name, reason in refusals[start:]:
-            yield Row(paths=(name,), refusal=reason)
+            yield Row(paths=(name,), refusal=from_kept(reason))
         skip = max(0, start - len(refusals))
         found = self._base.execute("SELECT row FROM rows WHERE is_found = 0 ORDER BY n LIMIT -1 OFFSET ?", (skip,))
         while batch := found.fetchmany(1000):
@@ -97,9 +98,9 @@ class Index:
 def _checked(row: Row) -> Row:
     """A path that leaves the archive is refused, as an entry of such a name would be."""
     paths = tuple(normal(path).removeprefix("./") for path in row.paths)
-    why = next((words for words in map(name_refusal, paths) if words), "")
+    why = next((words for words in (name_refusal(path, is_path=True) for path in paths) if words), "")
     if why:
-        return Row(paths=(paths[0][:NAME_LENGTH],), refusal=why.replace("Its name", "Its path", 1))
+        return Row(paths=(paths[0][:NAME_LENGTH],), refusal=why)
     return replace(row, paths=paths)
 
 
@@ -114,8 +115,8 @@ def _base_name(path: str) -> str:
 
 def _packed(row: Row) -> str:
     fields: Sequence[object] = (
-        row.paths, row.url, row.label, dict(row.metadata), [asdict(answer) for answer in row.answers], row.note,
-        row.refusal, row.has_no_labels,
+        row.paths, row.url, row.label, dict(row.metadata), [asdict(answer) for answer in row.answers], keep(row.note),
+        keep(row.refusal), row.has_no_labels,
     )  # fmt: skip
     return json.dumps(fields)
 
@@ -123,4 +124,4 @@ def _packed(row: Row) -> str:
 def _unpacked(packed: str) -> Row:
     paths, url, label, metadata, answers, note, refusal, has_no_labels = json.loads(packed)
     given = tuple(Answer(**answer) for answer in answers)
-    return Row(tuple(paths), url, label, metadata, given, note, refusal, has_no_labels)
+    return Row(tuple(paths), url, label, metadata, given, from_kept(note), from_kept(refusal), has_no_labels)

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from labeler.tables.row import BadTable
+from labeler.told import Told, amount, told
 
 PIECE = 2**18
 MAX_ELEMENT = 16 * 2**20  # characters
 MAX_DIGITS = 400
 SPACE = " \t\r\n"
-BROKEN = "The JSON is damaged or cut off near character {:,}."
+
+
+def _broken(place: int) -> Told:
+    return told("The JSON is damaged or cut off near character %(place)s.", place=place)
 
 
 def _whole(text: str) -> int | str:
@@ -27,9 +31,9 @@ def decode(text: str) -> Any:
     try:
         return DECODER.decode(text)
     except RecursionError:
-        raise BadTable("The JSON is nested too deeply.") from None
+        raise BadTable(told("The JSON is nested too deeply.")) from None
     except ValueError as error:
-        raise BadTable(BROKEN.format(getattr(error, "pos", 0))) from None
+        raise BadTable(_broken(getattr(error, "pos", 0))) from None
 
 
 def elements(file: TextIO) -> Iterator[tuple[str, Any]]:
@@ -43,9 +47,9 @@ def elements(file: TextIO) -> Iterator[tuple[str, Any]]:
     elif opening == "{":
         yield from _members(reader)
     else:
-        raise BadTable("The JSON holds neither a list nor an object.")
+        raise BadTable(told("The JSON holds neither a list nor an object."))
     if reader.peek():
-        raise BadTable(BROKEN.format(reader.place))
+        raise BadTable(_broken(reader.place))
 
 
 def _members(reader: _Reader) -> Iterator[tuple[str, Any]]:
@@ -56,7 +60,7 @@ def _members(reader: _Reader) -> Iterator[tuple[str, Any]]:
     while True:
         key = reader.value()
         if not isinstance(key, str):
-            raise BadTable(BROKEN.format(reader.place))
+            raise BadTable(_broken(reader.place))
         reader.take(":")
         if reader.peek() == "[":
             for element in reader.list():
@@ -89,7 +93,7 @@ class _Reader:
     def take(self, wanted: str) -> str:
         found = self.peek()
         if not found or found not in wanted:
-            raise BadTable(BROKEN.format(self.place))
+            raise BadTable(_broken(self.place))
         self._at += 1
         return found
 
@@ -109,10 +113,10 @@ class _Reader:
             try:
                 value, end = DECODER.raw_decode(self._text, self._at)
             except RecursionError:
-                raise BadTable("The JSON is nested too deeply.") from None
+                raise BadTable(told("The JSON is nested too deeply.")) from None
             except ValueError:
                 if not self._more():
-                    raise BadTable(BROKEN.format(self.place)) from None
+                    raise BadTable(_broken(self.place)) from None
                 continue
             if end == len(self._text) and self._more():
                 continue  # a number may go on
@@ -125,7 +129,12 @@ class _Reader:
             return False
         waiting = self._text[self._at :]
         if len(waiting) > MAX_ELEMENT:
-            raise BadTable(f"One element of the JSON has more than {MAX_ELEMENT / 2**20:,.0f} million characters.")
+            raise BadTable(
+                told(
+                    "One element of the JSON has more than %(value)s million characters.",
+                    value=amount(MAX_ELEMENT / 2**20, 0),
+                )
+            )
         piece = self._file.read(max(PIECE, len(waiting)))
         self._is_over = not piece
         self._before += self._at

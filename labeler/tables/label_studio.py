@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from labeler.tables.columns import ENDINGS, is_address
 from labeler.tables.row import Answer, Row, Scalar, label_of, metadata_of, one_label, scalar_of, storable
+from labeler.told import told
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # what uploads get before their name
 IMAGE_KEYS = ("image", "img", "url", "image_url", "photo", "picture", "file", "path")
@@ -34,7 +35,7 @@ def task_row(task: Mapping[str, Any]) -> Row:
     key = _image_key(data, _target(given))
     paths, url = _places(data.get(key), task.get("file_upload"))
     if not paths and not url:
-        return Row(refusal=f"Task {_shown(task.get('id'))} has no image in its data.")
+        return Row(refusal=told("Task %(number)s has no image in its data.", number=_shown(task.get("id"))))
     answers, notes = _answers(given)
     label, note = one_label(answer.label for answer in answers)
     return Row(paths, url, label, _kept(task, data, key), tuple(answers), note=note or (notes[0] if notes else ""))
@@ -45,7 +46,7 @@ def min_row(record: Mapping[str, Any]) -> Row:
     key = _image_key(record, "")
     paths, url = _places(record.get(key), None)
     if not paths and not url:
-        return Row(refusal=f"Task {_shown(record.get('id'))} has no image in its data.")
+        return Row(refusal=told("Task %(number)s has no image in its data.", number=_shown(record.get("id"))))
     rest = {name: value for name, value in record.items() if name not in MIN_OWN and name != key}
     chosen = next((name for name, value in rest.items() if _choices(value)), "")
     names = _choices(rest.pop(chosen, None))
@@ -57,7 +58,8 @@ def min_row(record: Mapping[str, Any]) -> Row:
 
 
 def _answers(given: Sequence[Mapping[str, Any]]) -> tuple[list[Answer], list[str]]:
-    answers, notes = [], []
+    answers: list[Answer] = []
+    notes: list[str] = []
     for one in given:
         by = _person(one.get("annotator") or one.get("completed_by"))
         names = [name for result in _dicts(one.get("result")) for name in _choices(result.get("value"))]
@@ -66,7 +68,11 @@ def _answers(given: Sequence[Mapping[str, Any]]) -> tuple[list[Answer], list[str
         elif len({name.casefold() for name in names}) == 1:
             answers.append(Answer(by, names[0], *_when(one)))
         elif names:
-            notes.append(f"{by} chose several classes at once ({', '.join(names)[:120]}): that answer is left out.")
+            words = told(
+                "%(person)s chose several classes at once (%(names)s): that answer is left out.",
+                person=by, names=", ".join(names)[:120],
+            )  # fmt: skip
+            notes.append(words)
     return answers, notes
 
 

@@ -15,9 +15,10 @@ from labeler.tables.columns import LOOKED_AT, Chosen, Columns, choose_columns, r
 from labeler.tables.json_stream import elements
 from labeler.tables.records import Record, delimited, json_lines, looked_into, parquet, text_of
 from labeler.tables.row import BadTable, Row
+from labeler.told import told
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
-UNKNOWN = "The JSON is neither COCO, nor Label Studio’s, nor a list of records that name images."
+UNKNOWN = told("The JSON is neither COCO, nor Label Studio’s, nor a list of records that name images.")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def open_table(path: Path, name: str, max_rows: int, chosen: Chosen | None = Non
         try:
             table = _opened(stack, path, name, max_rows, chosen)
         except UnicodeError:
-            raise BadTable("The table is no text in an encoding that is known; save it as UTF-8.") from None
+            raise BadTable(told("The table is no text in an encoding that is known; save it as UTF-8.")) from None
         yield replace(table, rows=_at_most(table.rows, max_rows))
 
 
@@ -50,7 +51,7 @@ def _opened(stack: ExitStack, path: Path, name: str, max_rows: int, chosen: Chos
     with path.open("rb") as file:
         head = file.read(4)
     if not head:
-        raise BadTable("The table is empty.")
+        raise BadTable(told("The table is empty."))
     if head == b"PAR1" or name.lower().endswith(".parquet"):
         records = parquet(path, max_rows)
         stack.callback(records.close)  # type: ignore[attr-defined]
@@ -66,7 +67,7 @@ def _opened(stack: ExitStack, path: Path, name: str, max_rows: int, chosen: Chos
 def _json(found: Iterator[tuple[str, Any]], chosen: Chosen | None) -> Table:
     first = next(found, None)
     if first is None:
-        raise BadTable("The JSON is empty.")
+        raise BadTable(told("The JSON is empty."))
     whole = itertools.chain([first], found)
     key, element = first
     if key or not isinstance(element, dict):
@@ -94,7 +95,7 @@ def _object(found: Iterator[tuple[str, Any]]) -> Table:
 def _plain(kind: str, records: Iterator[Record], chosen: Chosen | None) -> Table:
     names, first, whole = looked_into(records, LOOKED_AT)
     if not first:
-        raise BadTable("The table has no rows.")
+        raise BadTable(told("The table has no rows."))
     columns = choose_columns(names, first, chosen)
     return Table(kind, (row_of(record, columns) for record in whole), columns, tuple(names))
 
@@ -102,11 +103,11 @@ def _plain(kind: str, records: Iterator[Record], chosen: Chosen | None) -> Table
 def _at_most(rows: Iterator[Row], most: int) -> Iterator[Row]:
     for number, row in enumerate(rows):
         if number >= most:
-            raise BadTable(f"The table has more than {most:,} rows, the most that are taken.")
+            raise BadTable(told("The table has more than %(most)s rows, the most that are taken.", most=most))
         yield row
 
 
 def _dict(element: object) -> Mapping[str, Any]:
     if not isinstance(element, dict):
-        raise BadTable("The list in the JSON holds something other than objects.")
+        raise BadTable(told("The list in the JSON holds something other than objects."))
     return element

@@ -17,6 +17,7 @@ from typing import Any
 from labeler.spreadsheets import exact
 from labeler.tables.json_stream import DECODER, decode
 from labeler.tables.row import BadTable
+from labeler.told import told
 
 Record = Mapping[str, object]
 MAX_LINE = 4 * 2**20  # characters of a line of JSON
@@ -53,13 +54,15 @@ def delimited(text: io.TextIOWrapper, name: str) -> Iterator[Record]:
     try:
         names = [cell.strip().lstrip("\ufeff") for cell in next(reader, [])]
         if not any(names):
-            raise BadTable("The table has no first line with the names of its columns.")
+            raise BadTable(told("The table has no first line with the names of its columns."))
         check_names(names)
         for cells in reader:
             if any(cells):
                 yield dict(zip(names, map(exact, cells), strict=False))
     except csv.Error as error:
-        raise BadTable(f"Line {reader.line_num:,} is no line of a table ({error}).") from None
+        raise BadTable(
+            told("Line %(line_num)s is no line of a table (%(why)s).", line_num=reader.line_num, why=str(error))
+        ) from None
 
 
 def json_lines(text: io.TextIOWrapper) -> Iterator[Record]:
@@ -67,15 +70,17 @@ def json_lines(text: io.TextIOWrapper) -> Iterator[Record]:
     while line := text.readline(MAX_LINE + 1):
         number += 1
         if len(line) > MAX_LINE:
-            raise BadTable(f"Line {number:,} has more than {MAX_LINE:,} characters.")
+            raise BadTable(
+                told("Line %(number)s has more than %(max_line)s characters.", number=number, max_line=MAX_LINE)
+            )
         if not line.strip():
             continue
         try:
             record = decode(line)
         except BadTable as error:
-            raise BadTable(f"Line {number:,}: {error}") from None
+            raise BadTable(told("Line %(number)s: %(why)s", number=number, why=str(error))) from None
         if not isinstance(record, dict):
-            raise BadTable(f"Line {number:,} is no object ({{…}}).")
+            raise BadTable(told("Line %(number)s is no object ({…}).", number=number))
         yield record
 
 
@@ -106,7 +111,13 @@ def parquet(path: Path, max_rows: int) -> Iterator[Record]:
                 count += 1
                 yield dict(zip(names, values, strict=False))
             if count != head["rows"]:
-                raise BadTable(f"The Parquet file is damaged: {count:,} of its {head['rows']:,} rows could be read.")
+                raise BadTable(
+                    told(
+                        "The Parquet file is damaged: %(count)s of its %(value)s rows could be read.",
+                        count=count,
+                        value=head["rows"],
+                    )
+                )
     finally:
         process.kill()
         process.wait()
@@ -119,7 +130,13 @@ def _line(lines: io.TextIOWrapper) -> Any:
 
 def check_names(names: list[str]) -> list[str]:
     if len(names) > MAX_FIELDS:
-        raise BadTable(f"The table has {len(names):,} columns; at most {MAX_FIELDS:,} are read.")
+        raise BadTable(
+            told(
+                "The table has %(count)s columns; at most %(max_fields)s are read.",
+                count=len(names),
+                max_fields=MAX_FIELDS,
+            )
+        )
     return names
 
 

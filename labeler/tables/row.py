@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from labeler.imaging.names import LABEL_LENGTH, class_name
+from labeler.told import Told, told
 
 Scalar = str | int | float | bool
 MAX_COLUMNS = 100
@@ -17,7 +18,6 @@ MAX_VALUE = 1000  # characters; longer ones are cut, and end with “…”
 LARGEST = 2**63 - 1
 MAX_METADATA = 20_000  # characters of all values of one image
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no half of a pair
-MANY_NAMED = "Several classes are named for it ({}): none is offered."
 
 
 class BadTable(Exception):
@@ -99,12 +99,16 @@ def metadata_of(values: Iterable[tuple[str, object]]) -> dict[str, Scalar]:
     return kept
 
 
+def many_named(names: str) -> Told:
+    return told("Several classes are named for it (%(names)s): none is offered.", names=names)
+
+
 def one_label(labels: Iterable[str]) -> tuple[str, str]:
     """The label that all agree on, and nothing; or none, and why."""
     names = list(dict.fromkeys(label for label in labels if label))
     if len({name.casefold() for name in names}) > 1:
         shown = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
-        return "", MANY_NAMED.format(shown[:150])
+        return "", many_named(shown[:150])
     return (names[0] if names else ""), ""
 
 

@@ -15,8 +15,10 @@ from django.utils.translation import gettext as _
 
 from labeler import clock
 from labeler.numerals import numeral
+from labeler.told import said
 
 register = template.Library()
+register.filter("said", said)  # before filters that take text apart
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MOST_DIGITS, NOISE = 3, 1e-9

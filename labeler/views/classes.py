@@ -46,6 +46,7 @@ from labeler.services.class_changes import (
     why_not_undone,
 )
 from labeler.services.class_checks import check_merge, check_split
+from labeler.told import said
 
 PAGE = ["GET", "HEAD", "POST"]
 
@@ -277,7 +278,7 @@ def class_change_undo(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         request,
         access,
         _class(access, change.did["class"]),
-        title=_("Take back: %(change)s") % {"change": change.words},
+        title=_("Take back: %(change)s") % {"change": said(change.words)},
         preview=lambda: undo_preview(change),
         act=act,
         button=_("Take it back"),

@@ -8,7 +8,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
 from django.utils.translation import gettext as _
-from django.utils.translation import override
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -21,6 +20,7 @@ from labeler.selectors.monitor import progress_of
 from labeler.selectors.scores import NoScores, scored_round, scored_rounds
 from labeler.services.comparisons import start_comparison
 from labeler.services.rounds import RoundRefused, config_of, newest_round
+from labeler.told import told
 
 
 @never_cache
@@ -63,9 +63,8 @@ def compare_start(request: HttpRequest, slug: str) -> HttpResponse:
         context = {**_base(access, rounds), "form": form, "one": None, "other": None}
         return render(request, "explore/compare.html", context, status=400)
     values = form.cleaned_data
-    with override("en"):  # it is kept, and read by everybody
-        words = planned_words(access.project, {**config_of(access.project.learning), **values})
-    reason = f"{access.user.get_username()} compares {words}"
+    words = planned_words(access.project, {**config_of(access.project.learning), **values})
+    reason = told("%(person)s compares %(what)s", person=access.user.get_username(), what=words)
     try:
         round_ = start_comparison(project=access.project, values=values, reason=reason, by=access.user)
     except RoundRefused as refused:

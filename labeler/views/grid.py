@@ -21,6 +21,7 @@ from labeler.numerals import numeral
 from labeler.selectors.grid import grid_of
 from labeler.services.classes import MAX_NAME
 from labeler.services.grid import CHECK_SHARE, GridRefused, accept_page, undo_page
+from labeler.told import said
 
 FEW = 30  # with more classes than this the class of a tile is typed
 OUT = "out"
@@ -77,9 +78,9 @@ def _accept(request: HttpRequest, access: Access) -> HttpResponse:
     form = request.POST
     try:
         tiles = [_needed(value) for value in form.getlist("tile")]
-        said = {pk: form.get(f"is-{pk}", "") for pk in tiles}
+        sent = {pk: form.get(f"is-{pk}", "") for pk in tiles}
         out = {_needed(value) for value in form.getlist(OUT)}
-        corrected = {pk: _needed(value) for pk, value in said.items() if value}
+        corrected = {pk: _needed(value) for pk, value in sent.items() if value}
         named, unknown = _named(access, form, tiles)
         corrected |= named
         out |= set(unknown)
@@ -100,7 +101,7 @@ def _accept(request: HttpRequest, access: Access) -> HttpResponse:
     except ValueError:
         messages.error(request, _("This page was not complete: nothing was saved. Try again."))
     else:
-        messages.success(request, accepted.words)
+        messages.success(request, said(accepted.words))
         if unknown:
             words = _("No class is called %(names)s. Those tiles were taken out: they are asked about one by one.")
             names = dict.fromkeys(quoted(name) for name in unknown.values())

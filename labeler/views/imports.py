@@ -49,6 +49,7 @@ from labeler.services.uploads import (
 )
 from labeler.storage import StorageError, StorageFull
 from labeler.tables.columns import Chosen
+from labeler.told import said
 
 LISTED = 100
 
@@ -75,9 +76,9 @@ def import_new(request: HttpRequest, slug: str) -> HttpResponse:
         return _start(request, access)
     except (UploadRefused, StorageError) as error:
         if request.accepts("text/html"):
-            context = {"access": access, "tab": "imports", "part_bytes": PART_BYTES, "error": str(error)}
+            context = {"access": access, "tab": "imports", "part_bytes": PART_BYTES, "error": said(str(error))}
             return render(request, "imports/import_new.html", context, status=_status(error))
-        return JsonResponse({"error": str(error)}, status=_status(error))
+        return JsonResponse({"error": said(str(error))}, status=_status(error))
 
 
 def _start(request: HttpRequest, access: Access) -> HttpResponse:
@@ -110,9 +111,9 @@ def import_part(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
         size, offset = _number(request, "size"), _number(request, "offset")
         received = add_part(job=job, name=request.GET.get("name", ""), size=size, offset=offset, data=request.body)
     except WrongOffset as error:
-        return JsonResponse({"received": error.received, "error": str(error)}, status=409)
+        return JsonResponse({"received": error.received, "error": said(str(error))}, status=409)
     except (UploadRefused, StorageError) as error:
-        return JsonResponse({"error": str(error)}, status=_status(error))
+        return JsonResponse({"error": said(str(error))}, status=_status(error))
     return JsonResponse({"received": received})
 
 
@@ -124,8 +125,8 @@ def import_finish(request: HttpRequest, slug: str, job_id: int) -> HttpResponse:
         finish_upload(job=job, looks_first=True)
     except UploadRefused as error:
         if not request.accepts("text/html"):
-            return JsonResponse({"error": str(error)}, status=400)
-        messages.error(request, str(error))
+            return JsonResponse({"error": said(str(error))}, status=400)
+        messages.error(request, said(str(error)))
     if not request.accepts("text/html"):
         return JsonResponse({"page": reverse("import", args=[slug, job.pk])})
     return redirect("import", slug, job.pk)

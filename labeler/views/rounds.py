@@ -35,6 +35,7 @@ from labeler.services.comparisons import repeat_comparison
 from labeler.services.reruns import request_rerun
 from labeler.services.rollback import put_in_charge, release_model, remake_queue
 from labeler.services.rounds import RoundRefused, cancel_round, request_round, retry_round
+from labeler.told import told
 
 RUNNING_WORDS = gettext_lazy("A round is running already. Its answers will be in the next one.")
 
@@ -101,7 +102,7 @@ def _left_out(round_: Round) -> dict[str, object]:
 @login_required
 def round_start(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
-    reason = f"{access.user.get_username()} asked for it"
+    reason = told("%(person)s asked for it", person=access.user.get_username())
     try:
         round_ = request_round(project=access.project, trigger=Trigger.BUTTON, reason=reason, requested_by=access.user)
     except RoundRefused as refused:

@@ -34,6 +34,7 @@ from labeler.services.predicting import decode_new, request_prediction
 from labeler.services.rounds import RoundRefused
 from labeler.services.serving import note_asked, request_model_export
 from labeler.throttle import PREDICTIONS
+from labeler.told import said
 
 SHOWN_BYTES = 400_000  # a larger picture is not shown beside what is said of it
 SMALL_SIDE = 48
@@ -153,12 +154,12 @@ def _answer(request: HttpRequest, access: Access, export: ModelExport | None) ->
     try:
         decoded = decode_new(file)
         if isinstance(decoded, Refused):
-            raise Unanswered(f"{name}: {decoded.reason}", HTTPStatus.UNPROCESSABLE_ENTITY)
-        said = predict_image(export, decoded)
+            raise Unanswered(f"{name}: {said(decoded.reason)}", HTTPStatus.UNPROCESSABLE_ENTITY)
+        found = predict_image(export, decoded)
     except NotServed as error:
         raise Unanswered(str(error), HTTPStatus.CONFLICT) from error
     note_asked(export=export)
-    return name, decoded, said
+    return name, decoded, found
 
 
 def _shown(decoded: DecodedImage) -> dict[str, object]:

@@ -46,18 +46,21 @@ from labeler.naming import DIGIT_WORDS
 from labeler.selectors.explore import gallery_pages
 from labeler.selectors.reruns import TRAINING
 from labeler.services.annotate import record_answer
+from labeler.services.claims import lost_words
 from labeler.services.class_changes import archive_class
 from labeler.services.classes import add_classes, allow_proposals
 from labeler.services.comments import comment_image, show_example
 from labeler.services.exporting import create_export, run_export
 from labeler.services.gold import mark_labels_gold
-from labeler.services.importing import import_local
+from labeler.services.importing import KEPT_WORDS, import_local
 from labeler.services.invitations import invite
+from labeler.services.notices import note_failure
 from labeler.services.projects import change_learning, create_project
 from labeler.services.proposals import record_proposal
 from labeler.services.quality import run_quality
 from labeler.services.rounds import config_of
 from labeler.storage import round_folder
+from labeler.told import ntold, together, told
 from tests.labeler.judged import finish, round_to_judge
 from tests.labeler.queues import fresh
 from tests.labeler.scored import scored_round
@@ -93,7 +96,8 @@ def furnish(name: str) -> tuple[Project, str]:
     archive_class(label_class=project.classes.get(name="smudge"), by=mia)
     invitation = invite(project=project, role=Role.ANNOTATOR, note="for Carl", by=mia)
     run_export(job_id=create_export(project=project, by=mia, file_format="csv", includes_unlabelled=False).pk)
-    words = "The disk of the server was full. What had been read is kept; try again when there is room."
+    full = told("The storage is full. Make room, then try again; nothing was lost.")
+    words = together(full, KEPT_WORDS)
     ImportJob.objects.create(project=project, created_by=mia, state=JobState.FAILED, error=words)
     for kind in (Round, ImportJob):
         kind.objects.filter(project=project, finished_at=None).update(started_at=clock.now(), finished_at=clock.now())
@@ -144,7 +148,7 @@ def _judge_rounds(project: Project, truth: np.ndarray) -> None:
     for spent, errors in ((40, 0.3), (90, 0.1), (140, 0.45)):
         project = fresh(project)
         means = _said(truth, errors, rng)
-        reason = f"{spent} answers since the last round"
+        reason = ntold("%(count)s new answer", "%(count)s new answers", spent)
         values = {
             "answers_spent": spent,
             "training_count": spent,
@@ -157,10 +161,17 @@ def _judge_rounds(project: Project, truth: np.ndarray) -> None:
         project, _said(truth, 0.15, rng).tolist(), stds.tolist(), trigger=Trigger.COMPARISON, number=number_of(project),
     )  # fmt: skip
     Round.objects.create(
-        project=project, number=number_of(project), trigger=Trigger.BUTTON, reason="Mia asked for it", seed=0,
+        project=project, number=number_of(project), trigger=Trigger.BUTTON, seed=0,
+        reason=told("%(person)s asked for it", person="mia"),
         state=RoundState.FAILED, config=config_of(project.learning), attempts=3,
-        error="The worker was killed three times while it fitted: this machine may have too little memory.",
+        error=lost_words(3),
     )  # fmt: skip
+
+
+def _told_of(project: Project) -> Notice:
+    failed = project.rounds.filter(state=RoundState.FAILED)[0]
+    note_failure(round_=failed, error=failed.error)
+    return Notice.objects.get(project=project, round=failed)
 
 
 def _keep_training(round_: Round, count: int) -> None:
@@ -214,7 +225,7 @@ def addresses(project: Project) -> dict[str, str]:
     image = Image.objects.filter(project=project, position=HOLDOUT + 10).get()
     export = ModelExport.objects.create(
         project=project, round=done, state=JobState.FAILED,
-        error="Which images look alike has been found anew since. Start a round: its model can be prepared.",
+        error=told("Which images look alike is not known any more. Try again in a few minutes."),
     )  # fmt: skip
     world = World(
         project,
@@ -227,7 +238,7 @@ def addresses(project: Project) -> dict[str, str]:
                 project=project, image_id=image.pk, by=User.objects.get(username="ann"), text="Upside down?",
                 key=uuid4(),
             ).pk,
-            "notice": Notice.objects.create(project=project, kind="queue_dry", key="0", words="Nothing is left.").pk,
+            "notice": _told_of(project).pk,
             "import": ImportJob.objects.filter(project=project, refused__gt=0).first().pk,
             "export": ExportJob.objects.get(project=project).pk,
             "webhook": Webhook.objects.create(project=project, address="https://a.org/", events=["round_done"]).pk,

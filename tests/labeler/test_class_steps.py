@@ -38,7 +38,7 @@ def test_what_was_added_is_taken_back(project, manager) -> None:
     undo_change(change=change, by=manager)
     assert offered(project) == ["cat", "dog", "owl"]
     assert named(project, "elk").shortcut == ""
-    assert project.audit.filter(words="took back: added “elk”, “fox”").count() == 1
+    assert project.audit.filter(words__startswith="took back: added “elk”, “fox”").count() == 1
     assert undo_change(change=change, by=manager) == change.undone_by  # a double click
     assert project.class_changes.count() == 2
 

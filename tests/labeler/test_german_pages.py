@@ -36,6 +36,7 @@ from labeler.selectors.model_card import as_markdown, model_card
 from labeler.selectors.verdicts import rerun_words, verdict_of
 from labeler.services.pausing import pause_project
 from labeler.services.schedule import schedule_words, set_schedule
+from labeler.told import keep, told
 from tests.e2e.furnished import addresses, furnish
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
@@ -88,25 +89,18 @@ def furnished(db, make_user) -> Project:
 
 
 def kept_in_words(project: Project) -> set[str]:
-    """What is data, or was written when it happened and stays as it was written."""
-    rounds = list(project.rounds.all())
-    written = {words for round_ in rounds for words in (round_.reason, round_.error) if words}
-    written |= set(project.notices.values_list("words", flat=True))
-    written |= set(project.images.values_list("name", flat=True)) | set(project.classes.values_list("name", flat=True))
-    seen = wanted_representation(project)
-    written |= {seen.words, seen.reason, project.guidelines, *project.comments.values_list("text", flat=True)}
-    written |= set(project.audit.values_list("words", flat=True)) | set(Worker.objects.values_list("name", flat=True))
+    """What is data, or what somebody typed."""
+    written = set(project.images.values_list("name", flat=True)) | set(project.classes.values_list("name", flat=True))
+    written |= {project.guidelines, *project.comments.values_list("text", flat=True)}
+    written |= set(Worker.objects.values_list("name", flat=True)) | {wanted_representation(project).backbone}
     written |= {name.rpartition("/")[2] for name in project.images.values_list("name", flat=True)}
     written |= set(project.webhooks.values_list("address", flat=True))
-    written |= {job.error for job in project.model_exports.all() if job.error}
     written |= set(project.predictions.values_list("name", flat=True))
     written |= set(RejectedFile.objects.filter(job__project=project).values_list("name", flat=True))
-    changes = [change.words for change in project.class_changes.all()]
-    written |= {*changes, *(words[:1].upper() + words[1:] for words in changes)}
     written |= set(project.invitations.values_list("note", flat=True)) | set(
         User.objects.values_list("username", flat=True)
     )
-    return written | {project.name, "PlusMinus", "Monitor", "Gold", "Label"}
+    return written | {project.name, "for a test", "PlusMinus", "Monitor", "Gold", "Label"}
 
 
 GERMAN_PAGES = (
@@ -175,7 +169,8 @@ LOOKED_AT = {
         {"name": "b.csv", "kind": "CSV", "rows": 1200, "place": "path", "label": ""},
         {"name": "c.json", "kind": "COCO", "rows": 1200},
     ],
-    "refusals": [["x.txt", "This is a text file, not an image."]], "notes": [["y.png", "The label is empty."]],
+    "refusals": [["x.txt", keep(told("It lies outside of the folder."))]],
+    "notes": [["y.png", keep(told("Its category is not among the categories of the COCO file."))]],
 }  # fmt: skip
 DATA = {"owl", "dan", "camera", "CSV", "COCO", "path", "species", "a.csv", "b.csv", "c.json", "x.txt", "y.png", "zip"}
 
@@ -202,8 +197,8 @@ def test_no_english_is_left_on_what_an_import_goes_through(furnished) -> None:
             "is_cancel_requested": True,
             "ignored": 2,
         },
-        {"state": JobState.FAILED, "error": "The bucket answered 500.", "ignored": 1200},
-        {"state": JobState.DONE, "error": "No image was added: there is nothing in it."},
+        {"state": JobState.FAILED, "error": told("The bucket answered %(status)s.", status="500"), "ignored": 1200},
+        {"state": JobState.DONE, "error": told("No image was added: there is nothing in it.")},
     ]
     for number, state in enumerate(states):
         job = ImportJob.objects.create(**given, **state)
@@ -251,7 +246,8 @@ def test_what_is_exported_is_said_in_german(furnished) -> None:
     )
     gone = {"images": "all", "label_class": 0, "annotator": 0, "holdout": "without"}
     ExportJob.objects.create(**given, state=JobState.RUNNING, filters=gone, done=1, total=1200)
-    ExportJob.objects.create(**given, state=JobState.FAILED, error="The file could not be written: no room.")
+    why = told("The file could not be written: %(why)s", why="28")
+    ExportJob.objects.create(**given, state=JobState.FAILED, error=why)
     Worker.objects.all().delete()
     address = reverse("exports", args=[furnished.slug])
     known = kept_in_words(furnished)

@@ -66,7 +66,9 @@ def test_the_label_is_chosen_on_the_preview(
     run(job)
     assert (job.state, job.added, job.columns) == (JobState.DONE, 4, ["größe"])
     assert offered(project) == {f"{n}.png": "Katze" if n % 2 else "Hund" for n in range(4)}
-    assert AuditEntry.objects.filter(words=f"chose columns of tables in import {job.pk}", by=manager).exists()
+    assert AuditEntry.objects.filter(
+        words__startswith=f"chose columns of tables in import {job.pk}", by=manager
+    ).exists()
 
 
 def test_it_is_remembered_for_the_next_import(project, manager, client_of, tmp_path):

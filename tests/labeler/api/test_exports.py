@@ -30,7 +30,7 @@ def test_one_that_waits_is_cancelled_and_then_deleted(as_manager, export):
     assert refused.status_code == 409 and "Cancel it first" in refused.json()["detail"]
     for _ in range(2):
         assert as_manager.post(f"{EXPORTS}/{pk}/cancel").json()["state"] == "cancelled"
-    assert AuditEntry.objects.filter(words=f"stopped export {pk}").count() == 1
+    assert AuditEntry.objects.filter(words__startswith=f"stopped export {pk}").count() == 1
     assert as_manager.send("DELETE", f"{EXPORTS}/{pk}").status_code == 204
     assert as_manager.get(f"{EXPORTS}/{pk}").status_code == 404
     assert as_manager.post(f"{EXPORTS}/{export.pk}/cancel").json()["state"] == "done"
