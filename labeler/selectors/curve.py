@@ -221,14 +221,15 @@ def measured_rounds(project: Project) -> list[Point]:
     return [
         Point(
             number, at, float(value), float(low), float(high), int(n), standing, pk == project.model_round_id,
-            _sees(features, is_alike),
+            sight_words(features, is_alike=bool(is_alike)),
         )
         for number, at, value, low, high, n, standing, pk, features, is_alike in rows
         if says_something({"n": n})
     ]  # fmt: skip
 
 
-def _sees(features: str | None, is_alike: bool | None) -> str:
+def sight_words(features: str | None, *, is_alike: bool) -> str:
+    """By what images are seen: `pixels`, or `likeness by features of efficientnet_lite0`."""
     seen = features_words(features)
     return _("likeness by %(seen)s") % {"seen": seen} if is_alike else seen
 
