@@ -50,7 +50,9 @@ def why_to_wait(project: Project, newest: Point | None) -> str:
         return words % {"pk": trained}
     seen = _seen_next(project, features.used)
     if newest is not None and newest.sees != seen:
-        words = _("The next round sees the images in another way (%(seen)s): wait for it, or start it, before you judge.")
+        words = _(
+            "The next round sees the images in another way (%(seen)s): wait for it, or start it, before you judge."
+        )
         return words % {"seen": seen}
     return ""
 

@@ -46,7 +46,15 @@ def points(*rows: tuple[int, float], n: int = 400) -> list[Point]:
         assert share is not None
         found.append(
             Point(
-                number, answers, share.value, share.low, share.high, n, Standing.ACCEPTED, number == len(rows), "pixels",
+                number,
+                answers,
+                share.value,
+                share.low,
+                share.high,
+                n,
+                Standing.ACCEPTED,
+                number == len(rows),
+                "pixels",
             )  # fmt: skip
         )
     return found
