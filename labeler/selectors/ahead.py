@@ -1,4 +1,4 @@
-"""What a learning curve cannot know of: images that are soon seen in a better way, and a better model that stands aside.
+"""What a learning curve cannot know: that images are soon seen in a better way, or that a better model stands aside.
 
 Where answers are nearly worth nothing going by the rounds so far, that is said first.
 """
@@ -27,7 +27,7 @@ class BetterAside:
 
 
 def better_aside(project: Project) -> BetterAside | None:
-    """The newest model, if a person keeps another in charge though the whole interval of the difference lies above 0."""
+    """The newest model, where a person keeps another in charge and the whole interval of the difference is above 0."""
     last = Round.objects.filter(project=project).exclude(standing="").order_by("-number").defer("metrics").first()
     if last is None or last.standing != Standing.ASIDE:
         return None

@@ -133,8 +133,6 @@ def _why_kept(project: Project, charge: Point | None) -> str:
     """Why rounds change nothing here at the moment; empty if they do."""
     if project.model_kept_since is None:
         return ""
-    aside = better_aside(project)
-    better = f" {_why_release(aside, charge)}" if aside and charge else ""
     if charge is None:
         return _(
             "A person keeps a model in charge. Rounds that are made meanwhile do not count here; those after its "
@@ -144,13 +142,14 @@ def _why_kept(project: Project, charge: Point | None) -> str:
         "This stands at round %(number)s, after %(answers)s answers: its model is kept in charge, and rounds that are "
         "made meanwhile do not count here. Those after its release do."
     )
-    return words % {"number": charge.number, "answers": numeral(charge.answers)} + better
+    stands, aside = words % {"number": charge.number, "answers": numeral(charge.answers)}, better_aside(project)
+    return f"{stands} {_why_release(aside, charge)}" if aside is not None else stands
 
 
 def _why_release(aside: BetterAside, charge: Point) -> str:
     words = _(
-        "The model of round %(number)s, made aside, is better by %(value)s points (95 %% interval %(low)s to %(high)s): "
-        "released, round %(kept)s gives way to the next."
+        "The model of round %(number)s, made aside, is better by %(value)s points (95 %% interval %(low)s to "
+        "%(high)s): released, round %(kept)s gives way to the next."
     )
     return words % {"number": aside.number, "kept": charge.number, **_points(aside.difference)}
 

@@ -56,17 +56,18 @@ class NetworkState:
         values = {"enough": numeral(self.next_answers), "labels": numeral(self.labels)}
         if self.labels < self.next_answers:
             words = _(
-                "The next one begins by itself at %(enough)s labels, when nothing else is to be done. There are %(labels)s."
+                "The next one begins by itself at %(enough)s labels, when nothing else is to be done. There are "
+                "%(labels)s."
             )
         elif self.made is not None:
             words = _(
-                "The next one begins by itself after this one, when nothing else is to be done: it has %(labels)s labels "
-                "to learn from, and %(enough)s are enough."
+                "The next one begins by itself after this one, when nothing else is to be done: it has %(labels)s "
+                "labels to learn from, and %(enough)s are enough."
             )
         else:
             words = _(
-                "The next one begins by itself as soon as nothing else is to be done: it has %(labels)s labels to learn "
-                "from, and %(enough)s are enough."
+                "The next one begins by itself as soon as nothing else is to be done: it has %(labels)s labels to "
+                "learn from, and %(enough)s are enough."
             )
         return words % values
 

@@ -16,8 +16,8 @@ LEAST_IMAGES = 5  # of a class on the holdout: fewer are luck
 
 @dataclass(frozen=True)
 class WeakClass:
-    """`recall`: the share of its holdout images that the model finds, with the usual interval. `others`: the same of all
-    other classes together. `taken_for`: the class that it says most often instead, `taken` times."""
+    """`recall`: the share of its holdout images that the model finds, with the usual interval. `others`: the same of
+    all other classes together. `taken_for`: the class that it says most often instead, `taken` times."""
 
     pk: int
     name: str

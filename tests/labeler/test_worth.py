@@ -44,19 +44,8 @@ def points(*rows: tuple[int, float], n: int = 400) -> list[Point]:
     for number, (answers, accuracy) in enumerate(rows, 1):
         share = wilson(round(accuracy * n), n)
         assert share is not None
-        found.append(
-            Point(
-                number,
-                answers,
-                share.value,
-                share.low,
-                share.high,
-                n,
-                Standing.ACCEPTED,
-                number == len(rows),
-                "pixels",
-            )  # fmt: skip
-        )
+        span, is_last = (share.value, share.low, share.high), number == len(rows)
+        found.append(Point(number, answers, *span, n, Standing.ACCEPTED, is_last, "pixels"))
     return found
 
 
