@@ -81,12 +81,6 @@ def _locked(project_id: int) -> Project:
     return locked.select_related("learning", "queue_round").get(pk=project_id)
 
 
-def count_answers(project: Project) -> int:
-    """Those that were given one by one: a page of tiles costs about as much as one of them."""
-    live = Annotation.objects.filter(project=project, retracted_at__isnull=True, is_grid=False)
-    return live.exclude(outcome=Outcome.UNDO).count()
-
-
 def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place], again: Sequence[Place] = ()) -> int:
     lock_queue(project.pk)
     overlap = project.learning.overlap

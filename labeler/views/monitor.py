@@ -18,6 +18,7 @@ from labeler.selectors.forecast import advice_of, curve_ahead
 from labeler.selectors.monitor import Monitor, monitor_of, people_rows
 from labeler.selectors.notices import unread_notices
 from labeler.selectors.projects import Steps, first_steps
+from labeler.selectors.weak_classes import weak_classes
 from labeler.selectors.worth import saved_by_order
 
 PEOPLE_SECONDS = 20
@@ -38,7 +39,7 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
         "monitor": state,
         **_told(access, state),
         "steps": steps_left(access.project),
-        **_curve(access.project),
+        **_curve(access.project, state),
         "people": people_rows(access.project),
         "people_at": int(time.time()),
     }
@@ -59,7 +60,7 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
         "access": access,
         "monitor": state,
         **_told(access, state),
-        **(_curve(access.project) if is_new else {"curve": None}),
+        **(_curve(access.project, state) if is_new else {"curve": None}),
         "people": people_rows(access.project) if are_due else None,
         "people_at": int(time.time()) if are_due else request.GET["people"],
     }
@@ -76,13 +77,14 @@ def _told(access: Access, state: Monitor) -> dict[str, object]:
     return {"notices": rows, "left": None if is_told or not state.left.facts else state.left}
 
 
-def _curve(project: Project) -> dict[str, object]:
-    """The curve with what it leads to."""
+def _curve(project: Project, state: Monitor) -> dict[str, object]:
+    """The curve with what it leads to, and where the model is weak."""
     curve = learning_curve(project)
     return {
         "curve": curve_ahead(project, curve),
         "advice": advice_of(project, curve.points),
         "saved": saved_by_order(project),
+        "weak": weak_classes(project, state.charge.model),
     }
 
 
