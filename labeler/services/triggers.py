@@ -35,7 +35,7 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
 from labeler.selectors.pool import images_to_ask, pool_counts
-from labeler.selectors.work_left import ENDED, WorkLeft, open_places, work_left
+from labeler.selectors.work_left import WorkLeft, open_places, work_left
 from labeler.services import notices
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 
@@ -221,7 +221,7 @@ def _nothing_to_ask(left: WorkLeft) -> bool:
 
 def _tell_end(project: Project, left: WorkLeft) -> None:
     """Once nobody is at the last images: until then one may come back."""
-    if left.stage in ENDED and not open_places(project.queue_round_id).exists():
+    if left.needs_manager and not open_places(project.queue_round_id).exists():
         notices.note_left(project=project, left=left)
 
 
