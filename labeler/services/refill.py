@@ -92,10 +92,12 @@ def _add_drawn(project: Project, places: QuerySet[Candidate], last: int) -> int:
 
 def _add(project: Project, rows: Sequence[tuple[int, int, int, Place]]) -> int:
     """Places by their ranks, images and slots."""
+    queue = project.queue_round_id
+    assert queue is not None
     Candidate.objects.bulk_create(
         Candidate(
             project=project,
-            round_id=project.queue_round_id,
+            round_id=queue,
             image_id=image_id,
             rank=rank,
             slot=slot,

@@ -57,7 +57,7 @@ def _chosen(asked: QueryDict) -> list[int]:
 def _back(slug: str, asked: QueryDict) -> str:
     """To the list as it was narrowed."""
     query = QueryDict(mutable=True)
-    query.update({key: asked[key] for key in FILTERS if asked.get(key)})
+    query.update({key: str(asked[key]) for key in FILTERS if asked.get(key)})
     return reverse("images", args=[slug]) + (f"?{query.urlencode()}" if query else "")
 
 
