@@ -69,12 +69,16 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _told(access: Access, state: Monitor) -> dict[str, object]:
     """Notices without the failures that the page shows anyway, with a button to try again. What is left to answer is
-    not said beside a notice that says just that."""
+    not said beside a notice that says just that; a notice of an end that is over is left out before a sweep sees it."""
     rows = unread_notices(access.project, access.user) if access.notices else []
     shown = {failure.pk for failure in state.failures}
     rows = [row for row in rows if row.kind != NoticeKind.ROUND_FAILED or row.round_id not in shown]
-    is_told = any(row.facts == state.left.facts for row in rows if row.facts)
-    return {"notices": rows, "left": None if is_told or not state.left.facts else state.left}
+    left = state.left
+    rows = [row for row in rows if not row.facts or row.key == left.notice_key]
+    told = [row for row in rows if row.facts]
+    for row in told:
+        row.facts, row.words = left.facts, left.words
+    return {"notices": rows, "left": None if told or not left.facts else left}
 
 
 def _curve(project: Project, state: Monitor) -> dict[str, object]:
