@@ -12,6 +12,7 @@ from labeler.services import audit
 from labeler.services.draw import LOOKUP
 from labeler.services.questions import ask_again
 from labeler.services.races import again_if_raced
+from labeler.told import ntold
 
 MOST = 10_000  # images at once
 RETURNABLE = (ImageState.DISPUTED, ImageState.SET_ASIDE, ImageState.BAD)
@@ -44,8 +45,15 @@ def _return(project: Project, ids: Sequence[int], by: User, *, asks_first: bool)
         note = {"picked_by": by.get_username(), "picked_at": clock.now().isoformat(timespec="seconds")}
         ask_again(project=project, image_ids=images, details=note, reason=Reason.PICKED)
     if images:
-        noun = "image" if len(images) == 1 else "images"
-        words = f"put {len(images):,} {noun} back into the pool{', to be asked about first' if asks_first else ''}"
+        words = (
+            ntold(
+                "put %(count)s image back into the pool, to be asked about first",
+                "put %(count)s images back into the pool, to be asked about first",
+                len(images),
+            )
+            if asks_first
+            else ntold("put %(count)s image back into the pool", "put %(count)s images back into the pool", len(images))
+        )
         before = {state: [pk for pk in images if found[pk] == state] for state in sorted(set(found.values()))}
         audit.record(project=project, by=by, kind=AuditKind.REVIEW, words=words, images=before)
     return len(images)

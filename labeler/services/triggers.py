@@ -230,7 +230,7 @@ def _start_last(project: Project, left: WorkLeft) -> bool:
         return False
     if not is_last_round_due(project=project, last=last, left=left) or why_not_trainable(project):
         return False
-    return _request(project, Due(Trigger.QUEUE_DRY, "no question is left, and there are new answers"))
+    return _request(project, Due(Trigger.QUEUE_DRY, told("no question is left, and there are new answers")))
 
 
 def _nothing_to_ask(left: WorkLeft) -> bool:
