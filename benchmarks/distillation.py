@@ -144,7 +144,11 @@ def run(data: Data, options: argparse.Namespace, seed: int, folder: Path) -> lis
         )
         recipe = BY_ITSELF if options.features else BY_GRAPH
         config = student_config(
-            data.n_classes, seed=derive(seed, f"{count} answers"), recipe=recipe, steps=options.steps
+            data.n_classes,
+            Pool(data.chunks).shape,
+            seed=derive(seed, f"{count} answers"),
+            recipe=recipe,
+            steps=options.steps,
         )
         student, seconds = distil(data.chunks, lesson, config), time.perf_counter() - began
         features, apart = (looked_at(student, chunks, folder) for chunks in (data.chunks, data.apart))

@@ -22,7 +22,10 @@ FEATURE_ARCHITECTURES = ("head", "mlp")
 """Networks that take feature vectors."""
 
 ARCHITECTURES = tuple(sorted({*IMAGE_ARCHITECTURES, *FEATURE_ARCHITECTURES}))
-"""Names that `learner.network.build` knows."""
+"""Networks of a round."""
+
+FULL_ARCHITECTURES = ("deep_cnn",)
+"""Networks that take pixels and minutes: `learner.distillation` trains them, and no round does."""
 
 ESTIMATORS = ("bootstrap", "ensemble", "gaussian_process", "laplace", "mc_dropout", "swag")
 """Names that `learner.estimators.estimator_class` knows."""
@@ -183,7 +186,7 @@ class RoundConfig:
     """
 
     n_classes: int  # C
-    architecture: str = "cnn"  # see ARCHITECTURES
+    architecture: str = "cnn"  # see ARCHITECTURES; of a full network FULL_ARCHITECTURES
     estimator: str = "mc_dropout"  # see ESTIMATORS
     acquisition: str = "power_predictive_entropy"  # see ACQUISITIONS
     coldness: float = (
@@ -205,7 +208,7 @@ class RoundConfig:
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
-        check_known("architecture", self.architecture, ARCHITECTURES)
+        check_known("architecture", self.architecture, (*ARCHITECTURES, *FULL_ARCHITECTURES))
         check_known("estimator", self.estimator, ESTIMATORS)
         check_known("prior of Laplace", self.laplace_prior, LAPLACE_PRIORS)
         check_known("acquisition", self.acquisition, ACQUISITIONS)

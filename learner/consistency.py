@@ -54,7 +54,7 @@ class Consistency:
     teacher: Network = field(init=False)
 
     def __post_init__(self) -> None:
-        self.teacher = copy.deepcopy(self.network)
+        self.teacher = copy.deepcopy(self.network).eval()
         self._gentle = replace(
             self.recipe,
             rotation=self.recipe.rotation / 4,
@@ -81,5 +81,8 @@ class Consistency:
     def follow(self, step: int) -> None:
         """Let the teacher take a step's share of the network."""
         moved = 1 - min(MEMORY, (step + 1) / (step + 10))
-        for its, mine in zip(self.teacher.parameters(), self.network.parameters(), strict=True):
-            its.lerp_(mine, moved)
+        for its, mine in zip(self.teacher.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if its.is_floating_point():
+                its.lerp_(mine, moved)
+            else:
+                its.copy_(mine)  # how many minibatches an average has seen

@@ -33,7 +33,7 @@ from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, is_bearable, predict
 from learner.graph.propagation import SURE
 from learner.network import Network
-from learner.pool import Chunk, Pool, open_chunk
+from learner.pool import Chunk, Pool, Shape, open_chunk
 from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
@@ -60,6 +60,9 @@ EVERY = 100
 """Steps between two checkpoints."""
 
 IMAGES_AT_ONCE = 256
+
+SMALL = 16
+"""Up to so many pixels a side the place of a stroke says more than that it is there."""
 
 
 @dataclass(frozen=True)
@@ -173,11 +176,21 @@ def _named(answers: Answers) -> Integers:
 
 
 def student_config(
-    n_classes: int, *, seed: int, recipe: Recipe = BY_GRAPH, steps: int | None = None, device: str = "auto"
+    n_classes: int,
+    shape: Shape,
+    *,
+    seed: int,
+    recipe: Recipe = BY_GRAPH,
+    steps: int | None = None,
+    device: str = "auto",
 ) -> RoundConfig:
-    """How a student is trained: the small convolutional network, by `BY_GRAPH` or `BY_ITSELF`."""
+    """How a student of images of some shape is trained, by `BY_GRAPH` or `BY_ITSELF`.
+
+    It is the deep convolutional network, or, up to `SMALL` pixels a side, which leave little to average, the small one.
+    """
+    architecture = "deep_cnn" if max(shape[1:], default=0) > SMALL else "cnn"
     recipe = replace(recipe, steps=recipe.steps if steps is None else steps)
-    return RoundConfig(n_classes=n_classes, architecture="cnn", seed=seed, device=device, recipe=recipe)
+    return RoundConfig(n_classes=n_classes, architecture=architecture, seed=seed, device=device, recipe=recipe)
 
 
 @dataclass(frozen=True)
@@ -300,12 +313,13 @@ def distil(
     training = _Training(minibatches, consistency, config, steps, _task(pool, lesson, config), report)
     if checkpoint is not None:
         training.resume(checkpoint)
+    minibatches.network.train()
     for step in range(len(training.losses), steps):
         training.step(step)
         if checkpoint is not None and (step + 1) % EVERY == 0 and step + 1 < steps:
             training.keep(checkpoint)
         report("distil", step + 1, steps)
-    network = training.result
+    network = training.result.eval()
     if not all(bool(weights.isfinite().all()) for weights in network.parameters()):
         raise DivergedError(diverged(steps, "the weights are"))
     fitted = fitted_from(network, training.losses, time.perf_counter() - started)
@@ -352,8 +366,8 @@ class _Training:
         tensors = {"losses": torch.tensor(self.losses, dtype=torch.float64)}
         if self.consistency is not None:
             tensors |= {f"{name} {self.TEACHER}": each for name, each in self.consistency.teacher.state_dict().items()}
+        tensors |= self.minibatches.network.state_dict()
         for name, weights in self.minibatches.network.named_parameters():
-            tensors[name] = weights.detach()
             tensors |= {f"{name} {moment}": self.optimizer.state[weights][moment] for moment in self.MOMENTS}
         whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
         write_bytes(path, save(whole, {"task": self.task}))
@@ -368,14 +382,15 @@ class _Training:
             return
         self.losses = tensors["losses"].tolist()
         done, state = len(self.losses), {}
+        for name, mine in self.minibatches.network.state_dict().items():
+            mine.copy_(tensors[name])
         for i, (name, weights) in enumerate(self.minibatches.network.named_parameters()):
-            weights.data.copy_(tensors[name])
             # As the weights lie in memory: the fused optimiser goes through both in that order.
             moments = {m: torch.empty_like(weights.data).copy_(tensors[f"{name} {m}"]) for m in self.MOMENTS}
             state[i] = {"step": torch.tensor(float(done)), **moments}
         if self.consistency is not None:
-            for name, weights in self.consistency.teacher.named_parameters():
-                weights.data.copy_(tensors[f"{name} {self.TEACHER}"])
+            for name, its in self.consistency.teacher.state_dict().items():
+                its.copy_(tensors[f"{name} {self.TEACHER}"])
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
         self.schedule.load_state_dict({"last_epoch": done - 1, "_step_count": done})
         self.schedule.step()

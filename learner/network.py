@@ -1,7 +1,8 @@
 """Networks in two parts: a deterministic trunk that runs once an image, and a stochastic head that runs K times.
 
-Dropout stands only in the head, so all that is costly is shared by the posterior samples. There is no train or eval
-mode and no hidden random state: dropout masks are arguments.
+Dropout stands only in the head, so all that is costly is shared by the posterior samples. There is no hidden random
+state: dropout masks are arguments. A network with batch normalisation goes by its running averages, as all are built in
+eval mode; who trains one says `train()` before and `eval()` after.
 """
 
 # ruff: noqa: N815 (shapes in names)
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from learner.config import ARCHITECTURES, FEATURE_ARCHITECTURES, IMAGE_ARCHITECTURES
+from learner.config import ARCHITECTURES, FEATURE_ARCHITECTURES, FULL_ARCHITECTURES, IMAGE_ARCHITECTURES
 from learner.errors import ConfigError, check_known
 from learner.pool import Inputs, Shape, describe
 
@@ -201,7 +202,7 @@ def build(
     """Make a network on the CPU.
 
     Args:
-        architecture: See `learner.config.ARCHITECTURES`.
+        architecture: See `learner.config.ARCHITECTURES` and `FULL_ARCHITECTURES`.
         shape: Channels, height, width of the images, any from 1 x 1; or the number of features.
         n_classes: C.
         input_mean: Of each channel, 0 to 255, or of each feature.
@@ -216,7 +217,7 @@ def build(
     """
     check_known("architecture", architecture, _BUILDERS)
     fitting = FEATURE_ARCHITECTURES if len(shape) == 1 else IMAGE_ARCHITECTURES
-    if architecture not in fitting:
+    if architecture not in fitting and (architecture not in FULL_ARCHITECTURES or len(shape) == 1):
         raise ConfigError(f"the network {architecture!r} does not take {describe(shape)}; {', '.join(fitting)} do")
     with torch.device("meta"):  # no weights are drawn here, so torch's global generator stays untouched
         network = Network(*_BUILDERS[architecture](shape, n_classes), shape, input_mean, input_std)
@@ -230,7 +231,10 @@ def build(
                     nn.init.zeros_(module.bias)
             if isinstance(module, nn.Conv2d):
                 module.weight.data = channels_last(module.weight.data)
-    return network
+        elif isinstance(module, nn.BatchNorm2d):
+            module.to_empty(device="cpu", recurse=False)
+            module.reset_parameters()
+    return network.eval()
 
 
 def linear_layers(network: Network) -> list[nn.Linear]:
@@ -299,10 +303,27 @@ def _cnn(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
     return trunk, Head([128, 64, n_classes], [0.5, 0.25])
 
 
+def _deep_cnn(shape: Shape, n_classes: int) -> tuple[nn.Module, Head]:
+    """Five convolutions, each with batch normalisation (Ioffe, Szegedy, 2015), then the mean of each of 64 maps (Lin,
+    Chen, Yan, 2014, Network in network, section 3.2). Above 32 pixels the first has stride 2; up to 8 pixels only one
+    pooling is left."""
+    channels, *sides = shape
+    layers: list[nn.Module] = []
+    for outer, kernel, stride, is_pooled in (
+        (16, 5, 2 if max(sides) > 32 else 1, max(sides) > 8), (32, 3, 1, False), (32, 3, 1, True), (64, 3, 1, False),
+        (64, 3, 1, False),
+    ):  # fmt: skip
+        layers += [nn.Conv2d(channels, outer, kernel, stride, padding=kernel // 2, bias=False)]
+        layers += [nn.BatchNorm2d(outer), nn.ReLU(), *([nn.MaxPool2d(2, ceil_mode=True)] if is_pooled else [])]
+        channels = outer
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), Head([64, n_classes], [0.3])
+
+
 _BUILDERS: dict[str, Callable[[Shape, int], tuple[nn.Module, Head]]] = {
     "cnn": _cnn,
+    "deep_cnn": _deep_cnn,
     "gal_cnn": _gal_cnn,
     "head": _head,
     "mlp": _mlp,
 }
-assert set(_BUILDERS) == set(ARCHITECTURES)
+assert set(_BUILDERS) == {*ARCHITECTURES, *FULL_ARCHITECTURES}

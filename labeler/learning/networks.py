@@ -123,10 +123,15 @@ class _Trial:
 
     def _train(self) -> tuple[Lesson, Student]:
         from learner.distillation import BY_GRAPH, BY_ITSELF, EVERY, distil, student_config
+        from learner.pool import Pool
 
         lesson, recipe = self._lesson(), BY_ITSELF if self.teaches_itself else BY_GRAPH
         config = student_config(
-            self.answers.n_classes, seed=self.job.seed, recipe=recipe, device=settings.LEARNER_DEVICE
+            self.answers.n_classes,
+            Pool(self.pixels).shape,
+            seed=self.job.seed,
+            recipe=recipe,
+            device=settings.LEARNER_DEVICE,
         )
         tell = self._part(TRAINING)
         student = distil(

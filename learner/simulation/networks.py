@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from learner.config import Report, RoundConfig, RoundRequest
 from learner.files import write_array, write_atomically
-from learner.pool import Chunk, open_chunk
+from learner.pool import Chunk, Pool, open_chunk
 from learner.seeds import derive
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ class Networks:
         from learner.distillation import BY_GRAPH, BY_ITSELF, student_config
 
         recipe = BY_ITSELF if self.images.teaches_itself else BY_GRAPH
-        return student_config(n_classes, seed=seed, recipe=recipe, steps=self.steps, device=config.device)
+        shape = Pool(self.images.chunks).shape
+        return student_config(n_classes, shape, seed=seed, recipe=recipe, steps=self.steps, device=config.device)
 
     def _looked_at(self, student: Student, chunks: Sequence[Chunk], folder: Path) -> tuple[Chunk, ...]:
         return tuple(

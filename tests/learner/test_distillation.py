@@ -23,9 +23,14 @@ from learner.errors import ArtifactError, ChunkError, ConfigError, LabelError, L
 from learner.graph.hypotheses import Answers
 from learner.graph.pool_graph import make_pool_graph
 
-QUICK = student_config(10, seed=3, steps=30, device="cpu")
+QUICK = student_config(10, (1, 8, 8), seed=3, steps=30, device="cpu")
 ITSELF = student_config(
-    10, seed=3, recipe=replace(BY_ITSELF, batch=16, unlabelled=32, learning_rate=None), steps=30, device="cpu"
+    10,
+    (1, 8, 8),
+    seed=3,
+    recipe=replace(BY_ITSELF, batch=16, unlabelled=32, learning_rate=None),
+    steps=30,
+    device="cpu",
 )
 
 
@@ -89,10 +94,12 @@ def test_the_student_sees_what_it_was_not_taught(digits_graph, lesson, digits):
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_network_and_a_file_gives_it_back(digits_graph, lesson, tmp_path):
-    one, again = (distil(digits_graph[0], lesson, QUICK) for _ in range(2))
+@pytest.mark.parametrize("architecture", ["cnn", "deep_cnn"])
+def test_the_same_seed_gives_the_same_network_and_a_file_gives_it_back(architecture, digits_graph, lesson, tmp_path):
+    config = replace(QUICK, architecture=architecture)
+    one, again = (distil(digits_graph[0], lesson, config) for _ in range(2))
     assert torch.equal(weights_of(one), weights_of(again))
-    assert not torch.equal(weights_of(one), weights_of(distil(digits_graph[0], lesson, replace(QUICK, seed=4))))
+    assert not torch.equal(weights_of(one), weights_of(distil(digits_graph[0], lesson, replace(config, seed=4))))
     file = io.BytesIO()
     one.save(file)
     (tmp_path / "student").write_bytes(file.getvalue())
@@ -102,11 +109,12 @@ def test_the_same_seed_gives_the_same_network_and_a_file_gives_it_back(digits_gr
         np.testing.assert_array_equal(mine, its)
 
 
+@pytest.mark.parametrize("architecture", ["cnn", "deep_cnn"])
 @pytest.mark.parametrize("way", ["by the graph", "by itself"])
 def test_it_goes_on_where_it_was_killed_and_ends_as_if_it_had_not_been(
-    way, digits_graph, lesson, own_lesson, tmp_path, monkeypatch, abort_at
+    way, architecture, digits_graph, lesson, own_lesson, tmp_path, monkeypatch, abort_at
 ):
-    config = QUICK if way == "by the graph" else ITSELF
+    config = replace(QUICK if way == "by the graph" else ITSELF, architecture=architecture)
     lesson = lesson if way == "by the graph" else own_lesson
     monkeypatch.setattr(distillation, "EVERY", 10)
     path, stop = tmp_path / "checkpoint", abort_at("distil", 25)
@@ -134,14 +142,27 @@ def test_a_checkpoint_that_is_damaged_or_of_another_training_costs_a_new_start(
     assert steps.count(1) == 1
 
 
-@pytest.mark.parametrize("shape", [(1, 5, 5), (3, 40, 24)])
-def test_any_size_grey_or_in_colour(make_chunks, shape):
+@pytest.mark.parametrize("way", ["by the graph", "by itself"])
+def test_the_deep_network_says_the_same_of_an_image_whatever_is_beside_it(way, digits_graph, lesson, own_lesson):
+    config = replace(QUICK if way == "by the graph" else ITSELF, architecture="deep_cnn")
+    student = distil(digits_graph[0], lesson if way == "by the graph" else own_lesson, config)
+    before = weights_of(student)
+    alone = student.look_at(digits_graph[0][0], start=7, stop=8)
+    for mine, its in zip(alone, student.look_at(digits_graph[0][0], start=0, stop=300), strict=True):
+        np.testing.assert_allclose(mine[0].astype(float), its[7].astype(float), rtol=1e-2, atol=1e-3)
+    assert torch.equal(before, weights_of(student))  # and looking at images teaches it nothing
+    variances = student.network.state_dict()["trunk.1.running_var"]
+    assert not torch.equal(variances, torch.ones_like(variances))
+
+
+@pytest.mark.parametrize(("shape", "features"), [((1, 5, 5), 128), ((1, 28, 28), 64), ((3, 40, 24), 64)])
+def test_any_size_grey_or_in_colour(make_chunks, shape, features):
     pixels = np.random.default_rng(0).integers(0, 256, (300, *shape), dtype=np.uint8)
     chunks, nothing = make_chunks(pixels), np.empty(0, np.int64)
     lesson = Lesson(np.arange(300), np.arange(300) % 3, nothing, nothing, np.ones(3) / 3, np.arange(3))
-    student = distil(chunks, lesson, replace(student_config(3, seed=0, steps=3, device="cpu")))
-    features, probs = student.look_at(chunks[0])
-    assert features.shape == (300, 128) and probs.shape == (300, 3)
+    student = distil(chunks, lesson, replace(student_config(3, shape, seed=0, steps=3, device="cpu")))
+    seen, probs = student.look_at(chunks[0])
+    assert seen.shape == (300, features) and probs.shape == (300, 3)
 
 
 def test_what_cannot_be_is_said_in_words(digits_graph, lesson, make_chunks, tmp_path):

@@ -128,13 +128,15 @@ def test_of_a_large_pool_some_images_stand_for_all(digits, graphed, quick, tmp_p
     assert (said["mean"].argmax(1) == within["mean"].argmax(1)).mean() > 0.9
 
 
-def test_through_a_network_of_the_pools_own(digits, graphed, quick, tmp_path):
+@pytest.mark.parametrize("architecture", ["cnn", "deep_cnn"])
+def test_through_a_network_of_the_pools_own(architecture, digits, graphed, quick, tmp_path):
     from learner.distillation import distil, lesson_of_answers, student_config
     from learner.graph.hypotheses import Answers
 
     chunks, _ = graphed
     lesson = lesson_of_answers(Answers(np.arange(N), digits[1][:N], 10), np.arange(N))
-    student = distil(chunks, lesson, student_config(10, seed=0, steps=30, device="cpu"))
+    config = student_config(10, (1, 8, 8), seed=0, steps=30, device="cpu")
+    student = distil(chunks, lesson, replace(config, architecture=architecture))
     features = student.look_at(chunks[0])[0]
     seen = as_chunks(chunks, features, tmp_path)
     made = make_pool_graph(seen, (), seed=3)

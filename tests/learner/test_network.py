@@ -62,7 +62,7 @@ def test_masks_keep_features_at_their_rate_and_dropout_keeps_the_mean():
 
 
 def test_an_unknown_architecture():
-    with pytest.raises(UnknownNameError, match="known: cnn, gal_cnn, head, mlp"):
+    with pytest.raises(UnknownNameError, match="known: cnn, deep_cnn, gal_cnn, head, mlp"):
         make("resnet")
 
 

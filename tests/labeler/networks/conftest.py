@@ -31,7 +31,7 @@ def quick(settings, monkeypatch) -> None:
     """30 steps, of which every tenth is kept."""
     settings.LEARNER_THREADS = 1
     config = distillation.student_config
-    monkeypatch.setattr(distillation, "student_config", lambda n, **kw: config(n, **{**kw, "steps": 30}))
+    monkeypatch.setattr(distillation, "student_config", lambda *of, **kw: config(*of, **{**kw, "steps": 30}))
     monkeypatch.setattr(distillation, "EVERY", 10)
     for name, change in (("BY_GRAPH", {"batch": 32}), ("BY_ITSELF", {"batch": 16, "unlabelled": 16})):
         monkeypatch.setattr(distillation, name, replace(getattr(distillation, name), **change))
