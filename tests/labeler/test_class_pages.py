@@ -38,7 +38,7 @@ def test_a_thousand_classes_are_pasted_paged_and_found(
     client = client_of(manager)
     names = "\n".join(f"class {number:04}" for number in range(1000))
     assert "1000 added." in client.post(url("classes"), {"names": names}, follow=True).content.decode()
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         first = client.get(url("classes"))
     assert [row.label_class.name for row in first.context["classes"].rows][:4] == ["cat", "dog", "owl", "class 0000"]
     assert len(first.content) < 150_000
