@@ -174,8 +174,10 @@ def test_what_workers_kept_is_said_in_german(furnished) -> None:
     client.force_login(mia)
     given = {"project": furnished, "created_by": mia, "finished_at": clock.now()}
     unwritten = told("The network could not be written: %(why)s", why="28")
-    why = sentence("the weights of resnet50 could not be downloaded (28). Is there a network, and room on the disk? A file "
-                   "of them that is here already can be named instead")  # fmt: skip
+    why = sentence(
+        "the weights of resnet50 could not be downloaded (28). Is there a network, and room on the disk? A file of them "
+        "that is here already can be named instead"
+    )
     compared = compared_by("vectors of 2048 features, compared by direction", "efficientnet_lite0")
     PoolNetwork.objects.create(
         **given, state=JobState.FAILED, seed=1, labels={}, answers=40, checkpoint="x", error=unwritten
@@ -202,7 +204,7 @@ def test_what_workers_kept_is_said_in_german(furnished) -> None:
         left = english_left(*pages, known)
         assert not left, (name, left)
         texts += unescape(pages[1])
-    for words in (compared, unwritten, why, told("It answered %(status)s.", status="500"), told(DOING)):
+    for words in (compared, unwritten, why, answered, told(DOING)):
         with override("de"):
             assert said(words) in texts, words
         assert str.__str__(words) not in texts
