@@ -18,6 +18,7 @@ from labeler.selectors.classes import waiting_proposals
 PROJECTS, LEARNING = Reader(Project), Reader(LearningConfig)
 UNREAD = """CASE WHEN m.role = 'manager' THEN (
     SELECT COUNT(*) FROM labeler_notice n WHERE n.project_id = p.id AND n.created_at >= m.created_at
+      AND n.over_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM labeler_noticedismissal d WHERE d.notice_id = n.id AND d.user_id = m.user_id)
 ) ELSE 0 END"""
 MEMBER = """

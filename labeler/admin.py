@@ -153,7 +153,7 @@ class GridCheckAdmin(ShownWhole):
 
 @admin.register(models.Notice)
 class NoticeAdmin(ShownWhole):
-    list_display = ("id", "project", "kind", "words", "created_at")
+    list_display = ("id", "project", "kind", "words", "created_at", "over_at")
     list_select_related = ("project",)
 
 

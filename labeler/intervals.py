@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 Z = 1.959963984540054  # standard normal quantile of 0.975
 
@@ -17,13 +18,13 @@ class Interval:
     n: int
 
 
-def wilson(successes: int, n: int) -> Interval | None:
+def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Interval | None:
     """A share with its Wilson score interval; None of nothing."""
     if n == 0:
         return None
-    share = successes / n
-    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    share, z = successes / n, Z if confidence == 0.95 else NormalDist().inv_cdf((1 + confidence) / 2)
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half), n)
 
 

@@ -22,6 +22,7 @@ urlpatterns = [
     path("", include("labeler.views.label")),
     path("", include("labeler.views.media")),
     path("", include("labeler.views.images")),
+    path("", include("labeler.views.image_returns")),
     path("", include("labeler.views.imports")),
     path("", include("labeler.views.import_places")),
     path("", include("labeler.views.exports")),

@@ -88,6 +88,11 @@ class Forecast:
         """Probability that this accuracy is reached with any number of answers."""
         return float(self.weight_G[1 - accuracy - self.floor_G > 0].sum())
 
+    def worth(self, more: int) -> Span:
+        """How far the curve's own error falls with `more` answers, 0 to 1: what they bring, whatever luck a single
+        round has. Never negative."""
+        return self._span(self._curves(self.now) - self._curves(self.now + more))
+
     def gain(self, more: int) -> Span:
         """Accuracy of the next round's model less that of the present one, `more` answers apart.
 

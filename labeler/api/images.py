@@ -12,7 +12,7 @@ from ninja import Query
 from pydantic import Field
 
 from labeler.access import Access, manager_access, member_access
-from labeler.api.operations import BIGGEST, NONE, PATTERN, Nothing, Operations, Out
+from labeler.api.operations import BIGGEST, NONE, PATTERN, In, Nothing, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, cursor_of, page_of, position_in
 from labeler.api.problems import invalid
 from labeler.api.shapes import ClassName, Outcome, class_name
@@ -26,6 +26,7 @@ from labeler.selectors.images import (
     untold_gold,
 )
 from labeler.services.consensus import put_back
+from labeler.services.returning import return_images as put_many_back
 from labeler.views.media import media
 
 router = Operations("Images")
@@ -44,6 +45,16 @@ class ImageRow(Out):
     label: ClassName | None
     is_holdout: bool | None = Field(description="Managers only; null for others.")
     label_probability: float | None = Field(description="That the label is right, as far as people can be trusted.")
+
+
+class Return(In):
+    images: list[Annotated[int, Field(ge=1, le=BIGGEST)]] = Field(min_length=1, max_length=1000, description="Ids.")
+    ask_first: bool = Field(False, description="Before all that is in the queue; else when their turn comes.")
+
+
+class Returned(Out):
+    returned: int = Field(description="They wait for answers again; those that they have stay.")
+    kept: int = Field(description="Not disputed, set aside or bad, or not of this project: left as they are.")
 
 
 class AnswerRow(Out):
@@ -166,6 +177,15 @@ def return_image(request: HttpRequest, slug: str, image_id: int, body: Nothing =
         raise Http404("No such image")
     changed = put_back(image.pk, by=access.user)
     return Outcome(changed=changed, detail="It is back in the pool." if changed else "It was in the pool or labelled.")
+
+
+@router.act(f"{ROOT}/return", Returned)
+def return_images(request: HttpRequest, slug: str, body: Return) -> Returned:
+    """Ask again about many that were set aside, disputed or bad."""
+    access = manager_access(request, slug)
+    ids = set(body.images)
+    count = put_many_back(project=access.project, image_ids=list(ids), by=access.user, asks_first=body.ask_first)
+    return Returned(returned=count, kept=len(ids) - count)
 
 
 @router.read("/projects/{slug:slug}/labels", Page[LabelRow], who="manager")

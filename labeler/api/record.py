@@ -36,6 +36,7 @@ class NoticeOut(Out):
     round: int | None
     is_read: bool
     created_at: datetime
+    over_at: datetime | None = Field(description="Since when it is not so any more; null: it is so, or was an event.")
 
 
 class OfKind(Paging):
@@ -85,4 +86,5 @@ def _notice(row: Notice, is_read: bool) -> NoticeOut:
         round=row.round.number if row.round is not None else None,
         is_read=is_read,
         created_at=row.created_at,
+        over_at=row.over_at,
     )

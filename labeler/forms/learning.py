@@ -122,7 +122,8 @@ class LearningForm(ChangeForm):
         label=_("Ask again about labels that are in doubt"),
         help_text=_(
             "Another person is asked where that is worth more than a new image, as far as what is known of "
-            "people’s errors and the model’s accuracy can tell."
+            "people’s errors and the model’s accuracy can tell. Once no new image is left, all that people disagree "
+            "about are asked of who has not answered them."
         ),
     )
     relabel_share = PercentField(

@@ -17,13 +17,13 @@ from labeler.models import (
     AnswerQuality,
     Image,
     ImageState,
-    LearningConfig,
     Outcome,
     Reason,
     Round,
     RoundChunk,
 )
 from labeler.selectors.classes import MEANING
+from labeler.selectors.disputes import MOST_MORE_POOL, asks_again
 from labeler.selectors.pool import says_something
 from labeler.services.draw import Place
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
-MOST_MORE = 2  # answers on an image past the overlap that are asked for; then it is a manager's to decide
 READ = 20_000
 
 
@@ -45,10 +44,6 @@ class Labelled:
     class_n: Integers
 
 
-def is_wanted(learning: LearningConfig) -> bool:
-    return learning.relabel == "always" or (learning.relabel == "overlap" and learning.overlap > 1)
-
-
 def places_again(*, round_: Round, measured: dict[str, Any], main: Sequence[Place]) -> list[Place]:
     """Places of images to ask about again, the least sure first, at most `relabel_share` of what the model chose.
 
@@ -56,9 +51,9 @@ def places_again(*, round_: Round, measured: dict[str, Any], main: Sequence[Plac
     """
     learning = round_.project.learning
     most = int(len(main) * learning.relabel_share)
-    if not (is_wanted(learning) and most and says_something(measured)):
+    if not (asks_again(learning) and most and says_something(measured)):
         return []
-    labelled = _labelled(round_, learning.overlap + MOST_MORE)
+    labelled = _labelled(round_, learning.overlap + MOST_MORE_POOL)
     if not len(labelled.position_N):
         return []
     sure_N = _sureness(round_, labelled, float(measured["accuracy"]["value"]))

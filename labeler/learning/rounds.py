@@ -35,11 +35,12 @@ from labeler.selectors.graphs import current_graph
 from labeler.selectors.left_out import count_left_out, states_left_out
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, summary_of
+from labeler.selectors.spent import answers_spent
 from labeler.services import claims
 from labeler.services.charge import ChargeMoved, Ruling
 from labeler.services.draw import draw_queue
 from labeler.services.leftovers import KEPT, forget_unnamed_files
-from labeler.services.publish import count_answers, held_positions, publish_round
+from labeler.services.publish import held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.services.triggers import reason_at_snapshot
 from labeler.storage import delete_folder, folders_in, is_older, project_folder
@@ -115,7 +116,7 @@ def take_snapshot(round_: Round) -> Kept:
         training_digest=training_digest(training, open_to, config, round_.seed),
         training_count=len(training.positions),
         last_annotation_id=round_.last_annotation_id if is_comparison else seen,  # what it saw starts the next round
-        answers_spent=count_answers(project),
+        answers_spent=answers_spent(project),
         reason=reason_at_snapshot(round_=round_, seen=seen),
     )
     return Kept(training, open_to)

@@ -1200,6 +1200,7 @@ class Migration(migrations.Migration):
                 ('words', labeler.told.ToldField()),
                 ('facts', models.JSONField(default=dict)),
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('over_at', models.DateTimeField(null=True)),
                 ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='labeler.project')),
                 ('round', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labeler.round')),
             ],

@@ -17,7 +17,8 @@ class NoticeKind(models.TextChoices):
 
 
 class Notice(models.Model):
-    """Something that managers should hear of, once: `key` tells one such event of a project from another."""
+    """Something that managers should hear of, once: `key` tells one such event of a project from another. Of the end of
+    a project it says how things are now, and is over while they are not so."""
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="notices", db_index=False)
     kind = models.CharField(max_length=16, choices=NoticeKind)
@@ -26,6 +27,7 @@ class Notice(models.Model):
     facts = models.JSONField(default=dict)  # of which it is worded again for each reader; empty: the words are all
     round = models.ForeignKey("labeler.Round", null=True, on_delete=models.CASCADE, related_name="+")  # that it is of
     created_at = models.DateTimeField(default=clock.now)
+    over_at = models.DateTimeField(null=True)  # it is not so any more
 
     class Meta:
         ordering = ["-id"]

@@ -74,7 +74,7 @@ class Round(models.Model):
     phase_seconds = models.JSONField(default=dict)
     # What came of it
     metrics = models.JSONField(default=dict)
-    answers_spent = models.PositiveIntegerField(default=0)  # live answers at its snapshot, holdout included
+    answers_spent = models.PositiveIntegerField(default=0)  # at its snapshot, holdout included; selectors/spent.py
     folder = models.CharField(max_length=200, blank=True)  # its artifacts, in the project's storage
     standing = models.CharField(max_length=12, choices=Standing, blank=True)  # empty: no model, or it was not judged
     verdict = models.JSONField(default=dict)  # what the gate went by, see learning/gate.py

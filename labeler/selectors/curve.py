@@ -21,6 +21,7 @@ WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 80, 48, 16, 36  # room for the words of the axes as large as a phone has them
 CROSS = 5
 OFF = (Standing.REFUSED, Standing.ASIDE, Standing.ROLLED_BACK)
+MOST_PASSED = 2  # models in a row that did not take charge, before the line no longer leads past them
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Point:
     def is_off(self) -> bool:
         """Its model is not among those that took charge."""
         return self.standing in OFF
+
+    @property
+    def is_aside(self) -> bool:
+        return self.standing == Standing.ASIDE
 
     @property
     def words(self) -> str:
@@ -77,6 +82,14 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A line through models that took charge one after the other, and the band of their intervals."""
+
+    line: str
+    band: str
+
+
+@dataclass(frozen=True)
 class Tick:
     at: float
     words: str
@@ -100,10 +113,9 @@ class Change:
 class Curve:
     """What the template draws, in the units of its view box."""
 
-    points: list[Point]  # the line leads through those whose models took charge and were not rolled back
+    points: list[Point]  # lines lead through those whose models took charge and were not rolled back
     marks: list[Mark]
-    line: str
-    band: str
+    stretches: Sequence[Stretch]
     across: list[Tick]
     up: list[Tick]
     changes: Sequence[Change] = ()
@@ -117,13 +129,21 @@ class Curve:
     right: int = WIDTH - RIGHT
     bottom: int = HEIGHT - BOTTOM
 
+    @property
+    def has_aside(self) -> bool:
+        return any(point.is_aside for point in self.points)
+
+    @property
+    def has_crosses(self) -> bool:
+        return any(point.is_off and not point.is_aside for point in self.points)
+
 
 Ahead = tuple[float, float, float, float]  # answers, and the accuracy then: low, middle, high
 
 
 def learning_curve(project: Project) -> Curve:
     points = measured_rounds(project)
-    return _drawn(points, None, []) if points else Curve([], [], "", "", [], [])
+    return _drawn(points, None, []) if points else Curve([], [], [], [], [])
 
 
 def with_outlook(curve: Curve, target: float | None, ahead: Sequence[Ahead]) -> Curve:
@@ -141,15 +161,16 @@ def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) ->
     def y(share: float) -> float:
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - (share - least) / (1 - least or 1)), 1)
 
-    on = [point for point in points if not point.is_off]
-    upper = [f"{x(point.answers)},{y(point.high)}" for point in on]
-    lower = [f"{x(point.answers)},{y(point.low)}" for point in reversed(on)]
+    def stretch(part: Sequence[Point]) -> Stretch:
+        upper = [f"{x(point.answers)},{y(point.high)}" for point in part]
+        lower = [f"{x(point.answers)},{y(point.low)}" for point in reversed(part)]
+        return Stretch(" ".join(f"{x(point.answers)},{y(point.value)}" for point in part), " ".join(upper + lower))
+
     steps = [least + (1 - least) * i / 4 for i in range(5)]
     drawn = Curve(
         points=points,
         marks=[Mark(point, x(point.answers), y(point.value), y(point.low), y(point.high)) for point in points],
-        line=" ".join(f"{x(point.answers)},{y(point.value)}" for point in on),
-        band=" ".join(upper + lower),
+        stretches=[stretch(part) for part in _parted(points)],
         across=[Tick(x(answers), numeral(answers)) for answers in across],
         up=[Tick(y(step), f"{numeral(step * 100)} %") for step in steps],
         changes=[
@@ -167,6 +188,26 @@ def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) ->
     return replace(drawn, ahead=line, ahead_band=" ".join(band))
 
 
+def _parted(points: Sequence[Point]) -> list[list[Point]]:
+    """Models that took charge, parted where a line between two of them would pass over what was measured there.
+
+    That is where a person kept the former while others were made aside, where several in a row were refused or rolled
+    back, and where models begin to see the images in another way: there nothing lies between.
+    """
+    parts: list[list[Point]] = []
+    passed: list[Point] = []
+    for point in points:
+        if point.is_off:
+            passed.append(point)
+            continue
+        is_broken = len(passed) > MOST_PASSED or any(each.is_aside for each in passed)
+        if not parts or is_broken or parts[-1][-1].sees != point.sees:
+            parts.append([])
+        parts[-1].append(point)
+        passed = []
+    return parts
+
+
 def measured_rounds(project: Project) -> list[Point]:
     """Rounds with a model that was measured well enough, oldest first. Of their metrics only the accuracy is read."""
     parts = {name: KT(f"metrics__accuracy__{name}") for name in ("value", "low", "high", "n")}
@@ -180,14 +221,15 @@ def measured_rounds(project: Project) -> list[Point]:
     return [
         Point(
             number, at, float(value), float(low), float(high), int(n), standing, pk == project.model_round_id,
-            _sees(features, is_alike),
+            sight_words(features, is_alike=bool(is_alike)),
         )
         for number, at, value, low, high, n, standing, pk, features, is_alike in rows
         if says_something({"n": n})
     ]  # fmt: skip
 
 
-def _sees(features: str | None, is_alike: bool | None) -> str:
+def sight_words(features: str | None, *, is_alike: bool) -> str:
+    """By what images are seen: `pixels`, or `likeness by features of efficientnet_lite0`."""
     seen = features_words(features)
     return _("likeness by %(seen)s") % {"seen": seen} if is_alike else seen
 

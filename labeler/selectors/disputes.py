@@ -1,6 +1,8 @@
-"""Holdout images that people disagree about: who can still be asked, and which wait for a manager.
+"""Images that people disagree about: who can still be asked, and which wait for a manager.
 
-What is measured is measured on the others, so each of these has to come to a decision by itself.
+What is measured is measured on the holdout that has labels, so each disputed one of it has to come to a decision by
+itself, whatever the settings say. The others are asked about again as far as the settings want that: beside new images
+those that are worth it (learning/relabel.py), and once no new one is left all.
 """
 
 from __future__ import annotations
@@ -10,11 +12,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import Count, Q, QuerySet
+
 from labeler import clock
-from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Membership, Outcome, Project, User
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    Image,
+    ImageState,
+    LearningConfig,
+    Membership,
+    Outcome,
+    Project,
+    Reason,
+    Role,
+    User,
+)
 
 ACTIVE_DAYS = 14  # who has answered in these is expected to go on
 MOST_MORE = 5  # answers on a disputed holdout image past the overlap; one that still is disputed then is a manager's
+MOST_MORE_POOL = 2  # on any other image
 LOOKUP = 500  # images a query
 
 
@@ -28,6 +46,18 @@ class Dispute:
 
 
 @dataclass(frozen=True)
+class Again:
+    """Images that somebody can be asked about though they have all their answers: `disputed` ones, and `others`, which
+    stand in the queue as their label is in doubt."""
+
+    disputed: int = 0
+    others: int = 0
+
+
+NOBODY = Again()
+
+
+@dataclass(frozen=True)
 class Disputes:
     """`open_` can be asked about again, `stuck` are for a manager to settle; the oldest images first."""
 
@@ -36,9 +66,10 @@ class Disputes:
 
 
 def holdout_disputes(project: Project, *, beside: User | None = None) -> Disputes:
-    """Who can be asked are those who have answered lately or are there, and `beside`, who comes just now.
+    """Who can be asked are those who have answered lately or are there, and `beside`, who comes just now; about what
+    stands in the queue already, any annotator.
 
-    Four statements where there are any, one else; the cost grows with the disputes.
+    Six statements where there are any, one else; the cost grows with the disputes.
     """
     disputed = Image.objects.filter(project=project, is_holdout=True, state=ImageState.DISPUTED)
     rows = list(disputed.exclude(state=ImageState.POOL).order_by("pk").values_list("pk", "position"))
@@ -48,8 +79,53 @@ def holdout_disputes(project: Project, *, beside: User | None = None) -> Dispute
     if beside is not None:
         people = people | {beside.pk}
     most = project.learning.overlap + MOST_MORE
-    left = [Dispute(pk, at, _askable(people, answered[pk], most)) for pk, at in rows]
+    queued = queued_again(project, people)
+    left = [Dispute(pk, at, queued.get(pk) or _askable(people, answered[pk], most)) for pk, at in rows]
     return Disputes([each for each in left if each.askable], [each for each in left if not each.askable])
+
+
+def again_of(project: Project) -> Again:
+    """Of the holdout and of the others. At most twelve statements; their cost grows with the disputes and the queue."""
+    people = active_people(project)
+    queued = queued_again(project, people)
+    images = Image.objects.filter(pk__in=queued).order_by()
+    disputed = set(images.filter(state=ImageState.DISPUTED, is_holdout=False).values_list("pk", flat=True))
+    others = images.filter(state=ImageState.LABELLED).count()
+    more = pool_disputes(project, people).exclude(pk__in=disputed).count()
+    return Again(len(holdout_disputes(project).open_) + len(disputed) + more, others)
+
+
+def asks_again(learning: LearningConfig) -> bool:
+    """Whether the settings have images asked about again that are no holdout."""
+    is_wanted = learning.relabel == "always" or (learning.relabel == "overlap" and learning.overlap > 1)
+    return is_wanted and learning.relabel_share > 0
+
+
+def pool_disputes(project: Project, people: set[int]) -> QuerySet[Image]:
+    """Disputed images that are no holdout and that one of `people` can be asked about, the oldest first."""
+    if not (people and asks_again(project.learning)):
+        return Image.objects.none()
+    live = Q(annotations__retracted_at__isnull=True) & ~Q(annotations__outcome=Outcome.UNDO)
+    disputed = Image.objects.filter(project=project, is_holdout=False, state=ImageState.DISPUTED)
+    counted = disputed.exclude(state=ImageState.POOL).annotate(  # for the partial index
+        n=Count("annotations", filter=live),
+        of_them=Count("annotations", filter=live & Q(annotations__annotator__in=people)),
+    )
+    most = project.learning.overlap + MOST_MORE_POOL
+    return counted.filter(n__lt=most, of_them__lt=len(people)).order_by("pk")
+
+
+def queued_again(project: Project, people: set[int]) -> dict[int, frozenset[int]]:
+    """Images that stand in the queue, or on a screen, to be answered once more, with those of `people` and of all
+    annotators who have not answered them. Managers need not be ones who answer."""
+    here = Q(round=project.queue_round_id) | Q(leased_until__gt=clock.now())
+    places = Candidate.objects.filter(here, project=project, state=CandidateState.OPEN, reason=Reason.RELABEL)
+    ids = set(places.order_by().values_list("image_id", flat=True))
+    if not ids:
+        return {}
+    annotators = _members(project).filter(role=Role.ANNOTATOR).values_list("user_id", flat=True)
+    people, answered = people | set(annotators), answered_by(ids)
+    return {pk: left for pk in ids if (left := frozenset(people - answered[pk]))}
 
 
 def has_disputes(project: Project) -> bool:
@@ -63,13 +139,15 @@ def _askable(people: set[int], answered: set[int], most: int) -> frozenset[int]:
 
 def active_people(project: Project) -> set[int]:
     """Members who have answered lately, or have an image on the screen; all members, while nobody has."""
-    active = Membership.objects.filter(project=project, deactivated_at__isnull=True)
-    members = set(active.values_list("user_id", flat=True))
-    now = clock.now()
+    members, now = set(_members(project).values_list("user_id", flat=True)), clock.now()
     recent = Annotation.objects.filter(project=project, created_at__gte=now - timedelta(days=ACTIVE_DAYS))
     there = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=now)
     people = recent.order_by().values_list("annotator_id", flat=True)
     return members.intersection(people.union(there.order_by().values_list("leased_to_id", flat=True))) or members
+
+
+def _members(project: Project) -> QuerySet[Membership]:
+    return Membership.objects.filter(project=project, deactivated_at__isnull=True)
 
 
 def answered_by(image_ids: Iterable[int]) -> dict[int, set[int]]:

@@ -6,7 +6,7 @@ Beside scores.py the one module of selectors that reaches the learner: `learner.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 from labeler.intervals import Interval
 from labeler.models import Project
 from labeler.numerals import localised, numeral
+from labeler.selectors.ahead import BetterAside, better_aside, why_to_wait
 from labeler.selectors.curve import Curve, Point, with_outlook
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NEXT = 100  # answers that the advice is about
 LEAST_GAIN = 0.003  # of accuracy: less than that for the next answers is not worth them
+SMALL = 0.01  # of accuracy: whose interval reaches further may bring something yet
 HARDLY = 0.1  # a target that is reached with less probability than this is hardly ever reached
 MOST_TIMES = 10  # an interval that reaches past so many times the answers of now says nothing
 
@@ -40,13 +42,19 @@ class Reach:
 
 @dataclass(frozen=True)
 class Advice:
-    """`kind`: met, early, worth, not_worth or open. `gain`: points of accuracy of the next answers."""
+    """`kind`: met, early, worth, not_worth or open. `gain`: of accuracy, by the next answers."""
 
     kind: str
     title: str
     reason: str
     gain: Interval | None = None
     reach: Reach | None = None
+    is_hardly: bool = False
+
+    @property
+    def is_to_stop(self) -> bool:
+        """Whether it speaks against further answers."""
+        return self.kind == "not_worth" or self.is_hardly
 
 
 def forecast_of(points: Sequence[Point]) -> Forecast | None:
@@ -94,10 +102,10 @@ def _why_early(points: Sequence[Point]) -> str:
 
 
 def curve_ahead(project: Project, curve: Curve) -> Curve:
-    """The curve with its target, and what is expected of the next answers."""
+    """The curve with its target, and what is expected of the next answers: nothing while a model is kept in charge."""
     fitted = forecast_of(curve.points)
     outlook = []
-    if fitted is not None:
+    if fitted is not None and project.model_kept_since is None:
         for share in (1.0, 1.1, 1.2, 1.35, 1.5):
             error = fitted.error_at(fitted.now * share)
             outlook.append((fitted.now * share, 1 - error.high, 1 - error.value, 1 - error.low))
@@ -115,7 +123,10 @@ def advice_of(project: Project, points: Sequence[Point]) -> Advice:
     fitted = forecast_of(points)
     if fitted is None:
         return Advice("early", _("Too early to say"), _why_early(points))
-    return _by_fit(fitted, target, model)
+    advice = _by_fit(fitted, target, model)
+    if advice.is_to_stop and (wait := why_to_wait(project, max(points, key=lambda row: row.number, default=None))):
+        return Advice("early", _("Too early to say"), wait)
+    return advice
 
 
 def _why_kept(project: Project, charge: Point | None) -> str:
@@ -131,11 +142,20 @@ def _why_kept(project: Project, charge: Point | None) -> str:
         "This stands at round %(number)s, after %(answers)s answers: its model is kept in charge, and rounds that are "
         "made meanwhile do not count here. Those after its release do."
     )
-    return words % {"number": charge.number, "answers": numeral(charge.answers)}
+    stands, aside = words % {"number": charge.number, "answers": numeral(charge.answers)}, better_aside(project)
+    return f"{stands} {_why_release(aside, charge)}" if aside is not None else stands
+
+
+def _why_release(aside: BetterAside, charge: Point) -> str:
+    words = _(
+        "The model of round %(number)s, made aside, is better by %(value)s points (95 %% interval %(low)s to "
+        "%(high)s): released, round %(kept)s gives way to the next."
+    )
+    return words % {"number": aside.number, "kept": charge.number, **_points(aside.difference)}
 
 
 def _by_fit(fitted: Forecast, target: float | None, model: Point | None) -> Advice:
-    span = fitted.gain(NEXT)
+    span = fitted.worth(NEXT)
     gain = Interval(span.value, span.low, span.high, NEXT)
     reach = _reach(fitted, target) if target is not None else None
     if reach is not None and target is not None and reach.chance < HARDLY:
@@ -162,9 +182,7 @@ def _met(model: Point, target: float) -> str:
 
 
 def _by_gain(gain: Interval, reach: Reach | None, target: float | None, model: Point | None) -> Advice:
-    points = {
-        name: localised(f"{100 * getattr(gain, name):+.1f}".replace("-", "−")) for name in ("value", "low", "high")
-    }
+    points = _points({"value": gain.value, "low": gain.low, "high": gain.high})
     words = _(
         "The next %(count)s answers are worth %(value)s points of accuracy (95 %% interval %(low)s to %(high)s)."
     ) % {"count": NEXT, **points}
@@ -175,13 +193,23 @@ def _by_gain(gain: Interval, reach: Reach | None, target: float | None, model: P
         ) % {"value": _percent(model.value), "low": _percent(model.low)}
         return Advice("open", _("Nearly there"), f"{words} {near}", gain, reach)
     bar = {"least": localised(f"{100 * LEAST_GAIN:g}")}
-    if gain.high < LEAST_GAIN:
+    if gain.value >= LEAST_GAIN:
+        return Advice("worth", _("Worth going on"), words, gain, reach)
+    if gain.high < LEAST_GAIN and (reach is None or reach.value is None):
         why = _("Even the upper end is below %(least)s points, which is less than such a round moves by chance.") % bar
         return Advice("not_worth", _("Not worth going on"), f"{words} {why}", gain, reach)
-    if gain.low > 0 or gain.value >= LEAST_GAIN:
-        return Advice("worth", _("Worth going on"), words, gain, reach)
-    why = _("The expected gain is below %(least)s points, which is less than such a round moves by chance.") % bar
-    return Advice("open", _("Hardly worth it, perhaps"), f"{words} {why}", gain, reach)
+    if gain.high < SMALL:
+        why = _("The expected gain is below %(least)s points, which is less than such a round moves by chance.") % bar
+        return Advice("open", _("Hardly worth it, perhaps"), f"{words} {why}", gain, reach, is_hardly=True)
+    why = _("Its upper end leaves open whether they are worth it: further rounds tell.")
+    return Advice("early", _("Too early to say"), f"{words} {why}", gain, reach)
+
+
+def _points(share: Mapping[str, float]) -> dict[str, str]:
+    """Value, low and high of a difference of shares, in points with their sign; small ones in hundredths."""
+    digits = 1 if max(abs(share["low"]), abs(share["high"])) >= SMALL else 2
+    names = ("value", "low", "high")
+    return {name: localised(f"{100 * share[name]:+.{digits}f}".replace("-", "−")) for name in names}
 
 
 def _reach(fitted: Forecast, target: float) -> Reach:

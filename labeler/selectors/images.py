@@ -42,6 +42,7 @@ WHERE i.id = %(image)s AND p.slug = %(slug)s
 PAGE = 60
 RARE = {ImageState.DISPUTED, ImageState.SET_ASIDE, ImageState.BAD}
 MOST_COLUMNS = 200
+FILTERS = ("state", "class", "holdout", "name", "column", "value")  # as addresses have them
 WINDOW = 200_000  # positions that one page of a filtered list looks at, at most
 
 
@@ -116,6 +117,10 @@ def image_count(project: Project) -> int:
 def matching_count(project: Project, wanted: ImageFilter) -> int | None:
     """How many images fit a filter; None where the pool is too large to count them for a page."""
     return _narrowed(project, wanted).order_by().count() if image_count(project) <= WINDOW else None
+
+
+def matching_images(project: Project, wanted: ImageFilter) -> QuerySet[Image]:
+    return _narrowed(project, wanted)
 
 
 def image_page(project: Project, wanted: ImageFilter, *, start: int = 0, before: int | None = None) -> ImagePage:

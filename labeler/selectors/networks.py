@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -11,6 +12,7 @@ from django.utils.translation import gettext as _
 from labeler.intervals import Interval
 from labeler.models import LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
+from labeler.numerals import numeral
 from labeler.selectors.features import Representation, chosen_representation, picked_representation, ready_features
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import learned_classes, training_images
@@ -43,6 +45,31 @@ class NetworkState:
     @property
     def next_answers(self) -> int:
         return answers_for_next(self.project)
+
+    @cached_property
+    def labels(self) -> int:
+        return training_images(self.project).count()
+
+    @property
+    def next_words(self) -> str:
+        """When the next one begins by itself: not at a number of labels that has been passed long since."""
+        values = {"enough": numeral(self.next_answers), "labels": numeral(self.labels)}
+        if self.labels < self.next_answers:
+            words = _(
+                "The next one begins by itself at %(enough)s labels, when nothing else is to be done. There are "
+                "%(labels)s."
+            )
+        elif self.made is not None:
+            words = _(
+                "The next one begins by itself after this one, when nothing else is to be done: it has %(labels)s "
+                "labels to learn from, and %(enough)s are enough."
+            )
+        else:
+            words = _(
+                "The next one begins by itself as soon as nothing else is to be done: it has %(labels)s labels to "
+                "learn from, and %(enough)s are enough."
+            )
+        return words % values
 
     @property
     def why_not(self) -> str:

@@ -17,6 +17,7 @@ from labeler.selectors.graphs import likeness_of
 from labeler.selectors.grid import learned_classes
 from labeler.selectors.pool import images_to_ask
 from labeler.selectors.work_left import Stage, WorkLeft, work_left
+from labeler.services.last_round import unlearned
 from labeler.services.rounds import newest_round
 from labeler.services.triggers import (
     answers_for_a_round,
@@ -53,7 +54,8 @@ def _after_answers_words(project: Project, last: Round | None, work: WorkLeft) -
     if last is not None and classes == 2 and is_changing(project, last):
         return _("in a moment, as classes or answers have changed")
     if left == 0:
-        return _ended_words(work)
+        is_new = last is not None and classes == 2 and unlearned(project, last).exists()
+        return _last_words(work) if is_new else _ended_words(work)
     if classes + counts.eligible < 2:
         return _("once there are more images to learn from")
     if missing <= 0:
@@ -63,6 +65,13 @@ def _after_answers_words(project: Project, last: Round | None, work: WorkLeft) -
         return words % {"missing": numeral(missing)}
     is_failed = last is not None and last.state == RoundState.FAILED
     return _("once there are more images") if left == 1 or is_failed else _("when the queue is nearly empty")
+
+
+def _last_words(work: WorkLeft) -> str:
+    """Of services/last_round.py."""
+    if work.stage == Stage.AGAIN:
+        return _("once enough disputed images have been answered again, or ten minutes after the last answer")
+    return _("a minute after the last answer or decision, as no question is left")
 
 
 def _ended_words(work: WorkLeft) -> str:

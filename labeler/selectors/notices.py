@@ -59,7 +59,7 @@ def _unread(project: Project, user: User) -> QuerySet[Notice]:
 
 
 def unread_of(user: User) -> QuerySet[Notice]:
-    """Of all projects. Not what was before the person came, nor what they have dismissed."""
+    """Of all projects. Not what was before the person came, what they have dismissed, nor what is over."""
     read = NoticeDismissal.objects.filter(notice=OuterRef("pk"), user=user)
     since = Membership.objects.filter(user=user, project=OuterRef("project"), created_at__lte=OuterRef("created_at"))
-    return Notice.objects.filter(~Exists(read), Exists(since))
+    return Notice.objects.filter(~Exists(read), Exists(since), over_at__isnull=True)

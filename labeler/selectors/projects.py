@@ -88,7 +88,7 @@ class Waits:
 
     notices: int = 0  # that this person has not read
     proposals: int = 0
-    contested: int = 0
+    disputed: int = 0
 
 
 def can_create_projects(user: User) -> bool:
@@ -195,8 +195,8 @@ def _waiting_for_a_manager(project: Any, waits: Waits) -> Iterable[Need]:
             "comments",
         ),
         (
-            waits.contested,
-            ngettext("Answers differ on %(count)s image", "Answers differ on %(count)s images", waits.contested),
+            waits.disputed,
+            ngettext("People disagree about %(count)s image", "People disagree about %(count)s images", waits.disputed),
             "review",
         ),
     ]
@@ -209,8 +209,9 @@ def _waits(user: User, project_ids: list[int]) -> dict[int, Waits]:
     """One query a kind, whatever the number of projects."""
     notices = _by_project(unread_of(user).filter(project__in=project_ids))
     proposals = _by_project(LabelClass.objects.filter(project__in=project_ids, fate=Fate.PROPOSED))
-    contested = _by_project(Image.objects.filter(project__in=project_ids, is_contested=True))
-    return {pk: Waits(notices.get(pk, 0), proposals.get(pk, 0), contested.get(pk, 0)) for pk in project_ids}
+    left_pool = Image.objects.filter(project__in=project_ids, state=ImageState.DISPUTED)
+    disputed = _by_project(left_pool.exclude(state=ImageState.POOL))  # for the partial index
+    return {pk: Waits(notices.get(pk, 0), proposals.get(pk, 0), disputed.get(pk, 0)) for pk in project_ids}
 
 
 def _lacking(counts: Counts) -> str:

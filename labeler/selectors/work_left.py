@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from labeler.models import Candidate, CandidateState, LabelClass, Project, Round
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.numerals import numeral
-from labeler.selectors.disputes import holdout_disputes
+from labeler.selectors.disputes import NOBODY, Again, again_of, asks_again
 from labeler.selectors.pool import PoolCounts, images_to_ask, pool_counts
 
 
@@ -28,7 +28,7 @@ class Stage(StrEnum):
     QUEUED = "queued"
     COMING = "coming"  # nothing is queued, and the sweep makes the next queue
     BY_HAND = "by_hand"  # as COMING, where only a person or a schedule starts rounds
-    AGAIN = "again"  # all have been asked about; disputed ones of the holdout are asked of another person
+    AGAIN = "again"  # all have been asked about; disputed ones, or labels in doubt, are asked of another person
     DISPUTED = "disputed"  # all have been asked about; people disagree, and a manager has to decide
     DONE = "done"
 
@@ -38,12 +38,14 @@ ENDED = (Stage.DISPUTED, Stage.DONE)  # nobody has anything to answer until some
 
 @dataclass(frozen=True)
 class WorkLeft:
-    """`again`: disputed holdout images that somebody can still be asked about. `target`: holdout answers wanted."""
+    """`again`: what somebody can still be asked about though all has its answers. `target`: holdout answers wanted.
+    `asks_again`: whether the settings have disputed images that are no holdout asked about again."""
 
     stage: Stage
     counts: PoolCounts
     target: int
-    again: int = 0
+    again: Again = NOBODY
+    asks_again: bool = True
     round_number: int | None = None
 
     @property
@@ -56,7 +58,11 @@ class WorkLeft:
     @property
     def to_settle(self) -> int:
         """Images that people disagree about and that only a manager's word can settle."""
-        return self.counts.disputed + self.counts.holdout_disputed - self.again
+        return self.disputed - self.again.disputed
+
+    @property
+    def disputed(self) -> int:
+        return self.counts.disputed + self.counts.holdout_disputed
 
     @property
     def set_aside(self) -> int:
@@ -74,8 +80,10 @@ class WorkLeft:
             "images": self.counts.total,
             "rest": self.rest,
             "target": self.target,
-            "again": self.again,
-            "to_settle": self.to_settle,
+            "again": self.again.disputed,
+            "others": self.again.others,
+            "to_settle": self.to_settle if self.is_all_asked else 0,
+            "asks_again": self.asks_again,
             "set_aside": self.set_aside,
         }
 
@@ -84,13 +92,34 @@ class WorkLeft:
         return self.stage in ENDED
 
     @property
+    def is_all_asked(self) -> bool:
+        """Whether every image has been asked about; then it is known who can still be asked about what is disputed."""
+        return self.stage in (*ENDED, Stage.AGAIN)
+
+    @property
+    def can_settle(self) -> bool:
+        """Whether a manager may settle at once what people disagree about, without waiting for others."""
+        return self.is_all_asked and self.disputed > 0
+
+    @property
+    def needs_manager(self) -> bool:
+        """Whether all has been asked about, and what is left, or a part of it, is nobody else's."""
+        return self.is_over or (self.stage == Stage.AGAIN and self.to_settle > 0)
+
+    @property
+    def notice_key(self) -> str:
+        """Of the notice that is true now; empty if there is nothing to tell. For each number of images there is one."""
+        told, images = self.facts.get("told"), self.counts.total
+        return f"{images} rest" if told == "rest" else str(images) if self.needs_manager else ""
+
+    @property
     def words(self) -> str:
         """For a manager, where the end is near or there; else empty."""
         return words_of(self.facts)
 
 
 def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
-    """At most ten statements; their cost grows with what was answered, the holdout and its disputes."""
+    """At most fifteen statements; their cost grows with what was answered, the holdout and what is disputed."""
     counts, target = counts or pool_counts(project), project.learning.holdout_target
     if project.paused_at is not None:
         return WorkLeft(Stage.PAUSED, counts, target)
@@ -110,10 +139,10 @@ def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
 
 
 def _ended(project: Project, counts: PoolCounts, target: int) -> WorkLeft:
-    again = len(holdout_disputes(project).open_) if counts.holdout_disputed else 0
+    again = again_of(project)
     is_settled = counts.disputed + counts.holdout_disputed == 0
-    stage = Stage.AGAIN if again else Stage.DONE if is_settled else Stage.DISPUTED
-    return WorkLeft(stage, counts, target, again=again)
+    stage = Stage.AGAIN if again != NOBODY else Stage.DONE if is_settled else Stage.DISPUTED
+    return WorkLeft(stage, counts, target, again=again, asks_again=asks_again(project.learning))
 
 
 def open_places(round_id: Any) -> QuerySet[Candidate]:
@@ -132,20 +161,7 @@ def words_of(facts: Mapping[str, Any]) -> str:
     if facts["told"] == Stage.BY_HAND:
         return _("The queue is empty, and rounds start only by button or schedule: nobody is asked until one has run.")
     parts = [_rest_words(facts)] if facts["told"] == "rest" else [_asked_words(facts["images"])]
-    if facts["again"]:
-        words = ngettext(
-            "%(images)s disputed holdout image is asked of another person.",
-            "%(images)s disputed holdout images are asked of another person.",
-            facts["again"],
-        )
-        parts.append(words % {"images": numeral(facts["again"])})
-    if facts["to_settle"]:
-        words = ngettext(
-            "People disagree about %(images)s image: a manager has to decide.",
-            "People disagree about %(images)s images: a manager has to decide.",
-            facts["to_settle"],
-        )
-        parts.append(words % {"images": numeral(facts["to_settle"])})
+    parts += [*_again_words(facts), *_settle_words(facts)]
     if facts["set_aside"]:
         words = ngettext(
             "%(images)s image is set aside: people skipped it or were unsure.",
@@ -156,6 +172,39 @@ def words_of(facts: Mapping[str, Any]) -> str:
     if facts["told"] == Stage.DONE:
         parts.append(_("Import more, or export the labels."))
     return " ".join(parts)
+
+
+def _again_words(facts: Mapping[str, Any]) -> Iterator[str]:
+    """`others` is missing in notices of former versions."""
+    if facts["again"]:
+        words = ngettext(
+            "%(images)s disputed image is asked of another person.",
+            "%(images)s disputed images are asked of another person.",
+            facts["again"],
+        )
+        yield words % {"images": numeral(facts["again"])}
+    if others := facts.get("others"):
+        words = ngettext(
+            "%(images)s image whose label is in doubt is asked of another person.",
+            "%(images)s images whose labels are in doubt are asked of another person.",
+            others,
+        )
+        yield words % {"images": numeral(others)}
+
+
+def _settle_words(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What a manager has to decide, and why nobody else can."""
+    if facts["to_settle"]:
+        words = ngettext(
+            "People disagree about %(images)s image: a manager has to decide.",
+            "People disagree about %(images)s images: a manager has to decide.",
+            facts["to_settle"],
+        )
+        yield words % {"images": numeral(facts["to_settle"])}
+        if facts.get("asks_again", True):
+            yield _("Nobody is left who could be asked: everybody here has answered, or there are answers enough.")
+        else:
+            yield _("The settings have nobody else asked about them.")
 
 
 def _asked_words(images: int) -> str:

@@ -13,13 +13,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from labeler.intervals import Interval, exact_share, mean_of_sums
-from labeler.models import Annotation, JobState, Outcome, Project, Replay, Round
+from labeler.models import JobState, Project, Replay, Round
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import localised, numeral
 from labeler.selectors.charge import charge_of
 from labeler.selectors.left_out import states_left_out
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, predicted_classes, probability, summary_of
+from labeler.selectors.spent import spent_answers
 from labeler.services.quality import KINDS, kind_of
 
 Floats = npt.NDArray[np.floating]
@@ -57,13 +58,12 @@ class Costs:
 
 
 def costs_of(project: Project) -> Costs:
-    """Live answers by what they were spent on. One statement, which reads all answers."""
+    """Answers by what they were spent on. One statement, which reads all of them."""
     is_timed = Q(seconds__gt=0, seconds__lte=PAUSE_SECONDS)
     rows = (
-        Annotation.objects.filter(project=project, retracted_at__isnull=True)
-        .exclude(outcome=Outcome.UNDO)
+        spent_answers(project)
         .order_by()
-        .values("candidate__reason", "is_decision")
+        .values("candidate__reason", "is_decision", "is_grid")
         .annotate(
             n=Count("pk"),
             timed=Count("pk", filter=is_timed),
@@ -76,7 +76,7 @@ def costs_of(project: Project) -> Costs:
     sums: dict[str, float] = {}
     squares: dict[str, float] = {}
     for row in rows:
-        kind = kind_of(row["candidate__reason"] or "", is_decision=row["is_decision"])
+        kind = kind_of(row["candidate__reason"] or "", is_decision=row["is_decision"], is_grid=row["is_grid"])
         n[kind] += row["n"]
         timed[kind] += row["timed"]
         sums[kind] = sums.get(kind, 0.0) + (row["total"] or 0.0)

@@ -1,8 +1,9 @@
 """Questions about images that wait for no answer: gold images, which check people, labels that are in doubt, tiles
 that were accepted in the grid, and holdout images that people disagree about.
 
-They are mixed into the queue anywhere (disputes of the holdout come first), one place for one person each, and look
-like images drawn at random to who answers (selectors/labelling.py). That nobody gets an image twice is held by the
+They are mixed into the queue anywhere (disputes of the holdout come first, the rest of the others last, where too few
+new images are left), one place for one person each, and look like images drawn at random to who answers
+(selectors/labelling.py). That nobody gets an image twice is held by the
 lease statement, as for all places.
 """
 
@@ -29,7 +30,7 @@ from labeler.models import (
     Round,
 )
 from labeler.selectors.classes import MEANING
-from labeler.selectors.disputes import active_people, answered_by, holdout_disputes
+from labeler.selectors.disputes import active_people, answered_by, holdout_disputes, pool_disputes
 from labeler.services.draw import LOOKUP, Place
 
 MOST_CHECKS = 100  # of the grid in one queue
@@ -55,6 +56,15 @@ def disputes_first(*, project: Project, taken: set[int]) -> list[Found]:
     """
     open_ = (each for each in holdout_disputes(project).open_ if each.image_id not in taken)
     return [Found(Place(each.position, Reason.RELABEL), each.image_id, 1) for each in islice(open_, MOST_DISPUTES)]
+
+
+def disputes_last(*, project: Project, room: int, taken: set[int]) -> list[Found]:
+    """Up to `room` places for a further answer on other disputed images, where fewer new ones are left than are asked
+    for: as far as the settings ask again at all, and of what somebody active has not answered."""
+    if room <= 0:
+        return []
+    rows = pool_disputes(project, active_people(project)).exclude(pk__in=taken).values_list("pk", "position")[:room]
+    return [Found(Place(position, Reason.RELABEL), pk, 1) for pk, position in rows]
 
 
 def mixed_in(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils.translation import override
 
+from labeler import clock
 from labeler.models import (
     AuditKind,
     Membership,
@@ -25,7 +28,7 @@ from labeler.models import (
 )
 from labeler.selectors.left_out import left_out_of
 from labeler.selectors.pool import shown_accuracy
-from labeler.selectors.work_left import ENDED, WorkLeft
+from labeler.selectors.work_left import WorkLeft, work_left
 from labeler.services import audit, webhooks
 from labeler.told import amount, together, told
 from labeler.wake import wake
@@ -121,13 +124,42 @@ def note_target(*, project: Project, round_: Round) -> Notice | None:
 def note_left(*, project: Project, left: WorkLeft) -> Notice | None:
     """Nothing is left to ask, or nothing but holdout images past their target: each once for each number of images, so
     that it is said again after another import. It keeps the facts, and is worded for each reader."""
-    facts = left.facts
-    if not facts or facts["told"] not in ("rest", *ENDED):
+    key = left.notice_key
+    if not key:
         return None
-    key = f"{facts['images']} rest" if facts["told"] == "rest" else str(facts["images"])
+    over = Notice.objects.filter(project=project, kind=NoticeKind.QUEUE_DRY, key=key, over_at__isnull=False)
+    if over.update(over_at=None, facts=left.facts, words=_english(left)):
+        return None  # it is so again; nobody is mailed twice
+    return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=key, words=_english(left), facts=left.facts)
+
+
+def _english(left: WorkLeft) -> str:
+    """As all that is stored."""
     with override("en"):
-        words = left.words
-    return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=key, words=words, facts=facts)
+        return audit.shortened(left.words, MOST_WORDS)
+
+
+def refresh_left() -> int:
+    """For the sweep: what notices say of the end of a project is what is so now, and one that is true no more is over,
+    until it is true again (`note_left`). Returns how many changed."""
+    changed = 0
+    told = Notice.objects.filter(kind=NoticeKind.QUEUE_DRY, over_at__isnull=True, project__paused_at__isnull=True)
+    rows = told.exclude(facts={}).order_by("project").select_related("project__learning")
+    for project, notices in groupby(rows, key=attrgetter("project")):
+        changed += _refresh(project, list(notices))
+    return changed
+
+
+def _refresh(project: Project, notices: list[Notice]) -> int:
+    left, changed = work_left(project), 0
+    key, facts = left.notice_key, left.facts
+    for notice in notices:
+        row = Notice.objects.filter(pk=notice.pk)
+        if notice.key != key:
+            changed += row.update(over_at=clock.now())
+        elif notice.facts != facts:
+            changed += row.update(facts=facts, words=_english(left))
+    return changed
 
 
 def _digits(number: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -85,18 +86,19 @@ def hand_back_leases(*, membership: Membership, by: User) -> int:
 
 
 @transaction.atomic
-def make_simulated(*, project: Project, count: int) -> list[tuple[str, str]]:
-    """Annotators `oracle-1` to `oracle-{count}` in the project, each with a new password: (name, password) of each.
+def make_simulated(*, project: Project, numbers: Sequence[int]) -> list[tuple[str, str]]:
+    """Annotators `oracle-{number}` in the project, each with a new password: (name, password) of each. Who is signed in
+    with the former one is signed out by that.
 
     Raises ValidationError, and does nothing, if one of these names is that of an account that was not made here.
     """
     people = []
-    for number in range(1, count + 1):
+    for number in numbers:
         user, _ = User.objects.get_or_create(username=f"oracle-{number}", defaults={"email": SIMULATED})
         if user.email != SIMULATED:
             raise ValidationError(
                 f"There is an account “{user}” that no simulation made: it may be a person's, and is left as it is. "
-                f"To simulate {count} annotators, give it another name in the admin first.",
+                f"To simulate {len(numbers)} annotators, give it another name in the admin first.",
                 code="not_simulated",
             )
         password = secrets.token_urlsafe(16)

@@ -25,7 +25,7 @@ from labeler.services import notices
 from labeler.services.charge import Ruling, check_charge, take_charge, takes_over
 from labeler.services.claims import mark_done
 from labeler.services.draw import LOOKUP, Draw, Place, mix
-from labeler.services.extra_places import Found, disputes_first, mixed_in
+from labeler.services.extra_places import Found, disputes_first, disputes_last, mixed_in
 from labeler.services.races import lock_queue, not_in_work
 
 
@@ -54,7 +54,7 @@ def publish_round(
     3. What a manager picked comes first, then images that have some but not enough answers, with those they still need.
     4. The rest is mixed as drawn. Images that were answered, set aside or taken since are left out.
     5. Gold images, and those that are asked about `again`, are mixed in anywhere. Holdout images that people disagree
-       about come before all else.
+       about come before all else; of others as many come last as questions are wanting to the budget.
     6. The queue moves to this round.
     """
     project = _locked(round_.project_id)
@@ -81,12 +81,6 @@ def _locked(project_id: int) -> Project:
     return locked.select_related("learning", "queue_round").get(pk=project_id)
 
 
-def count_answers(project: Project) -> int:
-    """Those that were given one by one: a page of tiles costs about as much as one of them."""
-    live = Annotation.objects.filter(project=project, retracted_at__isnull=True, is_grid=False)
-    return live.exclude(outcome=Outcome.UNDO).count()
-
-
 def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place], again: Sequence[Place] = ()) -> int:
     lock_queue(project.pk)
     overlap = project.learning.overlap
@@ -106,6 +100,9 @@ def _publish(project: Project, round_: Round, draw: Draw, main: Sequence[Place],
     disputes = disputes_first(project=project, taken=taken)
     taken |= {found.image_id for found in disputes}
     queue = disputes + mixed_in(project=project, round_=round_, queue=carried + fresh, again=again, taken=taken)
+    room = project.learning.budget - len({found.image_id for found in queue})
+    taken |= {found.image_id for found in queue}
+    queue += disputes_last(project=project, room=room, taken=taken)
     Candidate.objects.bulk_create(_candidates(round_, queue), batch_size=500)
     Project.objects.filter(pk=project.pk).update(queue_round=round_)
     return len(queue)

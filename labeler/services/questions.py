@@ -1,4 +1,5 @@
-"""Images that are asked again because nobody knows any more what their answers say: before all that the queue holds."""
+"""Images that are asked again, because nobody knows any more what their answers say or a manager wants it: before all
+that the queue holds."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ from labeler.services.draw import LOOKUP
 from labeler.services.races import lock_queue, not_in_work
 
 
-def ask_again(*, project: Project, image_ids: Sequence[int], details: Mapping[str, object]) -> int:
+def ask_again(
+    *, project: Project, image_ids: Sequence[int], details: Mapping[str, object], reason: str = Reason.CLASS_GONE
+) -> int:
     """Give the queue the places that those images lack, in the caller's transaction, which has locked the images.
 
     Only those of the pool; all of them, the holdout too, for its draw was random when they were asked first. Without a
@@ -26,7 +29,7 @@ def ask_again(*, project: Project, image_ids: Sequence[int], details: Mapping[st
     first = min(1, 1 if lowest is None else lowest) - len(missing)
     rows = (
         Candidate(
-            project=project, round_id=queue, image_id=image_id, rank=rank, slot=slot, reason=Reason.CLASS_GONE,
+            project=project, round_id=queue, image_id=image_id, rank=rank, slot=slot, reason=reason,
             details=dict(details),
         )
         for rank, (image_id, slots) in enumerate(missing.items(), start=first)

@@ -1,5 +1,5 @@
 """Nobody waits: a queue that has nothing for a person goes on with holdout images that others disagree about, then with
-images drawn at random.
+images drawn at random, and at the end with other images that people disagree about.
 
 That is an empty one while a round runs, and one whose places are all on images that the person has answered and that
 wait for others.
@@ -8,7 +8,7 @@ wait for others.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from django.db import transaction
@@ -25,12 +25,11 @@ from labeler.models import (
     Outcome,
     Project,
     Reason,
-    Round,
     User,
 )
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
-from labeler.selectors.disputes import holdout_disputes
-from labeler.selectors.pool import pool_counts
+from labeler.selectors.disputes import holdout_disputes, pool_disputes
+from labeler.selectors.pool import PoolCounts, images_to_ask, pool_counts
 from labeler.services.draw import Place, draw_kinds, draw_positions, holdout_wanted
 from labeler.services.lease import lease_next
 from labeler.services.publish import held_positions
@@ -49,11 +48,11 @@ def lease_or_refill(*, project: Project, annotator: User, want: int) -> list[Can
 
 @transaction.atomic
 def refill_queue(*, project: Project, annotator: User) -> int:
-    """Add up to REFILL images to a queue that has none for this person: disputed ones of the holdout, else random ones.
-    Returns how many.
+    """Add up to REFILL images to a queue that has none for this person: disputed ones of the holdout, else random ones,
+    else, where none is left for them, other disputed ones as far as the settings ask again. Returns how many.
 
-    They are drawn alike from all that wait, with the probability written down, as the random share of a round is. An
-    empty queue without a round on its way stays empty: the sweep makes the next one.
+    Random ones are drawn alike from all that wait, with the probability written down, as the random share of a round
+    is. An empty queue without a round on its way stays empty while images wait: the sweep makes the next one.
     """
     locked = Project.objects.select_related("learning").select_for_update(of=("self",), no_key=True).get(pk=project.pk)
     queue = locked.queue_round_id
@@ -65,24 +64,36 @@ def refill_queue(*, project: Project, annotator: User) -> int:
     if _unanswered(free, annotator).exists():
         return 0  # somebody else was first
     last = places.aggregate(last=Max("rank"))["last"] or 0
-    if disputed := _disputed(locked, places, annotator):
-        return _add(locked, queue, [(rank, *each) for rank, each in enumerate(disputed, start=last + 1)])
+    disputed = holdout_disputes(locked, beside=annotator).open_
+    mine = {each.image_id: each.position for each in disputed if annotator.pk in each.askable}
+    if added := _ask_again(locked, places, mine, last):
+        return added
+    counts = pool_counts(locked)
+    is_left = images_to_ask(counts, locked.learning.holdout_target) > 0
     of_the_pool = free.exclude(reason__in=NOT_OF_THE_POOL)
-    if not of_the_pool.exists() and not Round.objects.filter(project=locked, state__in=UNFINISHED).exists():
+    if is_left and not of_the_pool.exists() and not locked.rounds.filter(state__in=UNFINISHED).exists():
         return 0
-    if not _has_more(locked, places):
-        return 0
-    drawn = _draw(locked, np.random.default_rng([queue, last]), set(places.values_list("image__position", flat=True)))
-    images = Image.objects.filter(project=locked, position__in=[place.position for place in drawn]).order_by()
+    if is_left and _has_more(counts, places):
+        return _add_drawn(locked, places, last)
+    others = dict(pool_disputes(locked, {annotator.pk}).values_list("pk", "position"))
+    return _ask_again(locked, places, others, last)
+
+
+def _add_drawn(project: Project, places: QuerySet[Candidate], last: int) -> int:
+    seed = [project.queue_round_id or 0, last]
+    drawn = _draw(project, np.random.default_rng(seed), set(places.values_list("image__position", flat=True)))
+    images = Image.objects.filter(project=project, position__in=[place.position for place in drawn]).order_by()
     ids = dict(images.values_list("position", "id"))
     slots = range(project.learning.overlap)
     ranked = enumerate(drawn, start=last + 1)
-    _add(locked, queue, [(rank, ids[place.position], slot, place) for rank, place in ranked for slot in slots])
+    _add(project, [(rank, ids[place.position], slot, place) for rank, place in ranked for slot in slots])
     return len(drawn)
 
 
-def _add(project: Project, queue: int, rows: Sequence[tuple[int, int, int, Place]]) -> int:
+def _add(project: Project, rows: Sequence[tuple[int, int, int, Place]]) -> int:
     """Places by their ranks, images and slots."""
+    queue = project.queue_round_id
+    assert queue is not None
     Candidate.objects.bulk_create(
         Candidate(
             project=project,
@@ -109,23 +120,26 @@ def _unanswered(places: QuerySet[Candidate], annotator: User) -> QuerySet[Candid
     return waiting.filter(~Exists(own) | (Q(reason=Reason.GRID_CHECK) & ~Exists(singly)))
 
 
-def _disputed(project: Project, places: QuerySet[Candidate], annotator: User) -> list[tuple[int, int, Place]]:
-    """Disputed holdout images that this person has not answered and nobody is asked about now, each with a free slot of
-    the queue. Here and not only with the next round: where nothing else waits there is none."""
-    found = holdout_disputes(project, beside=annotator).open_
-    mine = {each.image_id: each.position for each in found if annotator.pk in each.askable}
+def _ask_again(project: Project, places: QuerySet[Candidate], mine: Mapping[int, int], last: int) -> int:
+    """A place for each of these images (with their positions) that nobody is asked about now, in a free slot of the
+    queue. Here and not only with the next round: where nothing else waits there is none."""
     if not mine:
-        return []
+        return 0
     open_ = Candidate.objects.filter(project=project, state=CandidateState.OPEN)
     asked = set(open_.values_list("image_id", flat=True))
     wanted = [pk for pk in mine if pk not in asked][:REFILL]
     slots = dict(places.filter(image__in=wanted).order_by().values_list("image_id").annotate(last=Max("slot")))
-    return [(pk, slots.get(pk, -1) + 1, Place(mine[pk], Reason.RELABEL)) for pk in wanted]
+    return _add(
+        project,
+        [
+            (rank, pk, slots.get(pk, -1) + 1, Place(mine[pk], Reason.RELABEL))
+            for rank, pk in enumerate(wanted, start=last + 1)
+        ],
+    )
 
 
-def _has_more(project: Project, places: QuerySet[Candidate]) -> bool:
+def _has_more(counts: PoolCounts, places: QuerySet[Candidate]) -> bool:
     """Whether images wait that are not in the queue: to look for them where none are would list the whole pool."""
-    counts = pool_counts(project)
     queued = places.filter(image__state=ImageState.POOL).order_by().values("image").distinct().count()
     return counts.eligible + counts.holdout_waiting > queued
 

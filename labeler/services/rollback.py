@@ -10,9 +10,9 @@ from labeler import clock
 from labeler.models import AuditKind, ModelChange, Project, Round, RoundState, Standing, Trigger, User
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.charge import why_not_in_charge
+from labeler.selectors.spent import answers_spent
 from labeler.services import audit
 from labeler.services.claims import SCORE
-from labeler.services.publish import count_answers
 from labeler.services.rounds import RoundRefused, add_round, newest_round, nothing_to_try
 from labeler.told import Told, told
 from labeler.wake import wake
@@ -107,7 +107,7 @@ def _make_queue(project: Project, model: Round, reason: str, by: User | None) ->
         classes=model.classes,
         training_count=last.training_count if last else 0,
         last_annotation_id=last.last_annotation_id if last else 0,
-        answers_spent=count_answers(project),
+        answers_spent=answers_spent(project),
         asked_by=model,
     )
     if round_ is not None:

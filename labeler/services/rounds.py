@@ -26,10 +26,11 @@ from labeler.models import (
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import CannotRead, current_graph
 from labeler.selectors.grid import learned_classes
+from labeler.selectors.spent import answers_spent
 from labeler.services import audit
 from labeler.services.claims import RUN, end_round
 from labeler.services.draw import Place, draw_groups, draw_places, draw_queue
-from labeler.services.publish import count_answers, held_positions, publish_cold
+from labeler.services.publish import held_positions, publish_cold
 from labeler.told import told
 from labeler.wake import wake
 
@@ -181,7 +182,7 @@ def start_cold_round(*, project: Project, reason: str = BEFORE_THE_FIRST, seen: 
         state=RoundState.DONE,
         config={**config_of(project.learning), **alone},
         last_annotation_id=last_annotation_id(project) if seen is None else seen,
-        answers_spent=count_answers(project),
+        answers_spent=answers_spent(project),
         started_at=now,
         finished_at=now,
     )

@@ -35,8 +35,9 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
 from labeler.selectors.pool import images_to_ask, pool_counts
-from labeler.selectors.work_left import ENDED, WorkLeft, open_places, work_left
+from labeler.selectors.work_left import WorkLeft, open_places, work_left
 from labeler.services import notices
+from labeler.services.last_round import is_last_round_due
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
 from labeler.told import Told, ntold, told
 
@@ -214,12 +215,22 @@ def _start(project: Project, due: Due) -> bool:
         left = work_left(project)
         if _nothing_to_ask(left):
             _tell_end(project, left)
-            return False
+            return _start_last(project, left)
         if left.rest:  # the end is near: a manager may want to stop here
             notices.note_left(project=project, left=left)
     if due.trigger == Trigger.COLD_START:
         return start_cold_round(project=project, reason=due.reason) is not None
     return _request(project, due)
+
+
+def _start_last(project: Project, left: WorkLeft) -> bool:
+    """So that the model in charge has learned from all answers, and is measured on them."""
+    last, learning = newest_round(project), project.learning
+    if last is None or not learning.retrain_every or waits_for_likeness(learning, likeness_of(project)):
+        return False
+    if not is_last_round_due(project=project, last=last, left=left) or why_not_trainable(project):
+        return False
+    return _request(project, Due(Trigger.QUEUE_DRY, told("no question is left, and there are new answers")))
 
 
 def _nothing_to_ask(left: WorkLeft) -> bool:
@@ -228,7 +239,7 @@ def _nothing_to_ask(left: WorkLeft) -> bool:
 
 def _tell_end(project: Project, left: WorkLeft) -> None:
     """Once nobody is at the last images: until then one may come back."""
-    if left.stage in ENDED and not open_places(project.queue_round_id).exists():
+    if left.needs_manager and not open_places(project.queue_round_id).exists():
         notices.note_left(project=project, left=left)
 
 

@@ -13,7 +13,9 @@ from django.views.decorators.http import require_safe
 
 from labeler.access import manager_access, member_access
 from labeler.selectors.answers import answers_of, person_of
+from labeler.selectors.charge import charge_of
 from labeler.selectors.classes import own_proposals
+from labeler.selectors.weak_classes import weak_classes
 
 
 @never_cache
@@ -21,7 +23,13 @@ from labeler.selectors.classes import own_proposals
 @login_required
 def answers(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
-    context = {"access": access, "tab": "answers", "page": "quality", "answers": answers_of(access.project)}
+    context = {
+        "access": access,
+        "tab": "answers",
+        "page": "quality",
+        "answers": answers_of(access.project),
+        "weak": weak_classes(access.project, charge_of(access.project).model),
+    }
     return render(request, "answers/answers.html", context)
 
 

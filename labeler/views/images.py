@@ -14,6 +14,8 @@ from django.views.decorators.http import require_POST, require_safe
 from labeler.access import Access, manager_access, member_access
 from labeler.models import ClassExample, GoldImage, Image, ImageState
 from labeler.selectors.images import (
+    FILTERS,
+    RARE,
     filter_from,
     image_count,
     image_page,
@@ -37,7 +39,7 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
     page = image_page(access.project, wanted, start=start or 0, before=before)
     untold = set() if access.is_manager else untold_gold(access.project, access.user, [row.pk for row in page.images])
     query = request.GET.copy()
-    for key in set(query) - {"state", "class", "holdout", "name", "column", "value"}:
+    for key in set(query) - set(FILTERS):
         del query[key]
     context = {
         "access": access,
@@ -46,6 +48,8 @@ def images(request: HttpRequest, slug: str) -> HttpResponse:
         "untold": untold,
         "wanted": wanted,
         "query": query.urlencode(),
+        "kept": [(key, query[key]) for key in FILTERS if query.get(key)],
+        "can_return": access.is_manager and wanted.state in RARE and bool(page.images),
         "states": ImageState.choices,
         "classes": list(access.project.classes.all()),
         "columns": metadata_columns(access.project) if access.is_manager else [],

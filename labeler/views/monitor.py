@@ -18,6 +18,7 @@ from labeler.selectors.forecast import advice_of, curve_ahead
 from labeler.selectors.monitor import Monitor, monitor_of, people_rows
 from labeler.selectors.notices import unread_notices
 from labeler.selectors.projects import Steps, first_steps
+from labeler.selectors.weak_classes import weak_classes
 from labeler.selectors.worth import saved_by_order
 
 PEOPLE_SECONDS = 20
@@ -38,7 +39,7 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
         "monitor": state,
         **_told(access, state),
         "steps": steps_left(access.project),
-        **_curve(access.project),
+        **_curve(access.project, state),
         "people": people_rows(access.project),
         "people_at": int(time.time()),
     }
@@ -59,7 +60,7 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
         "access": access,
         "monitor": state,
         **_told(access, state),
-        **(_curve(access.project) if is_new else {"curve": None}),
+        **(_curve(access.project, state) if is_new else {"curve": None}),
         "people": people_rows(access.project) if are_due else None,
         "people_at": int(time.time()) if are_due else request.GET["people"],
     }
@@ -68,21 +69,26 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _told(access: Access, state: Monitor) -> dict[str, object]:
     """Notices without the failures that the page shows anyway, with a button to try again. What is left to answer is
-    not said beside a notice that says just that."""
+    not said beside a notice that says just that; a notice of an end that is over is left out before a sweep sees it."""
     rows = unread_notices(access.project, access.user) if access.notices else []
     shown = {failure.pk for failure in state.failures}
     rows = [row for row in rows if row.kind != NoticeKind.ROUND_FAILED or row.round_id not in shown]
-    is_told = any(row.facts == state.left.facts for row in rows if row.facts)
-    return {"notices": rows, "left": None if is_told or not state.left.facts else state.left}
+    left = state.left
+    rows = [row for row in rows if not row.facts or row.key == left.notice_key]
+    told = [row for row in rows if row.facts]
+    for row in told:
+        row.facts, row.words = left.facts, left.words
+    return {"notices": rows, "left": None if told or not left.facts else left}
 
 
-def _curve(project: Project) -> dict[str, object]:
-    """The curve with what it leads to."""
+def _curve(project: Project, state: Monitor) -> dict[str, object]:
+    """The curve with what it leads to, and where the model is weak."""
     curve = learning_curve(project)
     return {
         "curve": curve_ahead(project, curve),
         "advice": advice_of(project, curve.points),
         "saved": saved_by_order(project),
+        "weak": weak_classes(project, state.charge.model),
     }
 
 

@@ -18,6 +18,7 @@ from labeler.selectors.curve import learning_curve
 from labeler.selectors.forecast import advice_of, curve_ahead
 from labeler.selectors.left_out import left_out_now, left_out_of
 from labeler.selectors.pool import pool_counts, says_something
+from labeler.selectors.weak_classes import weak_classes
 from labeler.selectors.worth import auto_labels, costs_of, saved_by_order
 from labeler.services.projects import set_target
 
@@ -45,6 +46,7 @@ def worth(request: HttpRequest, slug: str) -> HttpResponse:
         "advice": advice_of(project, curve.points),
         "costs": costs_of(project),
         "saved": saved_by_order(project),
+        "weak": weak_classes(project, model),
         "auto": auto_labels(project),
         "counts": counts,
         "left_out": left_out_now(project, counts),

@@ -44,7 +44,7 @@ MANAGERS = {
     "settings", "learning-settings", "classes", "class-keys", "class-edit", "class-archive", "class-restore",
     "class-move", "class-merge", "class-split", "class-changes", "class-change-undo", "class-proposing", "proposals",
     "proposal-decide", "people", "audit", "audit-file", "member-deactivate", "member-return", "member-release",
-    "invitation-revoke", "member-role", "member-remove", "project-start", "image-return",
+    "invitation-revoke", "member-role", "member-remove", "project-start", "image-return", "images-return",
     "imports", "import-new", "import", "import-part", "import-finish", "import-cancel", "import-retry",
     "import-rejected", "import-labels", "import-start", "import-columns", "import-folder", "import-bucket",
     "exports", "export-file", "export-manifest", "export-cancel", "export-delete",

@@ -10,10 +10,11 @@ from django.db import transaction
 from django.urls import reverse
 
 from labeler.models import Annotation, Candidate, Image, ImageState, Membership, Outcome, Reason, Role
-from labeler.selectors.disputes import MOST_MORE, holdout_disputes
+from labeler.selectors.disputes import MOST_MORE, Again, holdout_disputes
 from labeler.selectors.review import next_contested
+from labeler.selectors.work_left import Stage, work_left
 from labeler.services.draw import Draw, Place
-from labeler.services.lease import claim_places
+from labeler.services.lease import claim_places, release_leases
 from labeler.services.projects import change_learning
 from labeler.services.publish import publish_cold
 from labeler.services.refill import lease_or_refill, refill_queue
@@ -157,6 +158,98 @@ def test_what_nobody_can_be_asked_about_stands_first_in_the_review(
     assert next_contested(fresh(project), [images[11].pk]) == (older.pk, 3)
     page = client_of(manager).get(reverse("review", args=[project.slug])).content.decode()
     assert f'data-image="{images[11].pk}"' in page
+
+
+class TestTheEnd:
+    """No new image is left: whoever has not answered a disputed one is asked, as far as the settings ask again."""
+
+    @pytest.fixture
+    def end(self, project, images):
+        """Image 12, no holdout, is all that is left."""
+        change_learning(project=project, values={"relabel": "overlap"})
+        Image.objects.exclude(pk=images[12].pk).update(state=ImageState.LABELLED, label=project.classes.first())
+        fill_queue(project, [], overlap=2)
+        return fresh(project)
+
+    def test_who_has_not_answered_is_asked_without_a_new_round(self, end, images, people) -> None:
+        left = work_left(end)
+        assert (left.stage, left.again, left.to_settle) == (Stage.AGAIN, Again(1), 0)
+        assert lease_or_refill(project=end, annotator=people[0], want=1) == []
+        place = lease_or_refill(project=end, annotator=people[2], want=1)[0]
+        assert (place.image_id, place.reason) == (images[12].pk, Reason.RELABEL)
+        answer_place(end, people[2], place, label="dog")
+        assert Image.objects.get(pk=images[12].pk).label.name == "dog"
+        assert work_left(end).stage == Stage.DONE
+
+    def test_a_round_asks_where_fewer_questions_are_left_than_asked_for(self, end, images, people) -> None:
+        publish(end, main=range(0))
+        place = claim_places(project=fresh(end), annotator=people[2], count=2)
+        assert [(each.image_id, each.reason) for each in place] == [(images[12].pk, Reason.RELABEL)]
+
+    def test_a_round_with_questions_enough_does_not(self, end, images) -> None:
+        change_learning(project=end, values={"budget": 4})
+        Image.objects.filter(position__lt=6).update(state=ImageState.POOL, label=None)
+        publish(end)
+        places = Candidate.objects.filter(round=fresh(end).queue_round)
+        assert places.count() and not places.filter(reason=Reason.RELABEL).exists()
+        change_learning(project=end, values={"budget": 5})
+        publish(end)
+        places = Candidate.objects.filter(round=fresh(end).queue_round, reason=Reason.RELABEL)
+        assert [place.image_id for place in places] == [images[12].pk]
+
+    @pytest.mark.parametrize("values", [{"relabel": "never"}, {"overlap": 1}, {"relabel_share": 0.0}])
+    def test_where_the_settings_ask_nobody_again_a_manager_decides(self, end, people, values) -> None:
+        change_learning(project=end, values=values)
+        left = work_left(fresh(end))
+        assert (left.stage, left.to_settle) == (Stage.DISPUTED, 1)
+        assert left.words.endswith("a manager has to decide. The settings have nobody else asked about them.")
+        assert lease_or_refill(project=fresh(end), annotator=people[2], want=1) == []
+        change_learning(project=end, values={"relabel": "always", "relabel_share": 0.1})
+        assert work_left(fresh(end)).stage == Stage.AGAIN
+        assert len(lease_or_refill(project=fresh(end), annotator=people[2], want=1)) == 1
+
+    def test_answers_enough_are_a_managers_until_the_overlap_is_raised(self, end, images, people, make_user) -> None:
+        for name, label in (("dora", "cat"), ("emil", "dog")):
+            say(end, images[12], make_user(name), label)
+        left = work_left(end)
+        assert (left.stage, left.to_settle) == (Stage.DISPUTED, 1)
+        assert left.words.endswith("everybody here has answered, or there are answers enough.")
+        change_learning(project=end, values={"overlap": 3})
+        assert work_left(fresh(end)).stage == Stage.AGAIN
+        assert len(lease_or_refill(project=fresh(end), annotator=people[2], want=1)) == 1
+
+    def test_nobody_is_asked_twice_and_one_at_a_time(self, end, people, make_user) -> None:
+        dora = make_user("dora")
+        Membership.objects.create(project=end, user=dora, role=Role.ANNOTATOR)
+        assert len(lease_or_refill(project=end, annotator=people[2], want=2)) == 1
+        assert lease_or_refill(project=end, annotator=dora, want=2) == []
+
+    def test_what_is_on_a_screen_or_in_the_queue_is_a_question(self, end, people, client_of, manager) -> None:
+        """Also for somebody of whom nobody had heard before: the notice and the Monitor do not say the contrary."""
+        Annotation.objects.filter(annotator=people[2]).delete()
+        assert work_left(end).stage == Stage.DISPUTED
+        place = lease_or_refill(project=end, annotator=people[2], want=1)[0]
+        for _ in range(2):
+            assert work_left(end).stage == Stage.AGAIN
+            page = client_of(manager).get(reverse("monitor", args=[end.slug])).content.decode()
+            assert "1 disputed image is asked of another person." in page
+            assert "Nobody is left" not in page
+            assert page.count("Settle them") == 1
+            release_leases(project=end, annotator=people[2], candidate_ids=[place.pk])  # and once it is back
+
+    def test_a_label_in_doubt_that_is_asked_about_is_a_question(self, end, images) -> None:
+        Image.objects.filter(pk=images[12].pk).update(state=ImageState.LABELLED, label=end.classes.first())
+        assert work_left(end).stage == Stage.DONE
+        queue = fresh(end).queue_round
+        Candidate.objects.create(project=end, round=queue, image=images[12], rank=50, reason=Reason.RELABEL)
+        left = work_left(end)
+        assert (left.stage, left.again) == (Stage.AGAIN, Again(0, 1))
+        assert "1 image whose label is in doubt is asked of another person." in left.words
+
+    def test_it_costs_no_more_for_more_of_them(self, end, make_images, django_assert_max_num_queries) -> None:
+        make_images(end, 30, state=ImageState.DISPUTED, is_contested=True)
+        with django_assert_max_num_queries(17):
+            assert work_left(end).again.disputed == 31
 
 
 def test_without_disputes_it_is_one_statement(project, make_images, annotator, django_assert_num_queries) -> None:

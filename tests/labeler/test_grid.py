@@ -35,12 +35,13 @@ from labeler.selectors.grid import (
     measure_grid,
     training_images,
 )
+from labeler.selectors.spent import answers_spent
+from labeler.selectors.worth import costs_of
 from labeler.services.annotate import record_answer
 from labeler.services.decide import decide_image
 from labeler.services.gold import mark_gold
 from labeler.services.grid import GridRefused, accept_page, undo_page
 from labeler.services.lease import lease_next
-from labeler.services.publish import count_answers
 from labeler.services.quality import run_quality
 from labeler.services.rounds import start_cold_round
 from labeler.services.triggers import answers_since
@@ -165,7 +166,8 @@ def test_nonsense_is_refused_in_words(project, pool, annotator, cat) -> None:
 def test_its_labels_train_only_once_looked_at_or_measured(project, pool, annotator, manager, monkeypatch) -> None:
     done = accept(project, annotator, pool[:8])
     assert len(read_training_set(project).positions) == 0
-    assert count_answers(project) == 0
+    assert answers_spent(project) == 0
+    assert [(cost.name, cost.answers) for cost in costs_of(project).kinds] == [("grid", 8)]
     assert answers_since(project, 0).count() == 0
     image = done.page.checks.first().image
     look(project, manager, image)

@@ -72,6 +72,7 @@ def test_an_unfinished_set_up_leads_back_to_the_first_steps(project, manager, cl
 
 def test_what_waits_for_a_manager_inside_is_named(project, manager, annotator, client_of, make_images) -> None:
     make_images(project, 2, state=ImageState.DISPUTED, is_contested=True)
+    make_images(project, 1, state=ImageState.LABELLED, label=project.classes.first(), is_contested=True)  # settled
     project.classes.create(name="lynx", colour="#000000", order=9, is_archived=True, fate=Fate.PROPOSED)
     Project.objects.filter(pk=project.pk).update(open_comments=3)
     notify(project=project, kind=NoticeKind.QUEUE_DRY, key="x", words="Nothing is left.")
@@ -80,7 +81,7 @@ def test_what_waits_for_a_manager_inside_is_named(project, manager, annotator, c
         ("1 unread notice", "monitor"),
         ("1 proposed class waits for a decision", "proposals"),
         ("3 open comments", "comments"),
-        ("Answers differ on 2 images", "review"),
+        ("People disagree about 2 images", "review"),
     ):
         assert f'href="{reverse(page, args=[project.slug])}">{words}</a>' in html
     html = client_of(annotator).get("/").content.decode()

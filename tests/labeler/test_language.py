@@ -105,6 +105,7 @@ def test_numbers_are_written_as_the_language_writes_them() -> None:
         assert numeral(1234.56, 1) == "1.234,6"
         assert numeral(-0.5, 2) == "−0,50"
         assert "96,2 %" in interval(0.962, 0.948, 0.976, unit="%")
+        assert "−10,0 Prozentpunkte" in interval(-0.1, -0.15, -0.05, unit="points")
 
 
 DRAWN = re.compile(
@@ -184,6 +185,15 @@ def test_what_is_filled_in_is_the_same_in_both_languages(path) -> None:
         wanted = sorted(holes.findall(entry["words"][-1]))
         for said in entry["said"]:
             assert sorted(holes.findall(said)) == wanted or len(entry["said"]) > 1, entry["words"]
+
+
+def test_differences_of_shares_have_one_german_name() -> None:
+    """Dots of a picture are no points in English."""
+    told = entries((LOCALE / "de" / "LC_MESSAGES" / "django.po").read_text())
+    shares = [entry for entry in told if re.search(r"\bpoints\b", entry["words"][0])]
+    assert len(shares) > 4
+    for entry in shares:
+        assert all("Prozentpunkt" in said and not re.search(r"\bPunkten?\b", said) for said in entry["said"])
 
 
 def made_anew(tmp_path: Path) -> Path:

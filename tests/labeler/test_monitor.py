@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from labeler.models import Annotation, Candidate, Project, Round, RoundState, Trigger
@@ -262,3 +263,12 @@ def test_a_round_that_waits_says_how_many_answers_it_would_take_along(
     assert "(6 new answers)" in page
     answer(project, annotator, 5)
     assert "(11 new answers)" in client_of(manager).get("/p/signs/").content.decode()
+
+
+def test_a_round_that_begins_while_the_page_is_made_leaves_no_half_sentence(
+    project, make_images, manager, client_of, monkeypatch
+) -> None:
+    make_images(project, 2)
+    monkeypatch.setattr("labeler.selectors.monitor.next_round_words", lambda *_: "")
+    html = client_of(manager).get(reverse("monitor", args=[project.slug])).content.decode()
+    assert "0 of 2 images have a label." in html and "Next round" not in html

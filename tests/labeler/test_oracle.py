@@ -67,6 +67,39 @@ def test_its_annotators_are_taken_again(live_server, project, known) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_two_runs_at_once_are_different_people(live_server, project, known, capsys, monkeypatch) -> None:
+    """A second run gave the people of the first new passwords, and signed them out in the middle."""
+    first = Oracle.run
+    second: list[str] = []
+
+    def run_with_another_beside(oracle: Oracle) -> None:
+        if oracle.username == "oracle-1" and not second:
+            second.append(oracle.username)
+            run(live_server, annotators=2, answers=6)
+        first(oracle)
+
+    monkeypatch.setattr(Oracle, "run", run_with_another_beside)
+    run(live_server, annotators=2, answers=6)
+    assert Annotation.objects.count() == 12
+    people = User.objects.filter(username__startswith="oracle-").values_list("username", flat=True)
+    assert set(people) == {"oracle-1", "oracle-2", "oracle-3", "oracle-4"}
+    assert capsys.readouterr().out.count("errors 0") == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_more_people_than_are_free_are_refused_in_words(live_server, project, known, monkeypatch) -> None:
+    monkeypatch.setattr("labeler.management.commands.oracle.MOST_ANNOTATORS", 2)
+    run(live_server, annotators=2, answers=2)
+    monkeypatch.setattr("labeler.management.commands.oracle.fcntl.flock", taken)
+    with pytest.raises(CommandError, match="Other runs use so many of the 2 simulated annotators that"):
+        run(live_server, annotators=1, answers=2)
+
+
+def taken(*_: object) -> None:
+    raise BlockingIOError
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_person_of_that_name_keeps_password_and_projects(live_server, project, known, make_user) -> None:
     person = make_user("oracle-2")
     with pytest.raises(CommandError, match="an account “oracle-2” that no simulation made"):

@@ -9,12 +9,15 @@ import pytest
 from django.urls import reverse
 from django.utils.translation import override
 
+from labeler import clock
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Notice, Outcome, Reason
+from labeler.selectors.disputes import Again
 from labeler.selectors.labelling import why_empty
 from labeler.selectors.monitor import monitor_of
 from labeler.selectors.next_round import next_round_words
+from labeler.selectors.notices import unread_notices
 from labeler.selectors.work_left import ENDED, Stage, work_left
-from labeler.services import triggers
+from labeler.services import notices, triggers
 from labeler.services.draw import draw_queue
 from labeler.services.lease import lease_next
 from labeler.services.pausing import pause_project
@@ -116,7 +119,7 @@ class TestStages:
         assert (left.stage, left.to_settle) == (Stage.DISPUTED, 1)
         assert left.words == (
             "All 13 images have been asked about: no question is left. "
-            "People disagree about 1 image: a manager has to decide."
+            "People disagree about 1 image: a manager has to decide. The settings have nobody else asked about them."
         )
 
     def test_a_disputed_holdout_image_is_asked_of_another_person(self, ended, annotator, manager) -> None:
@@ -133,11 +136,11 @@ class TestStages:
             )
         Image.objects.filter(pk=disputed.pk).update(state=ImageState.DISPUTED, label=None)
         left = work_left(ended)
-        assert (left.stage, left.again, left.to_settle) == (Stage.AGAIN, 1, 0)
+        assert (left.stage, left.again, left.to_settle) == (Stage.AGAIN, Again(1), 0)
         assert why_empty(ended, annotator).words == (
             "You have answered all that is left. Other people have to answer it too."
         )
-        assert "1 disputed holdout image is asked of another person" in left.words
+        assert "1 disputed image is asked of another person" in left.words
         assert triggers.start_due_rounds() == 0
         assert not Notice.objects.exists()  # somebody has something to answer
         assert "answered again" in next_round_words(ended)
@@ -228,7 +231,8 @@ class TestTheSameWordsEverywhere:
         Image.objects.filter(state=ImageState.DISPUTED).update(
             state=ImageState.LABELLED, label=disputed.classes.first()
         )
-        assert 'id="left"' in client.get(page).content.decode()  # the notice is of then
+        html = client.get(page).content.decode()
+        assert "People disagree" not in html and "All 13 images have been asked about: no question is left." in html
 
     def test_german(self, disputed, manager, client_of) -> None:
         triggers.start_due_rounds()
@@ -254,6 +258,59 @@ class TestTheSameWordsEverywhere:
         round_ = fill_queue(project, make_images(project, 1), overlap=2)
         answer_place(project, annotator, round_.candidates.first())
         assert "Other people have to answer it too" in why_empty(fresh(project), annotator).words
+
+
+class TestANoticeOfTheEnd:
+    """It says how things are, not how they were."""
+
+    @pytest.fixture
+    def told(self, ended):
+        settle_all(ended)
+        some = list(ended.images.filter(is_holdout=False).values_list("pk", flat=True)[:2])
+        Image.objects.filter(pk__in=some).update(state=ImageState.DISPUTED, label=None, is_contested=True)
+        triggers.start_due_rounds()
+        return fresh(ended)
+
+    def test_it_follows_what_is_settled(self, told, manager, client_of) -> None:
+        Image.objects.filter(pk=told.images.filter(state=ImageState.DISPUTED).first().pk).update(
+            state=ImageState.LABELLED, label=told.classes.first()
+        )
+        assert notices.refresh_left() == 1
+        assert notices.refresh_left() == 0
+        assert "People disagree about 1 image:" in Notice.objects.get().words
+        settle_all(told)
+        told.images.filter(state=ImageState.DISPUTED).update(state=ImageState.LABELLED, label=told.classes.first())
+        notices.refresh_left()
+        assert "disagree" not in Notice.objects.get().words
+        assert (
+            "Import more, or export the labels."
+            in client_of(manager).get(reverse("monitor", args=["signs"])).content.decode()
+        )
+
+    def test_it_goes_when_there_is_something_to_answer_and_comes_back(self, told, manager, client_of) -> None:
+        waiting = told.images.filter(state=ImageState.LABELLED).first()
+        Image.objects.filter(pk=waiting.pk).update(state=ImageState.POOL, label=None)
+        client = client_of(manager)
+        assert "no question is left" not in client.get(reverse("monitor", args=["signs"])).content.decode()
+        assert notices.refresh_left() == 1
+        assert not unread_notices(told, manager)
+        assert "1 unread" not in client.get("/").content.decode()
+        assert "no longer so" in client.get(reverse("notices", args=["signs"])).content.decode()
+        settle_all(told)
+        triggers.start_due_rounds()
+        assert len(unread_notices(told, manager)) == 1
+        assert Notice.objects.count() == 1
+
+    def test_who_has_read_it_is_not_told_again(self, told, manager) -> None:
+        notices.dismiss_notices(user=manager, notices=[Notice.objects.get()])
+        Notice.objects.update(over_at=clock.now())
+        triggers.start_due_rounds()
+        assert Notice.objects.get().over_at is None
+        assert not unread_notices(told, manager)
+
+    def test_a_pause_is_not_the_end_of_it(self, told, manager) -> None:
+        pause_project(project=told, by=manager, reason="")
+        assert notices.refresh_left() == 0
 
 
 def paused(project, manager):

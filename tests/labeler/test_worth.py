@@ -30,6 +30,7 @@ from labeler.models import (
 from labeler.selectors.curve import Point, learning_curve
 from labeler.selectors.forecast import advice_of, curve_ahead, forecast_of
 from labeler.selectors.worth import THRESHOLDS, auto_labels, costs_of, saved_by_order
+from labeler.services.annotate import retract_answer
 from labeler.services.projects import set_target
 from tests.labeler.monitored import METRICS
 from tests.labeler.queues import fill_queue, fresh
@@ -43,9 +44,8 @@ def points(*rows: tuple[int, float], n: int = 400) -> list[Point]:
     for number, (answers, accuracy) in enumerate(rows, 1):
         share = wilson(round(accuracy * n), n)
         assert share is not None
-        found.append(
-            Point(number, answers, share.value, share.low, share.high, n, Standing.ACCEPTED, number == len(rows))
-        )
+        span, is_last = (share.value, share.low, share.high), number == len(rows)
+        found.append(Point(number, answers, *span, n, Standing.ACCEPTED, is_last, "pixels"))
     return found
 
 
@@ -109,8 +109,9 @@ def test_too_early(project, rows, words) -> None:
     assert words in advice.reason
 
 
-def test_a_network_that_took_over_is_believed_at_once(project) -> None:
+def test_a_network_that_took_over_is_believed_at_once(project, monkeypatch) -> None:
     """Before, the curve went on from where the rounds of the old way of seeing stood."""
+    monkeypatch.setattr("labeler.selectors.forecast.why_to_wait", lambda *_: "")  # for the network, which is made up
     project.target_accuracy = 0.97
     before = points((40, 0.7), (60, 0.74), (90, 0.78), (130, 0.8), (180, 0.82), n=200)
     after = [*before, *(replace(row, sees="network 1") for row in points((200, 0.985), (210, 0.985), n=200))]
@@ -155,7 +156,7 @@ def test_costs_against_a_table_by_hand(project, make_images, annotator, manager)
         _answer(project, annotator, place.image, place, seconds=seconds)
     _answer(project, manager, images[6], None, is_decision=True, seconds=6.0)
     gone = _answer(project, manager, images[0], None, seconds=9.0)
-    Annotation.objects.filter(pk=gone.pk).update(retracted_at=gone.created_at)
+    retract_answer(project=fresh(project), annotator=manager, target_key=gone.key, key=uuid.uuid4())
     costs = costs_of(project)
     table = {cost.name: (cost.answers, cost.timed, cost.seconds) for cost in costs.kinds}
     assert table == {
@@ -364,7 +365,7 @@ def test_its_queries_do_not_grow(project, make_images, manager, client_of, djang
     measured_rounds(project, FLAT)
     client = client_of(manager)
     client.get(reverse("worth", args=["signs"]))
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(24):
         client.get(reverse("worth", args=["signs"]))
 
 
@@ -388,6 +389,63 @@ def test_the_mark_stands_where_rounds_made_aside_began_to_see_in_the_new_way(pro
     curve = learning_curve(project)
     (change,) = curve.changes
     assert (change.number, curve.marks[0].x < change.at < curve.marks[1].x) == (curve.points[1].number, True)
+
+
+def standings(project, *words: str) -> None:
+    """Of the measured rounds, in their order."""
+    for round_, standing in zip(project.rounds.order_by("number"), words, strict=True):
+        round_.standing = standing
+        round_.save()
+
+
+def drawn_ends(project) -> list[tuple[float, float]]:
+    """Where each line of the curve begins and ends, across."""
+    found = []
+    for stretch in learning_curve(project).stretches:
+        across = [float(pair.split(",")[0]) for pair in stretch.line.split()]
+        assert len(stretch.band.split()) == 2 * len(across)
+        assert min(across) == min(float(pair.split(",")[0]) for pair in stretch.band.split())
+        found.append((across[0], across[-1]))
+    return found
+
+
+def test_neither_line_nor_band_lead_past_models_that_were_made_aside(project) -> None:
+    """From the model that was kept to the one after its release they were drawn straight, and all that was measured in
+    between lay outside the interval."""
+    measured_rounds(project, [(20, 0.5), (40, 0.6), (60, 0.9), (80, 0.92), (100, 0.94), (120, 0.95)])
+    standings(project, "accepted", "accepted", "aside", "aside", "accepted", "accepted")
+    at = [mark.x for mark in learning_curve(project).marks]
+    assert drawn_ends(project) == [(at[0], at[1]), (at[4], at[5])]
+    assert (learning_curve(project).has_aside, learning_curve(project).has_crosses) == (True, False)
+
+
+@pytest.mark.parametrize(("refused", "lines"), [(2, 1), (3, 2)])
+def test_a_line_leads_past_two_refused_models_and_no_more(project, refused, lines) -> None:
+    measured_rounds(project, [(20 * n, 0.5 + 0.05 * n) for n in range(1, refused + 3)])
+    standings(project, "accepted", *["refused"] * refused, "accepted")
+    assert len(drawn_ends(project)) == lines
+
+
+def test_where_images_are_seen_in_another_way_a_new_line_begins(project) -> None:
+    measured_rounds(project)
+    for round_ in list(project.rounds.order_by("number"))[2:]:
+        round_.config = {**round_.config, "features": "network 7"}
+        round_.save()
+    at, (change,) = [mark.x for mark in learning_curve(project).marks], learning_curve(project).changes
+    assert drawn_ends(project) == [(at[0], at[1]), (at[2], at[3])]
+    assert at[1] < change.at < at[2]
+
+
+def test_models_made_aside_are_grey_dots_on_the_page(project, manager, client_of) -> None:
+    measured_rounds(project)
+    client, page = client_of(manager), reverse("worth", args=["signs"])
+    html = client.get(page).content.decode()
+    assert "curve-aside" not in html and "Grey dots" not in html and "there is no line" not in html
+    standings(project, "accepted", "aside", "refused", "accepted")
+    html = client.get(page).content.decode()
+    assert html.count('class="curve-aside"') == html.count('class="curve-cross"') == 1
+    for words in ("Grey dots are models that were made aside", "Crosses are models that were refused", "is no line"):
+        assert words in html
 
 
 def test_the_curve_leads_on(project) -> None:

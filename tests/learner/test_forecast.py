@@ -56,6 +56,17 @@ def test_the_next_answers_gain_less_the_later_it_is() -> None:
     assert late.gain(100).low < late.gain(100).value < late.gain(100).high
 
 
+def test_what_answers_are_worth_leaves_out_the_luck_of_a_round() -> None:
+    """Of a curve that is flat for long a single round may measure points more or less; the answers bring none."""
+    answers = [20, 40, 80, 160, 320, 640, 1280, 2560]
+    found = fitted(lambda at: max(0.2, 0.45 * (at / 20) ** -0.7), answers, 400)
+    gain, worth = found.gain(100), found.worth(100)
+    assert 0 <= worth.low <= worth.value <= worth.high < 0.01 < gain.high
+    assert worth.value == pytest.approx(gain.value, abs=1e-3)
+    steep = fitted(curve := power(0.0, 0.3, 0.5), [20, 40, 80, 160, 320], 1_000_000).worth(100)
+    assert steep.value == pytest.approx(curve(320) - curve(420), rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("answers", "n"),
     [([20, 40, 80], 500), ([100, 110, 120, 130, 140], 500), ([20, 40, 80, 160], LEAST_IMAGES - 1), ([], 100)],
@@ -96,7 +107,7 @@ def test_weighted_quantiles_against_a_loop() -> None:
 
 def test_intervals_hold_the_truth_at_about_their_rate() -> None:
     """80 simulated projects: floor or none, steep or flat, 100 to 400 holdout images that rounds share."""
-    rng, held = np.random.default_rng(3), {"answers": [], "error": [], "gain": []}
+    rng, held = np.random.default_rng(3), {"answers": [], "error": [], "gain": [], "worth": []}
     for _ in range(80):
         floor = float(rng.choice([0.0, rng.uniform(0.005, 0.1)]))
         curve = power(floor, scale := rng.uniform(0.15, 0.6), exponent := rng.uniform(0.25, 1.2))
@@ -113,6 +124,8 @@ def test_intervals_hold_the_truth_at_about_their_rate() -> None:
         gain = found.gain(100)
         luckily = [curve(at) * (1 + luck * rng.standard_normal()) for at in (now, now + 100)]
         held["gain"].append(gain.low <= luckily[0] - luckily[1] <= gain.high)
+        worth = found.worth(100)
+        held["worth"].append(worth.low <= curve(now) - curve(now + 100) <= worth.high)
     rates = {name: np.mean(values) for name, values in held.items()}
     assert all(rate >= 0.88 for rate in rates.values()), rates
 

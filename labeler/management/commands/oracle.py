@@ -1,9 +1,12 @@
 """Simulated annotators for a newcomer, a test or a benchmark to watch the loop run."""
 
+import fcntl
 import math
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from itertools import islice
 from typing import Any
 
 import httpx
@@ -40,10 +43,17 @@ class Command(BaseCommand):
             raise CommandError("--error is from 0 to 1, and --rate a number from 0 on.")
         if not 1 <= options["annotators"] <= MOST_ANNOTATORS or options["answers"] < 0:
             raise CommandError(f"--annotators is from 1 to {MOST_ANNOTATORS}, and --answers from 0 on (0: go on).")
+        self.tally, self.is_stopping = Tally(limit=options["answers"]), threading.Event()
+        with ExitStack() as self.taken:
+            oracles = self._oracles(project, options)
+            begin = time.monotonic()
+            self._run(oracles)
+        self._sum_up(time.monotonic() - begin)
+
+    def _oracles(self, project: Project, options: dict[str, Any]) -> list[Oracle]:
         truth, class_ids = self._truth(project)
         url = self._running_server(options["url"])
-        self.tally, self.is_stopping = Tally(limit=options["answers"]), threading.Event()
-        oracles = [
+        return [
             Oracle(
                 url=url,
                 slug=project.slug,
@@ -53,15 +63,12 @@ class Command(BaseCommand):
                 class_ids=class_ids,
                 rate=options["rate"],
                 error=options["error"],
-                seed=options["seed"] * MOST_ANNOTATORS + number,  # no two runs share an annotator
+                seed=options["seed"] * MOST_ANNOTATORS + number - 1,  # no two runs share an annotator
                 tally=self.tally,
                 go_on=self._go_on,
             )
-            for number, (username, password) in enumerate(self._people(project, options["annotators"]))
+            for number, (username, password) in self._people(project, options["annotators"])
         ]
-        begin = time.monotonic()
-        self._run(oracles)
-        self._sum_up(time.monotonic() - begin)
 
     def _run(self, oracles: list[Oracle]) -> None:
         threads = [threading.Thread(target=self._guarded, args=(oracle,), daemon=True) for oracle in oracles]
@@ -117,11 +124,32 @@ class Command(BaseCommand):
             raise CommandError(f"The server at {url} does not answer ({error}).") from error
         return url.rstrip("/")
 
-    def _people(self, project: Project, count: int) -> list[tuple[str, str]]:
+    def _people(self, project: Project, count: int) -> list[tuple[int, tuple[str, str]]]:
+        """By their numbers: the first ones that no other run on this data folder uses."""
+        numbers = list(islice(self._free_numbers(), count))
+        if len(numbers) < count:
+            raise CommandError(
+                f"Other runs use so many of the {MOST_ANNOTATORS} simulated annotators that {count} more are not left. "
+                "End one of them, or take fewer annotators."
+            )
         try:
-            return make_simulated(project=project, count=count)
+            return list(zip(numbers, make_simulated(project=project, numbers=numbers), strict=True))
         except ValidationError as error:
             raise CommandError(error.message) from error
+
+    def _free_numbers(self) -> Iterator[int]:
+        """Each is this run's from then on, until it ends, however it does: a new password would sign out the others."""
+        folder = settings.DATA_DIR / "oracles"
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1, MOST_ANNOTATORS + 1):
+            file = (folder / f"oracle-{number}.lock").open("w")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                continue
+            self.taken.enter_context(file)
+            yield number
 
     def _sum_up(self, seconds: float) -> None:
         tally = self.tally

@@ -26,6 +26,7 @@ NOTHING: dict[str, Any] = {}
 # What each writing operation is sent: ids of the world below, by their names in angle brackets.
 BODIES: dict[str, Any] = {
     "make_project": {"name": "New"},
+    "return_images": {"images": [1]},
     "change_project": {"guidelines": "Look."},
     "copy_project": {"name": "Copy"},
     "pause_project": NOTHING,

@@ -208,9 +208,26 @@ def test_the_sweep_begins_none_where(pool, why, monkeypatch) -> None:
         assert networks.sweep_networks() == 1
 
 
+def test_when_the_next_one_begins_is_said_by_what_there_is(pool, manager, client_of) -> None:
+    """While one was being trained on 315 labels it was "at 316 labels", with 943 in the project."""
+    client = client_of(manager)
+    words = "as soon as nothing else is to be done: it has 15 labels to learn from, and 10 are enough"
+    assert f"The next one begins by itself {words}" in page(client)
+    job = asked(pool)
+    said = page(client)
+    assert f"trained on {job.answers} labels" in said or "waits for a worker" in said
+    assert "The next one begins by itself at 22 labels, when nothing else is to be done. There are 15." in said
+    label(pool, range(40))
+    words = "after this one, when nothing else is to be done: it has 40 labels to learn from, and 22 are enough"
+    assert f"The next one begins by itself {words}" in page(client)
+    assert networks.sweep_networks() == 0  # not before the one that waits for a worker
+    PoolNetwork.objects.update(state=JobState.DONE, is_accepted=False)
+    assert "begins by itself as soon as nothing else is to be done: it has 40 labels" in page(client)
+    assert networks.sweep_networks() == 1
+
+
 def test_the_button_says_what_is_missing(pool, manager, client_of) -> None:
     client = client_of(manager)
-    assert "The next one begins by itself at 10 labels" in page(client)
     client.post(reverse("network-start", args=["signs"]))
     assert PoolNetwork.objects.get().created_by == manager
     client.post(reverse("network-start", args=["signs"]))

@@ -1,0 +1,82 @@
+"""Images of a list asked about again, all that fit or some of them: first what that means, in numbers."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods
+
+from labeler.access import manager_access
+from labeler.numerals import numeral
+from labeler.selectors.images import FILTERS, filter_from
+from labeler.selectors.returnable import returnable
+from labeler.services.returning import return_images
+
+MOST_CHOSEN = 1000
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def images_return(request: HttpRequest, slug: str) -> HttpResponse:
+    access = manager_access(request, slug)
+    asked = request.POST if request.method == "POST" else request.GET
+    chosen = _chosen(asked)
+    if asked.get("of") == "chosen" and not chosen:
+        messages.info(request, _("No image is selected."))
+        return redirect(_back(slug, asked))
+    found = returnable(access.project, wanted=filter_from(asked.dict(), annotator=None), chosen=chosen)
+    if request.method == "POST":
+        asks_first = asked.get("first") == "yes"
+        count = return_images(project=access.project, image_ids=found.image_ids, by=access.user, asks_first=asks_first)
+        messages.success(request, _words(count, asks_first=asks_first))
+        return redirect(_back(slug, asked))
+    context = {
+        "access": access,
+        "tab": "images",
+        "found": found,
+        "count": len(found.image_ids),
+        "back": _back(slug, asked),
+        "kept": [(key, asked[key]) for key in FILTERS if asked.get(key)],
+        "chosen": chosen,
+    }
+    return render(request, "images/return.html", context)
+
+
+def _chosen(asked: QueryDict) -> list[int]:
+    if asked.get("of") != "chosen":
+        return []
+    ids = [value for value in asked.getlist("image")[:MOST_CHOSEN] if value.isascii() and value.isdecimal()]
+    return [int(value) for value in ids if len(value) < 16]
+
+
+def _back(slug: str, asked: QueryDict) -> str:
+    """To the list as it was narrowed."""
+    query = QueryDict(mutable=True)
+    query.update({key: str(asked[key]) for key in FILTERS if asked.get(key)})
+    return reverse("images", args=[slug]) + (f"?{query.urlencode()}" if query else "")
+
+
+def _words(count: int, *, asks_first: bool) -> str:
+    if not count:
+        return _("Nothing was changed: none of them was disputed, set aside or bad any more.")
+    if asks_first:
+        words = ngettext(
+            "%(images)s image is asked about before all others. Its answers stay.",
+            "%(images)s images are asked about before all others. Their answers stay.",
+            count,
+        )
+    else:
+        words = ngettext(
+            "%(images)s image is back in the pool. Its answers stay.",
+            "%(images)s images are back in the pool. Their answers stay.",
+            count,
+        )
+    return words % {"images": numeral(count)}
+
+
+urlpatterns = [path("p/<slug:slug>/images/return/", images_return, name="images-return")]

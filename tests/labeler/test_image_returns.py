@@ -1,0 +1,141 @@
+"""Images asked about again, many at once: what would be done is said in numbers first."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from django.urls import reverse
+
+from labeler.models import Annotation, AuditEntry, Candidate, Image, ImageState, Membership, Outcome, Reason, Role
+from labeler.selectors.work_left import Stage, work_left
+from labeler.services import triggers
+from labeler.services.lease import lease_next
+from labeler.services.returning import return_images
+from tests.labeler.queues import answer_place, fill_queue, fresh
+
+
+@pytest.fixture
+def images(project, make_images, annotator, make_user) -> list[Image]:
+    """Two disputed, one of the holdout; two set aside, one bad, one with a label. Ann and Bob have answered all; at the
+    end of a project with two answers an image."""
+    cat, dog, _ = project.classes.all()
+    Membership.objects.create(project=project, user=(bob := make_user("bob")), role=Role.ANNOTATOR)
+    rows = make_images(project, 1, state=ImageState.DISPUTED, is_contested=True)
+    rows += make_images(project, 1, state=ImageState.DISPUTED, is_contested=True, is_holdout=True)
+    rows += make_images(project, 2, state=ImageState.SET_ASIDE)
+    rows += make_images(project, 1, state=ImageState.BAD)
+    rows += make_images(project, 1, state=ImageState.LABELLED, label=cat)
+    for row in rows:
+        for person, label in ((annotator, cat), (bob, dog)):
+            Annotation.objects.create(
+                project=project, image=row, annotator=person, outcome=Outcome.LABEL, label_class=label, key=uuid.uuid4()
+            )
+    fill_queue(project, [], overlap=2)
+    return rows
+
+
+@pytest.fixture
+def carl(make_user, project):
+    Membership.objects.create(project=project, user=(user := make_user("carl")), role=Role.ANNOTATOR)
+    return user
+
+
+def states(images) -> list[str]:
+    return list(Image.objects.filter(pk__in=[row.pk for row in images]).order_by("pk").values_list("state", flat=True))
+
+
+def test_asked_first_they_stand_before_all_in_the_queue(project, images, manager, carl) -> None:
+    ids = [row.pk for row in images]
+    assert return_images(project=fresh(project), image_ids=ids, by=manager, asks_first=True) == 5
+    assert states(images) == ["pool"] * 5 + ["labelled"]
+    assert work_left(fresh(project)).stage == Stage.QUEUED
+    places = lease_next(project=fresh(project), annotator=carl, want=3)
+    assert [place.image_id for place in places] == ids[:3]  # the holdout, too
+    assert {place.reason for place in places} == {Reason.PICKED}
+    answer_place(project, carl, places[0], label="dog")
+    assert Image.objects.get(pk=ids[0]).label.name == "dog"  # with the answers that it had
+
+
+def test_put_back_they_wait_for_the_next_queue(project, images, manager) -> None:
+    ids = [row.pk for row in images]
+    assert return_images(project=fresh(project), image_ids=ids, by=manager, asks_first=False) == 5
+    assert not Candidate.objects.filter(round=fresh(project).queue_round).exists()
+    assert triggers.start_due_rounds() == 1
+
+
+def test_twice_is_once_and_the_record_keeps_what_was(project, images, manager) -> None:
+    ids = [row.pk for row in images]
+    for expected in (5, 0):
+        assert return_images(project=fresh(project), image_ids=ids, by=manager, asks_first=True) == expected
+    entry = AuditEntry.objects.get()
+    assert entry.words == "put 5 images back into the pool, to be asked about first"
+    assert entry.details["images"] == {"bad": [ids[4]], "disputed": ids[:2], "set_aside": ids[2:4]}
+    assert Candidate.objects.filter(reason=Reason.PICKED).values("image").distinct().count() == 5
+
+
+def test_images_of_others_are_left_alone(images, manager) -> None:
+    from labeler.services.projects import create_project
+
+    other = create_project(name="Other", guidelines="", class_names=["cat"], by=manager)
+    assert return_images(project=other, image_ids=[row.pk for row in images], by=manager, asks_first=True) == 0
+
+
+@pytest.mark.usefixtures("images")
+class TestPage:
+    @pytest.fixture
+    def client(self, client_of, manager):
+        return client_of(manager)
+
+    @pytest.fixture
+    def url(self, project) -> str:
+        return reverse("images-return", args=[project.slug])
+
+    def test_the_list_leads_to_it(self, client, project) -> None:
+        listed = reverse("images", args=[project.slug])
+        html = client.get(f"{listed}?state=disputed").content.decode()
+        assert "all 2 that fit" in html and html.count('type="checkbox" form="return"') == 2
+        assert 'type="checkbox"' not in client.get(f"{listed}?state=labelled").content.decode()
+
+    def test_an_annotator_has_no_such_list(self, client_of, annotator, project, url) -> None:
+        listed = reverse("images", args=[project.slug])
+        assert "images/return" not in client_of(annotator).get(f"{listed}?state=disputed").content.decode()
+        assert client_of(annotator).post(url, {"state": "disputed"}).status_code == 403
+
+    @pytest.mark.usefixtures("carl")
+    def test_first_it_says_what_would_be_done(self, client, url, images) -> None:
+        html = client.get(url, {"state": "disputed"}).content.decode()
+        assert "2 images would wait for answers again." in html
+        assert "Everybody here has answered 2 of them" in html  # Carl has not been here yet
+        assert states(images)[0] == ImageState.DISPUTED
+
+    def test_all_that_fit(self, client, url, images) -> None:
+        reply = client.post(url, {"state": "set_aside", "first": "yes"}, follow=True)
+        assert "2 images are asked about before all others." in reply.content.decode()
+        assert reply.redirect_chain[0][0].endswith("/images/?state=set_aside")
+        assert states(images)[2:4] == ["pool"] * 2 and states(images)[0] == "disputed"
+        again = client.post(url, {"state": "set_aside", "first": "yes"}, follow=True).content.decode()
+        assert "Nothing was changed" in again
+
+    def test_those_selected(self, client, url, images) -> None:
+        chosen = {"state": "disputed", "of": "chosen", "image": [images[1].pk, images[5].pk, 10**12]}
+        html = client.get(url, chosen).content.decode()
+        assert "1 image would wait for answers again." in html and f'value="{images[1].pk}"' in html
+        reply = client.post(url, {**chosen, "first": "no"}, follow=True)
+        assert "1 image is back in the pool." in reply.content.decode()
+        assert states(images)[:2] == ["disputed", "pool"]
+
+    def test_none_selected_is_not_all(self, client, url, images) -> None:
+        for send in (client.get, client.post):
+            for chosen in ({}, {"image": ["x", "9" * 40]}):
+                reply = send(url, {"state": "disputed", "of": "chosen", **chosen}, follow=True)
+                assert "No image is selected." in reply.content.decode()
+        assert states(images)[:2] == ["disputed"] * 2
+
+    def test_where_none_is_to_be_asked_again(self, client, url) -> None:
+        assert "nothing is to be asked again" in client.get(url, {"state": "labelled"}).content.decode()
+
+    def test_its_queries_do_not_grow(self, client, url, make_images, project, django_assert_max_num_queries) -> None:
+        make_images(project, 50, state=ImageState.SET_ASIDE)
+        with django_assert_max_num_queries(8):
+            assert "52 images would wait" in client.get(url, {"state": "set_aside"}).content.decode()
