@@ -7,6 +7,7 @@ learner's own words; the rest stays in English.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from labeler.told import Told, told
 
@@ -78,7 +79,7 @@ def _diverged(step: str, what: str, of: str) -> Told:
     )
 
 
-SENTENCES = {
+SENTENCES: dict[str, Callable[..., Told]] = {
     "download": _download,
     "diverged": _diverged,
     "no_file": lambda name: told("There is no file %(name)s.", name=name),

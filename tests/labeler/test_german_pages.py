@@ -175,8 +175,8 @@ def test_what_workers_kept_is_said_in_german(furnished) -> None:
     given = {"project": furnished, "created_by": mia, "finished_at": clock.now()}
     unwritten = told("The network could not be written: %(why)s", why="28")
     why = sentence(
-        "the weights of resnet50 could not be downloaded (28). Is there a network, and room on the disk? A file of them "
-        "that is here already can be named instead"
+        "the weights of resnet50 could not be downloaded (28). Is there a network, and room on the disk? A file of "
+        "them that is here already can be named instead"
     )
     compared = compared_by("vectors of 2048 features, compared by direction", "efficientnet_lite0")
     PoolNetwork.objects.create(
@@ -190,14 +190,8 @@ def test_what_workers_kept_is_said_in_german(furnished) -> None:
     Worker.objects.create(name=beat, queues="beat", doing=DOING, started_at=now, seen_at=now)
     archive_class(label_class=furnished.classes.filter(is_archived=False)[0], by=mia)
     hook = Webhook.objects.create(project=furnished, address="https://there.example/x", events=["test"], created_by=mia)
-    WebhookDelivery.objects.create(
-        webhook=hook,
-        event="test",
-        key="1",
-        body="{}",
-        state="failed",
-        error=told("It answered %(status)s.", status="500"),
-    )
+    answered = told("It answered %(status)s.", status="500")
+    WebhookDelivery.objects.create(webhook=hook, event="test", key="1", body="{}", state="failed", error=answered)
     known, texts = kept_in_words(furnished) | {"resnet50", "efficientnet_lite0", "there.example"}, ""
     for name in ("monitor", "learning-settings", "rounds", "audit", "class-changes", "classes", "notices", "webhooks"):
         pages = in_both(client, reverse(name, args=[furnished.slug]))
