@@ -186,8 +186,10 @@ def test_what_workers_kept_is_said_in_german(furnished) -> None:
     furnished.learning.save()
     PoolFeatures.objects.create(**given, state=JobState.FAILED, backbone="resnet50", error=why)
     PoolGraph.objects.create(**given, state=JobState.DONE, file="x", groups=12, reason=compared)
-    beat, now = "beat@here", clock.now()
-    Worker.objects.create(name=beat, queues="beat", doing=DOING, started_at=now, seen_at=now)
+    beat, now = "beat@there", clock.now()
+    Worker.objects.update_or_create(
+        name=beat, defaults={"queues": "beat", "doing": DOING, "started_at": now, "seen_at": now}
+    )
     archive_class(label_class=furnished.classes.filter(is_archived=False)[0], by=mia)
     hook = Webhook.objects.create(project=furnished, address="https://there.example/x", events=["test"], created_by=mia)
     answered = told("It answered %(status)s.", status="500")
