@@ -58,8 +58,10 @@ def why_to_wait(project: Project, newest: Point | None) -> str:
 
 
 def _seen_next(project: Project, features: PoolFeatures | None) -> str:
-    """What a round that began now would see, in words."""
+    """What the next round sees, in words. A graph whose features are gone, or that is of pixels though there are
+    features, is being made again of those."""
     graph = current_graph(project)
-    if graph is not None and graph.vectors and project.learning.learns_from == "likeness":
-        return sight_words(graph.features.key if graph.features else None, is_alike=True)
-    return sight_words(features.key if features else None, is_alike=False)
+    is_alike = graph is not None and bool(graph.vectors) and project.learning.learns_from == "likeness"
+    if graph is not None and is_alike:
+        features = graph.features or features
+    return sight_words(features.key if features else None, is_alike=is_alike)

@@ -45,13 +45,15 @@ def _return(project: Project, ids: Sequence[int], by: User, *, asks_first: bool)
         note = {"picked_by": by.get_username(), "picked_at": clock.now().isoformat(timespec="seconds")}
         ask_again(project=project, image_ids=images, details=note, reason=Reason.PICKED)
     if images:
-        words = ntold("put %(count)s image back into the pool", "put %(count)s images back into the pool", len(images))
-        if asks_first:
-            words = ntold(
+        words = (
+            ntold(
                 "put %(count)s image back into the pool, to be asked about first",
                 "put %(count)s images back into the pool, to be asked about first",
                 len(images),
             )
+            if asks_first
+            else ntold("put %(count)s image back into the pool", "put %(count)s images back into the pool", len(images))
+        )
         before = {state: [pk for pk in images if found[pk] == state] for state in sorted(set(found.values()))}
         audit.record(project=project, by=by, kind=AuditKind.REVIEW, words=words, images=before)
     return len(images)

@@ -1,4 +1,5 @@
-"""Images of a list asked about again, all that fit or some of them: first what that means, in numbers."""
+"""Images of a list asked about again, all that fit or some of them, or a selection of the Explore page: first what that
+means, in numbers."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from labeler.access import manager_access
+from labeler.models import Project
 from labeler.numerals import numeral
 from labeler.selectors.images import FILTERS, filter_from
 from labeler.selectors.returnable import returnable
@@ -23,15 +26,17 @@ MOST_CHOSEN = 1000
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def images_return(request: HttpRequest, slug: str) -> HttpResponse:
+    """A POST that does not say whether they come first only asks what it would mean: it may name too many for an
+    address."""
     access = manager_access(request, slug)
     asked = request.POST if request.method == "POST" else request.GET
-    chosen = _chosen(asked)
+    chosen = _chosen(access.project, asked)
     if asked.get("of") == "chosen" and not chosen:
         messages.info(request, _("No image is selected."))
         return redirect(_back(slug, asked))
     found = returnable(access.project, wanted=filter_from(asked.dict(), annotator=None), chosen=chosen)
-    if request.method == "POST":
-        asks_first = asked.get("first") == "yes"
+    if request.method == "POST" and "first" in asked:
+        asks_first = asked["first"] == "yes"
         count = return_images(project=access.project, image_ids=found.image_ids, by=access.user, asks_first=asks_first)
         messages.success(request, _words(count, asks_first=asks_first))
         return redirect(_back(slug, asked))
@@ -41,21 +46,32 @@ def images_return(request: HttpRequest, slug: str) -> HttpResponse:
         "found": found,
         "count": len(found.image_ids),
         "back": _back(slug, asked),
-        "kept": [(key, asked[key]) for key in FILTERS if asked.get(key)],
+        "kept": [(key, asked[key]) for key in (*FILTERS, "back") if asked.get(key)],
         "chosen": chosen,
     }
     return render(request, "images/return.html", context)
 
 
-def _chosen(asked: QueryDict) -> list[int]:
+def _chosen(project: Project, asked: QueryDict) -> list[int]:
+    """As ticked boxes, `image=3&image=5`, or positions, `at=3,1,2` (the script of the Explore page)."""
     if asked.get("of") != "chosen":
         return []
-    ids = [value for value in asked.getlist("image")[:MOST_CHOSEN] if value.isascii() and value.isdecimal()]
-    return [int(value) for value in ids if len(value) < 16]
+    if ids := _numbers(asked.getlist("image")):
+        return ids
+    positions = _numbers(asked.get("at", "").split(","))
+    return list(project.images.filter(position__in=positions).order_by("pk").values_list("pk", flat=True))
+
+
+def _numbers(values: list[str]) -> list[int]:
+    said = [value for value in values[:MOST_CHOSEN] if value.isascii() and value.isdecimal()]
+    return [int(value) for value in said if len(value) < 16]
 
 
 def _back(slug: str, asked: QueryDict) -> str:
-    """To the list as it was narrowed."""
+    """To where one came from, or to the list as it was narrowed."""
+    back = asked.get("back", "")
+    if back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+        return back
     query = QueryDict(mutable=True)
     query.update({key: str(asked[key]) for key in FILTERS if asked.get(key)})
     return reverse("images", args=[slug]) + (f"?{query.urlencode()}" if query else "")

@@ -30,7 +30,7 @@ export class Selection {
     this.part("clear").disabled = !dots.length;
     const answered = dots.filter((dot) => !this.canBeSent(dot)).slice(0, this.setup.most);
     this.part("gold-at").value = answered.map(this.positionOf).join(",");
-    this.part("gold").disabled = !answered.length;
+    for (const name of ["gold", "again"]) this.part(name).disabled = !answered.length;
     this.part("hint").hidden = dots.length > 0;
     this.part("tiles").replaceChildren();
     this.load();

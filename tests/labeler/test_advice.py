@@ -93,6 +93,16 @@ def test_likeness_that_the_last_round_did_not_know_is_waited_for(project, flat) 
     assert advice_of(fresh(project), alike).kind == "not_worth"
 
 
+def test_a_graph_that_is_made_again_of_new_images_is_no_other_way_of_seeing(project, flat) -> None:
+    """Features of new images take the place of the older ones, of which the graph was made."""
+    choose_features(project)
+    PoolFeatures.objects.create(project=project, backbone="efficientnet_lite0", state=JobState.DONE, images=9)
+    PoolGraph.objects.create(project=project, state=JobState.DONE, vectors="graphs/1.npy")
+    alike = [replace(row, sees="likeness by features of efficientnet_lite0") for row in flat]
+    assert advice_of(fresh(project), alike).kind == "not_worth"
+    assert "(likeness by features of efficientnet_lite0)" in advice_of(fresh(project), flat).reason
+
+
 def test_what_is_worth_going_on_with_waits_for_nothing(project) -> None:
     PoolNetwork.objects.create(project=project, seed=1, labels={}, answers=40, state=JobState.QUEUED)
     assert advice_of(fresh(project), points(*STEEP)).kind == "worth"

@@ -125,6 +125,16 @@ class TestPage:
         assert "1 image is back in the pool." in reply.content.decode()
         assert states(images)[:2] == ["disputed", "pool"]
 
+    def test_a_selection_of_explore_is_previewed_first(self, client, url, images) -> None:
+        """It comes by POST, as it may be long, and leads back to where it was made."""
+        chosen = {"of": "chosen", "at": ",".join(str(row.position) for row in images[2:]), "back": "/p/signs/explore/"}
+        html = client.post(url, chosen).content.decode()
+        assert "3 images would wait for answers again." in html and states(images)[2] == "set_aside"
+        assert html.count('type="hidden" name="image"') == 4
+        back = client.post(url, {**chosen, "first": "no"})
+        assert back.url == "/p/signs/explore/" and states(images)[2:5] == ["pool"] * 3
+        assert client.post(url, {**chosen, "first": "no", "back": "//evil.example"}).url.startswith("/p/signs/images/")
+
     def test_none_selected_is_not_all(self, client, url, images) -> None:
         for send in (client.get, client.post):
             for chosen in ({}, {"image": ["x", "9" * 40]}):

@@ -227,7 +227,7 @@ class TestTheSameWordsEverywhere:
         html = client.get(page).content.decode()
         assert html.count("People disagree about 2 images") == 1
         assert 'id="left"' not in html
-        assert "settle them" in html
+        assert "settle them" in html and reverse("images-return", args=["signs"]) + "?state=disputed" in html
         Image.objects.filter(state=ImageState.DISPUTED).update(
             state=ImageState.LABELLED, label=disputed.classes.first()
         )
