@@ -182,7 +182,7 @@ def test_what_workers_kept_is_said_in_german(furnished) -> None:
     PoolNetwork.objects.create(
         **given, state=JobState.FAILED, seed=1, labels={}, answers=40, checkpoint="x", error=unwritten
     )
-    furnished.learning.representation, furnished.learning.backbone = "backbone", "resnet50"
+    furnished.learning.representation, furnished.learning.backbone = "other", "resnet50"
     furnished.learning.save()
     PoolFeatures.objects.create(**given, state=JobState.FAILED, backbone="resnet50", error=why)
     PoolGraph.objects.create(**given, state=JobState.DONE, file="x", groups=12, reason=compared)
