@@ -176,9 +176,9 @@ class BucketStore:
         """Make now the time when it was written, if it is there."""
         with suppress(FileNotFoundError), _in_words(name):
             where = {"Bucket": self.place.bucket, "Key": self._key(name)}
-            told = self.client.head_object(**where)
+            reply = self.client.head_object(**where)
             self.client.copy_object(
-                **where, CopySource=where, Metadata=told.get("Metadata", {}), MetadataDirective="REPLACE"
+                **where, CopySource=where, Metadata=reply.get("Metadata", {}), MetadataDirective="REPLACE"
             )
 
     def listed(self, start: str) -> Iterator[Listed]:
@@ -261,21 +261,21 @@ class BucketStore:
                 shutil.copyfileobj(parts, to, BLOCK)
             return
         with _in_words(name):
-            told = self.client.get_object(Bucket=self.place.bucket, Key=self._key(name))
-            sha, left = hashlib.sha256(), int(told["ContentLength"])
-            with closing(told["Body"]) as body:
+            reply = self.client.get_object(Bucket=self.place.bucket, Key=self._key(name))
+            sha, left = hashlib.sha256(), int(reply["ContentLength"])
+            with closing(reply["Body"]) as body:
                 while piece := body.read(BLOCK):
                     to.write(piece)
                     sha.update(piece)
                     left -= len(piece)
-        if left or told.get("Metadata", {}).get(DIGEST) not in (None, sha.hexdigest()):
+        if left or reply.get("Metadata", {}).get(DIGEST) not in (None, sha.hexdigest()):
             raise StorageAway(told("%(name)s did not come whole from the storage, or is damaged there.", name=name))
 
     def _body(self, name: str, offset: int, length: int | None = None) -> IO[bytes]:
         end = "" if length is None else str(offset + length - 1)
         with _in_words(name):
-            told = self.client.get_object(Bucket=self.place.bucket, Key=self._key(name), Range=f"bytes={offset}-{end}")
-        return told["Body"]  # type: ignore[no-any-return]
+            reply = self.client.get_object(Bucket=self.place.bucket, Key=self._key(name), Range=f"bytes={offset}-{end}")
+        return reply["Body"]  # type: ignore[no-any-return]
 
 
 class _Chain(io.RawIOBase):

@@ -87,6 +87,9 @@ class QuestionRow(Out):
 class ImageOut(ImageRow):
     content_hash: str
     is_contested: bool | None
+    doubted_label: ClassName | None = Field(
+        description="What it was labelled until another class became likelier; managers only."
+    )
     offered_label: str | None = Field(description="That came with the image; managers only.")
     gold: ClassName | None
     metadata: dict[str, Any] | None = Field(
@@ -149,6 +152,7 @@ def read_image(request: HttpRequest, slug: str, image_id: int) -> ImageOut:
         **_row(access, image, image.pk in _untold(access, [image])),
         content_hash=image.content_hash,
         is_contested=image.is_contested if access.is_manager else None,
+        doubted_label=class_name(image.doubted_label) if access.is_manager else None,
         offered_label=offered.class_name if offered is not None else None,
         gold=class_name(gold.label_class) if gold is not None else None,
         metadata=_metadata(image) if access.is_manager else None,

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
+from labeler.learning.spoken import sentence
 from labeler.models import ChunkFeatures, PoolFeatures, Project, Round, RoundChunk
 from labeler.models.images import CHUNK_SIZE
 from labeler.round_files import held
@@ -167,5 +168,4 @@ def in_words() -> Iterator[None]:
     try:
         yield
     except LearnerError as error:
-        words = str(error).strip()
-        raise CannotLearn(f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}") from error
+        raise CannotLearn(sentence(str(error).strip())) from error

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
 from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words, mending
-from labeler.models import PoolFeatures, Project
+from labeler.learning.spoken import compared_by
+from labeler.models import Project
 from labeler.selectors.features import ready_features
 from labeler.selectors.pool import waiting_positions
 from labeler.services.derived import CannotDerive, Derived
-from labeler.told import told
-
-# What images are compared by, as learner/graph/representation.py has it.
-OF_PIXELS = re.compile(r"(grey|colour) images brought to (.+) pixels, compared by their (\d+) principal components")
-OF_FEATURES = re.compile(r"vectors of (\d+) features, compared by direction")
 
 
 def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
@@ -46,29 +41,12 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
             report=lambda _phase, done, total: report(done, total),
         )
     graph = made.pool_graph
-    fields = {"groups": graph.n_groups, "reason": _reason(graph.reason, features), "features": features}
+    fields = {
+        "groups": graph.n_groups,
+        "reason": compared_by(graph.reason, features.backbone if features else ""),
+        "features": features,
+    }
     return Derived(graph.save, len(graph.graph), fields, {"vectors": ("npy", made.save_vectors)})
-
-
-def _reason(found: str, features: PoolFeatures | None) -> str:
-    """By what images were compared, as the learner has it, in a sentence that every language knows."""
-    if (pixels := OF_PIXELS.fullmatch(found)) is not None:
-        kind, size, components = pixels.groups()
-        if kind == "grey":
-            return told(
-                "grey images brought to %(size)s pixels, compared by their %(number)s principal components",
-                size=size, number=components,
-            )  # fmt: skip
-        return told(
-            "colour images brought to %(size)s pixels, compared by their %(number)s principal components",
-            size=size, number=components,
-        )  # fmt: skip
-    if (vectors := OF_FEATURES.fullmatch(found)) is None or features is None:
-        return found
-    return told(
-        "features of %(name)s, vectors of %(number)s features, compared by direction",
-        name=features.backbone, number=vectors[1],
-    )  # fmt: skip
 
 
 @contextmanager

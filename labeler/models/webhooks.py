@@ -17,7 +17,7 @@ class WebhookEvent(models.TextChoices):
     ROUND_FAILED = "round_failed", _("a round failed")
     TARGET_MET = "target_met", _("the target is met")
     EXPORT_READY = "export_ready", _("an export is ready")
-    TEST = "test", "a test"
+    TEST = "test", _("a test")
 
 
 def new_seed() -> str:

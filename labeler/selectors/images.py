@@ -162,7 +162,7 @@ def image_with_history(project: Project, image_id: int, *, answers_of: User | No
     candidates = Candidate.objects.select_related("round", "leased_to").order_by("-round__number", "slot")
     return (
         Image.objects.filter(project=project, pk=image_id)
-        .select_related("label", "offered", "kept_metadata")
+        .select_related("label", "doubted_label", "offered", "kept_metadata")
         .prefetch_related(Prefetch("annotations", answers), Prefetch("candidates", candidates))
         .first()
     )

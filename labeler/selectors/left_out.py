@@ -86,10 +86,14 @@ class LeftOutNow:
             return _("%(words)s: another person is asked first of all.") % {"words": words}
         if not self.asked:
             return _("%(words)s: nobody is left to be asked, and a manager has to decide.") % {"words": words}
-        values = {"words": words, "asked": asked, "waiting": waiting}
-        return (
-            _("%(words)s: %(asked)s are asked of another person first of all, %(waiting)s wait for a manager.") % values
-        )
+        others = ngettext(
+            "%(asked)s is asked of another person first of all", "%(asked)s are asked of another person first of all",
+            self.asked,
+        ) % {"asked": asked}  # fmt: skip
+        left = ngettext(
+            "%(waiting)s waits for a manager", "%(waiting)s wait for a manager", self.disputed - self.asked
+        ) % {"waiting": waiting}
+        return _("%(words)s: %(others)s, %(left)s.") % {"words": words, "others": others, "left": left}
 
     @property
     def aside_words(self) -> str:

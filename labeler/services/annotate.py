@@ -254,7 +254,7 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
     note_shown(project, answer, answer.candidate, was_told=was_told)
     answer.save(force_insert=True)
     if former is not None and former.is_decision and not is_new:  # a new one is recorded by decide.py
-        audit.record_decision(decision=answer)
+        audit.record_decision(decision=answer, did=audit.ANEW)
     place = mine or asked
     if place is not None and _may_move(place, answer):
         Candidate.objects.filter(pk=place.pk).update(**_place_after(answer.outcome if counts else Outcome.SKIP))
@@ -308,7 +308,7 @@ def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UU
     )
     settle(image, project.learning.overlap)
     if last.is_decision:
-        audit.record_decision(decision=last, is_taken_back=True)
+        audit.record_decision(decision=last, did=audit.TAKEN_BACK)
     if target.candidate is not None:
         lease_again(target.candidate, annotator, project.learning.overlap)
     note_answer(project=project)

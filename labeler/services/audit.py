@@ -10,6 +10,7 @@ from labeler.models import Annotation, AuditEntry, AuditKind, Project, User
 from labeler.told import told, told_word
 
 MAX_WORDS = 1000
+ANEW, TAKEN_BACK = "anew", "taken back"
 
 
 def record(*, project: Project, by: User | None, kind: str, words: str, **details: Any) -> None:
@@ -22,15 +23,19 @@ def record(*, project: Project, by: User | None, kind: str, words: str, **detail
     AuditEntry.objects.create(project=project, by=by, kind=kind, words=shortened(words, MAX_WORDS), details=kept)
 
 
-def record_decision(*, decision: Annotation, is_taken_back: bool = False) -> None:
-    """Keep that a manager has settled an image, or has taken that back."""
-    name = decision.label_class.name if decision.label_class else told_word(decision.get_outcome_display())
-    words = (
-        told("took back the decision on the image %(image)s: %(name)s", image=decision.image.name, name=name)
-        if is_taken_back
-        else told("decided on the image %(image)s: %(name)s", image=decision.image.name, name=name)
-    )
+def record_decision(*, decision: Annotation, did: str = "") -> None:
+    """Keep that a manager has settled an image; `did`: has done so again (ANEW), or taken that back (TAKEN_BACK)."""
     image = decision.image_id
+    names = {
+        "image": decision.image.name,
+        "name": decision.label_class.name if decision.label_class else told_word(decision.get_outcome_display()),
+    }
+    if did == ANEW:
+        words = told("decided anew on the image %(image)s: %(name)s", **names)
+    elif did == TAKEN_BACK:
+        words = told("took back the decision on the image %(image)s: %(name)s", **names)
+    else:
+        words = told("decided on the image %(image)s: %(name)s", **names)
     record(project=decision.project, by=decision.annotator, kind=AuditKind.REVIEW, words=words, image=image)
 
 

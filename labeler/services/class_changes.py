@@ -13,17 +13,15 @@ from functools import partial
 
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from labeler import clock
 from labeler.models import Annotation, AuditKind, ClassChange, Fate, JobState, LabelClass, Outcome, Project, User
-from labeler.models.classes import STEPS
 from labeler.selectors.class_changes import answered_since
 from labeler.selectors.classes import group_of
 from labeler.services import audit
 from labeler.services.class_checks import check_free, known_parts, target_of
-from labeler.services.class_steps import undo_step, why_step_stays
+from labeler.services.class_since import why_not_undone
+from labeler.services.class_steps import undo_step
 from labeler.services.classes import KEYS, lock_classes, make_classes
 from labeler.services.gold import close_gold_places, give_gold_back, gold_of, lift_gold
 from labeler.services.jobs import Beat, ClaimLost, JobCancelled, claim_job, finish_job, resume_stalled
@@ -38,14 +36,6 @@ RUN = "labeler.run_class_change"
 IN_REQUEST = 10_000  # answers; more are a worker's
 BATCH = 500  # images
 Kind = ClassChange.Kind
-NOT_TAKEN_BACK = {
-    Kind.UNDO: gettext_lazy("This took back another change. Do that one again instead."),
-    Kind.ACCEPT: gettext_lazy("An accepted class is archived or merged like any other."),
-    Kind.REFUSE: gettext_lazy(
-        "A refusal stays: its images have been asked again. Offer the class again if it is wanted after all."
-    ),
-    Kind.WITHDRAW: gettext_lazy("Who proposed the class took it back. They may propose it again."),
-}
 
 
 def merge_class(*, label_class: LabelClass, into: LabelClass, by: User | None) -> ClassChange:
@@ -143,27 +133,6 @@ def undo_change(*, change: ClassChange, by: User | None) -> ClassChange:
         return _begin(project, Kind.UNDO, by, words, step, group, did, done, gold)
 
     return again_if_raced(work)
-
-
-def why_not_undone(change: ClassChange) -> str:
-    """Empty if it can be taken back."""
-    if (words := NOT_TAKEN_BACK.get(Kind(change.kind))) is not None:
-        return str(words)
-    if change.state in (JobState.QUEUED, JobState.RUNNING):
-        return _("A worker is still going over its images. Take it back when that is done.")
-    if change.kind == Kind.ARCHIVE and not LabelClass.objects.get(pk=change.did["class"]).is_archived:
-        return _("It is offered again already.")
-    if change.is_step and (why := why_step_stays(change)):
-        return why
-    later = ClassChange.objects.filter(project=change.project_id, pk__gt=change.pk, undone_by__isnull=True)
-    touched = set(change.did["classes"])
-    no_matter = [Kind.UNDO, *(step for step in STEPS if step != change.kind)]
-    for other in later.exclude(kind__in=no_matter).order_by("-pk"):
-        if touched & set(other.did["classes"]):
-            return _("Something was done to the same classes later: %(change)s. Take that back first.") % {
-                "change": other.words
-            }
-    return ""
 
 
 # --- What the changes are made of -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -125,15 +125,17 @@ def change_class(*, label_class: LabelClass, name: str, shortcut: str, colour: s
     )
 
 
-def check_name(label_class: LabelClass) -> None:
-    others = LabelClass.objects.filter(project_id=label_class.project_id).exclude(pk=label_class.pk)
-    if any(name.casefold() == label_class.name.casefold() for name in others.values_list("name", flat=True)):
+def check_name(label_class: LabelClass, among: Iterable[LabelClass] | None = None) -> None:
+    """`among`: the classes of the project, where they are known. Raises ValidationError."""
+    others = LabelClass.objects.filter(project_id=label_class.project_id) if among is None else among
+    name = label_class.name.casefold()
+    if any(other.pk != label_class.pk and other.name.casefold() == name for other in others):
         raise ValidationError(
             {"name": _("There is a class “%(name)s” already, perhaps an archived one.") % {"name": label_class.name}}
         )
 
 
-def check_key(label_class: LabelClass) -> None:
+def check_key(label_class: LabelClass, among: Iterable[LabelClass] | None = None) -> None:
     if not label_class.shortcut:
         return
     if label_class.shortcut in RESERVED_KEYS:
@@ -141,11 +143,10 @@ def check_key(label_class: LabelClass) -> None:
         raise ValidationError(
             {"shortcut": _("The key %(key)s is taken: %(words)s.") % {"key": label_class.shortcut, "words": words}}
         )
-    holder = (
-        LabelClass.objects.filter(project_id=label_class.project_id, shortcut=label_class.shortcut, is_archived=False)
-        .exclude(pk=label_class.pk)
-        .first()
-    )
+    key = label_class.shortcut
+    others = LabelClass.objects.filter(project_id=label_class.project_id, shortcut=key) if among is None else among
+    others = (other for other in others if other.pk != label_class.pk)
+    holder = next((other for other in others if other.shortcut == key and not other.is_archived), None)
     if holder is not None and not label_class.is_archived:
         raise ValidationError(
             {"shortcut": _("“%(name)s” has this key. Give that one another key first.") % {"name": holder.name}}

@@ -143,8 +143,8 @@ def refresh_left() -> int:
     """For the sweep: what notices say of the end of a project is what is so now, and one that is true no more is over,
     until it is true again (`note_left`). Returns how many changed."""
     changed = 0
-    told = Notice.objects.filter(kind=NoticeKind.QUEUE_DRY, over_at__isnull=True, project__paused_at__isnull=True)
-    rows = told.exclude(facts={}).order_by("project").select_related("project__learning")
+    live = Notice.objects.filter(kind=NoticeKind.QUEUE_DRY, over_at__isnull=True, project__paused_at__isnull=True)
+    rows = live.exclude(facts={}).order_by("project").select_related("project__learning")
     for project, notices in groupby(rows, key=attrgetter("project")):
         changed += _refresh(project, list(notices))
     return changed

@@ -38,14 +38,13 @@ from labeler.selectors.classes import (
 from labeler.selectors.workers import missing_workers
 from labeler.services import classes as service
 from labeler.services.class_changes import (
-    NOT_TAKEN_BACK,
     archive_class,
     merge_class,
     split_class,
     undo_change,
-    why_not_undone,
 )
 from labeler.services.class_checks import check_merge, check_split
+from labeler.services.class_since import NOT_TAKEN_BACK, Since, why_not_undone
 from labeler.told import said
 
 PAGE = ["GET", "HEAD", "POST"]
@@ -337,15 +336,20 @@ def _refusal(check: Callable[[], None]) -> str:
 def class_changes(request: HttpRequest, slug: str) -> HttpResponse:
     access = manager_access(request, slug)
     changes = changes_of(access.project)
+    since = Since(access.project, changes)
     is_at_work = any(change.state in ("queued", "running") for change in changes)
     return _page(
         request,
         access,
         "class_changes",
-        changes=changes,
+        changes=[(change, _may_be_undone(change, since)) for change in changes],
         is_at_work=is_at_work,
         missing_workers=missing_workers(["default"]) if is_at_work else [],
     )
+
+
+def _may_be_undone(change: ClassChange, since: Since) -> bool:
+    return not change.is_undone and change.may_be_undone and not since.why_it_stays(change)
 
 
 def _class(access: Access, pk: int) -> LabelClass:

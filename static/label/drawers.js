@@ -1,18 +1,19 @@
 /** Buttons that open and close a panel beside the picture (aria-controls), one panel at a time. */
 
-/** What a panel shows may be a page's part of its own (data-part), fetched when it is first opened. */
-async function fetchOnce(panel) {
+/**
+ * What a panel shows may be a page's part of its own (data-part), fetched each time that it is opened: somebody may have
+ * changed it since. What was shown before stays until then, and where it cannot be fetched.
+ */
+async function fetchPart(panel) {
   const place = panel.querySelector("[data-part]");
-  if (!place?.dataset.part) return;
-  const { part } = place.dataset;
-  place.dataset.part = "";
+  if (!place) return;
   try {
-    const reply = await fetch(part, { headers: { "HX-Request": "true" }, redirect: "error" });
+    const reply = await fetch(place.dataset.part, { headers: { "HX-Request": "true" }, redirect: "error" });
     if (!reply.ok) throw new Error(String(reply.status));
     place.replaceChildren(...new DOMParser().parseFromString(await reply.text(), "text/html").body.childNodes);
   } catch {
-    place.dataset.part = part; // the next opening tries again
-    place.querySelector("[data-failed]").hidden = false;
+    const failed = place.querySelector("[data-failed]"); // gone once it was fetched
+    if (failed) failed.hidden = false;
   }
 }
 
@@ -28,7 +29,7 @@ export function openDrawers(root) {
     button.hidden = false;
     button.addEventListener("click", () => {
       const isOpen = panelOf(button).hidden;
-      if (isOpen) fetchOnce(panelOf(button));
+      if (isOpen) fetchPart(panelOf(button));
       for (const each of buttons) set(each, each === button && isOpen);
     });
   }

@@ -16,7 +16,7 @@ import { suggestions } from "./suggest.js";
 import { pressBySwipe } from "./swipe.js";
 import { Tabs } from "./tabs.js";
 import { newKey } from "./uuid.js";
-import { lookCloser } from "./view.js";
+import { lookCloser, openTools } from "./view.js";
 import { explain } from "./why.js";
 import { fill, gettext, number } from "../base/words.js";
 
@@ -182,7 +182,7 @@ function showButtons(isItem, isOnItsWay = false) {
   if (part("answers").hidden) left ??= focused;
   else if (document.activeElement === document.body) left?.focus();
   if (isItem) left = null;
-  part("outcomes").hidden = part("view-tools").hidden = !isItem;
+  part("outcomes").hidden = part("view-tools").hidden = part("view-open").hidden = !isItem;
   for (const name of ["propose", "comment"]) if (part(name)) part(name).hidden = !isItem;
   root.toggleAttribute("data-idle", !isItem);
   part("undo-form").hidden = !isItem && !strip.answers.length;
@@ -338,6 +338,7 @@ keepLeases({
   },
 });
 lookCloser(part("table"), stage, part("view-tools"));
+openTools(part("view-open"), part("view-tools"));
 pressBySwipe(part("table"), part("undo"));
 openDrawers(root);
 proposeClass(part("propose"), part("filter"), (proposed) => {

@@ -6,6 +6,10 @@
  */
 export function showNews(place) {
   let shown = place.dataset.unread.trim();
+  // On a phone each is one line, which opens when it is pressed.
+  place.addEventListener("click", ({ target }) => {
+    if (!target.closest("a, button")) target.closest(".label-kept")?.toggleAttribute("data-open");
+  });
   return ({ marks, html }) => {
     if (marks === shown) return false; // a line that somebody is reading stays the same
     const former = new Set(shown.split(" "));

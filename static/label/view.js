@@ -85,3 +85,15 @@ export function lookCloser(table, stage, tools) {
     apply();
   });
 }
+
+/**
+ * On a phone the tools would lie on the picture: there one button shows them, and puts them away again.
+ * @param {HTMLElement} button
+ * @param {HTMLElement} tools
+ */
+export function openTools(button, tools) {
+  button.addEventListener("click", () => {
+    const isOpen = tools.toggleAttribute("data-open");
+    button.setAttribute("aria-expanded", String(isOpen));
+  });
+}

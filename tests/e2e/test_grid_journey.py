@@ -150,6 +150,13 @@ def test_examples_in_the_guide(open_as, site: Site) -> None:
     ann.keyboard.press("g")
     expect(ann.locator("#guide img")).to_have_count(1)
     expect(ann.locator("#guide")).to_contain_text("Look at it.")
+    mia.goto(f"/p/{slug}/images/?state=labelled")
+    mia.locator("main a[href*='/images/']").filter(has=mia.locator("img")).nth(1).click()
+    mia.get_by_role("button", name="Show in the guide as").click()
+    expect(mia.get_by_text("The guide shows it as an example")).to_be_visible()
+    ann.keyboard.press("g")
+    ann.keyboard.press("g")  # opened again, not reloaded
+    expect(ann.locator("#guide img")).to_have_count(2)
 
 
 def test_suggestions_before_and_after(open_as, site: Site) -> None:

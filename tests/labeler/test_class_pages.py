@@ -38,7 +38,7 @@ def test_a_thousand_classes_are_pasted_paged_and_found(
     client = client_of(manager)
     names = "\n".join(f"class {number:04}" for number in range(1000))
     assert "1000 added." in client.post(url("classes"), {"names": names}, follow=True).content.decode()
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         first = client.get(url("classes"))
     assert [row.label_class.name for row in first.context["classes"].rows][:4] == ["cat", "dog", "owl", "class 0000"]
     assert len(first.content) < 150_000
@@ -210,8 +210,26 @@ def test_the_list_of_changes_has_a_fixed_number_of_queries(
     for number in range(12):
         merge_class(label_class=named(project, f"class {number}"), into=dog, by=manager)
     client = client_of(manager)
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(9):
         client.get(url("class-changes"))
+
+
+def test_taking_back_is_offered_only_where_it_works(project, manager, annotator, images, client_of) -> None:
+    service.add_classes(project=project, names=["elk"], by=manager)
+    service.add_classes(project=project, names=["fox"], by=manager)
+    answer(project, annotator, images[0], "fox")
+    first = merge_class(label_class=named(project, "cat"), into=named(project, "dog"), by=manager)
+    page = client_of(manager).get(url("class-changes")).content.decode()
+    assert 'aria-label="Take back: added “elk”"' in page
+    assert 'aria-label="Take back: added “fox”"' not in page  # it has an answer
+    assert url("class-change-undo", first.pk) in page
+    archive_class(label_class=named(project, "dog"), by=manager)
+    page = client_of(manager).get(url("class-changes")).content.decode()
+    assert url("class-change-undo", first.pk) not in page  # what it was merged into was archived since
+    links = re.findall(r'href="([^"]+/undo/)"', page)
+    assert len(links) == 2
+    for link in links:
+        assert client_of(manager).get(link).status_code == 200
 
 
 def test_an_image_shows_answers_as_they_were_given_and_what_they_mean(

@@ -10,7 +10,8 @@ from django.urls import reverse
 
 from labeler.models import ClassChange, LabelClass, Project
 from labeler.services.annotate import record_answer
-from labeler.services.class_changes import archive_class, merge_class, split_class, undo_change, why_not_undone
+from labeler.services.class_changes import archive_class, merge_class, split_class, undo_change
+from labeler.services.class_since import why_not_undone
 from labeler.services.classes import add_classes, change_class, move_class, renew_keys
 
 URL = ["signs"]

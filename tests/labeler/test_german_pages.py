@@ -12,6 +12,8 @@ from django.urls import reverse
 from django.utils.translation import override
 
 from labeler import clock
+from labeler.beat import DOING
+from labeler.learning.spoken import compared_by, sentence
 from labeler.models import (
     ExportJob,
     ImportedPerson,
@@ -20,7 +22,10 @@ from labeler.models import (
     JobState,
     OfferedAnswer,
     OfferedLabel,
+    PoolFeatures,
+    PoolGraph,
     PoolMap,
+    PoolNetwork,
     Project,
     RejectedFile,
     Replay,
@@ -29,14 +34,17 @@ from labeler.models import (
     Standing,
     Trigger,
     User,
+    Webhook,
+    WebhookDelivery,
     Worker,
 )
 from labeler.selectors.features import wanted_representation
 from labeler.selectors.model_card import as_markdown, model_card
 from labeler.selectors.verdicts import rerun_words, verdict_of
+from labeler.services.class_changes import archive_class
 from labeler.services.pausing import pause_project
 from labeler.services.schedule import schedule_words, set_schedule
-from labeler.told import keep, told
+from labeler.told import keep, said, told
 from tests.e2e.furnished import addresses, furnish
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
@@ -158,6 +166,44 @@ def _make_busy(project: Project) -> None:
     Replay.objects.create(**replay, state=JobState.DONE, result=result, finished_at=now)
     Replay.objects.create(**replay, state=JobState.RUNNING, done=1000, total=1200)
     PoolMap.objects.create(project=project, created_by=mia, state=JobState.RUNNING, done=1, total=4)
+
+
+def test_what_workers_kept_is_said_in_german(furnished) -> None:
+    """A network, features and groups with their reasons and failures, a failed round, refused files, what beat does."""
+    client, mia = Client(), User.objects.get(username="mia")
+    client.force_login(mia)
+    given = {"project": furnished, "created_by": mia, "finished_at": clock.now()}
+    unwritten = told("The network could not be written: %(why)s", why="28")
+    why = sentence(
+        "the weights of resnet50 could not be downloaded (28). Is there a network, and room on the disk? A file of "
+        "them that is here already can be named instead"
+    )
+    compared = compared_by("vectors of 2048 features, compared by direction", "efficientnet_lite0")
+    PoolNetwork.objects.create(
+        **given, state=JobState.FAILED, seed=1, labels={}, answers=40, checkpoint="x", error=unwritten
+    )
+    furnished.learning.representation, furnished.learning.backbone = "other", "resnet50"
+    furnished.learning.save()
+    PoolFeatures.objects.create(**given, state=JobState.FAILED, backbone="resnet50", error=why)
+    PoolGraph.objects.create(**given, state=JobState.DONE, file="x", groups=12, reason=compared)
+    beat, now = "beat@there", clock.now()
+    Worker.objects.update_or_create(
+        name=beat, defaults={"queues": "beat", "doing": DOING, "started_at": now, "seen_at": now}
+    )
+    archive_class(label_class=furnished.classes.filter(is_archived=False)[0], by=mia)
+    hook = Webhook.objects.create(project=furnished, address="https://there.example/x", events=["test"], created_by=mia)
+    answered = told("It answered %(status)s.", status="500")
+    WebhookDelivery.objects.create(webhook=hook, event="test", key="1", body="{}", state="failed", error=answered)
+    known, texts = kept_in_words(furnished) | {"resnet50", "efficientnet_lite0", "there.example"}, ""
+    for name in ("monitor", "learning-settings", "rounds", "audit", "class-changes", "classes", "notices", "webhooks"):
+        pages = in_both(client, reverse(name, args=[furnished.slug]))
+        left = english_left(*pages, known)
+        assert not left, (name, left)
+        texts += unescape(pages[1])
+    for words in (compared, unwritten, why, answered, told(DOING)):
+        with override("de"):
+            assert said(words) in texts, words
+        assert str.__str__(words) not in texts
 
 
 LOOKED_AT = {

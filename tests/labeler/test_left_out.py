@@ -158,3 +158,17 @@ def test_the_notice_that_the_target_is_met_says_it(round_, project) -> None:
 def test_who_is_asked_in_words() -> None:
     assert "1 holdout image is disputed and not counted: another person" in LeftOutNow(1, 1, 0).disputed_words
     assert "nobody is left to be asked" in LeftOutNow(2, 0, 0).disputed_words
+
+
+@pytest.mark.parametrize(
+    ("disputed", "asked", "english", "german"),
+    [
+        (2, 1, "1 is asked of another person first of all, 1 waits for a manager.", "1 wartet auf die Projektleitung."),
+        (5, 2, "2 are asked of another person first of all, 3 wait for a manager.", "3 warten auf die Projektleitung."),
+    ],
+)
+def test_one_waits_and_several_wait(disputed, asked, english, german) -> None:
+    now = LeftOutNow(disputed, asked, 0)
+    assert now.disputed_words.endswith(english)
+    with override("de"):
+        assert now.disputed_words.endswith(german)

@@ -151,7 +151,7 @@ def test_an_archived_class_frees_its_key_and_comes_back_with_another(project, ma
 def test_its_queries_do_not_grow_with_the_classes(project, manager, client_of, django_assert_max_num_queries) -> None:
     classes.add_classes(project=project, names=[f"class {number}" for number in range(40)])
     client = client_of(manager)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         client.get(url(project, "classes"))
 
 

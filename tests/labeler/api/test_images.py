@@ -44,6 +44,15 @@ def test_images_are_filtered_by_metadata(as_manager, images, query, expected):
     assert ids(as_manager, query) == [images[at].pk for at in expected]
 
 
+def test_what_it_was_labelled_is_told_to_managers(as_manager, as_annotator, project, images):
+    cat = project.classes.create(name="lynx", colour="#123456")
+    type(images[0]).objects.filter(pk=images[0].pk).update(state="disputed", is_contested=True, doubted_label=cat)
+    address = f"{IMAGES}/{images[0].pk}"
+    assert as_manager.get(address).json()["doubted_label"] == {"id": cat.pk, "name": cat.name}
+    assert as_manager.get(f"{IMAGES}/{images[1].pk}").json()["doubted_label"] is None
+    assert as_annotator.get(address).json()["doubted_label"] is None
+
+
 def test_pages_of_a_filter_follow_each_other(as_manager, images):
     first = as_manager.get(f"{IMAGES}?column=camera&limit=1").json()
     second = as_manager.get(f"{IMAGES}?column=camera&limit=1&cursor={first['next']}").json()
