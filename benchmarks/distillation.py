@@ -32,18 +32,7 @@ import torch
 from benchmarks.labels import features_of
 from benchmarks.servers import machine_line
 from learner.config import RoundConfig, RoundRequest, ignore
-from learner.distillation import (
-    BY_GRAPH,
-    BY_ITSELF,
-    STEPS,
-    Lesson,
-    Student,
-    distil,
-    keep_back,
-    lesson_of,
-    lesson_of_answers,
-    student_config,
-)  # fmt: skip
+from learner.distillation import BY_GRAPH, BY_ITSELF, STEPS, Student, distil, student_config
 from learner.files import write_array, write_atomically
 from learner.folder import UNKNOWN, Collection, read_collection, write_chunks
 from learner.gate import Verdict, judge
@@ -51,6 +40,7 @@ from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, predict
 from learner.graph.pool_graph import MadeGraph, make_pool_graph
 from learner.graph.strategy import ask
+from learner.lessons import Lesson, keep_back, lesson_of, lesson_of_answers
 from learner.metrics import normal_mean
 from learner.pool import CHUNK_SIZE, Chunk, Pool, open_chunk
 from learner.seeds import derive

@@ -31,10 +31,11 @@ from labeler.told import told
 
 if TYPE_CHECKING:
     from learner.config import RoundRequest
-    from learner.distillation import Lesson, Student
+    from learner.distillation import Student
     from learner.gate import Verdict
     from learner.graph.hypotheses import Answers
     from learner.graph.pool_graph import MadeGraph
+    from learner.lessons import Lesson
     from learner.pool import Chunk as PixelChunk
 
 SAMPLE = 4000  # images by which it is seen how large the classes are
@@ -80,8 +81,8 @@ class _Trial:
 
     @classmethod
     def of(cls, job: PoolNetwork, report: Report, scratch: Path, stack: ExitStack, stored: list[str]) -> _Trial:
-        from learner.distillation import keep_back
         from learner.graph.hypotheses import Answers
+        from learner.lessons import keep_back
 
         limit_threads()
         graph = current_graph(job.project)
@@ -150,8 +151,8 @@ class _Trial:
         tell(done, total, is_kept)
 
     def _lesson(self) -> Lesson:
-        from learner.distillation import lesson_of, lesson_of_answers
         from learner.graph.pool_graph import PoolGraph
+        from learner.lessons import lesson_of, lesson_of_answers
 
         may_learn = open_to_learning(self.job.project)
         if self.teaches_itself:

@@ -17,10 +17,11 @@ from learner.pool import Chunk, Pool, open_chunk
 from learner.seeds import derive
 
 if TYPE_CHECKING:
-    from learner.distillation import Lesson, Student
+    from learner.distillation import Student
     from learner.gate import Verdict
     from learner.graph.hypotheses import Answers
     from learner.graph.pool_graph import MadeGraph
+    from learner.lessons import Lesson
 
 Integers = npt.NDArray[np.int64]
 
@@ -103,8 +104,9 @@ class Networks:
         Returns:
             What the loop goes by from now on: of the new network, or as before.
         """
-        from learner.distillation import distil, keep_back, lesson_of, lesson_of_answers
+        from learner.distillation import distil
         from learner.graph.pool_graph import PoolGraph, make_pool_graph
+        from learner.lessons import keep_back, lesson_of, lesson_of_answers
 
         self.last = len(answers.positions_A)
         seed, may_learn, kept = derive(config.seed, "network"), self.images.may_learn, answers.within(0)

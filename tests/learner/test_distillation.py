@@ -8,20 +8,11 @@ import pytest
 import torch
 
 from learner import distillation
-from learner.distillation import (
-    ANSWERS_COUNT,
-    BY_ITSELF,
-    Lesson,
-    Student,
-    distil,
-    keep_back,
-    lesson_of,
-    lesson_of_answers,
-    student_config,
-)
+from learner.distillation import BY_ITSELF, Student, distil, student_config
 from learner.errors import ArtifactError, ChunkError, ConfigError, LabelError, LearnerError
 from learner.graph.hypotheses import Answers
 from learner.graph.pool_graph import make_pool_graph
+from learner.lessons import ANSWERS_COUNT, Lesson, keep_back, lesson_of, lesson_of_answers
 
 QUICK = student_config(10, (1, 8, 8), seed=3, steps=30, device="cpu")
 ITSELF = student_config(

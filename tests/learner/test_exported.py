@@ -130,8 +130,9 @@ def test_of_a_large_pool_some_images_stand_for_all(digits, graphed, quick, tmp_p
 
 @pytest.mark.parametrize("architecture", ["cnn", "deep_cnn"])
 def test_through_a_network_of_the_pools_own(architecture, digits, graphed, quick, tmp_path):
-    from learner.distillation import distil, lesson_of_answers, student_config
+    from learner.distillation import distil, student_config
     from learner.graph.hypotheses import Answers
+    from learner.lessons import lesson_of_answers
 
     chunks, _ = graphed
     lesson = lesson_of_answers(Answers(np.arange(N), digits[1][:N], 10), np.arange(N))

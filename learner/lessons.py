@@ -1,0 +1,138 @@
+"""What a full network is taught: what the graph is sure of, or answers; and what is kept back to measure it by."""
+
+# ruff: noqa: N815 (shapes in names)
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from learner.config import Report, ignore
+from learner.errors import LabelError
+from learner.graph.hypotheses import Answers
+from learner.graph.model import Graph, is_bearable, predict
+from learner.graph.propagation import SURE
+from learner.seeds import derive
+
+Integers = npt.NDArray[np.int64]
+
+HELD_SHARE, MOST_HELD = 0.1, 2000
+"""Of the images that the graph is sure of so many are kept back, to see whether the student agrees about them."""
+
+ANSWERS_COUNT = 5
+"""An answer is drawn as often as so many labels of the graph."""
+
+KEPT_SHARE, LEAST_KEPT_OF = 0.2, 3
+"""Of the answers that a network would learn from by itself so many are kept back to measure it by, of classes that
+have `LEAST_KEPT_OF` at least."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network is taught.
+
+    Args:
+        positions: int64 `[n]`, images to learn from; where the graph teaches, those with an answer `ANSWERS_COUNT`
+            times.
+        labels: int64 `[n]`, 0 to C - 1.
+        held_positions: int64 `[m]`, in ascending order: images that the graph is as sure of, and that are not learned
+            from.
+        held_labels: int64 `[m]`.
+        shares_C: float64, the share of each class in the pool as the graph believes, or among the answers; sum 1.
+        named: int64, the classes that have answers, in ascending order.
+        unlabelled: int64 `[u]`, images that the network teaches itself with; none where the graph does.
+    """
+
+    positions: Integers
+    labels: Integers
+    held_positions: Integers
+    held_labels: Integers
+    shares_C: npt.NDArray[np.float64]
+    named: Integers
+    unlabelled: Integers = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, seed: int,
+              report: Report = ignore) -> Lesson:  # fmt: skip
+    """Ask the graph what it is sure of.
+
+    Args:
+        graph: Of the pool.
+        answers: All that count, each image once.
+        to_positions: int64, images that may be learned from without an answer. Those that accuracy is measured on must
+            not be among them.
+        seed: Of what is kept back.
+        report: Called with the phase `"spread"`, in steps.
+
+    Raises:
+        LabelError: If fewer than two classes have answers, or there are too many classes for the graph to say
+            (`learner.graph.model.MOST_BELIEFS`).
+
+    Reference:
+        Lee, 2013, Pseudo-label, section 2.2, with the graph's labels in place of the network's own; Hinton, Vinyals,
+        Dean, 2015, Distilling the knowledge in a neural network, section 2 at temperature 0.
+    """
+    named = _named(answers)
+    known = answers.within(len(graph))
+    if not is_bearable(graph, known):
+        raise LabelError("there are too many classes for the graph to say which images belong to which")
+    prediction = predict(graph, known, report=report)
+    best_N = prediction.best()
+    candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.said_of)
+    candidates = candidates[candidates < len(graph)]
+    candidates = candidates[best_N[candidates] < answers.n_classes]  # not what is to be rejected
+    sure = candidates[prediction.probs_N_K1[candidates, :-1].max(1) >= SURE]
+    shuffled = np.random.default_rng(derive(seed, "held back")).permutation(sure)
+    n_held = min(MOST_HELD, int(HELD_SHARE * len(sure)))
+    held, learned = np.sort(shuffled[:n_held]), np.sort(shuffled[n_held:])
+    return Lesson(
+        np.concatenate([learned, np.tile(answers.positions_A, ANSWERS_COUNT)]),
+        np.concatenate([best_N[learned], np.tile(answers.labels_A, ANSWERS_COUNT)]),
+        held,
+        best_N[held],
+        prediction.class_probs().mean(0, dtype=np.float64),
+        named,
+    )
+
+
+def lesson_of_answers(answers: Answers, to_positions: npt.ArrayLike) -> Lesson:
+    """The answers alone, and images to learn from by itself.
+
+    Args:
+        answers: All that count, each image once.
+        to_positions: int64, images that may be learned from without an answer, as of `lesson_of`.
+
+    Raises:
+        LabelError: If fewer than two classes have answers.
+    """
+    named, nothing = _named(answers), np.empty(0, np.int64)
+    shares_C = np.bincount(answers.labels_A, minlength=answers.n_classes) / len(answers.labels_A)
+    unlabelled = np.setdiff1d(np.union1d(np.asarray(to_positions, np.int64), answers.positions_A), answers.rejected_R)
+    return Lesson(answers.positions_A, answers.labels_A, nothing, nothing, shares_C, named, unlabelled)
+
+
+def keep_back(answers: Answers, *, seed: int) -> tuple[Answers, Answers]:
+    """Divide answers in those to learn from and `KEPT_SHARE` of them to measure by.
+
+    A class keeps its answers where it has fewer than `LEAST_KEPT_OF`.
+    """
+    counts_C = np.bincount(answers.labels_A, minlength=answers.n_classes)
+    order = np.random.default_rng(derive(seed, "kept back")).permutation(len(answers.labels_A))
+    kept: list[int] = []
+    for index in order[counts_C[answers.labels_A[order]] >= LEAST_KEPT_OF].tolist():
+        label = answers.labels_A[index]
+        if len(kept) < round(KEPT_SHARE * len(order)) and counts_C[label] >= LEAST_KEPT_OF:
+            kept.append(index)
+            counts_C[label] -= 1
+    is_kept = np.isin(np.arange(len(order)), kept)
+    positions_A, labels_A, n_classes = answers.positions_A, answers.labels_A, answers.n_classes
+    learned = Answers(positions_A[~is_kept], labels_A[~is_kept], n_classes, answers.rejected_R)
+    return learned, Answers(positions_A[is_kept], labels_A[is_kept], n_classes)
+
+
+def _named(answers: Answers) -> Integers:
+    named = answers.classes_K
+    if len(named) < 2:
+        raise LabelError(f"a network needs answers of two classes at least, there are those of {len(named)}")
+    return named
