@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -48,11 +48,12 @@ def draw_queue(*, round_: Round, held: Iterable[int] = ()) -> Draw:
     The same round (its seed, its config) and the same images give the same draw.
     """
     config, without, counts = round_.config, set(held), pool_counts(round_.project)
+    eligible, of_holdout = left_to_draw(round_.project, counts, without)
     kinds = draw_kinds(
         np.random.default_rng([round_.seed, 0]),
         budget=config["budget"],
-        eligible=max(0, counts.eligible - len(without)),
-        holdout=holdout_wanted(counts, config["holdout_target"], len(without)),
+        eligible=eligible,
+        holdout=min(holdout_to_ask(counts, config["holdout_target"]), of_holdout),
         holdout_share=config["holdout_questions"],
         random_share=config["random_share"],
     )
@@ -63,8 +64,11 @@ def draw_queue(*, round_: Round, held: Iterable[int] = ()) -> Draw:
     return Draw(tuple(kinds), random, holdout)
 
 
-def holdout_wanted(counts: PoolCounts, target: int, held: int) -> int:
-    return max(0, min(holdout_to_ask(counts, target), counts.holdout_waiting - held))
+def left_to_draw(project: Project, counts: PoolCounts, held: set[int]) -> tuple[int, int]:
+    """Images that wait and are not `held`, by position: of the pool, and of the holdout."""
+    waiting = Image.objects.filter(project=project, position__in=held, state=ImageState.POOL).order_by()
+    by_kind = Counter(waiting.values_list("is_holdout", flat=True))
+    return max(0, counts.eligible - by_kind[False]), max(0, counts.holdout_waiting - by_kind[True])
 
 
 def draw_kinds(

@@ -29,8 +29,8 @@ from labeler.models import (
 )
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.selectors.disputes import holdout_disputes, pool_disputes
-from labeler.selectors.pool import PoolCounts, images_to_ask, pool_counts
-from labeler.services.draw import Place, draw_kinds, draw_positions, holdout_wanted
+from labeler.selectors.pool import PoolCounts, holdout_to_ask, images_to_ask, pool_counts
+from labeler.services.draw import Place, draw_kinds, draw_positions, left_to_draw
 from labeler.services.lease import lease_next
 from labeler.services.publish import held_positions
 from labeler.services.races import lock_queue, not_in_work
@@ -157,12 +157,12 @@ def _draw(project: Project, rng: np.random.Generator, queued: set[int]) -> list[
     """Random images, and those of the holdout in their share: who outruns the rounds goes on measuring, too."""
     held = held_positions(project) | _being_taken(project)
     counts, learning = pool_counts(project), project.learning
-    eligible = max(0, counts.eligible - len(held))
+    eligible, of_holdout = left_to_draw(project, counts, held)
     kinds = draw_kinds(
         rng,
         budget=REFILL,
         eligible=eligible,
-        holdout=holdout_wanted(counts, learning.holdout_target, len(held)),
+        holdout=min(holdout_to_ask(counts, learning.holdout_target), of_holdout),
         holdout_share=learning.holdout_questions,
         random_share=1.0,
     )

@@ -249,3 +249,17 @@ def test_without_waiting_images_there_is_no_cold_round(project, make_images) -> 
     make_images(project, 3, state=ImageState.BAD)
     assert start_cold_round(project=project) is None
     assert not Round.objects.exists()
+
+
+def test_images_of_the_pool_on_peoples_screens_take_nothing_from_the_holdout(project, make_images, annotator) -> None:
+    """With more people at work than it has images it would otherwise be asked about at the very end."""
+    make_images(project, 30)
+    make_images(project, 4, is_holdout=True)
+    tune(project, budget=20, holdout_questions=0.5, holdout_target=10, random_share=0.0)
+    round_ = acquiring(project)
+    on_screens = set(waiting_positions(project, is_holdout=False, without=set())[:12].tolist())
+    assert len(draw_queue(round_=round_, held=on_screens).holdout) == 4
+    measured = set(waiting_positions(project, is_holdout=True, without=set())[:3].tolist())
+    draw = draw_queue(round_=round_, held=on_screens | measured)
+    assert len(draw.holdout) == 1
+    assert draw.to_acquire == 18  # of the pool's 30, twelve are held
