@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from labeler.models import Candidate, CandidateState, LabelClass, Project, Round
+from labeler.models import Candidate, CandidateState, ImageState, LabelClass, Project, Round
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.numerals import numeral
 from labeler.selectors.disputes import NOBODY, Again, again_of, asks_again
-from labeler.selectors.pool import PoolCounts, images_to_ask, pool_counts
+from labeler.selectors.pool import PoolCounts, holdout_to_ask, images_to_ask, pool_counts
 
 
 class Stage(StrEnum):
@@ -149,6 +149,14 @@ def open_places(round_id: Any) -> QuerySet[Candidate]:
     """Of images that wait for answers: nobody waits for the others, and some people may not get them."""
     places = Candidate.objects.filter(round_id=round_id, state=CandidateState.OPEN)
     return places.exclude(reason__in=NOT_OF_THE_POOL)
+
+
+def is_more_to_queue(project: Project, counts: PoolCounts, target: int) -> bool:
+    """Whether an image waits that is in no queue and on no screen: without one, a new queue is the old one again."""
+    open_ = Candidate.objects.filter(project=project, state=CandidateState.OPEN, image__state=ImageState.POOL)
+    images = open_.exclude(reason__in=NOT_OF_THE_POOL).order_by().values_list("image__is_holdout")
+    queued = dict(images.annotate(Count("image", distinct=True)))
+    return counts.eligible > queued.get(False, 0) or holdout_to_ask(counts, target) > queued.get(True, 0)
 
 
 # --- In words ---------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
 from labeler.selectors.pool import images_to_ask, pool_counts
-from labeler.selectors.work_left import WorkLeft, open_places, work_left
+from labeler.selectors.work_left import WorkLeft, is_more_to_queue, open_places, work_left
 from labeler.services import notices
 from labeler.services.last_round import is_last_round_due
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
@@ -94,7 +94,11 @@ def answers_for_a_round(learning: LearningConfig, learned: int, likeness: Likene
     """
     if learning.learns_from != "likeness" or likeness != Likeness.KNOWN:
         return learning.retrain_every
-    return min(learning.retrain_every, max(FIRST_ANSWERS, round(GROWTH * learned)))
+    return min(learning.retrain_every, _much(learned))
+
+
+def _much(learned: int) -> int:
+    return max(FIRST_ANSWERS, round(GROWTH * learned))
 
 
 def waits_for_likeness(learning: LearningConfig, likeness: Likeness) -> bool:
@@ -123,7 +127,10 @@ def note_answer(*, project: Project) -> None:
         return
     if is_enough:
         _request(project, Due(Trigger.ANSWERS, _answers(new)))
-    elif images_to_ask(pool_counts(project), learning.holdout_target):
+        return
+    counts, target = pool_counts(project), learning.holdout_target
+    is_worth_it = new >= _much(learned) or is_more_to_queue(project, counts, target)
+    if is_worth_it and images_to_ask(counts, target):
         _request(project, Due(Trigger.QUEUE_DRY, told("the queue is nearly empty and there are new answers")))
 
 
@@ -213,9 +220,11 @@ def _dry(project: Project, last: Round, new: int) -> Due | None:
 def _start(project: Project, due: Due) -> bool:
     if due.trigger in (Trigger.COLD_START, Trigger.QUEUE_DRY):
         left = work_left(project)
-        if _nothing_to_ask(left):
+        if not images_to_ask(left.counts, left.target):
             _tell_end(project, left)
             return _start_last(project, left)
+        if not is_more_to_queue(project, left.counts, left.target) and not _is_much_new(project):
+            return False  # all that waits is in the queue or on a screen: a round could only put it there again
         if left.rest:  # the end is near: a manager may want to stop here
             notices.note_left(project=project, left=left)
     if due.trigger == Trigger.COLD_START:
@@ -233,8 +242,12 @@ def _start_last(project: Project, left: WorkLeft) -> bool:
     return _request(project, Due(Trigger.QUEUE_DRY, told("no question is left, and there are new answers")))
 
 
-def _nothing_to_ask(left: WorkLeft) -> bool:
-    return not images_to_ask(left.counts, left.target)
+def _is_much_new(project: Project) -> bool:
+    last = newest_round(project)
+    if last is None or last.state == RoundState.FAILED:
+        return False
+    much = _much(last.training_count)
+    return bounded_count(answers_since(project, last.last_annotation_id), much) >= much
 
 
 def _tell_end(project: Project, left: WorkLeft) -> None:

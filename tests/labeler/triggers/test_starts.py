@@ -329,3 +329,25 @@ def test_skips_alone_do_not_count(pool, annotator) -> None:
             outcome=Outcome.UNSURE, label_class_id=None, key=uuid.uuid4(),
         )  # fmt: skip
     assert Round.objects.count() == 1
+
+
+def test_the_last_images_bring_no_round_for_every_answer(project, make_images, annotator, manager) -> None:
+    """A queue of all that waits stays nearly empty whatever a round does; it ends with what others have on screen."""
+    make_images(project, 30)
+    tune(project, retrain_every=100, budget=40, holdout_questions=0)
+    start_cold_round(project=project)
+    assert len(lease_next(project=fresh(project), annotator=manager, want=4)) == 4
+    rounds = []
+    for _ in range(26):
+        answer(fresh(project), annotator, 1)
+        triggers.start_due_rounds()
+        if newest(project).number not in rounds:
+            rounds.append(newest(project).number)
+            learned = Annotation.objects.count()
+            end(project, last_annotation_id=Annotation.objects.latest("id").pk, training_count=learned)
+    assert len(rounds) <= 3  # the cold one, and of the last thirteen answers at most two
+    end(project, last_annotation_id=Annotation.objects.latest("id").pk, training_count=26)
+    for _ in range(3):
+        assert triggers.start_due_rounds() == 0  # the last four are on a screen
+    Candidate.objects.update(state=CandidateState.SUPERSEDED)  # and are left
+    assert triggers.start_due_rounds() == 1
