@@ -155,7 +155,7 @@ def is_more_to_queue(project: Project, counts: PoolCounts, target: int) -> bool:
     """Whether an image waits that is in no queue and on no screen: without one, a new queue is the old one again."""
     open_ = Candidate.objects.filter(project=project, state=CandidateState.OPEN, image__state=ImageState.POOL)
     images = open_.exclude(reason__in=NOT_OF_THE_POOL).order_by().values_list("image__is_holdout")
-    queued = dict(images.annotate(Count("image", distinct=True)))
+    queued: dict[bool, int] = dict(images.annotate(Count("image", distinct=True)))
     return counts.eligible > queued.get(False, 0) or holdout_to_ask(counts, target) > queued.get(True, 0)
 
 

@@ -128,9 +128,9 @@ def note_answer(*, project: Project) -> None:
     if is_enough:
         _request(project, Due(Trigger.ANSWERS, _answers(new)))
         return
-    counts, target = pool_counts(project), learning.holdout_target
-    is_worth_it = new >= _much(learned) or is_more_to_queue(project, counts, target)
-    if is_worth_it and images_to_ask(counts, target):
+    pool, target = pool_counts(project), learning.holdout_target
+    is_worth_it = new >= _much(learned) or is_more_to_queue(project, pool, target)
+    if is_worth_it and images_to_ask(pool, target):
         _request(project, Due(Trigger.QUEUE_DRY, told("the queue is nearly empty and there are new answers")))
 
 
