@@ -232,7 +232,7 @@ def _notes(request: RoundRequest) -> list[str]:
     notes = []
     if missing := int((counts == 0).sum()):
         have, them = ("has", "it") if missing == 1 else ("have", "them")
-        notes.append(f"{missing} of {len(counts)} classes {have} no label yet: the model cannot predict {them}")
+        notes.append(f"{missing:,} of {len(counts):,} classes {have} no label yet: the model cannot predict {them}")
     if single := int((counts == 1).sum()):
-        notes.append(f"{single} of {len(counts)} classes {'has' if single == 1 else 'have'} a single label")
+        notes.append(f"{single:,} of {len(counts):,} classes {'has' if single == 1 else 'have'} a single label")
     return notes

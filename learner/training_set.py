@@ -62,14 +62,16 @@ def training_set(request: RoundRequest, pool: Pool, report: Report) -> TrainingS
         train_labels=np.concatenate([labels, found.labels]),
         config=replace(config, recipe=replace(config.recipe, steps=config.recipe.steps_for(len(labels)))),
     )
-    note = f"it learned from {len(found.positions):,} images besides, that look like those with an answer"
+    images, look = ("image", "looks") if len(found.positions) == 1 else ("images", "look")
+    note = f"it learned from {len(found.positions):,} {images} besides, that {look} like those with an answer"
     return TrainingSet(learned, (note, *notes), False)
 
 
 def _on_rejected(n_rejected: int, n_alike: int) -> tuple[str, ...]:
     if not n_alike:
         return ()
-    return (f"{n_alike:,} images look like the {n_rejected:,} that people rejected: they are asked about last",)
+    look, are = ("image looks", "it is") if n_alike == 1 else ("images look", "they are")
+    return (f"{n_alike:,} {look} like the {n_rejected:,} that people rejected: {are} asked about last",)
 
 
 def _try(graph: Graph, answers: Answers, pool: Pool, ignored: int, seed: int, report: Report) -> Trial | None:

@@ -20,7 +20,7 @@ from labeler.learning.kept import chunks_as_they_were, graph_as_it_was, read_tra
 from labeler.learning.pool import cannot_derive
 from labeler.learning.requests import learner_config, training_digest
 from labeler.models import Rerun, Round
-from labeler.told import told
+from labeler.told import Told, keep, told
 
 if TYPE_CHECKING:
     from learner.pool import Chunk as PixelChunk
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 Report = Callable[[int, int], None]
 MOST_NAMED = 10  # files that differ
-SURROUNDINGS = {"torch": "version of torch", "processor": "instructions of the processor"}
+SURROUNDINGS: dict[str, Callable[..., Told]] = {
+    "torch": lambda then, now: told("Another version of torch: %(then)s then, %(now)s now.", then=then, now=now),
+    "processor": lambda then, now: told(
+        "Other instructions of the processor: %(then)s then, %(now)s now.", then=then, now=now
+    ),
+}
 
 
 def rerun(job: Rerun, report: Report) -> dict[str, Any]:
@@ -117,9 +122,7 @@ def _compared(round_: Round, fitted: FitResult, directory: Path, chunks: tuple[P
         "missing": [name for name in differing if not (old / name).exists()][:MOST_NAMED],
         "largest": _largest_difference(old, directory, [chunk.number for chunk in chunks]) if differing else 0.0,
         "surroundings": [
-            f"{words}: {then[name]} then, {now[name]} now"
-            for name, words in SURROUNDINGS.items()
-            if then[name] != now[name]
+            keep(made(then[name], now[name])) for name, made in SURROUNDINGS.items() if then[name] != now[name]
         ],
         "device": then["device"],
         "threads": then["threads"],

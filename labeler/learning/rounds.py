@@ -28,6 +28,7 @@ from labeler.learning.requests import (
     scored,
     training_digest,
 )
+from labeler.learning.spoken import note
 from labeler.models import Project, Round, RoundChunk, RoundState, Trigger
 from labeler.round_files import hand_on
 from labeler.selectors.features import seen_by
@@ -44,6 +45,7 @@ from labeler.services.publish import held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
 from labeler.services.triggers import reason_at_snapshot
 from labeler.storage import delete_folder, folders_in, is_older, project_folder
+from labeler.told import keep
 
 if TYPE_CHECKING:
     from learner.metrics import Interval, Metrics
@@ -80,7 +82,7 @@ def fit(*, round_: Round) -> None:
     fitted = {
         "loss": result.loss,
         "steps": result.steps,
-        "notes": list(result.notes),
+        "notes": [keep(note(each)) for each in result.notes],
         "temperature": result.temperature,
         "model_digest": result.model_digest,
         "doubts_graph": result.doubts_graph,

@@ -30,7 +30,7 @@ from labeler.selectors.served import about_round
 from labeler.services.derived import Report
 from labeler.services.serving import Exported
 from labeler.storage import local_path
-from labeler.told import told
+from labeler.told import keep, told
 
 if TYPE_CHECKING:
     from learner.exported import Look
@@ -67,7 +67,8 @@ def export_model(job: ModelExport, report: Report) -> Exported:
         export.write_arrays(arrays)
         hand_on(round_, [path, arrays])
         report(STEPS, STEPS)
-        return Exported(path.name, arrays.name, size, hashlib.sha256(path.read_bytes()).hexdigest(), about)
+        kept = about | {"notes": [keep(each) for each in about["notes"]]}
+        return Exported(path.name, arrays.name, size, hashlib.sha256(path.read_bytes()).hexdigest(), kept)
 
 
 def _versions() -> dict[str, str]:
@@ -154,6 +155,10 @@ def _notes(found: Newcomers | None) -> list[str]:
     if found is None or found.n_pool == len(found.vectors_N_D):
         return []
     return [
-        f"New images are placed by {len(found.vectors_N_D):,} of the pool’s {found.n_pool:,} images, drawn at random: "
-        "all of them would not fit."
+        told(
+            "New images are placed by %(images)s of the pool’s %(pool)s images, drawn at random: all of them would not "
+            "fit.",
+            images=len(found.vectors_N_D),
+            pool=found.n_pool,
+        )
     ]

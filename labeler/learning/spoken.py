@@ -1,7 +1,8 @@
 """What the learner says to people, in sentences that every language of the site knows.
 
 It knows no Django and speaks English. What people meet most is recognised by its pattern, which tests hold to the
-learner's own words; the rest stays in English.
+learner's own words; the rest stays in English. Refusals are told as sentences, notes on a fit as they are: they stand
+after a heading.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from labeler.told import Told, told
+from labeler.told import Told, ntold, told
 
 PATTERNS = {
     name: re.compile(pattern, re.DOTALL)
@@ -24,6 +25,21 @@ PATTERNS = {
         "damaged": r"(?P<name>[^ ]+) is damaged, or holds something beside weights",
         "timm": r"(?P<name>[^ ]+) needs the package timm, which is not installed: pip install timm, or take a backbone "
         r"of torchvision",
+        "no_label": r"(?P<number>[\d,]+) of (?P<classes>[\d,]+) classes (has|have) no label yet: the model cannot "
+        r"predict (it|them)",
+        "single_label": r"(?P<number>[\d,]+) of (?P<classes>[\d,]+) classes (has|have) a single label",
+        "told_little": r"it learned from answers alone: images that look alike say too little about each other, or "
+        r"there are too many classes",
+        "misled": r"it learned from answers alone: of (?P<number>[\d,]+) answers that were kept back in turn, images "
+        r"that look alike told (?P<alike>[\d,]+), what is seen of each image by itself (?P<alone>[\d,]+)",
+        "passed_on": r"it learned from (?P<number>[\d,]+) images? besides, that looks? like those with an answer",
+        "like_rejected": r"(?P<number>[\d,]+) images? looks? like the (?P<rejected>[\d,]+) that people rejected: "
+        r"(it is|they are) asked about last",
+        "last_layer": r"only the last layer has a distribution: (?P<samples>[\d,]+) samples of all (?P<number>[\d,]+) "
+        r"weights are too many",
+        "inducing": r"approximate: (?P<number>[\d,]+) labels act through (?P<places>[\d,]+) of them",
+        "some_classes": r"approximate: the kernel is found with (?P<number>[\d,]+) of (?P<classes>[\d,]+) classes",
+        "warned": r"the search for the kernel ended with a warning: (?P<what>.+)",
     }.items()
 }
 
@@ -34,6 +50,18 @@ def sentence(words: str) -> str:
         if name in SENTENCES and (found := pattern.fullmatch(words)) is not None:
             return SENTENCES[name](**found.groupdict())
     return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
+
+
+def note(words: str) -> str:
+    """What people should know about a fit."""
+    for name, made in NOTES.items():
+        if (found := PATTERNS[name].fullmatch(words)) is not None:
+            return made(**{of: _number(value) for of, value in found.groupdict().items()})
+    return words
+
+
+def _number(value: str) -> str | int:
+    return int(value.replace(",", "")) if re.fullmatch(r"[\d,]+", value) else value
 
 
 def compared_by(words: str, backbone: str) -> str:
@@ -88,4 +116,53 @@ SENTENCES: dict[str, Callable[..., Told]] = {
         "%(name)s needs the package timm, which is not installed: pip install timm, or take a backbone of torchvision.",
         name=f"{name[:1].upper()}{name[1:]}",
     ),
+}
+
+NOTES: dict[str, Callable[..., Told]] = {
+    "no_label": lambda number, classes: ntold(
+        "%(count)s of %(classes)s classes has no label yet: the model cannot predict it",
+        "%(count)s of %(classes)s classes have no label yet: the model cannot predict them",
+        number,
+        classes=classes,
+    ),
+    "single_label": lambda number, classes: ntold(
+        "%(count)s of %(classes)s classes has a single label",
+        "%(count)s of %(classes)s classes have a single label",
+        number,
+        classes=classes,
+    ),
+    "told_little": lambda: told(
+        "it learned from answers alone: images that look alike say too little about each other, or there are too many "
+        "classes"
+    ),
+    "misled": lambda number, alike, alone: told(
+        "it learned from answers alone: of %(number)s answers that were kept back in turn, images that look alike told "
+        "%(alike)s, what is seen of each image by itself %(alone)s",
+        number=number,
+        alike=alike,
+        alone=alone,
+    ),
+    "passed_on": lambda number: ntold(
+        "it learned from %(count)s image besides, that looks like those with an answer",
+        "it learned from %(count)s images besides, that look like those with an answer",
+        number,
+    ),
+    "like_rejected": lambda number, rejected: ntold(
+        "%(count)s image looks like the %(rejected)s that people rejected: it is asked about last",
+        "%(count)s images look like the %(rejected)s that people rejected: they are asked about last",
+        number,
+        rejected=rejected,
+    ),
+    "last_layer": lambda samples, number: told(
+        "only the last layer has a distribution: %(samples)s samples of all %(number)s weights are too many",
+        samples=samples,
+        number=number,
+    ),
+    "inducing": lambda number, places: told(
+        "approximate: %(number)s labels act through %(places)s of them", number=number, places=places
+    ),
+    "some_classes": lambda number, classes: told(
+        "approximate: the kernel is found with %(number)s of %(classes)s classes", number=number, classes=classes
+    ),
+    "warned": lambda what: told("the search for the kernel ended with a warning: %(what)s", what=what),
 }

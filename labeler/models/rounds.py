@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from labeler import choices, clock
-from labeler.told import ToldField
+from labeler.told import ToldField, from_kept
 
 
 class Trigger(models.TextChoices):
@@ -106,6 +108,11 @@ class Round(models.Model):
         """In words."""
         name = self.config.get("estimator", "")
         return str(dict(choices.ESTIMATORS).get(name, name))
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What people should know about its fit."""
+        return [from_kept(each) for each in self.metrics.get("fit", {}).get("notes", [])]
 
 
 class RoundChunk(models.Model):

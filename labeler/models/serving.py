@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import models
 
 from labeler.models.jobs import Job
+from labeler.told import from_kept
 
 
 class ModelExport(Job):
@@ -25,6 +28,11 @@ class ModelExport(Job):
 
     def __str__(self) -> str:
         return f"model export {self.pk} of {self.round}"
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What people should know about it."""
+        return [from_kept(each) for each in self.about.get("notes", [])]
 
 
 class Prediction(Job):

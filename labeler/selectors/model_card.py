@@ -26,6 +26,7 @@ from labeler.selectors.left_out import left_out_of
 from labeler.selectors.pool import LEAST_HOLDOUT, says_something
 from labeler.selectors.reruns import TRAINING
 from labeler.selectors.rounds import ClassRow, Setting, class_rows, settings_of
+from labeler.told import said
 
 FEW = 10  # labels of a class below which it is named among the limits
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#&])")
@@ -130,13 +131,13 @@ def _about(round_: Round, export: ModelExport | None, n_classes: int) -> list[Fa
     made_by = _("round %(number)s of the project %(project)s")
     samples = export.about.get("posterior_samples") if export else None
     posterior = _("%(posterior)s, %(samples)s samples") if samples else "%(posterior)s"
-    notes = [*round_.metrics.get("fit", {}).get("notes", []), *(export.about.get("notes", []) if export else [])]
+    notes = [*round_.notes, *(export.notes if export else [])]
     return [
         Fact(_("What it does"), does % {"classes": numeral(n_classes)}),
         Fact(_("Posterior"), posterior % {"posterior": round_.posterior, "samples": samples}),
         Fact(_("Made by"), made_by % {"number": round_.number, "project": round_.project.name}),
         Fact(_("Made on"), f"{round_.finished_at:%Y-%m-%d}" if round_.finished_at else _("not finished")),
-        *[Fact(_("Note"), note) for note in notes],
+        *[Fact(_("Note"), said(note)) for note in notes],
     ]
 
 

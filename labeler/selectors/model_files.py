@@ -38,7 +38,7 @@ def model_archive(round_: Round) -> IO[bytes]:
     if export is not None:
         named |= {"model.onnx": folder / export.file, "arrays.safetensors": folder / export.arrays}
         named["predict.py"] = loader / "served.py"
-        texts["served.json"] = _json({**export.about, "digest": export.digest})
+        texts["served.json"] = _json({**export.about, "notes": export.notes, "digest": export.digest})
     with override(settings.LANGUAGE_CODE):  # one document, for everybody who gets the model
         card = model_card(round_, export)
         texts |= {"MODEL_CARD.md": as_markdown(card), "model_card.json": _json(as_json(card))}

@@ -246,4 +246,4 @@ def _differences(result: Mapping[str, Any]) -> list[str]:
     if result["device"] != "cpu":
         device = {"device": result["device"]}
         words.append(_("It was fitted on %(device)s, where sums have no fixed order: bits may differ.") % device)
-    return [*words, *(_("Another %(what)s.") % {"what": each} for each in result["surroundings"])]
+    return [*words, *(said(from_kept(each)) for each in result["surroundings"])]

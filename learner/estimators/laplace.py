@@ -109,7 +109,7 @@ class Laplace:
             if is_linear(network):
                 count = sum(weights.numel() for weights in network.parameters())
                 notes.append(
-                    f"only the last layer has a distribution: {config.posterior_samples} samples of all {count:,} "
+                    f"only the last layer has a distribution: {config.posterior_samples:,} samples of all {count:,} "
                     "weights are too many"
                 )
             layers = layers[-1:]

@@ -72,6 +72,10 @@ SCALES = {
     "least_confidence": 0.35, "std_entropy": 0.2, "epig": 0.03,
 }  # fmt: skip
 ERRORS = {"mia": 0.02, "ann": 0.05, "bob": 0.2}
+NOTES = [
+    "1 of 10 classes has a single label",
+    "it learned from 1,640 images besides, that look like those with an answer",
+]
 GUIDELINES = "Which digit is it? A seven may have a bar. An open four is a four."
 
 
@@ -154,6 +158,7 @@ def _judge_rounds(project: Project, truth: np.ndarray) -> None:
             "training_count": spent,
             "last_annotation_id": newest,
             "reason": reason,
+            "notes": NOTES,
         }
         _keep_training(finish(round_to_judge(project, means, scales=SCALES, **values)), spent)
     stds = rng.uniform(0.01, 0.2, means.shape)

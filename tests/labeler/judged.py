@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from labeler import learning
+from labeler.learning.spoken import note
 from labeler.models import Image, ImageState, Project, Round, RoundChunk, RoundState
 from labeler.services.rounds import config_of
+from labeler.told import keep
 from tests.labeler.rounds import paint, tune
 from tests.labeler.scored import scored_round
 
@@ -39,12 +41,13 @@ def sure(n: int, classes: Sequence[int] = (0, 1, 2), is_wrong: Callable[[int], b
     return means
 
 
-def round_to_judge(project: Project, means: np.ndarray, **fields: object) -> Round:
-    """Fitted and scored: what is missing is to measure it, to judge it and to publish."""
+def round_to_judge(project: Project, means: np.ndarray, *, notes: Sequence[str] = (), **fields: object) -> Round:
+    """Fitted and scored: what is missing is to measure it, to judge it and to publish. `notes` are the learner's."""
+    fitted = {**FIT, "notes": [keep(note(words)) for words in notes]}
     config = {"n_classes": means.shape[1], "has_likeness": False, "features": None, "graph": None, "device": "cpu"}
     round_ = scored_round(
         project, means.tolist(), np.full(means.shape, 0.05).tolist(), state=RoundState.ACQUIRING, claim="mine",
-        config={**config_of(project.learning), **config}, metrics={"fit": FIT}, **fields,
+        config={**config_of(project.learning), **config}, metrics={"fit": fitted}, **fields,
     )  # fmt: skip
     RoundChunk.objects.filter(round=round_).update(pixels=project.chunks.get().pixels)
     return round_

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import time, timedelta
 from html import unescape
+from types import SimpleNamespace
 
 import pytest
 from django.test import Client
@@ -13,13 +14,16 @@ from django.utils.translation import override
 
 from labeler import clock
 from labeler.beat import DOING
-from labeler.learning.spoken import compared_by, sentence
+from labeler.learning import serving
+from labeler.learning.reruns import SURROUNDINGS
+from labeler.learning.spoken import compared_by, note, sentence
 from labeler.models import (
     ExportJob,
     ImportedPerson,
     ImportFile,
     ImportJob,
     JobState,
+    ModelExport,
     OfferedAnswer,
     OfferedLabel,
     PoolFeatures,
@@ -44,6 +48,7 @@ from labeler.selectors.verdicts import rerun_words, verdict_of
 from labeler.services.class_changes import archive_class
 from labeler.services.pausing import pause_project
 from labeler.services.schedule import schedule_words, set_schedule
+from labeler.storage import round_folder
 from labeler.told import keep, said, told
 from tests.e2e.furnished import addresses, furnish
 
@@ -192,15 +197,27 @@ def test_what_workers_kept_is_said_in_german(furnished) -> None:
     )
     archive_class(label_class=furnished.classes.filter(is_archived=False)[0], by=mia)
     hook = Webhook.objects.create(project=furnished, address="https://there.example/x", events=["test"], created_by=mia)
+    (placed,) = serving._notes(SimpleNamespace(n_pool=2000, vectors_N_D=range(1000)))
+    fitted = note("8 of 10 classes have no label yet: the model cannot predict them")
+    round_ = furnished.rounds.filter(standing=Standing.ACCEPTED).order_by("-number")[0]
+    round_.metrics["fit"]["notes"] = [keep(fitted)]
+    round_.save()
+    (round_folder(round_) / "served.onnx").write_bytes(b"x")
+    ModelExport.objects.create(
+        **given, state=JobState.DONE, round=round_, file="served.onnx", about={"notes": [keep(placed)]}
+    )
     answered = told("It answered %(status)s.", status="500")
     WebhookDelivery.objects.create(webhook=hook, event="test", key="1", body="{}", state="failed", error=answered)
     known, texts = kept_in_words(furnished) | {"resnet50", "efficientnet_lite0", "there.example"}, ""
-    for name in ("monitor", "learning-settings", "rounds", "audit", "class-changes", "classes", "notices", "webhooks"):
-        pages = in_both(client, reverse(name, args=[furnished.slug]))
+    of_project = ("monitor", "learning-settings", "rounds", "audit", "class-changes", "classes", "notices", "webhooks")
+    pages_of = [reverse(name, args=[furnished.slug]) for name in of_project]
+    pages_of += [reverse(name, args=[furnished.slug, round_.number]) for name in ("round", "model-card")]
+    for name in pages_of:
+        pages = in_both(client, name)
         left = english_left(*pages, known)
         assert not left, (name, left)
         texts += unescape(pages[1])
-    for words in (compared, unwritten, why, answered, told(DOING)):
+    for words in (compared, unwritten, why, answered, fitted, placed, told(DOING)):
         with override("de"):
             assert said(words) in texts, words
         assert str.__str__(words) not in texts
@@ -360,7 +377,7 @@ FOUND = {
 AGAIN = {
     "training": True, "weights": 1, "scores": 1200, "is_equal": False, "digest": "abc", "digest_then": "abc",
     "n_differing": 1200, "differing": ["…"], "missing": ["…"], "images": False, "largest": 0.0012, "device": "cuda",
-    "surroundings": [],
+    "surroundings": [keep(made("AVX2", "AVX512")) for made in SURROUNDINGS.values()],
 }  # fmt: skip
 
 
@@ -394,6 +411,7 @@ def test_what_a_rerun_found_is_said_in_german(result) -> None:
         said = " ".join(rerun_words(result))
     assert not ENGLISH.search(said), said
     assert "1.200 Wertedateien" in said or not result["training"]
+    assert "Eine andere Version von torch: AVX2 damals, AVX512 jetzt." in said or result.get("is_equal") is not False
 
 
 def test_what_is_refused_is_refused_in_german(furnished) -> None:

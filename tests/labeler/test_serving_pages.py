@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -11,10 +12,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from PIL import Image as Picture
 
+from labeler.learning.spoken import note
 from labeler.models import JobState, LearningConfig, ModelExport
 from labeler.services import predicting, serving
 from labeler.services.derived import CannotDerive
 from labeler.throttle import PREDICTIONS
+from labeler.told import keep, told
 from labeler.turns import Turns
 from tests.labeler.scored import scored_round
 from tests.labeler.served_models import tiny, tiny_export
@@ -146,7 +149,12 @@ def test_the_page_says_whose_model_answers(export, project, manager, annotator, 
 
 
 def test_the_download_holds_all_that_it_takes(export, manager, client_of) -> None:
-    reply = client_of(manager).get(reverse("round-model", args=["signs", export.round.number]))
+    fitted = note("1 of 3 classes has a single label")
+    export.about["notes"], export.round.metrics = [keep(told("It has no model."))], {"fit": {"notes": [keep(fitted)]}}
+    export.save()
+    export.round.save()
+    client = client_of(manager)
+    reply = client.get(reverse("round-model", args=["signs", export.round.number]), headers={"accept-language": "de"})
     with zipfile.ZipFile(io.BytesIO(reply.getvalue())) as archive:
         assert sorted(archive.namelist()) == [
             "MODEL_CARD.md", "README.md", "arrays.safetensors", "model.json", "model.onnx", "model.safetensors",
@@ -154,8 +162,13 @@ def test_the_download_holds_all_that_it_takes(export, manager, client_of) -> Non
         ]  # fmt: skip
         assert archive.read("model.onnx") == tiny()
         assert b"import learner" not in archive.read("predict.py")
-        assert export.digest in archive.read("served.json").decode()
-        assert export.digest in archive.read("MODEL_CARD.md").decode()
+        about = json.loads(archive.read("served.json"))
+        assert about["digest"] == export.digest
+        card = archive.read("MODEL_CARD.md").decode()
+        assert "- Note: 1 of 3 classes has a single label\n- Note: It has no model.\n" in card
+        assert about["notes"] == ["It has no model."]
+        assert '"value": "1 of 3 classes has a single label"' in archive.read("model_card.json").decode()
+        assert export.digest in card
 
 
 def test_preparing_from_the_rounds_page(export, manager, annotator, client_of, django_capture_on_commit_callbacks):

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import gpytorch
 import numpy as np
 import pytest
+import torch
 from django.utils.translation import override
 
-from labeler.learning.spoken import compared_by, sentence
-from labeler.told import Told, said
+from labeler.learning.spoken import NOTES, PATTERNS, compared_by, note, sentence
+from labeler.told import Told, from_kept, keep, said
+from learner import training_set as learned_from
 from learner.backbones import read_weights
+from learner.config import Recipe, RoundConfig, RoundRequest, ignore
 from learner.errors import BackboneError
+from learner.estimators.gaussian_process import find_kernel
 from learner.fit import diverged
+from learner.graph.doubt import Trial
+from learner.graph.pool_graph import PoolGraph
 from learner.graph.representation import represent
-from learner.pool import Chunk
+from learner.pool import Chunk, Pool
+from learner.round import fit
 
 
 def german(words: str) -> str:
@@ -59,3 +70,99 @@ def test_by_whose_features_they_are_compared(tmp_path: Path) -> None:
     words = compared_by(represent((Chunk(0, path, 30),))[0].reason, "efficientnet_lite0")
     assert words == "features of efficientnet_lite0, vectors of 16 features, compared by direction"
     assert german(words) == "Merkmale von efficientnet_lite0, Vektoren aus 16 Merkmalen, verglichen nach der Richtung"
+
+
+ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|it|its|from|that|images?|labels?)\b")
+
+
+def check_notes(*pairs: tuple[str, str]) -> None:
+    """Each is known to the letter, outlives the database, and has this German."""
+    for words, expected in pairs:
+        known = note(words)
+        assert isinstance(known, Told) and known == words
+        assert german(from_kept(keep(known))) == german(known)
+        assert expected in german(known) and not ENGLISH.search(german(known).replace("Labels", ""))
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> RoundRequest:
+    path = tmp_path / "chunk.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 255, (60, 1, 8, 8), np.uint8))
+    config = RoundConfig(
+        n_classes=3, architecture="mlp", posterior_samples=7, device="cpu", recipe=Recipe(steps=3), seed=1
+    )
+    return RoundRequest((Chunk(0, path, 60),), np.arange(60), np.arange(60) % 3, config, tmp_path / "round")
+
+
+def notes_of(request: RoundRequest, **changes: object) -> tuple[str, ...]:
+    return fit(replace(request, config=replace(request.config, **changes)), ignore).notes
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "expected"),
+    [
+        (10, [0, 1, 1], ("8 von 10 Klassen haben noch kein Label", "1 von 10 Klassen hat ein einziges Label")),
+        (3, [0, 1], ("1 von 3 Klassen hat noch kein Label", "2 von 3 Klassen haben ein einziges Label")),
+        (1200, [0, 1], ("1.198 von 1.200 Klassen haben noch kein Label", "2 von 1.200 Klassen haben ein einziges")),
+    ],
+)
+def test_which_classes_lack_labels(request_, classes, labels, expected) -> None:
+    few = replace(request_, train_positions=np.arange(len(labels)), train_labels=np.array(labels))
+    check_notes(*zip(notes_of(few, n_classes=classes), expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("passed_on", "alike", "rejected", "expected"),
+    [
+        (0, 0, 0, ["es lernte allein aus Antworten: Bilder, die sich ähneln"]),
+        (1, 1, 1, ["außerdem aus 1 Bild, das", "1 Bild ähnelt schlechten Bildern (1)"]),
+        (2000, 1200, 30, ["außerdem aus 2.000 Bildern, die", "1.200 Bilder ähneln schlechten Bildern (30)"]),
+    ],
+)
+def test_what_the_graph_passed_on(request_, monkeypatch, passed_on, alike, rejected, expected) -> None:
+    found = SimpleNamespace(positions=np.arange(passed_on) + 60, labels=np.zeros(passed_on, np.int64), n_rejected=alike)
+    monkeypatch.setattr(PoolGraph, "load", lambda _: SimpleNamespace(n_coordinates=0, graph=None))
+    monkeypatch.setattr(learned_from, "_try", lambda *_: None)
+    monkeypatch.setattr("learner.graph.propagation.propagate", lambda *_, **__: found)
+    request = replace(request_, graph=Path("x"), rejected=np.arange(rejected) + 5000)
+    notes = learned_from.training_set(request, Pool(request.chunks), ignore).notes
+    check_notes(*zip(notes, expected, strict=True))
+
+
+def test_that_the_graph_misleads(request_, monkeypatch) -> None:
+    trial = Trial(n=80, graph_right=20, vectors_right=60, only_graph=0, only_vectors=40)
+    monkeypatch.setattr(PoolGraph, "load", lambda _: SimpleNamespace(n_coordinates=0, graph=None))
+    monkeypatch.setattr(learned_from, "_try", lambda *_: trial)
+    notes = learned_from.training_set(replace(request_, graph=Path("x")), Pool(request_.chunks), ignore).notes
+    check_notes((notes[0], "Von 80 Antworten, die reihum zurückgehalten wurden, verrieten ähnliche Bilder 20"))
+    assert len(notes) == 1 and german(note(notes[0])).endswith(" 60")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "limit", "expected"),
+    [
+        ("laplace", "laplace.MOST_PARAMETERS", "nur die letzte Schicht hat eine Verteilung: 7 Stichproben aller "),
+        ("gaussian_process", "gaussian_process.EXACT_LABELS", "näherungsweise: 60 Labels wirken durch 50 von ihnen"),
+    ],
+)
+def test_what_a_posterior_leaves_out(request_, monkeypatch, estimator, limit, expected) -> None:
+    monkeypatch.setattr(f"learner.estimators.{limit}", 50)
+    (words,) = notes_of(request_, estimator=estimator)
+    check_notes((words, expected))
+
+
+def test_what_the_search_for_a_kernel_leaves_out(monkeypatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand((60, 4), generator=generator, dtype=torch.float64)
+    _, _, notes = find_kernel(x, torch.arange(60) % 30, 1200, generator, ignore)
+    check_notes((notes[0], "näherungsweise: Der Kern wird mit 20 von 1.200 Klassen gefunden"))
+    monkeypatch.setattr("learner.estimators.gaussian_process.CONCENTRATION", 1e25)  # equal images have equal values
+    with gpytorch.settings.min_fixed_noise(double_value=1e-30):
+        _, _, notes = find_kernel(torch.ones((40, 2)).double(), torch.arange(40) % 2, 2, generator, ignore)
+    known = note(notes[0])  # what warns is not the learner's own
+    assert known == notes[0] and german(known).startswith("die Suche nach dem Kern endete mit einer Warnung: ")
+
+
+def test_a_note_that_is_not_known_stays_as_it_is() -> None:
+    assert note("it was a fine day") == "it was a fine day" == german(note("it was a fine day"))
+    assert set(NOTES) <= set(PATTERNS)

@@ -12,6 +12,7 @@ from labeler.models import ImageState, Reason, RoundState, Trigger
 from labeler.selectors.graphs import current_graph
 from labeler.services import claims, graphs
 from labeler.services.rounds import request_round, start_cold_round
+from labeler.told import Told
 from tests.labeler.graphs.conftest import made, queue, right, run
 from tests.labeler.rounds import answer, truth, tune
 
@@ -25,12 +26,13 @@ def test_a_round_learns_from_images_that_look_like_answered_ones(pool, annotator
     assert answer(pool, annotator, 4) == 4
     known = run(pool)
     assert known.config["graph"] == current_graph(pool).pk
-    assert any("images besides, that look like those with an answer" in note for note in known.metrics["fit"]["notes"])
+    assert any("images besides, that look like those with an answer" in note for note in known.notes)
+    assert all(isinstance(note, Told) for note in known.notes)  # so that every language can say it
     assert right(known) > 0.9
     pool.learning.propagation = False
     pool.learning.save()
     alone = run(pool)
-    assert not any("look like" in note for note in alone.metrics["fit"]["notes"])
+    assert not any("look like" in note for note in alone.notes)
 
 
 def test_the_holdout_is_not_learned_from_that_way_either(pool, annotator, monkeypatch) -> None:
@@ -85,7 +87,7 @@ def test_a_round_asks_about_groups_without_a_name_before_all_else(pool, annotato
     assert truth(first.image.position) not in asked
     assert {place.reason for place in others} >= {Reason.ACQUIRED}
     assert first.details["group"] > 1 and len(first.details["likely"]) == 3
-    assert round_.metrics["fit"]["notes"]
+    assert round_.notes
 
 
 def test_once_all_groups_have_a_name_the_network_chooses(pool, annotator) -> None:
@@ -144,7 +146,7 @@ def test_what_looks_like_bad_images_is_asked_about_last(pool, annotator) -> None
     round_ = run(pool)
     assert sorted(read_training(round_).training.rejected.tolist()) == sorted(bad)
     words = f"{20 - len(bad)} images look like the {len(bad)} that people rejected: they are asked about last"
-    assert words in round_.metrics["fit"]["notes"]
+    assert words in round_.notes
     asked = [truth(candidate.image.position) for candidate in queue(pool)]
     assert len(asked) == 30
     assert 0 not in asked
