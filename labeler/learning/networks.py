@@ -16,6 +16,7 @@ from labeler import storage
 from labeler.learning.files import CannotLearn, in_chunks, limit_threads, mending, opened
 from labeler.learning.pool import cannot_derive
 from labeler.learning.replays import model_config
+from labeler.learning.spoken import compared_by
 from labeler.models import Chunk, PoolNetwork
 from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by
 from labeler.selectors.graphs import current_graph
@@ -110,11 +111,10 @@ class _Trial:
         made = self._link(chunks)
         verdict, counts = self._judge(lesson, made, chunks)
         newer = newer_classes(self.job)
-        reason = f"features of {self.job.key}, {made.pool_graph.reason}"[:200]
         graph = Derived(
             made.pool_graph.save,
             len(made.pool_graph.graph),
-            {"groups": made.pool_graph.n_groups, "reason": reason},
+            {"groups": made.pool_graph.n_groups, "reason": compared_by(made.pool_graph.reason, self.job.key)},
             {"vectors": ("npy", made.save_vectors)},
         )
         evidence = self._as_json(verdict, lesson, counts)

@@ -65,7 +65,7 @@ def _number(value: str) -> str | int:
 
 
 def compared_by(words: str, backbone: str) -> str:
-    """By what images are compared; `backbone` is whose features they are, or empty."""
+    """By what images are compared; `backbone` is whose features they are (of a network: its key), or empty."""
     if (found := PATTERNS["pixels"].fullmatch(words)) is not None:
         values = {"size": found["size"], "number": found["number"]}
         if found["kind"] == "grey":
@@ -78,6 +78,12 @@ def compared_by(words: str, backbone: str) -> str:
     vectors = re.fullmatch(r"vectors of (\d+) features, compared by direction", words)
     if vectors is None or not backbone:
         return words
+    if (network := re.fullmatch(r"network (\d+)", backbone)) is not None:
+        return told(
+            "features of network %(name)s, vectors of %(number)s features, compared by direction",
+            name=network[1],
+            number=vectors[1],
+        )
     return told(
         "features of %(name)s, vectors of %(number)s features, compared by direction", name=backbone, number=vectors[1]
     )

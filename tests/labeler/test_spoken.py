@@ -14,6 +14,7 @@ import torch
 from django.utils.translation import override
 
 from labeler.learning.spoken import NOTES, PATTERNS, compared_by, note, sentence
+from labeler.models.jobs import network_key
 from labeler.told import Told, from_kept, keep, said
 from learner import training_set as learned_from
 from learner.backbones import read_weights
@@ -70,6 +71,9 @@ def test_by_whose_features_they_are_compared(tmp_path: Path) -> None:
     words = compared_by(represent((Chunk(0, path, 30),))[0].reason, "efficientnet_lite0")
     assert words == "features of efficientnet_lite0, vectors of 16 features, compared by direction"
     assert german(words) == "Merkmale von efficientnet_lite0, Vektoren aus 16 Merkmalen, verglichen nach der Richtung"
+    words = compared_by(represent((Chunk(0, path, 30),))[0].reason, network_key(2))
+    assert words == "features of network 2, vectors of 16 features, compared by direction"
+    assert german(words) == "Merkmale von Netz 2, Vektoren aus 16 Merkmalen, verglichen nach der Richtung"
 
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|it|its|from|that|images?|labels?)\b")
