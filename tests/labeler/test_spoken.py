@@ -18,7 +18,7 @@ from labeler.told import Told, from_kept, keep, said
 from learner import training_set as learned_from
 from learner.backbones import read_weights
 from learner.config import Recipe, RoundConfig, RoundRequest, ignore
-from learner.errors import BackboneError
+from learner.errors import BackboneError, LabelError, LearnerError
 from learner.estimators.gaussian_process import find_kernel
 from learner.fit import diverged
 from learner.graph.doubt import Trial
@@ -48,6 +48,33 @@ def test_files_of_weights(tmp_path: Path) -> None:
         with pytest.raises(BackboneError) as refused:
             read_weights(tmp_path / name)
         assert expected in german(sentence(str(refused.value)))
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"), [(1, "Es gibt ein Label, aus dem zu lernen wäre: "), (6, "Alle 6 Labels, aus denen zu lernen ")]
+)
+def test_labels_of_one_class(request_, n, expected) -> None:
+    with pytest.raises(LabelError) as refused:
+        replace(request_, train_positions=np.arange(n), train_labels=np.zeros(n, np.int64))
+    words = sentence(str(refused.value))
+    assert words[1:] == f"{refused.value}."[1:]
+    assert expected in german(words) and german(words).endswith(f"({request_.config.model}).")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "limit", "expected"),
+    [
+        ("gaussian_process", "gaussian_process.MOST_FLOATS", "Gauß-Prozess: 7 Posterior-Stichproben von 3 Klassen "),
+        ("swag", "swag.MOST_SAMPLED_FLOATS", "SWAG: 7 Posterior-Stichproben des Kopfs brauchen "),
+    ],
+)
+def test_samples_that_would_not_fit(request_, monkeypatch, estimator, limit, expected) -> None:
+    monkeypatch.setattr(f"learner.estimators.{limit}", 50)
+    with pytest.raises(LearnerError) as refused:
+        notes_of(request_, estimator=estimator)
+    words = sentence(str(refused.value))
+    assert words == f"{refused.value}."
+    assert expected in german(words) and f"Posterior ({estimator} of mlp)." in german(words)
 
 
 def test_what_is_not_known_stays_as_it_is() -> None:
