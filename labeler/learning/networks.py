@@ -18,7 +18,7 @@ from labeler.learning.pool import cannot_derive
 from labeler.learning.replays import model_config
 from labeler.learning.spoken import compared_by
 from labeler.models import Chunk, PoolNetwork
-from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by
+from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by, seer_words
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import training_images
 from labeler.selectors.networks import newer_classes, teaches_itself
@@ -111,10 +111,11 @@ class _Trial:
         made = self._link(chunks)
         verdict, counts = self._judge(lesson, made, chunks)
         newer = newer_classes(self.job)
+        reason = compared_by(made.pool_graph.reason, seer_words(self.job.key))
         graph = Derived(
             made.pool_graph.save,
             len(made.pool_graph.graph),
-            {"groups": made.pool_graph.n_groups, "reason": compared_by(made.pool_graph.reason, self.job.key)},
+            {"groups": made.pool_graph.n_groups, "reason": reason},
             {"vectors": ("npy", made.save_vectors)},
         )
         evidence = self._as_json(verdict, lesson, counts)

@@ -10,7 +10,7 @@ import numpy as np
 from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words, mending
 from labeler.learning.spoken import compared_by
 from labeler.models import Project
-from labeler.selectors.features import ready_features
+from labeler.selectors.features import ready_features, seer_words
 from labeler.selectors.pool import waiting_positions
 from labeler.services.derived import CannotDerive, Derived
 
@@ -43,7 +43,7 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
     graph = made.pool_graph
     fields = {
         "groups": graph.n_groups,
-        "reason": compared_by(graph.reason, features.backbone if features else ""),
+        "reason": compared_by(graph.reason, seer_words(features.backbone) if features else ""),
         "features": features,
     }
     return Derived(graph.save, len(graph.graph), fields, {"vectors": ("npy", made.save_vectors)})

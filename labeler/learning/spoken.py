@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from labeler.told import Told, ntold, told
+from labeler.told import Told, amount, ntold, told
 
 PATTERNS = {
     name: re.compile(pattern, re.DOTALL)
@@ -25,6 +25,11 @@ PATTERNS = {
         "damaged": r"(?P<name>[^ ]+) is damaged, or holds something beside weights",
         "timm": r"(?P<name>[^ ]+) needs the package timm, which is not installed: pip install timm, or take a backbone "
         r"of torchvision",
+        "one_class": r"(there is one label to learn from|all (?P<number>\d+) labels to learn from are of one class): a "
+        r"model needs at least two classes; answer images of another class(?P<of>.*)",
+        "too_much": r"(?P<posterior>Gaussian process|SWAG): (?P<samples>\d+) posterior samples of "
+        r"(?:the head|(?P<classes>\d+) classes) need (?P<size>[\d.]+) GiB; take (?P<most>\d+) or fewer, or another "
+        r"posterior in the settings(?P<of>.*)",
         "no_label": r"(?P<number>[\d,]+) of (?P<classes>[\d,]+) classes (has|have) no label yet: the model cannot "
         r"predict (it|them)",
         "single_label": r"(?P<number>[\d,]+) of (?P<classes>[\d,]+) classes (has|have) a single label",
@@ -65,7 +70,7 @@ def _number(value: str) -> str | int:
 
 
 def compared_by(words: str, backbone: str) -> str:
-    """By what images are compared; `backbone` is whose features they are (of a network: its key), or empty."""
+    """By what images are compared; `backbone` is whose features they are, or empty."""
     if (found := PATTERNS["pixels"].fullmatch(words)) is not None:
         values = {"size": found["size"], "number": found["number"]}
         if found["kind"] == "grey":
@@ -78,12 +83,6 @@ def compared_by(words: str, backbone: str) -> str:
     vectors = re.fullmatch(r"vectors of (\d+) features, compared by direction", words)
     if vectors is None or not backbone:
         return words
-    if (network := re.fullmatch(r"network (\d+)", backbone)) is not None:
-        return told(
-            "features of network %(name)s, vectors of %(number)s features, compared by direction",
-            name=network[1],
-            number=vectors[1],
-        )
     return told(
         "features of %(name)s, vectors of %(number)s features, compared by direction", name=backbone, number=vectors[1]
     )
@@ -113,9 +112,42 @@ def _diverged(step: str, what: str, of: str) -> Told:
     )
 
 
+def _one_class(number: str | None, of: str) -> Told:
+    if number is None:
+        return told(
+            "There is one label to learn from: a model needs at least two classes; answer images of another "
+            "class%(of)s.",
+            of=of,
+        )
+    return told(
+        "All %(number)s labels to learn from are of one class: a model needs at least two classes; answer images of "
+        "another class%(of)s.",
+        number=number,
+        of=of,
+    )
+
+
+def _too_much(posterior: str, samples: str, classes: str | None, size: str, most: str, of: str) -> Told:
+    values = {"samples": samples, "size": amount(float(size), 1), "most": most, "of": of}
+    if posterior == "SWAG":
+        return told(
+            "SWAG: %(samples)s posterior samples of the head need %(size)s GiB; take %(most)s or fewer, or another "
+            "posterior in the settings%(of)s.",
+            **values,
+        )
+    return told(
+        "Gaussian process: %(samples)s posterior samples of %(classes)s classes need %(size)s GiB; take %(most)s or "
+        "fewer, or another posterior in the settings%(of)s.",
+        classes=classes,
+        **values,
+    )
+
+
 SENTENCES: dict[str, Callable[..., Told]] = {
     "download": _download,
     "diverged": _diverged,
+    "one_class": _one_class,
+    "too_much": _too_much,
     "no_file": lambda name: told("There is no file %(name)s.", name=name),
     "damaged": lambda name: told("%(name)s is damaged, or holds something beside weights.", name=name),
     "timm": lambda name: told(

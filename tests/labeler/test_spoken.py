@@ -14,12 +14,11 @@ import torch
 from django.utils.translation import override
 
 from labeler.learning.spoken import NOTES, PATTERNS, compared_by, note, sentence
-from labeler.models.jobs import network_key
 from labeler.told import Told, from_kept, keep, said
 from learner import training_set as learned_from
 from learner.backbones import read_weights
 from learner.config import Recipe, RoundConfig, RoundRequest, ignore
-from learner.errors import BackboneError
+from learner.errors import BackboneError, LabelError, LearnerError
 from learner.estimators.gaussian_process import find_kernel
 from learner.fit import diverged
 from learner.graph.doubt import Trial
@@ -51,6 +50,33 @@ def test_files_of_weights(tmp_path: Path) -> None:
         assert expected in german(sentence(str(refused.value)))
 
 
+@pytest.mark.parametrize(
+    ("n", "expected"), [(1, "Es gibt ein Label, aus dem zu lernen wäre: "), (6, "Alle 6 Labels, aus denen zu lernen ")]
+)
+def test_labels_of_one_class(request_, n, expected) -> None:
+    with pytest.raises(LabelError) as refused:
+        replace(request_, train_positions=np.arange(n), train_labels=np.zeros(n, np.int64))
+    words = sentence(str(refused.value))
+    assert words[1:] == f"{refused.value}."[1:]
+    assert expected in german(words) and german(words).endswith(f"({request_.config.model}).")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "limit", "expected"),
+    [
+        ("gaussian_process", "gaussian_process.MOST_FLOATS", "Gauß-Prozess: 7 Posterior-Stichproben von 3 Klassen "),
+        ("swag", "swag.MOST_SAMPLED_FLOATS", "SWAG: 7 Posterior-Stichproben des Kopfs brauchen "),
+    ],
+)
+def test_samples_that_would_not_fit(request_, monkeypatch, estimator, limit, expected) -> None:
+    monkeypatch.setattr(f"learner.estimators.{limit}", 50)
+    with pytest.raises(LearnerError) as refused:
+        notes_of(request_, estimator=estimator)
+    words = sentence(str(refused.value))
+    assert words == f"{refused.value}."
+    assert expected in german(words) and f"Posterior ({estimator} of mlp)." in german(words)
+
+
 def test_what_is_not_known_stays_as_it_is() -> None:
     assert sentence("all of one class") == "All of one class." == german(sentence("all of one class"))
 
@@ -71,9 +97,6 @@ def test_by_whose_features_they_are_compared(tmp_path: Path) -> None:
     words = compared_by(represent((Chunk(0, path, 30),))[0].reason, "efficientnet_lite0")
     assert words == "features of efficientnet_lite0, vectors of 16 features, compared by direction"
     assert german(words) == "Merkmale von efficientnet_lite0, Vektoren aus 16 Merkmalen, verglichen nach der Richtung"
-    words = compared_by(represent((Chunk(0, path, 30),))[0].reason, network_key(2))
-    assert words == "features of network 2, vectors of 16 features, compared by direction"
-    assert german(words) == "Merkmale von Netz 2, Vektoren aus 16 Merkmalen, verglichen nach der Richtung"
 
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|it|its|from|that|images?|labels?)\b")

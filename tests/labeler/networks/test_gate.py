@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from django.core.files.storage import default_storage
 from django.urls import reverse
+from django.utils.translation import override
 
 from labeler import clock, storage, tasks
 from labeler.models import (
@@ -31,6 +32,7 @@ from labeler.selectors.graphs import current_graph
 from labeler.services import features, graphs, networks
 from labeler.services.leftovers import forget_unnamed_files
 from labeler.services.projects import change_learning
+from labeler.told import said
 from learner import distillation, gate, trial
 from tests.labeler.networks.conftest import N, asked, files, label, page, trained
 from tests.labeler.queues import fresh
@@ -57,6 +59,8 @@ def test_one_that_is_accepted_takes_over_whole(
     used, graph = ready_features(pool), current_graph(pool)
     assert used.network == job and graph.features == used and graph != before
     assert graph.reason.startswith(f"features of network {job.pk}, vectors of 128 features")
+    with override("de"):
+        assert said(graph.reason).startswith(f"Merkmale von Netz {job.pk}, Vektoren aus 128 Merkmalen")
     with storage.local_path(ChunkFeatures.objects.get().file) as path:
         assert np.load(path, allow_pickle=False).shape == (N + 12, 128)
     assert graphs.sweep_graphs() == features.sweep_features() == 0  # it is all there
