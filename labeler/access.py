@@ -95,7 +95,7 @@ def member_access(request: HttpRequest, slug: str) -> Access:
 def manager_access(request: HttpRequest, slug: str) -> Access:
     access = member_access(request, slug)
     if not access.is_manager:
-        raise PermissionDenied("Only a manager of this project can do this.")
+        raise PermissionDenied(_("Only a manager of this project can do this."))
     return access
 
 

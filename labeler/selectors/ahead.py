@@ -41,8 +41,10 @@ def why_to_wait(project: Project, newest: Point | None) -> str:
     if features.ready is None and (features.made is not None or features.is_coming):
         words = _("%(features)s are being computed: wait for the round after them before you judge.")
         return words % {"features": features.wanted.title}
-    trained = PoolNetwork.objects.filter(project=project, state__in=UNFINISHED_JOB).values_list("pk", flat=True).first()
-    if trained is not None:
+    networks = PoolNetwork.objects.filter(project=project)
+    trained = networks.filter(state__in=UNFINISHED_JOB).values_list("pk", flat=True).first()
+    # One follows the other as answers come in: from the second on the curve knows what networks are worth here.
+    if trained is not None and not networks.filter(is_accepted__isnull=False).exists():
         words = _(
             "Network %(pk)s is being trained: wait until it is accepted or refused, and for the round after it, before "
             "you judge."

@@ -16,7 +16,7 @@ from labeler.numerals import numeral
 from labeler.selectors.features import Representation, chosen_representation, picked_representation, ready_features
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import learned_classes, training_images
-from labeler.selectors.pool import total_images
+from labeler.selectors.pool import pool_counts, total_images
 
 LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
 FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 40  # where the graph teaches, and where answers alone do
@@ -54,7 +54,14 @@ class NetworkState:
     def next_words(self) -> str:
         """When the next one begins by itself: not at a number of labels that has been passed long since."""
         values = {"enough": numeral(self.next_answers), "labels": numeral(self.labels)}
-        if self.labels < self.next_answers:
+        images = pool_counts(self.project)
+        if self.next_answers > images.total - images.holdout:
+            words = _(
+                "No further one begins by itself: it would take %(enough)s labels, and there are %(images)s images to "
+                "learn from."
+            )
+            values["images"] = numeral(images.total - images.holdout)
+        elif self.labels < self.next_answers:
             words = _(
                 "The next one begins by itself at %(enough)s labels, when nothing else is to be done. There are "
                 "%(labels)s."
@@ -165,7 +172,10 @@ def objections_in_words(evidence: dict[str, Any], class_names: dict[int, str]) -
     )
     words = {
         "fewer_right": _("it is right about %(new)s of %(n)s measured images, the present model about %(old)s")
-        % {"new": evidence.get("new_right"), "n": evidence.get("n"), "old": evidence.get("old_right")},
+        % {
+            name: numeral(evidence.get(key) or 0)
+            for name, key in (("new", "new_right"), ("n", "n"), ("old", "old_right"))
+        },
         "unproven": _("answers that neither had learned from do not show yet that it is better"),
         "untaught": _("too few images hang together with answers for it to be judged by them"),
         "disagrees": _("it often disagrees about images that leave little doubt"),

@@ -43,16 +43,15 @@ def weak_classes(project: Project, model: Round | None) -> WeakClasses | None:
     """None: nothing is clear, or nothing was measured.
 
     The worst of many classes looks bad by chance alone. So each is judged by an interval that holds for all of them at
-    once (Bonferroni), whose upper end must lie below the interval of the other classes together, or below the target.
+    once (Bonferroni), whose upper end must lie below the interval of the other classes together, or below a target
+    that those meet. A target that all classes miss says nothing about one of them.
     """
     confusion = model.metrics.get("confusion") if model is not None and says_something(model.metrics) else None
     if model is None or not confusion:
         return None
     found = [(at, recall, others) for at, recall, others in _measured(confusion) if recall.n >= LEAST_IMAGES]
     confidence = 1 - 0.05 / max(1, len(found))
-    weak = [
-        row for row in found if _upper_end(row[1], confidence) < max(row[2].low, project.target_accuracy or 0.0)
-    ]  # fmt: skip
+    weak = [row for row in found if _is_weak(_upper_end(row[1], confidence), row[2], project.target_accuracy)]
     if not weak:
         return None
     names = _names(model, weak, confusion)
@@ -77,6 +76,10 @@ def _measured(confusion: Counts) -> list[Measured]:
         if recall is not None and others is not None:
             rows.append((at, recall, others))
     return rows
+
+
+def _is_weak(upper: float, others: Interval, target: float | None) -> bool:
+    return upper < others.low or (target is not None and upper < target <= others.value)
 
 
 def _upper_end(recall: Interval, confidence: float) -> float:

@@ -84,6 +84,8 @@ def test_a_network_that_is_being_trained_is_waited_for(project, flat) -> None:
     assert advice.reason.startswith(f"Network {job.pk} is being trained: wait until it is accepted or refused")
     PoolNetwork.objects.update(state=JobState.DONE, is_accepted=False)
     assert advice_of(fresh(project), flat).kind == "not_worth"
+    PoolNetwork.objects.create(project=project, seed=2, labels={}, answers=60, state=JobState.RUNNING)
+    assert advice_of(fresh(project), flat).kind == "not_worth"  # else it would never be said: one follows the other
 
 
 def test_likeness_that_the_last_round_did_not_know_is_waited_for(project, flat) -> None:

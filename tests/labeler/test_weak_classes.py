@@ -64,11 +64,21 @@ def test_without_a_model_or_with_too_small_a_holdout_nothing_is_said(project) ->
     assert weak_classes(project, model_with(project, CLEAR, n=9)) is None
 
 
-def test_clearly_below_the_target_is_weak_too(project) -> None:
-    confusion = [[60, 30, 30], [30, 60, 30], [30, 30, 60]]
-    project.target_accuracy = 0.9
+FEW_OTHERS = [[70, 30, 0], [1, 9, 0], [1, 0, 8]]  # 70 % of 100 and 89 % of 19: the intervals overlap
+
+
+@pytest.mark.parametrize(
+    ("confusion", "target", "weak"),
+    [
+        (FEW_OTHERS, None, []),
+        (FEW_OTHERS, 0.85, ["cat"]),
+        ([[60, 30, 30], [30, 60, 30], [30, 30, 60]], 0.9, []),  # what all miss says nothing about one
+    ],
+)
+def test_clearly_below_a_target_that_the_others_meet_is_weak_too(project, confusion, target, weak) -> None:
+    project.target_accuracy = target
     project.save()
-    assert named(project, confusion) == ["cat", "dog", "owl"]
+    assert named(project, confusion) == weak
 
 
 def test_three_at_most_the_weakest_first(project) -> None:

@@ -224,6 +224,9 @@ def test_when_the_next_one_begins_is_said_by_what_there_is(pool, manager, client
     PoolNetwork.objects.update(state=JobState.DONE, is_accepted=False)
     assert "begins by itself as soon as nothing else is to be done: it has 40 labels" in page(client)
     assert networks.sweep_networks() == 1
+    PoolNetwork.objects.update(state=JobState.DONE, is_accepted=False, answers=N)
+    words = f"No further one begins by itself: it would take {round(N * 1.5)} labels, and there are {N} images to learn"
+    assert words in page(client)
 
 
 def test_the_button_says_what_is_missing(pool, manager, client_of) -> None:
