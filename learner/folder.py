@@ -63,16 +63,19 @@ def read_collection(source: Path, directory: Path, report: Report, *, side: int 
             is scikit-learn's 1,797 handwritten digits.
         directory: Where the chunk files go.
         report: Called with the phase `"read"`.
-        side: Height and width in pixels; None: as the first image, at most 96. An npz keeps its size.
+        side: Height and width in pixels; None: as the first image, at most 96. An npz, digits too, keeps its size.
 
     Raises:
-        LearnerError: If the source is missing or of another kind, or holds no image.
+        LearnerError: If the source is missing or of another kind, or holds no image; or if a side is asked for of an
+            npz.
     """
     if str(source) == "digits" and not source.exists():
         source = _write_digits(directory)
     if not source.exists():
         raise LearnerError(f"there is no {source}")
     if source.suffix == ".npz":
+        if side is not None:
+            raise LearnerError(f"the images of {source.name} keep their size: leave the side out")
         return _read_npz(source, directory, report)
     if source.is_dir():
         paths = sorted(path for path in source.rglob("*") if path.is_file())

@@ -1,4 +1,5 @@
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,11 @@ def test_an_npz(tmp_path, test_part):
     assert collection.labels.tolist()[:6] == [1, 0, 1, 0, 0, 1]
     assert collection.is_test.tolist() == [False] * 6 + [True] * (2 if test_part else 0)
     assert np.array_equal(Pool(collection.chunks).inputs([4])[0, 0], arrays["x_train"][4])
+
+
+def test_an_npz_keeps_its_size_and_says_so(tmp_path):
+    with pytest.raises(LearnerError, match=r"the images of digits.npz keep their size: leave the side out"):
+        read_collection(Path("digits"), tmp_path, ignore, side=28)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
