@@ -62,7 +62,13 @@ class Told(str):
 
     def with_texts(self, change: Callable[[str], str]) -> Told:
         """The same with other texts in its holes."""
-        values = {name: change(value) if type(value) is str else value for name, value in self.values.items()}
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, Told):
+                return value.with_texts(change)
+            return change(value) if isinstance(value, str) else value
+
+        values = {name: changed(value) for name, value in self.values.items()}
         return Told(self.msgid, values, self.plural, self.number)
 
     @property

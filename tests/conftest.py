@@ -17,13 +17,16 @@ PASSWORD = "correct horse battery staple"
 
 @pytest.fixture(autouse=True)
 def own_data_folder(settings, tmp_path: Path) -> Path:
-    """Files, broker messages and static files of a test stay in its own folder."""
+    """Files, broker messages, static files and the cache of a test are its own."""
     settings.DATA_DIR = tmp_path
     settings.MEDIA_ROOT = tmp_path / "files"
     settings.STORAGE = None
     settings.STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(tmp_path)}
     }
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     return tmp_path

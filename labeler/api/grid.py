@@ -15,7 +15,7 @@ from labeler.api.problems import Problem, invalid
 from labeler.api.shapes import ClassName, Measured, Outcome, class_name, of_interval
 from labeler.models import GridPage, Round, Scope
 from labeler.selectors.grid import TILES, Grid, GridMeasure, grid_of
-from labeler.services.grid import accept_page, undo_page
+from labeler.services.grid import accept_page, remember_shown, undo_page
 from labeler.views.grid import grid_access
 
 router = Operations("Grid")
@@ -88,11 +88,14 @@ class PageOut(Out):
 @router.read(ROOT, GridOut, who="manager")
 def read_grid(request: HttpRequest, slug: str, wanted: Query[OfClass]) -> GridOut:
     """A page of what the model in charge takes for one class, the surest first, and how right such pages were.
+    What somebody else's page shows just now comes last.
     Annotators see it where the settings open the grid to everybody."""
     access = grid_access(request, slug)
     if not access.may_use_grid:
         raise Problem(409, OFF)
-    return _shown(access, grid_of(access.project, access.user, wanted.label_class or None))
+    found = grid_of(access.project, access.user, wanted.label_class or None)
+    remember_shown(project=access.project, person=access.user, image_ids=[tile.image.pk for tile in found.tiles])
+    return _shown(access, found)
 
 
 @router.make(f"{ROOT}/pages", PageOut, scope=Scope.ANNOTATE)

@@ -8,7 +8,7 @@ those that are worth it (learning/relabel.py), and once no new one is left all.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,7 +27,6 @@ from labeler.models import (
     Project,
     Reason,
     Role,
-    User,
 )
 
 ACTIVE_DAYS = 14  # who has answered in these is expected to go on
@@ -54,7 +53,17 @@ class Again:
     others: int = 0
 
 
-NOBODY = Again()
+@dataclass(frozen=True)
+class Away:
+    """Annotators of whom nobody waits, and how many of the disputed images that nobody else can be asked about they
+    would get. `have_answered`: whether one of them has ever answered here."""
+
+    people: tuple[str, ...] = ()
+    images: int = 0
+    have_answered: bool = False
+
+
+NOBODY, NOBODY_AWAY = Again(), Away()
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,8 @@ class Disputes:
     stuck: Sequence[Dispute]
 
 
-def holdout_disputes(project: Project, *, beside: User | None = None) -> Disputes:
-    """Who can be asked are those who have answered lately or are there, and `beside`, who comes just now; about what
+def holdout_disputes(project: Project, *, beside: Iterable[int] = ()) -> Disputes:
+    """Who can be asked are those who have answered lately or are there, and `beside`, who come just now; about what
     stands in the queue already, any annotator.
 
     Six statements where there are any, one else; the cost grows with the disputes.
@@ -75,24 +84,34 @@ def holdout_disputes(project: Project, *, beside: User | None = None) -> Dispute
     rows = list(disputed.exclude(state=ImageState.POOL).order_by("pk").values_list("pk", "position"))
     if not rows:
         return Disputes([], [])
-    people, answered = active_people(project), answered_by([pk for pk, _ in rows])
-    if beside is not None:
-        people = people | {beside.pk}
+    people, answered = active_people(project).union(beside), answered_by([pk for pk, _ in rows])
     most = project.learning.overlap + MOST_MORE
     queued = queued_again(project, people)
     left = [Dispute(pk, at, queued.get(pk) or _askable(people, answered[pk], most)) for pk, at in rows]
     return Disputes([each for each in left if each.askable], [each for each in left if not each.askable])
 
 
-def again_of(project: Project) -> Again:
-    """Of the holdout and of the others. At most twelve statements; their cost grows with the disputes and the queue."""
-    people = active_people(project)
+def again_of(project: Project, *, beside: Collection[int] = ()) -> Again:
+    """Of the holdout and of the others, were `beside` there, too. At most twelve statements; their cost grows with the
+    disputes and the queue."""
+    people = active_people(project).union(beside)
     queued = queued_again(project, people)
     images = Image.objects.filter(pk__in=queued).order_by()
     disputed = set(images.filter(state=ImageState.DISPUTED, is_holdout=False).values_list("pk", flat=True))
     others = images.filter(state=ImageState.LABELLED).count()
     more = pool_disputes(project, people).exclude(pk__in=disputed).count()
-    return Again(len(holdout_disputes(project).open_) + len(disputed) + more, others)
+    return Again(len(holdout_disputes(project, beside=beside).open_) + len(disputed) + more, others)
+
+
+def away_of(project: Project, again: Again) -> Away:
+    """Who would be asked on opening Label, beside `again`. At most eighteen statements."""
+    annotators = _members(project).filter(role=Role.ANNOTATOR).exclude(user__in=active_people(project))
+    names = dict(annotators.order_by("user__username").values_list("user_id", "user__username"))
+    images = again_of(project, beside=names.keys()).disputed - again.disputed if names else 0
+    if images <= 0:
+        return NOBODY_AWAY
+    former = Annotation.objects.filter(project=project, annotator__in=names)
+    return Away(tuple(names.values()), images, former.exists())
 
 
 def asks_again(learning: LearningConfig) -> bool:

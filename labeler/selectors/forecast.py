@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from labeler.intervals import Interval
-from labeler.models import Project
+from labeler.models import Image, ImageState, Project
 from labeler.numerals import localised, numeral
 from labeler.selectors.ahead import BetterAside, better_aside, why_to_wait
 from labeler.selectors.curve import Curve, Point, with_outlook
@@ -70,13 +70,23 @@ def _counting(points: Sequence[Point]) -> list[Point]:
     return sorted((row for row in points if not row.is_off), key=lambda row: row.answers)
 
 
-def _why_early(points: Sequence[Point]) -> str:
-    """What is missing before a curve can be fitted, in numbers."""
+def _why_early(project: Project, points: Sequence[Point]) -> str:
+    """What is missing before a curve can be fitted, in numbers; one statement where it is holdout images."""
     from learner.forecast import LEAST_IMAGES, lacking
 
     rows = _counting(points)
     needs = lacking([row.answers for row in rows], [row.n for row in rows])
     if needs.images:
+        there = Image.objects.filter(project=project, is_holdout=True).exclude(state=ImageState.BAD).count()
+        if there < LEAST_IMAGES:
+            words = ngettext(
+                "It takes rounds that are measured on %(least)s holdout images, and there is only %(count)s here: "
+                "import more images.",
+                "It takes rounds that are measured on %(least)s holdout images, and there are only %(count)s here: "
+                "import more images.",
+                there,
+            )
+            return words % {"least": LEAST_IMAGES, "count": numeral(there)}
         words = ngettext(
             "It takes rounds that are measured on %(least)s holdout images: %(count)s more holdout answer.",
             "It takes rounds that are measured on %(least)s holdout images: %(count)s more holdout answers.",
@@ -122,7 +132,7 @@ def advice_of(project: Project, points: Sequence[Point]) -> Advice:
         return Advice("early", _("A model is kept in charge"), kept)
     fitted = forecast_of(points)
     if fitted is None:
-        return Advice("early", _("Too early to say"), _why_early(points))
+        return Advice("early", _("Too early to say"), _why_early(project, points))
     advice = _by_fit(fitted, target, model)
     if advice.is_to_stop and (wait := why_to_wait(project, max(points, key=lambda row: row.number, default=None))):
         return Advice("early", _("Too early to say"), wait)

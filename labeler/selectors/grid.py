@@ -7,17 +7,20 @@ label that rests on the grid alone is kept, and trains nothing until those looks
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from django.core.cache import cache
 from django.db import connection
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+from redis.exceptions import RedisError
 
 from labeler import clock
 from labeler.intervals import Interval, Z, wilson
@@ -40,6 +43,8 @@ from labeler.numerals import localised, numeral
 from labeler.selectors.classes import MEANING
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, predicted_classes, probability, scored_round, spread, summary_of
+
+logger = logging.getLogger(__name__)
 
 TILES = 24
 ERROR_LIMIT = 0.02  # accepted labels train once the upper end of the interval of their error is below this
@@ -101,7 +106,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Grid:
-    """A page. `problem`: why there is nothing to show, in words."""
+    """A page. `problem`: why there is nothing to show, in words. `is_shared`: others look at some of the class."""
 
     measure: GridMeasure
     round: Round | None = None
@@ -110,6 +115,7 @@ class Grid:
     tiles: Sequence[Tile] = ()
     last: GridPage | None = None
     problem: str = ""
+    is_shared: bool = False
 
 
 def checks_wanted(wrong: int) -> int:
@@ -229,10 +235,10 @@ def grid_of(project: Project, person: User, class_id: int | None) -> Grid:
     classes = [ClassCount(row, waiting.get(row.pk, 0)) for row in offered]
     chosen = next((row.label_class for row in classes if row.label_class.pk == class_id), None)
     chosen = chosen or next((row.label_class for row in classes if row.waiting), None)
-    tiles: list[Tile] = []
+    tiles, is_shared = list[Tile](), False
     if chosen is not None:
-        tiles = _tiles(project, person, chosen, scores, positions[predicted == chosen.pk])
-    return Grid(measure, round_, classes, chosen, tiles, last)
+        tiles, is_shared = _tiles(project, person, chosen, scores, positions[predicted == chosen.pk])
+    return Grid(measure, round_, classes, chosen, tiles, last, is_shared=is_shared)
 
 
 def last_page(project: Project, person: User) -> GridPage | None:
@@ -241,23 +247,45 @@ def last_page(project: Project, person: User) -> GridPage | None:
     return own.select_related("label_class").first()
 
 
-def _tiles(project: Project, person: User, chosen: LabelClass, scores: Any, positions: Any) -> list[Tile]:
-    """The surest that nobody holds or has answered, and that this person has not taken out before."""
+def _tiles(project: Project, person: User, chosen: LabelClass, scores: Any, positions: Any) -> tuple[list[Tile], bool]:
+    """The surest that nobody holds or has answered, and that this person has not taken out before. Those on somebody
+    else's page come last: of two people who look at the same, one would look in vain. The second: whether any is."""
     sure = probability(scores, positions)
     order = positions[np.argsort(-sure, kind="stable")].tolist()
     own = GridPage.objects.filter(project=project, by=person, label_class=chosen).values_list("left_out", flat=True)
     without = {pk for page in own[:REMEMBERED] for pk in page}
-    found: list[Image] = []
+    elsewhere = shown_to_others(project, person)
+    found, later = list[Image](), list[Image]()
     for start in range(0, len(order), LOOKUP):
         rows = open_images(project).filter(position__in=order[start : start + LOOKUP]).order_by()
         by_position = {row.position: row for row in rows if row.pk not in without}
-        found += [by_position[at] for at in order[start : start + LOOKUP] if at in by_position]
+        for at in order[start : start + LOOKUP]:
+            if (row := by_position.get(at)) is not None:
+                (later if row.pk in elsewhere else found).append(row)
         if len(found) >= TILES:
             break
-    shown = found[:TILES]
+    shown = [*found, *later][:TILES]
     at = [image.position for image in shown]
     both = zip(shown, probability(scores, at).tolist(), spread(scores, at).tolist(), strict=True) if shown else ()
-    return [Tile(*each) for each in both]
+    return [Tile(*each) for each in both], bool(later)
+
+
+def shown_key(project: Project, person_id: int) -> str:
+    """In the cache: the images on the page that was shown to the person last (`remember_shown`)."""
+    return f"grid:{project.pk}:{person_id}"
+
+
+def shown_to_others(project: Project, person: User) -> set[int]:
+    """Images on a page that another member, or a site admin, has opened just now. One statement. The cache is asked
+    and not the database: whose page is still open is a guess, and a wrong one costs nothing but the order of tiles."""
+    others = User.objects.filter(Q(memberships__project=project) | Q(is_superuser=True)).exclude(pk=person.pk)
+    keys = [shown_key(project, pk) for pk in others.order_by().values_list("pk", flat=True).distinct()]
+    try:
+        pages = cache.get_many(keys)
+    except RedisError as error:
+        logger.warning("Pages of the grid that others look at are not known: %s", error)
+        return set()
+    return {pk for page in pages.values() for pk in page}
 
 
 def open_images(project: Project) -> QuerySet[Image]:

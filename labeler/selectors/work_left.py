@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from labeler.models import Candidate, CandidateState, ImageState, LabelClass, Project, Round
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.numerals import numeral
-from labeler.selectors.disputes import NOBODY, Again, again_of, asks_again
+from labeler.selectors.disputes import NOBODY, NOBODY_AWAY, Again, Away, again_of, asks_again, away_of
 from labeler.selectors.pool import PoolCounts, holdout_to_ask, images_to_ask, pool_counts
 
 
@@ -33,18 +33,21 @@ class Stage(StrEnum):
     DONE = "done"
 
 
+NAMED = 5  # of people, in a sentence
 ENDED = (Stage.DISPUTED, Stage.DONE)  # nobody has anything to answer until somebody does something
 
 
 @dataclass(frozen=True)
 class WorkLeft:
-    """`again`: what somebody can still be asked about though all has its answers. `target`: holdout answers wanted.
+    """`again`: what somebody can still be asked about though all has its answers, `away`: who else would be asked about
+    what is left, if they came. `target`: holdout answers wanted.
     `asks_again`: whether the settings have disputed images that are no holdout asked about again."""
 
     stage: Stage
     counts: PoolCounts
     target: int
     again: Again = NOBODY
+    away: Away = NOBODY_AWAY
     asks_again: bool = True
     round_number: int | None = None
 
@@ -84,6 +87,9 @@ class WorkLeft:
             "others": self.again.others,
             "to_settle": self.to_settle if self.is_all_asked else 0,
             "asks_again": self.asks_again,
+            "away": [*self.away.people],
+            "for_away": self.away.images,
+            "away_before": self.away.have_answered,
             "set_aside": self.set_aside,
         }
 
@@ -119,7 +125,7 @@ class WorkLeft:
 
 
 def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
-    """At most fifteen statements; their cost grows with what was answered, the holdout and what is disputed."""
+    """At most thirty statements; their cost grows with what was answered, the holdout and what is disputed."""
     counts, target = counts or pool_counts(project), project.learning.holdout_target
     if project.paused_at is not None:
         return WorkLeft(Stage.PAUSED, counts, target)
@@ -142,7 +148,9 @@ def _ended(project: Project, counts: PoolCounts, target: int) -> WorkLeft:
     again = again_of(project)
     is_settled = counts.disputed + counts.holdout_disputed == 0
     stage = Stage.AGAIN if again != NOBODY else Stage.DONE if is_settled else Stage.DISPUTED
-    return WorkLeft(stage, counts, target, again=again, asks_again=asks_again(project.learning))
+    is_stuck = counts.disputed + counts.holdout_disputed > again.disputed
+    away = away_of(project, again) if is_stuck else NOBODY_AWAY
+    return WorkLeft(stage, counts, target, again=again, away=away, asks_again=asks_again(project.learning))
 
 
 def open_places(round_id: Any) -> QuerySet[Candidate]:
@@ -201,7 +209,7 @@ def _again_words(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _settle_words(facts: Mapping[str, Any]) -> Iterator[str]:
-    """What a manager has to decide, and why nobody else can."""
+    """What a manager has to decide, and who else could, or why nobody can."""
     if facts["to_settle"]:
         words = ngettext(
             "People disagree about %(images)s image: a manager has to decide.",
@@ -209,10 +217,34 @@ def _settle_words(facts: Mapping[str, Any]) -> Iterator[str]:
             facts["to_settle"],
         )
         yield words % {"images": numeral(facts["to_settle"])}
-        if facts.get("asks_again", True):
+        if facts.get("away"):
+            yield _away_words(facts)
+        elif facts.get("asks_again", True):
             yield _("Nobody is left who could be asked: everybody here has answered, or there are answers enough.")
         else:
             yield _("The settings have nobody else asked about them.")
+
+
+def _away_words(facts: Mapping[str, Any]) -> str:
+    names = facts["away"]
+    shown = ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
+    if facts["away_before"]:
+        words = ngettext(
+            "Or somebody else does: who has not answered here lately (%(people)s) is asked about %(images)s image on "
+            "opening Label.",
+            "Or somebody else does: who has not answered here lately (%(people)s) is asked about %(images)s images on "
+            "opening Label.",
+            facts["for_away"],
+        )
+    else:
+        words = ngettext(
+            "Or somebody else does: who has not answered here yet (%(people)s) is asked about %(images)s image on "
+            "opening Label.",
+            "Or somebody else does: who has not answered here yet (%(people)s) is asked about %(images)s images on "
+            "opening Label.",
+            facts["for_away"],
+        )
+    return words % {"people": shown, "images": numeral(facts["for_away"])}
 
 
 def _asked_words(images: int) -> str:

@@ -6,6 +6,7 @@ pages of one project are accepted one after another.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections import defaultdict
@@ -13,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
+from django.core.cache import cache
 from django.db.models import Q
 from django.utils.translation import gettext as _
+from redis.exceptions import RedisError
 
 from labeler import clock
 from labeler.models import (
@@ -33,7 +36,7 @@ from labeler.models import (
     Shown,
     User,
 )
-from labeler.selectors.grid import TILES, open_images, why_no_grid
+from labeler.selectors.grid import TILES, open_images, shown_key, why_no_grid
 from labeler.services import audit
 from labeler.services.consensus import settle_first_labels
 from labeler.services.named_classes import hold_class
@@ -41,8 +44,11 @@ from labeler.services.races import again_if_raced, lock_queue, not_in_work
 from labeler.services.settling import settle_images
 from labeler.told import Told, ntold, together, told
 
+logger = logging.getLogger(__name__)
+
 CHECK_SHARE, LEAST_CHECKS = 0.1, 2  # of each page, rounded up
 CHECK_SLOT = 1000  # slots from here on are of checks, beside the ranks of a round
+SHOWN_SECONDS = 600  # so long a page that was opened is taken to be looked at
 _chance = random.SystemRandom()  # nobody can tell beforehand which tile is checked
 
 
@@ -126,6 +132,17 @@ def accept_page(
     if words := why_no_grid(project):
         raise GridRefused(words)
     return again_if_raced(lambda: _accept(project, by, tiles))
+
+
+def remember_shown(*, project: Project, person: User, image_ids: Sequence[int]) -> None:
+    """That the person has this page open, instead of the former one: others are shown its tiles last for a while.
+
+    With the cache in memory (no REDIS_URL) each web process knows of its own pages alone. Without its Redis people may
+    get the same tiles, as two who open the page in the same moment do: whoever accepts first labels them."""
+    try:
+        cache.set(shown_key(project, person.pk), list(image_ids), timeout=SHOWN_SECONDS)
+    except RedisError as error:
+        logger.warning("What the grid has shown is not remembered: %s", error)
 
 
 def undo_page(*, project: Project, by: User, page_id: int) -> int:

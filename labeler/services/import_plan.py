@@ -172,7 +172,7 @@ def _read_table(plan: Plan, source: Source, name: str) -> None:
                 if plan.is_look and count > LOOK_ROWS:
                     plan.is_cut = True
                     break
-                _add(plan, index, row, f"{name}, row {count:,}")
+                _add(plan, index, row, name, count)
                 if count % OFTEN == 0:
                     plan.beat()
             about: dict[str, object] = {"name": name, "kind": table.kind, "rows": count}
@@ -187,18 +187,18 @@ def _read_table(plan: Plan, source: Source, name: str) -> None:
         index.refuse(name, str(error))
 
 
-def _add(plan: Plan, index: Index, row: Row, shown: str) -> None:
+def _add(plan: Plan, index: Index, row: Row, table: str, number: int) -> None:
     if row.refusal and not row.name:
-        index.refuse(shown, row.refusal)
+        index.refuse(table, told("Row %(number)s: %(why)s", number=number, why=row.refusal))
         return
-    index.add(_of_known_people(plan, index, row, shown))
+    index.add(_of_known_people(plan, index, row, table, number))
     names = [*row.metadata, *([SOURCE] if row.url else [])]
     for name in names:
         if len(plan.columns) < MAX_COLUMNS:
             plan.columns[name] = None
 
 
-def _of_known_people(plan: Plan, index: Index, row: Row, shown: str) -> Row:
+def _of_known_people(plan: Plan, index: Index, row: Row, table: str, number: int) -> Row:
     """Without answers of people past the most that are taken: each becomes an account."""
     kept: list[Answer] = []
     for answer in row.answers:
@@ -207,7 +207,7 @@ def _of_known_people(plan: Plan, index: Index, row: Row, shown: str) -> Row:
             kept.append(answer)
     if len(kept) < len(row.answers):
         words = told("The tables name more than %(most)s people; answers of others are left out.", most=PEOPLE)
-        index.refuse(shown, words)
+        index.refuse(table, told("Row %(number)s: %(why)s", number=number, why=words))
     return replace(row, answers=tuple(kept))
 
 

@@ -161,7 +161,7 @@ def why_nothing(job: ImportJob) -> str:
     if job.refused == 1:
         return told("No image was added. %(name)s: %(why)s", name=first.name, why=first.reason)
     return told(
-        "No image was added: all %(count)s files were refused. The first, %(name)s: %(why)s",
+        "No image was added: each of the %(count)s files was refused. The first, %(name)s: %(why)s",
         count=job.refused, name=first.name, why=first.reason,
     )  # fmt: skip
 

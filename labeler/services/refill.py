@@ -64,7 +64,7 @@ def refill_queue(*, project: Project, annotator: User) -> int:
     if _unanswered(free, annotator).exists():
         return 0  # somebody else was first
     last = places.aggregate(last=Max("rank"))["last"] or 0
-    disputed = holdout_disputes(locked, beside=annotator).open_
+    disputed = holdout_disputes(locked, beside=[annotator.pk]).open_
     mine = {each.image_id: each.position for each in disputed if annotator.pk in each.askable}
     if added := _ask_again(locked, places, mine, last):
         return added

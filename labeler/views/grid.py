@@ -20,7 +20,7 @@ from labeler.forms.base import quoted
 from labeler.numerals import numeral
 from labeler.selectors.grid import grid_of
 from labeler.services.classes import MAX_NAME
-from labeler.services.grid import CHECK_SHARE, GridRefused, accept_page, undo_page
+from labeler.services.grid import CHECK_SHARE, GridRefused, accept_page, remember_shown, undo_page
 from labeler.told import said
 
 FEW = 30  # with more classes than this the class of a tile is typed
@@ -49,6 +49,7 @@ def grid(request: HttpRequest, slug: str) -> HttpResponse:
     context = {"access": access, "tab": "grid", "is_on": is_on, "key": uuid.uuid4()}
     if is_on:
         found = grid_of(access.project, access.user, _number(request.GET.get("class", "")))
+        remember_shown(project=access.project, person=access.user, image_ids=[tile.image.pk for tile in found.tiles])
         context |= {
             "grid": found,
             "waiting": next((row.waiting for row in found.classes if row.label_class == found.chosen), 0),

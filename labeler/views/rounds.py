@@ -10,6 +10,7 @@ from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
@@ -171,6 +172,9 @@ def charge_release(request: HttpRequest, slug: str) -> HttpResponse:
         messages.success(request, _("Released: the next round whose model is accepted takes charge."))
     else:
         messages.info(request, _("No model was kept in charge: nothing changed."))
+    back = request.POST.get("back", "")
+    if back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+        return redirect(back)
     model = access.project.model_round
     return redirect("round", slug, model.number) if model is not None else redirect("rounds", slug)
 

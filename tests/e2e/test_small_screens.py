@@ -84,15 +84,23 @@ def test_the_picture_has_two_fifths_of_a_phone(site: Site, open_as) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_on_a_phone_one_button_brings_the_tools_and_puts_them_away(site: Site, open_as) -> None:
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (844, 390)])
+def test_on_a_phone_one_button_brings_the_tools_and_puts_them_away(
+    site: Site, open_as, width: int, height: int
+) -> None:
     slug = site.project()
-    page = open_as("ann", f"/p/{slug}/label/", viewport={"width": 360, "height": 640}, has_touch=True)
+    page = open_as("ann", f"/p/{slug}/label/", viewport={"width": width, "height": height}, has_touch=True)
     ready(page)
     tools, button = page.get_by_role("group", name="Look closer"), page.get_by_role("button", name="Look closer")
     assert not tools.is_visible()
     button.click()
     sizes = [each.bounding_box() for each in (*tools.locator("button:visible").all(), button)]
-    assert len(sizes) == 3 and all(box and min(box["width"], box["height"]) >= 40 for box in sizes)
+    assert len(sizes) == 6 and all(box and min(box["width"], box["height"]) >= 40 for box in sizes)
+    whole = tools.get_by_role("button", name="whole")
+    assert whole.is_disabled()
+    tools.get_by_role("button", name="Zoom in").click()
+    assert whole.is_enabled()
+    tools.get_by_role("button", name="Zoom out").click()
     tools.get_by_role("button", name="invert").click()
     assert page.locator("[data-table][data-inverted]").count() == 1
     button.click()

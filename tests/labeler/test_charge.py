@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.urls import reverse
 
@@ -197,9 +199,18 @@ def test_a_kept_model_that_falls_behind_is_said_on_the_monitor_with_a_button(poo
     page = client.get(address).content.decode()
     assert "is better than that of round 1: the whole interval of the difference lies above 0" in page
     assert "points" in page
-    client.post(reverse("charge-release", args=[pool.slug]))
+    form = page[page.index("rounds/release/") : page.index('id="charge-release"')]
+    (back,) = re.findall(r'name="back" value="([^"]+)"', form)
+    assert client.post(reverse("charge-release", args=[pool.slug]), {"back": back}).url == address
     page = client.get(address).content.decode()
     assert "Release the model" not in page and "lies above 0" not in page
+
+
+@pytest.mark.parametrize("back", ["", "//elsewhere.example/", "https://elsewhere.example/", "monitor"])
+def test_a_release_from_elsewhere_leads_to_the_round(pool, manager, client_of, back) -> None:
+    put_in_charge(round_=judged(pool), by=manager)
+    reply = client_of(manager).post(reverse("charge-release", args=[pool.slug]), {"back": back})
+    assert reply.url == reverse("round", args=[pool.slug, 1])
 
 
 def test_a_comparison_is_never_judged(pool) -> None:

@@ -4,11 +4,13 @@ first."""
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.db import transaction
 from django.urls import reverse
 
+from labeler import clock
 from labeler.models import Annotation, Candidate, Image, ImageState, Membership, Outcome, Reason, Role
 from labeler.selectors.disputes import MOST_MORE, Again, holdout_disputes
 from labeler.selectors.review import next_contested
@@ -180,6 +182,38 @@ class TestTheEnd:
         answer_place(end, people[2], place, label="dog")
         assert Image.objects.get(pk=images[12].pk).label.name == "dog"
         assert work_left(end).stage == Stage.DONE
+
+    def test_who_has_never_answered_is_named_and_gets_it(self, end, images, people, make_user) -> None:
+        say(end, images[12], people[2], "owl")
+        assert (work_left(end).stage, work_left(end).to_settle) == (Stage.DISPUTED, 1)
+        assert "Nobody is left who could be asked" in work_left(end).words
+        dora, mona = make_user("dora"), make_user("mona")
+        Membership.objects.create(project=end, user=dora, role=Role.ANNOTATOR)
+        Membership.objects.create(project=end, user=mona, role=Role.ANNOTATOR, deactivated_at=clock.now())
+        left = work_left(end)
+        assert (left.stage, left.again, left.to_settle) == (Stage.DISPUTED, Again(), 1)
+        assert left.words.endswith(
+            "a manager has to decide. Or somebody else does: who has not answered here yet (dora) is asked about "
+            "1 image on opening Label."
+        )
+        assert lease_or_refill(project=end, annotator=dora, want=1)[0].image_id == images[12].pk
+        assert (work_left(end).stage, work_left(end).again) == (Stage.AGAIN, Again(1))
+
+    def test_who_has_answered_long_ago_is_named_too(self, end, images, people) -> None:
+        Annotation.objects.filter(annotator=people[2]).update(created_at=clock.now() - timedelta(days=20))
+        assert "who has not answered here lately (carl) is asked about 1 image on" in work_left(end).words
+        assert lease_or_refill(project=end, annotator=people[2], want=1)[0].image_id == images[12].pk
+
+    def test_nobody_is_named_who_would_not_be_asked(self, end, images, people, make_user) -> None:
+        for name in ("eve", "fay"):
+            say(end, images[12], make_user(name), "cat")
+        say(end, images[12], people[2], "dog")  # five answers: a manager's
+        dora = make_user("dora")
+        Membership.objects.create(project=end, user=dora, role=Role.ANNOTATOR)
+        assert "Nobody is left who could be asked" in work_left(end).words
+        assert lease_or_refill(project=end, annotator=dora, want=1) == []
+        change_learning(project=end, values={"relabel": "never"})
+        assert "The settings have nobody else asked about them." in work_left(fresh(end)).words
 
     def test_a_round_asks_where_fewer_questions_are_left_than_asked_for(self, end, images, people) -> None:
         publish(end, main=range(0))

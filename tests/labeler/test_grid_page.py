@@ -149,3 +149,67 @@ def test_an_archived_class_cannot_be_typed(project, many, annotator, client_of) 
     typed = {f"named-{many[1].pk}": "bird 7"}
     reply = client_of(annotator).post(URL, form(project, many[:3], **typed), follow=True)
     assert "No class is called “bird 7”" in reply.content.decode()
+
+
+# --- Two people at once -----------------------------------------------------------------------------------------------
+
+
+def tiles_of(client, url=URL) -> list[int]:
+    return [int(pk) for pk in re.findall('name="tile" value="([0-9]+)"', client.get(url).content.decode())]
+
+
+@pytest.fixture
+def wide(project, make_images) -> list[Image]:
+    """Sixty images that the model takes for cats, less and less surely."""
+    images = make_images(project, 60)
+    fill_queue(project, images)
+    sure = [[0.99 - 0.005 * n, 0.005, 0.005 + 0.005 * n] for n in range(60)]
+    round_ = scored_round(project, sure, [[0.02] * 3] * 60)
+    Project.objects.filter(pk=project.pk).update(model_round=round_)
+    LearningConfig.objects.filter(project=project).update(grid="everybody")
+    return images
+
+
+def test_two_people_who_open_a_class_at_once_look_at_different_tiles(
+    project, wide, annotator, manager, client_of
+) -> None:
+    mine, other, pks = client_of(annotator), client_of(manager), [image.pk for image in wide]
+    assert "What others look at here at this moment comes last." not in mine.get(URL).content.decode()
+    assert tiles_of(other) == pks[24:48]
+    assert tiles_of(mine) == pks[:24], "what somebody has open stays theirs"
+    mine.post(URL, form(project, wide[:24]))
+    done = other.post(URL, form(project, wide[24:48]), follow=True).content.decode()
+    assert "24 tiles accepted as “cat”." in done
+    assert "somebody else has or had" not in done
+
+
+def test_what_others_look_at_is_shown_last_and_only_where_no_other_is_left(
+    project, pool, annotator, manager, client_of
+) -> None:
+    mine, other, pks = client_of(annotator), client_of(manager), [image.pk for image in pool]
+    assert tiles_of(mine) == pks[:24]
+    assert tiles_of(other) == [*pks[24:28], *pks[:20]]
+    assert "What others look at here at this moment comes last." in other.get(URL).content.decode()
+
+
+def test_who_looks_at_another_class_sets_the_tiles_free(project, wide, annotator, manager, client_of) -> None:
+    mine, pks = client_of(annotator), [image.pk for image in wide]
+    tiles_of(mine)
+    assert not tiles_of(mine, f"{URL}?class={project.classes.get(name='dog').pk}")
+    assert tiles_of(client_of(manager)) == pks[:24]
+
+
+def test_without_its_cache_the_page_is_as_it_was(project, wide, annotator, manager, client_of, monkeypatch) -> None:
+    from redis.exceptions import ConnectionError as NoRedis
+
+    class Gone:
+        def get_many(self, *_args):
+            raise NoRedis("gone")
+
+        def set(self, *_args, **_kwargs):
+            raise NoRedis("gone")
+
+    monkeypatch.setattr("labeler.selectors.grid.cache", Gone())
+    monkeypatch.setattr("labeler.services.grid.cache", Gone())
+    pks = [image.pk for image in wide]
+    assert tiles_of(client_of(annotator)) == tiles_of(client_of(manager)) == pks[:24]

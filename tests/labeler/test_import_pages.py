@@ -247,7 +247,10 @@ EMPTY = b"PK\x05\x06" + b"\0" * 18
         ({"a.zip": b""}, "a.zip: "),
         ({"a.zip": b"just words"}, "a.zip: This is a text file, not a zip archive."),
         ({"a.zip": bytes(range(200, 256))}, "a.zip: This is not a zip archive."),
-        ({"a.zip": EMPTY, "b.zip": EMPTY}, "all 2 files were refused. The first, a.zip: The archive holds nothing."),
+        (
+            {"a.zip": EMPTY, "b.zip": EMPTY},
+            "each of the 2 files was refused. The first, a.zip: The archive holds nothing.",
+        ),
     ],
 )
 def test_an_import_that_adds_nothing_says_why(project, manager, client_of, entries, why):

@@ -39,7 +39,7 @@ def test_images_are_found_and_choices_offered(project, job):
     assert offered == {"upload/1f4d7a20-one.png": "Cat", "photos/two.png": "Dog"}
     reasons = {row.name: (row.kind, row.reason) for row in job.rejected.all()}
     assert "no file" in reasons["00000000-gone.png"][1]
-    assert "Task 6 has no image" in reasons["export.json, row 6"][1]
+    assert reasons["export.json"][1].startswith("Row 6: Task 6 has no image")
     assert reasons["upload/three.png"][0] == reasons["photos/four.png"][0] == "unlabelled"
     assert "several classes at once (Cat, Dog)" in reasons["upload/three.png"][1]
     assert "Cat, Dog" in reasons["photos/four.png"][1]

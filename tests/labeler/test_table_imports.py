@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import io
 import json
+import re
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -286,4 +287,14 @@ def test_people_past_the_most_are_told(project, manager, tmp_path, monkeypatch):
     entries = {"1.png": png(1), "x.json": json.dumps([task]).encode()}
     job = import_local(project=project, path=make_zip(tmp_path / "a.zip", entries), by=manager)
     assert project.images.get().offered_answers.count() == 3
-    assert "more than 3 people" in refused(job)["x.json, row 1"]
+    assert "more than 3 people" in refused(job)["x.json"]
+
+
+def test_a_row_that_is_refused_is_told_in_the_readers_language(project, manager, client_of, tmp_path):
+    entries = {"t.csv": b"file,label\n,cat\n,dog\n"}
+    job = import_local(project=project, path=make_zip(tmp_path / "a.zip", entries), by=manager)
+    page = client_of(manager).get(reverse("import", args=[project.slug, job.pk]), HTTP_ACCEPT_LANGUAGE="de")
+    html = page.content.decode()
+    assert "Jede der 2 Dateien wurde abgelehnt. Die erste, t.csv: Zeile 1: Die Zeile nennt kein Bild." in html
+    assert "<td>t.csv</td>" in html and "Zeile 2: Die Zeile nennt kein Bild." in html
+    assert "row" not in re.sub("<[^>]*>", " ", html).lower().split()

@@ -222,9 +222,9 @@ def test_a_path_that_leaves_is_refused_by_name(index, path):
 def test_what_is_left_goes_on_where_it_stopped(index):
     for n in range(5):
         index.add(Row((f"{n}.png",)))
-    index.refuse("a.csv, row 9", "No.")
+    index.refuse("a.csv", "No.")
     index.mark("2.png")
     assert index.left == 5
     names = [row.name for row in index.rows_left(0)]
-    assert names == ["a.csv, row 9", "0.png", "1.png", "3.png", "4.png"]
+    assert names == ["a.csv", "0.png", "1.png", "3.png", "4.png"]
     assert [[row.name for row in index.rows_left(start)] for start in range(6)] == [names[start:] for start in range(6)]

@@ -91,3 +91,9 @@ def test_a_row_keeps_it_and_so_does_a_backup(project: Project) -> None:
     Round.objects.filter(pk=round_.pk).update(error=told("Cancelled."))
     round_.refresh_from_db()
     assert (german(round_.reason), german(round_.error)) == ("3 neue Antworten", "Abgebrochen.")
+
+
+def test_texts_in_sentences_within_sentences_are_changed_too() -> None:
+    inner = told("No class is called %(name)s.", name="a\x07b")
+    whole = told("Row %(number)s: %(why)s", number=2, why=inner)
+    assert whole.with_texts(lambda text: text.replace("\x07", "?")) == "Row 2: No class is called a?b."

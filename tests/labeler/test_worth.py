@@ -103,7 +103,8 @@ def test_answers_to_a_target_are_an_interval(project) -> None:
         ([], "30 more holdout answers"),
     ],
 )
-def test_too_early(project, rows, words) -> None:
+def test_too_early(project, make_images, rows, words) -> None:
+    make_images(project, 30, is_holdout=True)
     advice = advice_of(project, rows)
     assert (advice.kind, advice.gain) == ("early", None)
     assert words in advice.reason
@@ -135,6 +136,19 @@ def test_while_a_model_is_kept_in_charge_no_number_is_promised(project) -> None:
     assert advice.reason.startswith("This stands at round 4, after 160 answers")  # what is fitted would not move, too
     assert (advice.title, advice.gain) == ("A model is kept in charge", None)
     assert "A person keeps a model in charge." in advice_of(project, []).reason
+
+
+def test_answers_that_can_never_be_given_are_not_asked_for(project, make_images) -> None:
+    """Of a project whose whole holdout is too small: more images are what it takes."""
+    few = points(*STEEP, n=7)
+    make_images(project, 29, is_holdout=True)
+    make_images(project, 1, is_holdout=True, state=ImageState.BAD)
+    make_images(project, 50)
+    assert advice_of(project, few).reason == (
+        "It takes rounds that are measured on 30 holdout images, and there are only 29 here: import more images."
+    )
+    make_images(project, 1, is_holdout=True)
+    assert "23 more holdout answers" in advice_of(project, few).reason
 
 
 def test_models_that_were_refused_do_not_count(project) -> None:
