@@ -222,7 +222,7 @@ def _others_hold(project: Project, annotator: User, left: WorkLeft) -> Empty | N
 
 
 def _all_answered(left: WorkLeft, *, is_manager: bool) -> Empty:
-    if left.stage in (Stage.QUEUED, Stage.AGAIN):
+    if left.stage in (Stage.QUEUED, Stage.OTHERS, Stage.AGAIN):
         words = _("You have answered all that is left. Other people have to answer it too.")
         return Empty("all_answered", words, 10)
     if left.stage == Stage.DISPUTED and is_manager:

@@ -56,6 +56,8 @@ def _after_answers_words(project: Project, last: Round | None, work: WorkLeft) -
     if left == 0:
         is_new = last is not None and classes == 2 and unlearned(project, last).exists()
         return _last_words(work) if is_new else _ended_words(work)
+    if work.stage == Stage.OTHERS:
+        return _("once somebody else answers")
     if classes + counts.eligible < 2:
         return _("once there are more images to learn from")
     if missing <= 0:

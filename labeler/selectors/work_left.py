@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from labeler.models import Candidate, CandidateState, ImageState, LabelClass, Project, Round
+from labeler.models import Annotation, Candidate, CandidateState, ImageState, LabelClass, Outcome, Project, Round
 from labeler.models.rounds import NOT_OF_THE_POOL, UNFINISHED
 from labeler.numerals import numeral
-from labeler.selectors.disputes import NOBODY, NOBODY_AWAY, Again, Away, again_of, asks_again, away_of
+from labeler.selectors.disputes import (
+    NOBODY,
+    NOBODY_AWAY,
+    Again,
+    Away,
+    active_people,
+    again_of,
+    answered_by,
+    asks_again,
+    away_of,
+)
 from labeler.selectors.pool import PoolCounts, holdout_to_ask, images_to_ask, pool_counts
 
 
@@ -26,6 +36,7 @@ class Stage(StrEnum):
     NO_CLASSES = "no_classes"
     MAKING = "making"  # a round is choosing what to ask
     QUEUED = "queued"
+    OTHERS = "others"  # as QUEUED, where whoever answers here has answered all of it
     COMING = "coming"  # nothing is queued, and the sweep makes the next queue
     BY_HAND = "by_hand"  # as COMING, where only a person or a schedule starts rounds
     AGAIN = "again"  # all have been asked about; disputed ones, or labels in doubt, are asked of another person
@@ -50,6 +61,7 @@ class WorkLeft:
     away: Away = NOBODY_AWAY
     asks_again: bool = True
     round_number: int | None = None
+    for_others: int = 0  # images that wait for an answer of somebody else
 
     @property
     def rest(self) -> int:
@@ -75,12 +87,13 @@ class WorkLeft:
     def facts(self) -> dict[str, Any]:
         """What a notice keeps, to be worded in each reader's language; empty where there is nothing to tell."""
         is_rest = self.rest and self.stage in (Stage.MAKING, Stage.QUEUED, Stage.COMING)
-        told = "rest" if is_rest else str(self.stage) if self.stage in (*ENDED, Stage.AGAIN, Stage.BY_HAND) else ""
+        worded = (*ENDED, Stage.AGAIN, Stage.BY_HAND, Stage.OTHERS)
+        told = "rest" if is_rest else str(self.stage) if self.stage in worded else ""
         if not told:
             return {}
         return {
             "told": told,
-            "images": self.counts.total,
+            "images": self.counts.total if self.stage != Stage.OTHERS else self.for_others,
             "rest": self.rest,
             "target": self.target,
             "again": self.again.disputed,
@@ -138,8 +151,10 @@ def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
     unfinished = project.rounds.filter(state__in=UNFINISHED).order_by("-number").values_list("number", flat=True)
     if (number := unfinished.first()) is not None:
         return WorkLeft(Stage.MAKING, counts, target, round_number=number)
-    if open_places(project.queue_round_id).exists():
-        return WorkLeft(Stage.QUEUED, counts, target)
+    places = open_places(project.queue_round_id)
+    if places.exists():
+        others = for_others(project, places)
+        return WorkLeft(Stage.OTHERS if others else Stage.QUEUED, counts, target, for_others=others)
     by_hand = project.learning.retrain_every == 0 and Round.objects.filter(project=project).exists()
     return WorkLeft(Stage.BY_HAND if by_hand else Stage.COMING, counts, target)
 
@@ -159,6 +174,16 @@ def open_places(round_id: Any) -> QuerySet[Candidate]:
     return places.exclude(reason__in=NOT_OF_THE_POOL)
 
 
+def for_others(project: Project, places: QuerySet[Candidate]) -> int:
+    """How many images these places are of, if all people who answer here have answered each of them; else 0."""
+    live = Annotation.objects.filter(image=OuterRef("image"), retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
+    if places.filter(~Exists(live)).exists():
+        return 0  # as a rule
+    images, people = set(places.order_by().values_list("image_id", flat=True)), active_people(project)
+    answered = answered_by(images)
+    return len(images) if all(people <= answered[pk] for pk in images) else 0
+
+
 def is_more_to_queue(project: Project, counts: PoolCounts, target: int) -> bool:
     """Whether an image waits that is in no queue and on no screen: without one, a new queue is the old one again."""
     open_ = Candidate.objects.filter(project=project, state=CandidateState.OPEN, image__state=ImageState.POOL)
@@ -176,6 +201,15 @@ def words_of(facts: Mapping[str, Any]) -> str:
         return ""
     if facts["told"] == Stage.BY_HAND:
         return _("The queue is empty, and rounds start only by button or schedule: nobody is asked until one has run.")
+    if facts["told"] == Stage.OTHERS:
+        words = ngettext(
+            "%(images)s image waits for an answer of somebody else: whoever answers here has answered it. Invite "
+            "another person, or lower the answers an image in the settings.",
+            "%(images)s images wait for an answer of somebody else: whoever answers here has answered them. Invite "
+            "another person, or lower the answers an image in the settings.",
+            facts["images"],
+        )
+        return words % {"images": numeral(facts["images"])}
     parts = [_rest_words(facts)] if facts["told"] == "rest" else [_asked_words(facts["images"])]
     parts += [*_again_words(facts), *_settle_words(facts)]
     if facts["set_aside"]:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import override
 
 from labeler import clock
-from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Notice, Outcome, Reason
+from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Notice, Outcome, Reason, Round
 from labeler.selectors.disputes import Again
 from labeler.selectors.labelling import why_empty
 from labeler.selectors.monitor import monitor_of
@@ -22,9 +22,10 @@ from labeler.services.draw import draw_queue
 from labeler.services.lease import lease_next
 from labeler.services.pausing import pause_project
 from labeler.services.refill import refill_queue
+from labeler.services.rounds import start_cold_round
 from labeler.services.schedule import set_schedule
 from tests.labeler.queues import answer_place, fill_queue, fresh
-from tests.labeler.rounds import tune
+from tests.labeler.rounds import answer, tune
 
 pytestmark = pytest.mark.django_db
 
@@ -316,3 +317,29 @@ class TestANoticeOfTheEnd:
 def paused(project, manager):
     pause_project(project=project, by=manager, reason="")
     return fresh(project)
+
+
+class TestWhatWaitsForSomebodyElse:
+    """With two answers an image and one person."""
+
+    @pytest.fixture
+    def stood(self, project, make_images, annotator):
+        make_images(project, 8)
+        tune(project, overlap=2, budget=10, holdout_questions=0)
+        start_cold_round(project=project)
+        assert work_left(fresh(project)).stage == Stage.QUEUED
+        answer(project, annotator, 7)
+        assert work_left(fresh(project)).stage == Stage.QUEUED
+        answer(project, annotator, 1)
+        Round.objects.exclude(pk=project.queue_round_id).delete()
+        return fresh(project)
+
+    def test_the_monitor_and_the_next_round_say_so(self, stood) -> None:
+        left = work_left(stood)
+        assert (left.stage, left.for_others) == (Stage.OTHERS, 8)
+        assert left.words.startswith("8 images wait for an answer of somebody else: whoever answers here has answered")
+        assert next_round_words(stood, left) == "once somebody else answers"
+
+    def test_somebody_else_who_comes_is_asked(self, stood, manager) -> None:
+        assert lease_next(project=stood, annotator=manager, want=1)
+        assert work_left(fresh(stood)).stage == Stage.QUEUED
