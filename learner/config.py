@@ -328,6 +328,9 @@ class RoundRequest:
         object.__setattr__(self, "propagate_to", np.asarray(self.propagate_to, dtype=np.int64))
         object.__setattr__(self, "rejected", np.asarray(self.rejected, dtype=np.int64))
         check_labels(self.train_positions, self.train_labels, self.config.n_classes)
+        if self.config.architecture in FULL_ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ConfigError(f"{self.config.architecture} takes minutes: no round trains it, but {known}")
         if len(both := np.intersect1d(self.rejected, self.train_positions)):
             raise LabelError(f"image {both[0]} has a label and is rejected")
         seen = np.unique(self.train_labels)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from learner.config import OWN_MEASURES, Recipe, RoundConfig, RoundRequest, ignore
-from learner.errors import ArtifactError, ChunkError, LabelError, LearnerError
+from learner.errors import ArtifactError, ChunkError, ConfigError, LabelError, LearnerError
 from learner.pool import CHUNK_SIZE, Chunk, write_array
 from learner.round import Scorer, acquire, evaluate, fit, read_scores, run_round, score_chunk
 from learner.scores import columns_of, score_path
@@ -55,6 +55,11 @@ def test_a_round_learns_digits_from_a_hundred_labels(request_, holdout):
         "scores/000000.npz",
         "scores/000001.npz",
     ]
+
+
+def test_a_full_network_is_no_rounds(request_):
+    with pytest.raises(ConfigError, match="deep_cnn takes minutes: no round trains it, but cnn, gal_cnn, head, mlp"):
+        replace(request_, config=replace(request_.config, architecture="deep_cnn"))
 
 
 def test_the_same_request_gives_the_same_round(request_, tmp_path):
