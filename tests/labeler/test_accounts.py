@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from django.contrib.auth.views import redirect_to_login
 from django.core.cache import cache
@@ -139,8 +141,7 @@ def test_without_its_redis_a_throttle_locks_nobody_out(monkeypatch) -> None:
     def gone(*args: object, **kwargs: object) -> None:
         raise RedisIsGone("no redis")
 
-    for name in ("get", "add", "incr"):
-        monkeypatch.setattr(f"labeler.throttle.cache.{name}", gone)
+    monkeypatch.setattr("labeler.throttle.cache", SimpleNamespace(get=gone, add=gone, incr=gone))
     throttle = Throttle("test", limit=1, seconds=60)
     throttle.note_failure("a")
     assert not throttle.is_over("a")

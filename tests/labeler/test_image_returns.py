@@ -49,8 +49,9 @@ def test_asked_first_they_stand_before_all_in_the_queue(project, images, manager
     ids = [row.pk for row in images]
     assert return_images(project=fresh(project), image_ids=ids, by=manager, asks_first=True) == 5
     assert states(images) == ["pool"] * 5 + ["labelled"]
-    assert work_left(fresh(project)).stage == Stage.QUEUED
+    assert work_left(fresh(project)).stage == Stage.OTHERS  # than those who have answered here
     places = lease_next(project=fresh(project), annotator=carl, want=3)
+    assert work_left(fresh(project)).stage == Stage.QUEUED
     assert [place.image_id for place in places] == ids[:3]  # the holdout, too
     assert {place.reason for place in places} == {Reason.PICKED}
     answer_place(project, carl, places[0], label="dog")
