@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from learner.errors import LabelError
 from learner.graph.communities import Tree
+from learner.graph.evidence import Evidence, Ways, evidence
 from learner.graph.neighbours import Affinity
 
 Integers = npt.NDArray[np.int64]
@@ -38,12 +39,6 @@ SHARPNESS = 3.0
 ERROR_RATES = (0.005, 0.02, 0.06, 0.15, 0.3)
 ERROR_PRIOR = (0.35, 0.3, 0.2, 0.1, 0.05)
 """epsilon, the share of wrong answers, and how likely each rate is at first."""
-
-EXCEPTIONS, MOST_EXCEPTIONS = 0.02, 0.5
-"""rho, the chance that an image in a community of one class is of another one after all: for images all of whose ties
-are inside, and at most, where hardly any is. Images that a model is unsure of are mostly such: they say little about
-the community."""
-
 
 REJECTED_PARTS, REJECTED_IMAGES = 0.1, 0.3
 """How likely a part is one of images to reject, as a share of how likely it is of some class; and how likely an image
@@ -117,6 +112,9 @@ class Beliefs:
         hold_V: The probability that a node is of one class and its parent is not, 0 to 1. Along the way from a leaf to
             the root they sum up to at most 1; the rest is that the leaf's images stand for themselves.
         mass_V_K1: `hold_V` times the class probabilities of the node, `[V, K + 1]`.
+        leaves_M: int64, the leaves that have answers.
+        moved_M_K1: What such a leaf is believed to be, less what the parts around it are: it may be of another class.
+            Rows sum up to 0.
         apart_L: That the images of a leaf stand for themselves, 0 to 1.
         images_I: int64, the images that have answers.
         image_I_K1: What their own answers say, probabilities `[I, K + 1]`; the last column is 0.
@@ -128,6 +126,8 @@ class Beliefs:
     classes_K: Integers
     hold_V: Doubles
     mass_V_K1: Doubles
+    leaves_M: Integers
+    moved_M_K1: Doubles
     apart_L: Doubles
     images_I: Integers
     image_I_K1: Doubles
@@ -159,19 +159,19 @@ def believe(tree: Tree, answers: Answers, affinity: Affinity | None = None) -> B
         raise LabelError(f"position {answers.said_of.max()} is not in the pool of {len(tree.leaf_N)} images")
     images_I, image_A = np.unique(answers.said_of, return_inverse=True)
     named_A = np.searchsorted(answers.kinds_K, answers.said)
-    levels, leaf_I = tree.levels, tree.leaf_N[images_I]
+    leaf_I, prior_K1 = tree.leaf_N[images_I], class_prior(answers)
     priors_G_V = _hold_priors(tree)
     weights, parts = [], []
     ways = Ways.of(tree, images_I, affinity)
     for rate in ERROR_RATES:
         image_I_K1 = _image_likelihoods(image_A, named_A, len(images_I), len(answers.kinds_K), rate)
-        post_V_K1, one_V, apart_L = _evidence(
-            tree, ways, leaf_I, image_I_K1, class_prior(answers), exception_prior(answers)
-        )
-        root_G, hold_G_V, apart_G_L = _prune(tree, levels, priors_G_V, one_V, apart_L)
+        found = evidence(ways, image_I_K1, prior_K1, exception_prior(answers), len(tree.parent_V))
+        apart_L = np.zeros(tree.n_leaves)
+        np.add.at(apart_L, leaf_I, np.log(image_I_K1 @ prior_K1))
+        root_G, hold_G_V, apart_G_L = _prune(tree, tree.levels, priors_G_V, found.one_V, apart_L)
         weights.append(root_G)
-        parts.append((post_V_K1, hold_G_V, apart_G_L, image_I_K1))
-    return _mixed(tree, answers, images_I, np.stack(weights, 1), parts)
+        parts.append((found, hold_G_V, apart_G_L, image_I_K1))
+    return _mixed(tree, answers, ways, images_I, np.stack(weights, 1), parts)
 
 
 def _hold_priors(tree: Tree) -> Doubles:
@@ -209,70 +209,6 @@ def exception_prior(answers: Answers) -> Doubles:
     return weights_K1
 
 
-@dataclass(frozen=True)
-class Ways:
-    """The ways from answered images up to the root, P steps in all.
-
-    Args:
-        image_P: int64, the number of the image among the answered ones.
-        node_P: int64, a node that it is in.
-        rho_P: The chance that it is of another class than the node, if the node is of one.
-    """
-
-    image_P: Integers
-    node_P: Integers
-    rho_P: Doubles
-
-    @classmethod
-    def of(cls, tree: Tree, images_I: Integers, affinity: Affinity | None) -> Ways:
-        """Those of some images, the ways of each one after another."""
-        paths = {leaf: tree.path(leaf) for leaf in np.unique(tree.leaf_N[images_I]).tolist()}
-        of_image = [paths[leaf] for leaf in tree.leaf_N[images_I].tolist()]
-        image_P = np.repeat(np.arange(len(images_I)), [len(path) for path in of_image])
-        node_P = np.concatenate([*of_image, np.empty(0, np.int64)])
-        inside_P = np.ones(len(node_P)) if affinity is None else _inside(tree, paths, images_I, affinity)
-        return cls(image_P, node_P, np.clip(1 - inside_P, EXCEPTIONS, MOST_EXCEPTIONS))
-
-
-def _inside(tree: Tree, paths: dict[int, Integers], images_I: Integers, affinity: Affinity) -> Doubles:
-    """The share of each image's ties that is inside each node of its path: 1 of an image without ties."""
-    rows, met = affinity[images_I], dict[tuple[int, int], int]()
-    leaves, weights, ends = tree.leaf_N[rows.indices].tolist(), rows.data.tolist(), rows.indptr.tolist()
-    shares = [np.empty(0)]
-    for leaf, start, stop in zip(tree.leaf_N[images_I].tolist(), ends, ends[1:], strict=False):
-        share = np.zeros(len(paths[leaf]))
-        for other, weight in zip(leaves[start:stop], weights[start:stop], strict=True):
-            if (leaf, other) not in met:  # the first node on the way up that holds both
-                met[leaf, other] = int(np.isin(paths[leaf], tree.path(other)).argmax())
-            share[met[leaf, other]] += weight
-        shares.append(share.cumsum() / share.sum() if share.any() else np.ones(len(share)))
-    return np.concatenate(shares)
-
-
-def _evidence(
-    tree: Tree, ways: Ways, leaf_I: Integers, image_I_K1: Doubles, prior_K1: Doubles, exception_K1: Doubles
-) -> tuple[Doubles, Doubles, Doubles]:
-    """Of each node as one class: its class posterior and log evidence; of each leaf's images apart: log evidence."""
-    mean_I, base_I = image_I_K1 @ exception_K1, image_I_K1[:, -1]
-    log_V_K1, apart_L = np.zeros((len(tree.parent_V), len(prior_K1))), np.zeros(tree.n_leaves)
-    # Of all classes but the few that were named of it, an image says the same: those are added once for all.
-    other_P = np.log((1 - ways.rho_P) * base_I[ways.image_P] + ways.rho_P * mean_I[ways.image_P])
-    log_V_K1 += np.bincount(ways.node_P, other_P, len(log_V_K1))[:, None]
-    image_N, column_N = np.nonzero(image_I_K1 != base_I[:, None])
-    steps_I = np.bincount(ways.image_P, minlength=len(base_I))
-    steps_N = steps_I[image_N]
-    first_N = (np.cumsum(steps_I) - steps_I)[image_N]
-    way_Q = np.arange(steps_N.sum()) + np.repeat(first_N - np.cumsum(steps_N) + steps_N, steps_N)
-    image_Q, column_Q, rho_Q = np.repeat(image_N, steps_N), np.repeat(column_N, steps_N), ways.rho_P[way_Q]
-    named_Q = np.log((1 - rho_Q) * image_I_K1[image_Q, column_Q] + rho_Q * mean_I[image_Q])
-    np.add.at(log_V_K1, (ways.node_P[way_Q], column_Q), named_Q - other_P[way_Q])
-    np.add.at(apart_L, leaf_I, np.log(image_I_K1 @ prior_K1))
-    top_V = log_V_K1.max(1)
-    scaled_V_K1 = np.exp(log_V_K1 - top_V[:, None]) * prior_K1
-    total_V = scaled_V_K1.sum(1)
-    return scaled_V_K1 / total_V[:, None], top_V + np.log(total_V), apart_L
-
-
 def _prune(
     tree: Tree, levels: tuple[Integers, ...], prior_G_V: Doubles, one_V: Doubles, apart_L: Doubles
 ) -> tuple[Doubles, Doubles, Doubles]:
@@ -296,8 +232,9 @@ def _prune(
 
 
 def _mixed(
-    tree: Tree, answers: Answers, images_I: Integers, log_G_E: Doubles, parts: Sequence[tuple[Doubles, ...]]
-) -> Beliefs:
+    tree: Tree, answers: Answers, ways: Ways, images_I: Integers, log_G_E: Doubles,
+    parts: Sequence[tuple[Evidence, Doubles, Doubles, Doubles]],
+) -> Beliefs:  # fmt: skip
     """The mean over gamma and epsilon, by their posterior."""
     prior_G = np.exp(-0.5 * ((np.log(TIES) - np.log(TIE_CENTRE)) / TIE_SPREAD) ** 2)
     log_G_E = log_G_E + np.log(prior_G / prior_G.sum())[:, None] + np.log(ERROR_PRIOR)
@@ -308,16 +245,20 @@ def _mixed(
     k1 = len(answers.kinds_K) + 1
     hold_V, mass_V_K1 = np.zeros(len(tree.parent_V)), np.zeros((len(tree.parent_V), k1))
     apart_L, image_I_K1 = np.zeros(tree.n_leaves), np.zeros((len(images_I), k1))
-    for weight_G, (post_V_K1, hold_G_V, apart_G_L, likelihood_I_K1) in zip(weight_G_E.T, parts, strict=True):
+    leaves_M = np.unique(tree.leaf_N[images_I])
+    moved_M_K1 = np.zeros((len(leaves_M), k1))
+    for weight_G, (found, hold_G_V, apart_G_L, likelihood_I_K1) in zip(weight_G_E.T, parts, strict=True):
         part_V = weight_G @ hold_G_V
+        part_V_K1 = part_V[:, None] * found.post_V_K1
         hold_V += part_V
-        mass_V_K1 += part_V[:, None] * post_V_K1
+        mass_V_K1 += part_V_K1
+        moved_M_K1 += found.moved(ways, part_V_K1)
         apart_L += weight_G @ apart_G_L
         own_I_K1 = likelihood_I_K1.copy()
         own_I_K1[:, -1] = 0  # an image with an answer is of a class that has been named
         image_I_K1 += weight_G.sum() * own_I_K1 / own_I_K1.sum(1, keepdims=True)
     return Beliefs(
-        answers.kinds_K, hold_V, mass_V_K1, apart_L, images_I, image_I_K1,
+        answers.kinds_K, hold_V, mass_V_K1, leaves_M, moved_M_K1, apart_L, images_I, image_I_K1,
         error_rate=float(weight_G_E.sum(0) @ np.array(ERROR_RATES)),
         tie=float(np.exp(weight_G_E.sum(1) @ np.log(TIES))),
         log_evidence=log_evidence,

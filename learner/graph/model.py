@@ -118,7 +118,8 @@ class Prediction:
     def samples(self, n_samples: int, positions: Integers, *, seed: int) -> Floats:
         """Class probabilities under worlds drawn from the posterior, for measures of uncertainty and their spread.
 
-        A world says of each part of the tree whether it is of one class and of which; images of one part share it.
+        A world says of each part of the tree whether it is of one class and of which; images of one part share it, but
+        for leaves of which answers say otherwise.
 
         Args:
             n_samples: K worlds.
@@ -224,7 +225,9 @@ def inductive(prediction: Prediction, index_M_k: Integers, squares_M_k: Floats) 
 
 def leaf_masses(tree: Tree, beliefs: Beliefs) -> Doubles:
     """What a leaf's images are believed to be, by the leaf and all above it: `[L, K + 1]`, rows sum up to at most 1."""
-    return tree.sums_above(beliefs.mass_V_K1)
+    mass_L_K1 = tree.sums_above(beliefs.mass_V_K1)
+    mass_L_K1[beliefs.leaves_M] += beliefs.moved_M_K1
+    return mass_L_K1
 
 
 def _draw_world(tree: Tree, beliefs: Beliefs, rng: np.random.Generator) -> Integers:
@@ -241,4 +244,16 @@ def _draw_world(tree: Tree, beliefs: Beliefs, rng: np.random.Generator) -> Integ
         holds = is_free & (chance_V[nodes] * np.maximum(reach_V[nodes], 1e-12) < beliefs.hold_V[nodes])
         mine = nodes[holds]
         drawn_V[mine] = (totals_V_K1[mine] < (pick_V[mine] * totals_V_K1[mine, -1])[:, None]).sum(1)
-    return drawn_V[: tree.n_leaves]
+    return _with_exceptions(tree, beliefs, drawn_V[: tree.n_leaves].copy(), rng)
+
+
+def _with_exceptions(tree: Tree, beliefs: Beliefs, drawn_L: Integers, rng: np.random.Generator) -> Integers:
+    """Some leaves with answers are drawn again, so that each class comes as often as it is believed of them."""
+    drawn_M = drawn_L[beliefs.leaves_M]
+    around_M_K1 = tree.sums_above(beliefs.mass_V_K1)[beliefs.leaves_M]
+    rows, chance_M, pick_M = np.arange(len(drawn_M)), rng.random(len(drawn_M)), rng.random(len(drawn_M))
+    lost_M = -np.minimum(beliefs.moved_M_K1, 0)[rows, drawn_M]
+    again = np.flatnonzero((drawn_M >= 0) & (chance_M * around_M_K1[rows, drawn_M] < lost_M))
+    won_K1 = np.cumsum(np.maximum(beliefs.moved_M_K1[again], 0), 1)
+    drawn_L[beliefs.leaves_M[again]] = (won_K1 < (pick_M[again] * won_K1[:, -1])[:, None]).sum(1)
+    return drawn_L

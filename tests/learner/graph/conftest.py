@@ -2,7 +2,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
+from learner.graph.communities import Tree
 from learner.graph.model import Graph, build
 from learner.graph.neighbours import Searcher
 
@@ -30,3 +32,16 @@ def make_graph() -> Callable[[np.ndarray], Graph]:
 
 def graph_of(vectors_N_D: np.ndarray, seed: int = 0) -> Graph:
     return build(Searcher(vectors_N_D.astype(np.float32)).neighbours(), seed=seed)
+
+
+@pytest.fixture
+def clump() -> Graph:
+    """Leaves 0 and 1 of 40 images and 2, of 5, are node 4; leaf 3 of 30 is apart. The five are tied to each other, and
+    by a little to leaf 0 and as much to leaf 3."""
+    leaf_N = np.repeat([0, 1, 2, 3], [40, 40, 5, 30])
+    weights = np.equal.outer(leaf_N, leaf_N) * 1.0
+    weights[0, 40] = weights[80, 1] = weights[81, 2] = weights[80, 85] = weights[82, 86] = 0.05
+    weights = np.triu(weights, 1)
+    tree = Tree(leaf_N, np.array([4, 4, 4, 5, 5, -1]), np.array([4.0, 4.0, 4.0, 4.0, 0.9, 0.02]),
+                np.array([40, 40, 5, 30, 85, 115]))  # fmt: skip
+    return Graph(csr_matrix(np.maximum(weights, weights.T)), tree)

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from learner.errors import LabelError
-from learner.graph import hypotheses
+from learner.graph import evidence, hypotheses
 from learner.graph.communities import Tree
 from learner.graph.hypotheses import Answers, believe
 
@@ -42,9 +42,20 @@ def exceptional(tree: Tree, affinity: csr_matrix | None, image: int, node: int) 
     """The chance of an image to be of another class than a node, by its ties."""
     ties = np.zeros(10) if affinity is None else affinity.toarray()[image]
     if not ties.any():
-        return hypotheses.EXCEPTIONS
+        return evidence.EXCEPTIONS
     inside = ties[np.isin(tree.leaf_N, tree.leaves_below(node))].sum() / ties.sum()
-    return float(np.clip(1 - inside, hypotheses.EXCEPTIONS, hypotheses.MOST_EXCEPTIONS))
+    return float(np.clip(1 - inside, evidence.EXCEPTIONS, evidence.MOST_EXCEPTIONS))
+
+
+def exceptional_leaf(tree: Tree, affinity: csr_matrix | None, leaf: int, node: int) -> float:
+    """The same of a leaf, by its ties to other leaves."""
+    if leaf == node:
+        return 0.0
+    is_inside = np.isin(tree.leaf_N, tree.leaves_below(node))
+    ties = np.zeros(10) if affinity is None else affinity.toarray()[tree.leaf_N == leaf].sum(0)
+    ties[tree.leaf_N == leaf] = 0
+    outside = ties[~is_inside].sum() / ties.sum() if ties.any() else 0.0
+    return float(np.clip(outside**2, evidence.LEAF_EXCEPTIONS, evidence.MOST_EXCEPTIONS))
 
 
 def by_hand(tree: Tree, given: Answers, affinity: csr_matrix | None = None) -> tuple[np.ndarray, np.ndarray, float]:
@@ -82,6 +93,15 @@ def by_hand(tree: Tree, given: Answers, affinity: csr_matrix | None = None) -> t
                         wrong[column[label]] = 1 - rate
                         row *= wrong
                 likelihood[image] = row
+
+            def one_by_one(node: int, inside: list[int], likelihood=likelihood) -> np.ndarray:
+                """The likelihood of answers about some images of a node, by its class."""
+                rows = [np.ones(k1)]
+                for i in inside:
+                    rho = exceptional(tree, affinity, i, node)
+                    rows.append((1 - rho) * likelihood[i] + rho * likelihood[i] @ exception)
+                return np.prod(rows, axis=0)
+
             for is_one_V in product([False, True], repeat=len(tree.parent_V)):
                 weight = p_gamma * p_rate * np.prod(np.where(is_one_V, chance_V, 1 - chance_V))
                 cut_of_leaf = []
@@ -90,12 +110,13 @@ def by_hand(tree: Tree, given: Answers, affinity: csr_matrix | None = None) -> t
                     cut_of_leaf.append(above[-1] if above else None)  # the one nearest to the root
                 for node in set(cut_of_leaf) - {None}:
                     inside = [i for i in images if cut_of_leaf[tree.leaf_N[i]] == node]
-                    rhos = [exceptional(tree, affinity, i, node) for i in inside]
-                    rows = [
-                        (1 - rho) * likelihood[i] + rho * likelihood[i] @ exception
-                        for i, rho in zip(inside, rhos, strict=True)
-                    ]
-                    weight *= np.prod(rows, axis=0) @ prior if rows else 1.0
+                    row = np.ones(k1)
+                    for leaf in {int(tree.leaf_N[i]) for i in inside}:
+                        said_of = [i for i in inside if tree.leaf_N[i] == leaf]
+                        whole = one_by_one(leaf, said_of) @ exception
+                        rho = exceptional_leaf(tree, affinity, leaf, node)
+                        row *= (1 - rho) * one_by_one(node, said_of) + rho * whole
+                    weight *= row @ prior
                 for image in images:
                     if cut_of_leaf[tree.leaf_N[image]] is None:
                         weight *= likelihood[image] @ prior
@@ -200,3 +221,28 @@ def test_an_image_that_is_tied_elsewhere_says_little_about_its_community(tree, a
     assert by_ties.hold_V[[1, 3, 4]].sum() > plain.hold_V[[1, 3, 4]].sum() + 0.1
     assert by_ties.error_rate < plain.error_rate
     assert by_ties.error_rate == pytest.approx(held.error_rate, abs=0.02)
+
+
+def test_two_answers_about_a_clump_do_not_outvote_the_one_about_the_rest(clump):
+    """Of parts of digits, three fours among 171 sevens, two of which were asked about: all sevens went by "four"."""
+    tree, affinity = clump.tree, clump.affinity
+    found = believe(tree, answers((5, 1), (80, 2), (81, 2), (90, 2)), affinity)
+    named = found.mass_V_K1 / found.hold_V[:, None]
+    assert named[4, 0] > 0.8  # class 1 has the column 0
+    around, leaf = tree.sums_above(found.mass_V_K1)[2], tree.sums_above(found.mass_V_K1)[2] + found.moved_M_K1[1]
+    assert around[0] > 0.5 > around[1]  # the clump is in a part of class 1 ...
+    assert leaf[1] > 0.8 > 0.2 > leaf[0]  # ... but is of class 2 itself
+    np.testing.assert_allclose(found.moved_M_K1.sum(1), 0, atol=1e-12)
+
+
+def test_answers_from_all_over_a_part_do(clump):
+    tree, affinity = clump.tree, clump.affinity
+    found = believe(tree, answers((5, 1), (41, 2), (80, 2), (20, 2), (90, 2)), affinity)
+    assert found.mass_V_K1[4, 1] > found.mass_V_K1[4, 0]
+
+
+def test_one_odd_answer_is_one_odd_image_and_not_its_leaf(clump):
+    tree, affinity = clump.tree, clump.affinity
+    found = believe(tree, answers((5, 1), (6, 1), (7, 2), (90, 2)), affinity)
+    leaf = tree.sums_above(found.mass_V_K1)[0] + found.moved_M_K1[0]
+    assert leaf[0] > 0.7 > 0.25 > leaf[1]

@@ -66,6 +66,14 @@ def test_samples_are_worlds_whose_mean_is_the_prediction(planted, graph):
     assert 0 < probs_n_K_C.std(1)[is_named].mean() < probs_n_K_C.std(1)[~is_named].mean()
 
 
+def test_so_they_are_where_a_leaf_is_of_another_class_than_its_part(clump):
+    answers = Answers(np.array([5, 80, 81, 90]), np.array([1, 2, 2, 2]), 4)
+    prediction, some = predict(clump, answers), np.array([20, 60, 82, 84, 100])
+    assert prediction.class_probs(some).argmax(1).tolist() == [1, 1, 2, 2, 2]
+    worlds_n_C = np.exp(prediction.samples(4000, some, seed=1)).mean(1)
+    np.testing.assert_allclose(worlds_n_C, prediction.class_probs(some), atol=0.05)
+
+
 def test_images_of_one_part_share_their_world(planted, graph):
     prediction = predict(graph, told(planted[1], [0, 1]))
     two = np.flatnonzero(graph.tree.leaf_N == graph.tree.leaf_N[np.flatnonzero(planted[1] == 3)[0]])[:2]
