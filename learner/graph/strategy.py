@@ -101,13 +101,13 @@ class Gains:
 
     Args:
         part_V: The class of a node, if it is of one class.
-        leaf_L: To which of the parts around it, which are of different classes, a leaf belongs.
+        dispute_V: To which of the parts around it, which are of different classes, a node belongs.
         image_N: The image itself, and the few around it where parts mean nothing.
         near_N: bool, direct neighbours of questions: left for when nothing else is.
     """
 
     part_V: Doubles
-    leaf_L: Doubles
+    dispute_V: Doubles
     image_N: Doubles
     near_N: npt.NDArray[np.bool_]
 
@@ -115,13 +115,20 @@ class Gains:
     def of(cls, prediction: Prediction) -> Gains:
         """Those of a prediction."""
         n = len(prediction.graph)
-        return cls(part_gains(prediction), leaf_gains(prediction), image_gains(prediction), np.zeros(n, np.bool_))
+        near_N = np.zeros(n, np.bool_)
+        return cls(part_gains(prediction), dispute_gains(prediction), image_gains(prediction), near_N)
 
     def settle(self, prediction: Prediction, position: int) -> None:
-        """Take an answer about an image for given."""
-        leaf = int(prediction.graph.tree.leaf_N[position])
-        self.part_V[prediction.graph.tree.path(leaf)] = 0
-        self.leaf_L[leaf] = 0
+        """Take an answer about an image for given: with the largest dispute that it tells about, those inside end."""
+        tree = prediction.graph.tree
+        path = tree.path(int(tree.leaf_N[position]))
+        self.part_V[path] = 0
+        is_settled_V = np.zeros(len(tree.parent_V), np.bool_)
+        is_settled_V[path[self.dispute_V[path].argmax()]] = True
+        for nodes in tree.levels[1:]:
+            is_settled_V[nodes] |= is_settled_V[tree.parent_V[nodes]]
+        self.dispute_V[is_settled_V] = 0
+        self.dispute_V[path] = 0
         self.near_N[prediction.graph.affinity[position].indices] = True
 
 
@@ -137,18 +144,20 @@ def part_gains(prediction: Prediction) -> Doubles:
     return np.asarray((1 - beliefs.error_rate) * tree.size_V * np.maximum(unknown_V, 0))
 
 
-def leaf_gains(prediction: Prediction) -> Doubles:
-    """How many images of each leaf are wrong because it belongs to another one of the parts around it: `[L]`."""
+def dispute_gains(prediction: Prediction) -> Doubles:
+    """How many images of a node are wrong because it belongs to another one of the parts around it, itself among them,
+    which are of different classes: `[V]`."""
     tree, beliefs = prediction.graph.tree, prediction.beliefs
     if not len(beliefs.classes_K):
-        return np.zeros(tree.n_leaves)
+        return np.zeros(len(tree.parent_V))
     mass_V_K = beliefs.mass_V_K1[:, :-1]
-    best_V, top_V_K = mass_V_K.argmax(1), np.zeros_like(mass_V_K)
+    best_V, around_V_K = mass_V_K.argmax(1), np.zeros_like(mass_V_K)
     is_known_V = mass_V_K.max(1) > beliefs.hold_V / 2
-    top_V_K[np.arange(len(best_V)), best_V] = np.where(is_known_V, mass_V_K.max(1), 0)
-    top_L_K = tree.sums_above(top_V_K)
-    disputed_L = top_L_K.sum(1) - top_L_K.max(1)
-    return np.asarray((1 - beliefs.error_rate) * tree.size_V[: tree.n_leaves] * disputed_L)
+    around_V_K[np.arange(len(best_V)), best_V] = np.where(is_known_V, mass_V_K.max(1), 0)
+    for nodes in tree.levels[1:]:
+        around_V_K[nodes] += around_V_K[tree.parent_V[nodes]]
+    disputed_V = around_V_K.sum(1) - around_V_K.max(1)
+    return np.asarray((1 - beliefs.error_rate) * tree.size_V * disputed_V)
 
 
 def image_gains(prediction: Prediction) -> Doubles:
@@ -162,13 +171,16 @@ def image_gains(prediction: Prediction) -> Doubles:
 
 
 def _best(prediction: Prediction, gains: Gains, is_open_N: npt.NDArray[np.bool_], rng: np.random.Generator) -> Question:
-    """The best question. The gain of a leaf is that of all parts that it may belong to."""
+    """The best question. The gain of a leaf is that of all parts that it may belong to, and of the largest dispute."""
     tree = prediction.graph.tree
     is_apart_N = is_open_N & ~gains.near_N
     if not is_apart_N.any():
         is_apart_N = is_open_N
     is_open_L = np.bincount(tree.leaf_N[is_apart_N], minlength=tree.n_leaves) > 0
-    gain_L = np.where(is_open_L, tree.sums_above(gains.part_V) + gains.leaf_L, -1.0)
+    largest_V = gains.dispute_V.copy()
+    for nodes in tree.levels[1:]:
+        largest_V[nodes] = np.maximum(largest_V[nodes], largest_V[tree.parent_V[nodes]])
+    gain_L = np.where(is_open_L, tree.sums_above(gains.part_V) + largest_V[: tree.n_leaves], -1.0)
     leaf = int(gain_L.argmax())
     gain_N = np.where(is_apart_N, gains.image_N, -1.0)
     position = int(gain_N.argmax())
@@ -176,8 +188,9 @@ def _best(prediction: Prediction, gains: Gains, is_open_N: npt.NDArray[np.bool_]
         return Question(position, float(gain_N[position]), "unsure", 1, 1.0)
     path = tree.path(leaf)
     part = int(path[gains.part_V[path].argmax()])
-    if gains.leaf_L[leaf] > gains.part_V[part]:
-        part = leaf
+    disputed = int(path[gains.dispute_V[path].argmax()])
+    if gains.dispute_V[disputed] > gains.part_V[part]:
+        part = disputed
     position, probability = _draw_typical(prediction, part, gain_L >= AS_GOOD * gain_L[leaf], is_apart_N, rng)
     is_named = prediction.probs_N_K1[position, :-1].max(initial=0.0) > 0.5
     return Question(

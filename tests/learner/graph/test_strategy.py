@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from learner.errors import LabelError
+from learner.graph.communities import Tree
 from learner.graph.hypotheses import Answers
-from learner.graph.model import predict
+from learner.graph.model import Graph, predict
 from learner.graph.strategy import ask
 
 ALL = np.ones(600, bool)
@@ -68,6 +70,25 @@ def test_a_gain_is_how_many_images_an_answer_puts_right(planted, graph):
     assert max(gains[-3:]) < 10
     assert all(gain >= 0 for gain in gains)
     assert {each.reason for each in questions[:6]} >= {"unnamed"}
+
+
+def test_what_two_parts_dispute_is_asked_about_as_a_whole():
+    """Ten leaves of 8 images are node 12. With leaf 10, of 80 and of class 0, they are node 13. The one answer about
+    the ten says 1: that is odd, or all of them are of class 1, and another answer decides about all 80 at once."""
+    leaf_N = np.concatenate([np.repeat(np.arange(10), 8), np.full(80, 10), np.full(40, 11)])
+    weights = np.triu(np.equal.outer(leaf_N, leaf_N) * 1.0, 1)
+    weights[np.arange(0, 80, 8)[:, None], np.arange(1, 80, 8)] = weights[0:40:8, 80] = 0.05
+    parent_V, tie_V = np.array([*[12] * 10, 13, 14, 13, 14, -1]), np.array([*[8.0] * 12, 3.0, 1.0, 0.01])
+    tree = Tree(leaf_N, parent_V, tie_V, np.array([*[8] * 10, 80, 40, 80, 160, 200]))
+    graph = Graph(csr_matrix(np.maximum(weights, weights.T)), tree)
+    answers = Answers(np.array([85, 90, 3, 165, 170]), np.array([0, 0, 1, 2, 2]), 3)
+    prediction, is_open = predict(graph, answers), np.ones(200, bool)
+    is_open[answers.positions_A] = False
+    first, second = ask(prediction, is_open, 2, seed=0)
+    assert tree.leaf_N[first.position] < 10
+    assert first.size == 80
+    assert first.gain > 2 * 8  # more than any one leaf has to win
+    assert second.gain < first.gain / 2  # one answer is asked for, not one a leaf
 
 
 def test_a_group_of_two_classes_is_found_out(make_graph):
