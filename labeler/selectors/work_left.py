@@ -129,7 +129,9 @@ class WorkLeft:
     def notice_key(self) -> str:
         """Of the notice that is true now; empty if there is nothing to tell. For each number of images there is one."""
         told, images = self.facts.get("told"), self.counts.total
-        return f"{images} rest" if told == "rest" else str(images) if self.needs_manager else ""
+        if told in ("rest", Stage.OTHERS):
+            return f"{images} {told}"
+        return str(images) if self.needs_manager else ""
 
     @property
     def words(self) -> str:
