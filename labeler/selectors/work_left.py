@@ -24,6 +24,7 @@ from labeler.selectors.disputes import (
     answered_by,
     asks_again,
     away_of,
+    still_open,
 )
 from labeler.selectors.pool import PoolCounts, holdout_to_ask, images_to_ask, pool_counts
 
@@ -140,7 +141,7 @@ class WorkLeft:
 
 
 def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
-    """At most thirty statements; their cost grows with what was answered, the holdout and what is disputed."""
+    """At most fourteen statements; their cost grows with what was answered, the holdout and what is disputed."""
     counts, target = counts or pool_counts(project), project.learning.holdout_target
     if project.paused_at is not None:
         return WorkLeft(Stage.PAUSED, counts, target)
@@ -162,11 +163,12 @@ def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
 
 
 def _ended(project: Project, counts: PoolCounts, target: int) -> WorkLeft:
-    again = again_of(project)
+    open_ = still_open(project)
+    again = again_of(project, open_)
     is_settled = counts.disputed + counts.holdout_disputed == 0
     stage = Stage.AGAIN if again != NOBODY else Stage.DONE if is_settled else Stage.DISPUTED
     is_stuck = counts.disputed + counts.holdout_disputed > again.disputed
-    away = away_of(project, again) if is_stuck else NOBODY_AWAY
+    away = away_of(project, open_, again) if is_stuck else NOBODY_AWAY
     return WorkLeft(stage, counts, target, again=again, away=away, asks_again=asks_again(project.learning))
 
 
