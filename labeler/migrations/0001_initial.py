@@ -1195,7 +1195,7 @@ class Migration(migrations.Migration):
             name='Notice',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('round_failed', 'a round failed'), ('model_refused', 'a model was refused'), ('target_met', 'the target is met'), ('queue_dry', 'nothing is left to answer'), ('webhook_stopped', 'a webhook was stopped')], max_length=16)),
+                ('kind', models.CharField(choices=[('round_failed', 'a round failed'), ('model_refused', 'a model was refused'), ('target_met', 'the target is met'), ('queue_dry', 'nothing is left to answer'), ('somebody_else', 'images wait for somebody else'), ('webhook_stopped', 'a webhook was stopped')], max_length=16)),
                 ('key', models.CharField(max_length=60)),
                 ('words', labeler.told.ToldField()),
                 ('facts', models.JSONField(default=dict)),

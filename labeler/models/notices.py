@@ -13,12 +13,13 @@ class NoticeKind(models.TextChoices):
     MODEL_REFUSED = "model_refused", _("a model was refused")
     TARGET_MET = "target_met", _("the target is met")
     QUEUE_DRY = "queue_dry", _("nothing is left to answer")
+    SOMEBODY_ELSE = "somebody_else", _("images wait for somebody else")
     WEBHOOK_STOPPED = "webhook_stopped", _("a webhook was stopped")
 
 
 class Notice(models.Model):
-    """Something that managers should hear of, once: `key` tells one such event of a project from another. Of the end of
-    a project it says how things are now, and is over while they are not so."""
+    """Something that managers should hear of, once: `key` tells one such event of a project from another. Of what is
+    left to answer it says how things are now, and is over while they are not so."""
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="notices", db_index=False)
     kind = models.CharField(max_length=16, choices=NoticeKind)

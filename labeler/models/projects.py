@@ -55,6 +55,10 @@ class Project(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def has_guide(self) -> bool:
+        return bool(self.guidelines or self.examples)
+
 
 class LearningConfig(models.Model):
     """How a project learns. A round keeps the copy that it ran with (`Round.config`)."""

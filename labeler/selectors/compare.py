@@ -154,6 +154,7 @@ def planned_words(project: Project, config: dict[str, Any]) -> Told:
 
 def _network(config: dict[str, Any]) -> str:
     network = architecture_of(config) if "architecture" in config else ""
+    network = told("one hidden layer") if network == "head" else network  # the others have names of their own
     seen = seer_words(config.get("features") or "") or told("pixels")
     if config.get("has_likeness"):
         return told("%(network)s of likeness by %(seen)s", network=network, seen=seen)

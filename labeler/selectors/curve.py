@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -19,7 +19,8 @@ from labeler.selectors.verdicts import TAGS
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 80, 48, 16, 36  # room for the words of the axes as large as a phone has them
-CROSS = 5
+ROOM = 11  # between two marks: less, and they and their whiskers would run into each other
+CROSS, SMALL_CROSS = 5, 3
 OFF = (Standing.REFUSED, Standing.ASIDE, Standing.ROLLED_BACK)
 MOST_PASSED = 2  # models in a row that did not take charge, before the line no longer leads past them
 
@@ -67,17 +68,45 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """Of a drawing, in the units of its view box, which are about pixels where it is shown."""
+
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    top: int = TOP
+    right: int = WIDTH - RIGHT
+    bottom: int = HEIGHT - BOTTOM
+
+
+WIDE, NARROW = Shape(), Shape(420, 300, 56, 16, 392, 264)  # the second for phones: not the first at half its size
+
+
+@dataclass(frozen=True)
 class Mark:
+    """`is_close`: it stands so near to another that it is drawn small. `is_alone`: no band shows its interval."""
+
     point: Point
     x: float
     y: float
     low: float
     high: float
+    is_close: bool = False
+    is_alone: bool = False
+
+    @property
+    def has_whisker(self) -> bool:
+        """Where there is room; else the band has the interval, and of models that were never in charge the table."""
+        return not self.is_close or self.is_alone or self.point.is_in_charge
+
+    @property
+    def is_small(self) -> bool:
+        return self.is_close and not self.point.is_in_charge
 
     @property
     def cross(self) -> str:
         """The two strokes that stand for a model which did not take charge, or no longer is."""
-        x, y, r = self.x, self.y, CROSS
+        x, y, r = self.x, self.y, SMALL_CROSS if self.is_small else CROSS
         return f"M{x - r:g},{y - r:g}L{x + r:g},{y + r:g}M{x - r:g},{y + r:g}L{x + r:g},{y - r:g}"
 
 
@@ -111,7 +140,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Curve:
-    """What the template draws, in the units of its view box."""
+    """What the template draws, in the units of its view box; `narrow` is the same for a phone."""
 
     points: list[Point]  # lines lead through those whose models took charge and were not rolled back
     marks: list[Mark]
@@ -122,12 +151,21 @@ class Curve:
     target: float | None = None  # where its line is drawn
     ahead: str = ""  # what is expected of further answers: a line and the band around it
     ahead_band: str = ""
-    width: int = WIDTH
-    height: int = HEIGHT
-    top: int = TOP
-    left: int = LEFT
-    right: int = WIDTH - RIGHT
-    bottom: int = HEIGHT - BOTTOM
+    shape: Shape = WIDE
+    narrow: Curve | None = None
+
+    @property
+    def drawings(self) -> list[Curve]:
+        return [self, self.narrow] if self.narrow else [self]
+
+    @property
+    def layers(self) -> list[Mark]:
+        """What is small first, what is in charge above all."""
+        return sorted(self.marks, key=lambda mark: (mark.point.is_in_charge, not mark.is_small))
+
+    @property
+    def has_close(self) -> bool:
+        return any(mark.is_small for drawing in self.drawings for mark in drawing.marks)
 
     @property
     def has_aside(self) -> bool:
@@ -143,23 +181,26 @@ Ahead = tuple[float, float, float, float]  # answers, and the accuracy then: low
 
 def learning_curve(project: Project) -> Curve:
     points = measured_rounds(project)
-    return _drawn(points, None, []) if points else Curve([], [], [], [], [])
+    return with_outlook(Curve(points, [], [], [], []), None, [])
 
 
 def with_outlook(curve: Curve, target: float | None, ahead: Sequence[Ahead]) -> Curve:
     """The same, with a line for the target and what is expected of further answers."""
-    return _drawn(curve.points, target, ahead) if curve.points else curve
+    if not curve.points:
+        return curve
+    wide, narrow = (_drawn(curve.points, target, ahead, shape) for shape in (WIDE, NARROW))
+    return replace(wide, narrow=narrow)
 
 
-def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) -> Curve:
+def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead], shape: Shape) -> Curve:
     across = round_ticks(math.ceil(max([point.answers for point in points] + [row[0] for row in ahead])))
     most, least = across[-1], math.floor(min([point.low for point in points] + [target or 1.0]) * 5) / 5
 
     def x(answers: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * answers / most, 1)
+        return round(shape.left + (shape.right - shape.left) * answers / most, 1)
 
     def y(share: float) -> float:
-        return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - (share - least) / (1 - least or 1)), 1)
+        return round(shape.top + (shape.bottom - shape.top) * (1 - (share - least) / (1 - least or 1)), 1)
 
     def stretch(part: Sequence[Point]) -> Stretch:
         upper = [f"{x(point.answers)},{y(point.high)}" for point in part]
@@ -167,10 +208,12 @@ def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) ->
         return Stretch(" ".join(f"{x(point.answers)},{y(point.value)}" for point in part), " ".join(upper + lower))
 
     steps = [least + (1 - least) * i / 4 for i in range(5)]
+    parts = _parted(points)
+    marks = [Mark(point, x(point.answers), y(point.value), y(point.low), y(point.high)) for point in points]
     drawn = Curve(
         points=points,
-        marks=[Mark(point, x(point.answers), y(point.value), y(point.low), y(point.high)) for point in points],
-        stretches=[stretch(part) for part in _parted(points)],
+        marks=_with_room(marks, alone={part[0].number for part in parts if len(part) == 1}),
+        stretches=[stretch(part) for part in parts],
         across=[Tick(x(answers), numeral(answers)) for answers in across],
         up=[Tick(y(step), f"{numeral(step * 100)} %") for step in steps],
         changes=[
@@ -179,6 +222,7 @@ def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) ->
             if before.sees != after.sees
         ],
         target=None if target is None else y(target),
+        shape=shape,
     )
     if not ahead:
         return drawn
@@ -186,6 +230,12 @@ def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead]) ->
     band += [f"{x(at)},{y(max(least, low))}" for at, low, _, _ in reversed(ahead)]
     line = " ".join(f"{x(at)},{y(max(least, middle))}" for at, _, middle, _ in ahead)
     return replace(drawn, ahead=line, ahead_band=" ".join(band))
+
+
+def _with_room(marks: Sequence[Mark], *, alone: Collection[int]) -> list[Mark]:
+    """`alone`: rounds that are a line by themselves."""
+    close = {mark.point.number for pair in pairwise(marks) if pair[1].x - pair[0].x < ROOM for mark in pair}
+    return [replace(mark, is_close=mark.point.number in close, is_alone=mark.point.number in alone) for mark in marks]
 
 
 def _parted(points: Sequence[Point]) -> list[list[Point]]:

@@ -8,9 +8,10 @@ those that are worth it (learning/relabel.py), and once no new one is left all.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
@@ -91,23 +92,55 @@ def holdout_disputes(project: Project, *, beside: Iterable[int] = ()) -> Dispute
     return Disputes([each for each in left if each.askable], [each for each in left if not each.askable])
 
 
-def again_of(project: Project, *, beside: Collection[int] = ()) -> Again:
-    """Of the holdout and of the others, were `beside` there, too. At most twelve statements; their cost grows with the
-    disputes and the queue."""
-    people = active_people(project).union(beside)
-    queued = queued_again(project, people)
-    images = Image.objects.filter(pk__in=queued).order_by()
-    disputed = set(images.filter(state=ImageState.DISPUTED, is_holdout=False).values_list("pk", flat=True))
-    others = images.filter(state=ImageState.LABELLED).count()
+@dataclass(frozen=True)
+class StillOpen:
+    """What may be asked about though it has its answers, read once for whoever might be there. `queued`: images that
+    stand in the queue or on a screen to be answered once more, with their state and whether they are holdout."""
+
+    active: set[int]
+    annotators: Mapping[int, str]  # their names, in this order
+    queued: Mapping[int, tuple[str, bool]]
+    holdout: Sequence[int]  # disputed
+    answered: Mapping[int, set[int]]
+
+
+def still_open(project: Project) -> StillOpen:
+    """At most eight statements; their cost grows with the disputes and the queue."""
+    disputed = Image.objects.filter(project=project, is_holdout=True, state=ImageState.DISPUTED)
+    disputed = disputed.exclude(state=ImageState.POOL).order_by()
+    places = _places_again(project).order_by()
+    annotators = _members(project).filter(role=Role.ANNOTATOR).order_by("user__username")
+    rows = places.values_list("image_id", "image__state", "image__is_holdout")
+    queued = {pk: (state, is_holdout) for pk, state, is_holdout in rows}
+    holdout = list(disputed.values_list("pk", flat=True))
+    answered = _answered_on(disputed.values("pk")) if holdout else {}
+    answered |= _answered_on(places.values("image_id")) if queued else {}
+    return StillOpen(
+        active=active_people(project),
+        annotators=dict(annotators.values_list("user_id", "user__username")),
+        queued=queued,
+        holdout=holdout,
+        answered=defaultdict(set, answered),
+    )
+
+
+def again_of(project: Project, open_: StillOpen, *, beside: Collection[int] = ()) -> Again:
+    """Of the holdout and of the others, were `beside` there, too. One statement."""
+    people, answered = open_.active.union(beside), open_.answered
+    all_ = people.union(open_.annotators)
+    queued = {pk: facts for pk, facts in open_.queued.items() if all_ - answered[pk]}
+    disputed = {pk for pk, facts in queued.items() if facts == (ImageState.DISPUTED, False)}
+    others = sum(state == ImageState.LABELLED for state, _ in queued.values())
+    most = project.learning.overlap + MOST_MORE
+    holdout = sum(pk in queued or bool(_askable(people, answered[pk], most)) for pk in open_.holdout)
     more = pool_disputes(project, people).exclude(pk__in=disputed).count()
-    return Again(len(holdout_disputes(project, beside=beside).open_) + len(disputed) + more, others)
+    return Again(holdout + len(disputed) + more, others)
 
 
-def away_of(project: Project, again: Again) -> Away:
-    """Who would be asked on opening Label, beside `again`. At most eighteen statements."""
-    annotators = _members(project).filter(role=Role.ANNOTATOR).exclude(user__in=active_people(project))
-    names = dict(annotators.order_by("user__username").values_list("user_id", "user__username"))
-    images = again_of(project, beside=names.keys()).disputed - again.disputed if names else 0
+def away_of(project: Project, open_: StillOpen, again: Again) -> Away:
+    """Who would be asked on opening Label, beside `again`. Two statements."""
+    names = {pk: name for pk, name in open_.annotators.items() if pk not in open_.active}
+    images = again_of(project, open_, beside=names).disputed - again.disputed if names else 0
     if images <= 0:
         return NOBODY_AWAY
     former = Annotation.objects.filter(project=project, annotator__in=names)
@@ -137,14 +170,17 @@ def pool_disputes(project: Project, people: set[int]) -> QuerySet[Image]:
 def queued_again(project: Project, people: set[int]) -> dict[int, frozenset[int]]:
     """Images that stand in the queue, or on a screen, to be answered once more, with those of `people` and of all
     annotators who have not answered them. Managers need not be ones who answer."""
-    here = Q(round=project.queue_round_id) | Q(leased_until__gt=clock.now())
-    places = Candidate.objects.filter(here, project=project, state=CandidateState.OPEN, reason=Reason.RELABEL)
-    ids = set(places.order_by().values_list("image_id", flat=True))
+    ids = set(_places_again(project).order_by().values_list("image_id", flat=True))
     if not ids:
         return {}
     annotators = _members(project).filter(role=Role.ANNOTATOR).values_list("user_id", flat=True)
     people, answered = people | set(annotators), answered_by(ids)
     return {pk: left for pk in ids if (left := frozenset(people - answered[pk]))}
+
+
+def _places_again(project: Project) -> QuerySet[Candidate]:
+    here = Q(round=project.queue_round_id) | Q(leased_until__gt=clock.now())
+    return Candidate.objects.filter(here, project=project, state=CandidateState.OPEN, reason=Reason.RELABEL)
 
 
 def has_disputes(project: Project) -> bool:
@@ -173,7 +209,14 @@ def answered_by(image_ids: Iterable[int]) -> dict[int, set[int]]:
     """Who has a live answer on each of the images, skips included: nobody gets an image twice."""
     ids, found = sorted(image_ids), defaultdict[int, set[int]](set)
     for start in range(0, len(ids), LOOKUP):
-        rows = Annotation.objects.filter(image__in=ids[start : start + LOOKUP], retracted_at__isnull=True)
-        for image_id, person in rows.exclude(outcome=Outcome.UNDO).order_by().values_list("image_id", "annotator_id"):
-            found[image_id].add(person)
+        found |= _answered_on(ids[start : start + LOOKUP])
+    return found
+
+
+def _answered_on(images: Any) -> dict[int, set[int]]:
+    """The same of ids, or of a statement for them. One statement."""
+    found = defaultdict[int, set[int]](set)
+    rows = Annotation.objects.filter(image__in=images, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
+    for image_id, person in rows.order_by().values_list("image_id", "annotator_id"):
+        found[image_id].add(person)
     return found

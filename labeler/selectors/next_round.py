@@ -95,9 +95,12 @@ def next_scheduled(learning: LearningConfig) -> datetime | None:
 
 
 def scheduled_words(at: datetime) -> str:
-    return _("at %(time)s %(zone)s") % {"time": _clock(at), "zone": settings.TIME_ZONE}
-
-
-def _clock(at: datetime) -> str:
+    """With the day, where it is not this one: a time alone is read as the next that comes, or as one that is over."""
     local, today = timezone.localtime(at), timezone.localdate(clock.now())
-    return f"{local:%H:%M}" if local.date() - today <= timedelta(days=1) else date_format(local, "l H:i")
+    parts = {"time": f"{local:%H:%M}", "zone": settings.TIME_ZONE}
+    if local.date() == today:
+        return _("at %(time)s %(zone)s") % parts
+    if local.date() == today + timedelta(days=1):
+        return _("tomorrow at %(time)s %(zone)s") % parts
+    parts["day"] = f"{date_format(local, 'l')}, {date_format(local, 'MONTH_DAY_FORMAT')}"
+    return _("on %(day)s, at %(time)s %(zone)s") % parts

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db.models import Count, F, JSONField, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, F, JSONField, OuterRef, Q, QuerySet, Subquery, Sum
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from labeler import clock
 from labeler.models import (
+    Annotation,
     AuditKind,
     Candidate,
     CandidateState,
@@ -22,6 +23,9 @@ from labeler.models import (
     ImageState,
     LabelClass,
     Membership,
+    Notice,
+    NoticeKind,
+    Outcome,
     Project,
     Role,
     Round,
@@ -87,6 +91,7 @@ class Waits:
     """What waits for a manager inside a project. Open comments stand in the project's row."""
 
     notices: int = 0  # that this person has not read
+    others: int = 0  # images that wait for somebody who has not come yet
     proposals: int = 0
     disputed: int = 0
 
@@ -125,7 +130,7 @@ def home_rows(user: User, *, among: Sequence[int] | None = None) -> list[Project
         last_number=Subquery(newest.values("number")[:1]),
     )
     rows = list(projects.order_by("name", "pk"))
-    counts = _counts([project.pk for project in rows])
+    counts = _counts([project.pk for project in rows], user)
     waits = _waits(user, [pk for pk in counts if roles.get(pk, Role.MANAGER) == Role.MANAGER])
     return [
         _row(project, roles.get(project.pk, Role.MANAGER), counts[project.pk], waits.get(project.pk, Waits()))
@@ -178,7 +183,13 @@ def _needs(project: Any, role: str, counts: Counts, waits: Waits) -> Iterable[Ne
 
 
 def _waiting_for_a_manager(project: Any, waits: Waits) -> Iterable[Need]:
+    others = waits.others if project.paused_at is None else 0
     found = [
+        (
+            others,
+            ngettext("%(count)s image waits for somebody else", "%(count)s images wait for somebody else", others),
+            "monitor",
+        ),
         (waits.notices, ngettext("%(count)s unread notice", "%(count)s unread notices", waits.notices), "monitor"),
         (
             waits.proposals,
@@ -211,7 +222,12 @@ def _waits(user: User, project_ids: list[int]) -> dict[int, Waits]:
     proposals = _by_project(LabelClass.objects.filter(project__in=project_ids, fate=Fate.PROPOSED))
     left_pool = Image.objects.filter(project__in=project_ids, state=ImageState.DISPUTED)
     disputed = _by_project(left_pool.exclude(state=ImageState.POOL))  # for the partial index
-    return {pk: Waits(notices.get(pk, 0), proposals.get(pk, 0), disputed.get(pk, 0)) for pk in project_ids}
+    stood = Notice.objects.filter(project__in=project_ids, kind=NoticeKind.SOMEBODY_ELSE, over_at__isnull=True)
+    others = dict(stood.order_by().values_list("project", "facts__images"))
+    return {
+        pk: Waits(notices.get(pk, 0), others.get(pk, 0), proposals.get(pk, 0), disputed.get(pk, 0))
+        for pk in project_ids
+    }
 
 
 def _lacking(counts: Counts) -> str:
@@ -223,13 +239,16 @@ def _lacking(counts: Counts) -> str:
     return "" if counts.images else _("Set it up: needs images")
 
 
-def _counts(project_ids: list[int]) -> dict[int, Counts]:
-    """One query a kind. What is labelled stands in the index image_left_pool, the queue in candidate_open."""
+def _counts(project_ids: list[int], user: User | None = None) -> dict[int, Counts]:
+    """One query a kind. What is labelled stands in the index image_left_pool, the queue in candidate_open: `waiting` is
+    what `user` may be asked."""
     here = Q(project__in=project_ids)
     left_pool = Image.objects.filter(here, state=ImageState.LABELLED).exclude(state=ImageState.POOL)
     labelled = _by_project(left_pool)
     free = Q(leased_until__isnull=True) | Q(leased_until__lte=clock.now())
-    waiting = _by_project(Candidate.objects.filter(here, free, state=CandidateState.OPEN))
+    own = Annotation.objects.filter(image=OuterRef("image"), annotator=user, retracted_at__isnull=True)
+    answered = Exists(own.exclude(outcome=Outcome.UNDO))
+    waiting = _by_project(Candidate.objects.filter(here, free, ~answered, state=CandidateState.OPEN))
     classes = _by_project(LabelClass.objects.filter(here, is_archived=False))
     members = _by_project(Membership.objects.filter(here, deactivated_at__isnull=True))
     chunks = Chunk.objects.filter(here).order_by().values_list("project").annotate(n=Sum("count"))

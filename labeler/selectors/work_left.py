@@ -24,6 +24,7 @@ from labeler.selectors.disputes import (
     answered_by,
     asks_again,
     away_of,
+    still_open,
 )
 from labeler.selectors.pool import PoolCounts, holdout_to_ask, images_to_ask, pool_counts
 
@@ -129,7 +130,9 @@ class WorkLeft:
     def notice_key(self) -> str:
         """Of the notice that is true now; empty if there is nothing to tell. For each number of images there is one."""
         told, images = self.facts.get("told"), self.counts.total
-        return f"{images} rest" if told == "rest" else str(images) if self.needs_manager else ""
+        if told in ("rest", Stage.OTHERS):
+            return f"{images} {told}"
+        return str(images) if self.needs_manager else ""
 
     @property
     def words(self) -> str:
@@ -138,7 +141,7 @@ class WorkLeft:
 
 
 def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
-    """At most thirty statements; their cost grows with what was answered, the holdout and what is disputed."""
+    """At most fourteen statements; their cost grows with what was answered, the holdout and what is disputed."""
     counts, target = counts or pool_counts(project), project.learning.holdout_target
     if project.paused_at is not None:
         return WorkLeft(Stage.PAUSED, counts, target)
@@ -160,11 +163,12 @@ def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
 
 
 def _ended(project: Project, counts: PoolCounts, target: int) -> WorkLeft:
-    again = again_of(project)
+    open_ = still_open(project)
+    again = again_of(project, open_)
     is_settled = counts.disputed + counts.holdout_disputed == 0
     stage = Stage.AGAIN if again != NOBODY else Stage.DONE if is_settled else Stage.DISPUTED
     is_stuck = counts.disputed + counts.holdout_disputed > again.disputed
-    away = away_of(project, again) if is_stuck else NOBODY_AWAY
+    away = away_of(project, open_, again) if is_stuck else NOBODY_AWAY
     return WorkLeft(stage, counts, target, again=again, away=away, asks_again=asks_again(project.learning))
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils.translation import override
 
 from labeler import clock
 from labeler.models import (
+    Annotation,
     AuditKind,
     Membership,
     Notice,
     NoticeDismissal,
     NoticeKind,
     NoticeMail,
+    Outcome,
     Project,
     Role,
     Round,
@@ -28,8 +32,9 @@ from labeler.models import (
 )
 from labeler.selectors.left_out import left_out_of
 from labeler.selectors.pool import shown_accuracy
-from labeler.selectors.work_left import WorkLeft, work_left
+from labeler.selectors.work_left import Stage, WorkLeft, open_places, work_left
 from labeler.services import audit, webhooks
+from labeler.services.last_round import QUIET_SECONDS
 from labeler.told import amount, together, told
 from labeler.wake import wake
 
@@ -122,15 +127,36 @@ def note_target(*, project: Project, round_: Round) -> Notice | None:
 
 
 def note_left(*, project: Project, left: WorkLeft) -> Notice | None:
-    """Nothing is left to ask, or nothing but holdout images past their target: each once for each number of images, so
-    that it is said again after another import. It keeps the facts, and is worded for each reader."""
+    """Nothing is left to ask, nothing but holdout images past their target, or nothing for those who answer here: each
+    once for each number of images, so that it is said again after another import. It keeps the facts, and is worded for
+    each reader."""
     key = left.notice_key
     if not key:
         return None
-    over = Notice.objects.filter(project=project, kind=NoticeKind.QUEUE_DRY, key=key, over_at__isnull=False)
+    kind = NoticeKind.SOMEBODY_ELSE if left.stage == Stage.OTHERS else NoticeKind.QUEUE_DRY
+    over = Notice.objects.filter(project=project, kind=kind, key=key, over_at__isnull=False)
     if over.update(over_at=None, facts=left.facts, words=_english(left)):
         return None  # it is so again; nobody is mailed twice
-    return notify(project=project, kind=NoticeKind.QUEUE_DRY, key=key, words=_english(left), facts=left.facts)
+    return notify(project=project, kind=kind, key=key, words=_english(left), facts=left.facts)
+
+
+def note_others() -> int:
+    """For the sweep: say where all that waits has been answered by everybody who answers there. Only once nobody has
+    answered for a while: until then the next round may be about to bring something. Returns how many were told."""
+    live = Annotation.objects.filter(image=OuterRef("image"), retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
+    new = open_places(OuterRef("queue_round_id")).filter(~Exists(live))
+    told_now = Notice.objects.filter(project=OuterRef("pk"), kind=NoticeKind.SOMEBODY_ELSE, over_at__isnull=True)
+    stood = Project.objects.filter(
+        Exists(open_places(OuterRef("queue_round_id"))), ~Exists(new), ~Exists(told_now), paused_at__isnull=True
+    )
+    count, since = 0, clock.now() - timedelta(seconds=QUIET_SECONDS)
+    for project in stood.select_related("learning"):
+        newest = Annotation.objects.filter(project=project).order_by("-id").values_list("created_at", flat=True).first()
+        if newest is not None and newest > since:
+            continue
+        left = work_left(project)
+        count += left.stage == Stage.OTHERS and note_left(project=project, left=left) is not None
+    return count
 
 
 def _english(left: WorkLeft) -> str:
@@ -140,10 +166,11 @@ def _english(left: WorkLeft) -> str:
 
 
 def refresh_left() -> int:
-    """For the sweep: what notices say of the end of a project is what is so now, and one that is true no more is over,
-    until it is true again (`note_left`). Returns how many changed."""
+    """For the sweep: notices of what is left to answer say what is so now, and one that is true no more is over, until
+    it is true again (`note_left`). Returns how many changed."""
     changed = 0
-    live = Notice.objects.filter(kind=NoticeKind.QUEUE_DRY, over_at__isnull=True, project__paused_at__isnull=True)
+    kinds = [NoticeKind.QUEUE_DRY, NoticeKind.SOMEBODY_ELSE]
+    live = Notice.objects.filter(kind__in=kinds, over_at__isnull=True, project__paused_at__isnull=True)
     rows = live.exclude(facts={}).order_by("project").select_related("project__learning")
     for project, notices in groupby(rows, key=attrgetter("project")):
         changed += _refresh(project, list(notices))

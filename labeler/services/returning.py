@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from django.db import transaction
 
 from labeler import clock
-from labeler.models import AuditKind, Image, ImageState, Project, Reason, User
+from labeler.models import AuditEntry, AuditKind, Image, ImageState, Project, Reason, User
 from labeler.services import audit
 from labeler.services.draw import LOOKUP
 from labeler.services.questions import ask_again
 from labeler.services.races import again_if_raced
+from labeler.services.settling import settle_images
 from labeler.told import ntold
 
 MOST = 10_000  # images at once
@@ -57,3 +58,32 @@ def _return(project: Project, ids: Sequence[int], by: User, *, asks_first: bool)
         before = {state: [pk for pk in images if found[pk] == state] for state in sorted(set(found.values()))}
         audit.record(project=project, by=by, kind=AuditKind.REVIEW, words=words, images=before)
     return len(images)
+
+
+def newest_return(*, project: Project, by: User) -> AuditEntry | None:
+    """What the record has of the last images that this person put back at once."""
+    entries = AuditEntry.objects.filter(project=project, by=by, kind=AuditKind.REVIEW, details__images__isnull=False)
+    return next((entry for entry in entries.order_by("-id")[:1] if isinstance(entry.details["images"], dict)), None)
+
+
+def take_back_return(*, project: Project, entry: AuditEntry, by: User) -> int:
+    """Those of the images that still wait are again what their answers say, with all that was given since; who has one
+    on the screen may go on. Returns how many; repeatable."""
+    ids = sorted({pk for pks in entry.details["images"].values() for pk in pks})
+    return again_if_raced(lambda: _take_back(project, ids, by))
+
+
+@transaction.atomic
+def _take_back(project: Project, ids: Sequence[int], by: User) -> int:
+    count = 0
+    for start in range(0, len(ids), LOOKUP):
+        some = Image.objects.filter(project=project, pk__in=ids[start : start + LOOKUP], state=ImageState.POOL)
+        count += settle_images(project=project, image_ids=list(some.order_by("pk").values_list("pk", flat=True)))
+    if count:
+        words = ntold(
+            "took back that %(count)s image was put back into the pool",
+            "took back that %(count)s images were put back into the pool",
+            count,
+        )
+        audit.record(project=project, by=by, kind=AuditKind.REVIEW, words=words)
+    return count

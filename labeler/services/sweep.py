@@ -62,6 +62,7 @@ def sweep() -> dict[str, int]:
         rollback.sweep_charge,
         triggers.start_due_rounds,
         notices.refresh_left,
+        notices.note_others,
         networks.sweep_networks,
         quality.sweep_quality,
         notice_mails.sweep_mails,

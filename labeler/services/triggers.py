@@ -35,7 +35,7 @@ from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.graphs import LIKENESS, Likeness, likeness_of, likeness_parameters
 from labeler.selectors.pool import images_to_ask, pool_counts
-from labeler.selectors.work_left import WorkLeft, is_more_to_queue, open_places, work_left
+from labeler.selectors.work_left import Stage, WorkLeft, is_more_to_queue, open_places, work_left
 from labeler.services import notices
 from labeler.services.last_round import is_last_round_due
 from labeler.services.rounds import RoundRefused, newest_round, request_round, start_cold_round, why_not_trainable
@@ -225,7 +225,7 @@ def _start(project: Project, due: Due) -> bool:
             return _start_last(project, left)
         if not is_more_to_queue(project, left.counts, left.target) and not _is_much_new(project):
             return False  # all that waits is in the queue or on a screen: a round could only put it there again
-        if left.rest:  # the end is near: a manager may want to stop here
+        if left.rest and left.stage != Stage.OTHERS:  # the end is near: a manager may want to stop here
             notices.note_left(project=project, left=left)
     if due.trigger == Trigger.COLD_START:
         return start_cold_round(project=project, reason=due.reason) is not None

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from labeler.access import manager_access
-from labeler.models import Project
+from labeler.models import AuditEntry, AuditKind, Project
 from labeler.numerals import numeral
 from labeler.selectors.images import FILTERS, filter_from
 from labeler.selectors.returnable import returnable
-from labeler.services.returning import return_images
+from labeler.services.returning import newest_return, return_images, take_back_return
 
 MOST_CHOSEN = 1000
 
@@ -38,7 +39,14 @@ def images_return(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and "first" in asked:
         asks_first = asked["first"] == "yes"
         count = return_images(project=access.project, image_ids=found.image_ids, by=access.user, asks_first=asks_first)
-        messages.success(request, _words(count, asks_first=asks_first))
+        entry = newest_return(project=access.project, by=access.user) if count else None
+        told = {
+            "access": access,
+            "words": _words(count, asks_first=asks_first),
+            "entry": entry,
+            "back": _back(slug, asked),
+        }
+        messages.success(request, render_to_string("images/_returned.html", told, request))
         return redirect(_back(slug, asked))
     context = {
         "access": access,
@@ -50,6 +58,23 @@ def images_return(request: HttpRequest, slug: str) -> HttpResponse:
         "chosen": chosen,
     }
     return render(request, "images/return.html", context)
+
+
+@require_POST
+@login_required
+def images_return_undo(request: HttpRequest, slug: str, entry_id: int) -> HttpResponse:
+    access = manager_access(request, slug)
+    kept = {"project": access.project, "kind": AuditKind.REVIEW, "details__images__isnull": False}
+    entry = get_object_or_404(AuditEntry, pk=entry_id, **kept)
+    if not isinstance(entry.details["images"], dict):
+        raise Http404
+    count = take_back_return(project=access.project, entry=entry, by=access.user)
+    words = ngettext(
+        "%(images)s image is again what its answers say.", "%(images)s images are again what their answers say.", count
+    )
+    none = _("Nothing was taken back: none of them waits any more with the answers that it had.")
+    messages.success(request, words % {"images": numeral(count)} if count else none)
+    return redirect(_back(slug, request.POST))
 
 
 def _chosen(project: Project, asked: QueryDict) -> list[int]:
@@ -95,4 +120,7 @@ def _words(count: int, *, asks_first: bool) -> str:
     return words % {"images": numeral(count)}
 
 
-urlpatterns = [path("p/<slug:slug>/images/return/", images_return, name="images-return")]
+urlpatterns = [
+    path("p/<slug:slug>/images/return/", images_return, name="images-return"),
+    path("p/<slug:slug>/images/return/<int:entry_id>/undo/", images_return_undo, name="images-return-undo"),
+]

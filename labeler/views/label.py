@@ -184,7 +184,8 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
 
 @for_script
 def label_next(request: HttpRequest, access: Access) -> JsonResponse:
-    """Places that the page does not have yet, how far the work is, the version of the classes, and what is unread."""
+    """Places that the page does not have yet, how far the work is, the version of the classes, what is unread, and
+    whether there is a guide by now."""
     body = read_body(request)
     holding = read_ids(body, "holding")
     classes = classes_of(access.project)
@@ -194,6 +195,7 @@ def label_next(request: HttpRequest, access: Access) -> JsonResponse:
         "progress": as_json(progress_of(access.project, access.user)),
         "classes": version_of(classes),
         "unread": _unread(request, access),
+        "guide": access.project.has_guide,
     }
     return JsonResponse({**_items(access, fresh, is_idle=not places), **news})
 

@@ -26,7 +26,7 @@ export function openDrawers(root) {
     button.setAttribute("aria-expanded", String(isOpen));
   };
   for (const button of buttons) {
-    button.hidden = false;
+    button.hidden = "absent" in button.dataset; // there is nothing in its panel yet
     button.addEventListener("click", () => {
       const isOpen = panelOf(button).hidden;
       if (isOpen) fetchPart(panelOf(button));

@@ -286,6 +286,10 @@ queue.addEventListener("classes", ({ detail }) => {
 queue.addEventListener("unread", ({ detail }) => {
   if (detail && showUnread(detail)) say(gettext("There is something new to read."));
 });
+queue.addEventListener("guide", ({ detail: isThere }) => {
+  const button = part("guide-open");
+  button.hidden = !isThere && button.getAttribute("aria-expanded") === "false"; // who reads it may close it
+});
 part("reload").addEventListener("click", () => location.reload()); // what was not sent is kept on disk
 for (const state of ["signed-out", "stale"]) {
   queue.addEventListener(state, ({ detail }) => saved.show({ state, count: outbox.length, ...detail }));

@@ -252,7 +252,8 @@ def addresses(project: Project) -> dict[str, str]:
                 project=project, name="new photographs.zip", state=JobState.DONE, format="csv", done=120, refused=3,
                 model=export,
             ).pk,
-            "gallery": "sure", "person": User.objects.get(username="ann").pk,
+            "returned": project.audit.latest("id").pk, "gallery": "sure",
+            "person": User.objects.get(username="ann").pk,
         },
     )  # fmt: skip
     found = {name: _address(world, name) for name in sorted(names())}

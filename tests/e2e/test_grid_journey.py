@@ -136,6 +136,27 @@ def test_a_comment_waits_for_the_server(open_as, site: Site) -> None:
     expect(mia.get_by_text("Blurred")).to_be_visible()
 
 
+def test_a_guide_that_is_first_written_meanwhile_comes_to_the_open_page(open_as, site: Site) -> None:
+    slug = site.project(guidelines="")
+    ann = label_page(open_as, site, slug)
+    button = ann.get_by_role("button", name="guide")
+    expect(button).to_be_hidden()
+    mia = open_as("mia", f"/p/{slug}/settings/")
+    mia.get_by_label("Guidelines").fill("Mind the tail.")
+    mia.get_by_role("button", name="Save").first.click()
+    ann.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the page asks for the queue
+    expect(button).to_be_visible()
+    ann.keyboard.press("g")
+    expect(ann.locator("#guide")).to_contain_text("Mind the tail.")
+    mia.get_by_label("Guidelines").fill("")
+    mia.get_by_role("button", name="Save").first.click()
+    ann.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    ann.keyboard.press("g")  # who reads it may still close it
+    expect(ann.locator("#guide")).to_be_hidden()
+    ann.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(button).to_be_hidden()
+
+
 def test_examples_in_the_guide(open_as, site: Site) -> None:
     slug = site.project()
     ann = label_page(open_as, site, slug)

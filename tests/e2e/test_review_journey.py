@@ -44,6 +44,7 @@ def test_disagreements_by_keyboard_with_an_annotator_at_work(open_as, site: Site
     expect(mia.get_by_text("Undone.")).to_be_visible()
     assert site.ask("states", slug).split()[:COUNT] == ["dog", "disputed", "disputed"]
     press_key(mia, "1")
+    expect(mia.get_by_text("Undone.")).to_have_count(0)
     mia.get_by_role("button", name="Show the 1 skipped again").click()
     press_key(mia, "3")
     expect(mia.get_by_text("People disagree about no image.")).to_be_visible()

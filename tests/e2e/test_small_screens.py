@@ -107,6 +107,30 @@ def test_on_a_phone_one_button_brings_the_tools_and_puts_them_away(
     assert not tools.is_visible()
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 600), (1024, 600), (1024, 500), (1024, 700)])
+def test_in_a_low_window_the_picture_has_its_room(site: Site, open_as, width: int, height: int) -> None:
+    """With a mouse, two replies to read and eleven classes: it was 88 to 196 pixels, or half under the tools."""
+    slug = site.project(classes=CLASSES)
+    for _ in range(2):
+        site.ask("reply", slug, "ann", WORDS)
+    page = open_as("ann", f"/p/{slug}/label/", viewport={"width": width, "height": height})
+    ready(page)
+    found = page.evaluate(MEASURE)
+    is_low = height <= 640
+    assert found["first"] and not found["strange"] and not found["outside"]
+    assert found["room"] >= (0.6 if is_low else 0.3), found["room"]
+    assert found["covered"] < (0.001 if is_low else 0.06)
+    page.keyboard.press("+")  # keys of tools that are put away work all the same
+    assert page.locator("[data-table][data-zoomed]").count() == 1
+    news, (first, second) = page.locator("[data-news]").bounding_box(), page.locator("[data-unread] .label-kept").all()
+    top = (second.bounding_box() or {})["y"]
+    assert news and top + 10 < news["y"] + news["height"] < top + 40  # the half of a line: there is more
+    second.get_by_role("button").focus()
+    first.locator("span").click(position={"x": 5, "y": 5})
+    news, opened = page.locator("[data-news]").bounding_box(), first.bounding_box()
+    assert news and opened and opened["y"] + opened["height"] <= news["y"] + news["height"] + 1
+
+
 def test_on_a_phone_what_is_unread_is_one_line_that_opens_when_it_is_pressed(site: Site, open_as) -> None:
     slug = site.project(classes=CLASSES)
     for _ in range(2):

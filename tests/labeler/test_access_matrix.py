@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
 from labeler.models import (
+    AuditEntry,
     ClassChange,
     Comment,
     ExportJob,
@@ -45,6 +46,7 @@ MANAGERS = {
     "class-move", "class-merge", "class-split", "class-changes", "class-change-undo", "class-proposing", "proposals",
     "proposal-decide", "people", "audit", "audit-file", "member-deactivate", "member-return", "member-release",
     "invitation-revoke", "member-role", "member-remove", "project-start", "image-return", "images-return",
+    "images-return-undo",
     "imports", "import-new", "import", "import-part", "import-finish", "import-cancel", "import-retry",
     "import-rejected", "import-labels", "import-start", "import-columns", "import-folder", "import-bucket",
     "exports", "export-file", "export-manifest", "export-cancel", "export-delete",
@@ -88,6 +90,7 @@ class World:
             "member-release": "member",
             "invitation-revoke": "invitation", "member-role": "member", "member-remove": "member",
             "media": "image", "image": "image", "image-return": "image", "gold-unmark": "image",
+            "images-return-undo": "returned",
             "annotator": "person", "example": "image", "comment-close": "comment",
             "import": "import", "import-part": "import", "import-finish": "import", "import-cancel": "import",
             "import-retry": "import", "import-start": "import", "import-columns": "import",
@@ -163,6 +166,9 @@ def build(project: Project, manager, make_images) -> World:
             "position": images[0].position,
             "gallery": "sure",
             "person": manager.pk,
+            "returned": AuditEntry.objects.create(
+                project=project, by=manager, kind="review", words="", details={"images": {"bad": [images[0].pk]}}
+            ).pk,
             "notice": Notice.objects.create(project=project, kind="queue_dry", key="3", words="Nothing is left.").pk,
         },
     )

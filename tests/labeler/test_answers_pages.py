@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from labeler.models import AnnotatorQuality, AnswerQuality, GoldImage, Image, ImageState, Membership, Role
 from labeler.services.gold import mark_gold
+from tests.labeler.queues import answer_place, fill_queue
 
 INTERVAL = {"value": 0.9, "low": 0.8, "high": 0.95, "n": 120}
 
@@ -46,6 +47,19 @@ def test_it_shows_numbers_with_intervals(project, manager, client_of, measured) 
     assert "as far as 80 images can tell" in page
     assert "to learn from" in page
     assert "75 %" in page
+
+
+def test_it_says_what_it_counts_beside_the_costs(project, manager, annotator, make_images, client_of, measured) -> None:
+    """Answers to a class that was split are spent, and stand no more: the two pages differ by them."""
+    answer_place(project, annotator, fill_queue(project, make_images(project, 1)).candidates.get())
+    client = client_of(manager)
+    for name, more in (("answers", []), ("annotator", [annotator.pk])):
+        assert (
+            f'Answers that stand. <a href="{url(project, "worth")}">'
+            in client.get(url(project, name, *more)).content.decode()
+        )
+    html = client.get(url(project, "worth")).content.decode()
+    assert f'<a href="{url(project)}">Answers</a> counts those that stand' in html
 
 
 def test_what_is_missing_is_said(project, manager, client_of) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.urls import reverse
+from django.utils.translation import override
 
 from labeler import choices, learning, tasks
 from labeler.forms.learning import MODEL, LearningForm
@@ -138,7 +139,7 @@ def test_the_reason_names_what_it_learns_from_and_not_what_the_settings_say_of_p
     values |= {"posterior_samples": 12, "members": 5, "laplace_prior": "initial_weights"}
     client_of(manager).post(reverse("compare-start", args=["signs"]), values)
     reason = Round.objects.get(trigger=Trigger.COMPARISON).reason
-    assert reason.endswith("on head of likeness by pixels, K = 12") and "Laplace" in reason
+    assert reason.endswith("on one hidden layer of likeness by pixels, K = 12") and "Laplace" in reason
 
 
 def test_a_round_that_is_not_there_is_not_found(project, make_images, manager, client_of) -> None:
@@ -212,6 +213,15 @@ def test_the_words_of_a_round_are_true_and_tell_it_from_others(project, changes,
     assert estimator_words(config) == words
     shown = {row.words: row.value for row in settings_of(Round(config=config, seed=0))}
     assert shown["Posterior samples"] == words.split("K = ")[1].split(",")[0]
+
+
+def test_a_network_without_a_name_of_its_own_is_said_in_german(project) -> None:
+    """It was "MC-Dropout mit head auf Ähnlichkeit nach Netz 2"."""
+    config = {**config_of(project.learning), "features": "network 2", "has_likeness": True, "posterior_samples": 9}
+    assert config["feature_architecture"] == "head"
+    assert "on one hidden layer of likeness by network 2" in estimator_words(config)
+    with override("de"):
+        assert "mit einer verborgenen Schicht auf Ähnlichkeit nach Netz 2" in estimator_words(config)
 
 
 def test_what_only_one_of_them_knows_is_left_out(project, make_images, manager, client_of) -> None:

@@ -282,8 +282,34 @@ class TestTheEnd:
 
     def test_it_costs_no_more_for_more_of_them(self, end, make_images, django_assert_max_num_queries) -> None:
         make_images(end, 30, state=ImageState.DISPUTED, is_contested=True)
-        with django_assert_max_num_queries(17):
+        with django_assert_max_num_queries(12):
             assert work_left(end).again.disputed == 31
+
+    def test_nor_for_more_people_and_holdout_images(
+        self, end, people, make_images, make_user, django_assert_max_num_queries
+    ) -> None:
+        """Disputed of every kind: in the queue, of the holdout, for who is here and for who has never come."""
+        queue = fresh(end).queue_round
+        for number in range(2):
+            Membership.objects.create(project=end, user=make_user(f"dora{number}"), role=Role.ANNOTATOR)
+        for count, seen in ((2, 1), (600, 2)):
+            holdout = make_images(end, count, state=ImageState.DISPUTED, is_contested=True, is_holdout=True)
+            for person in people:
+                Annotation.objects.bulk_create(
+                    Annotation(project=end, image=image, annotator=person, outcome="unsure", key=uuid.uuid4())
+                    for image in holdout
+                )
+            doubted = make_images(end, count, state=ImageState.LABELLED, label=end.classes.first())
+            Candidate.objects.bulk_create(
+                Candidate(project=end, round=queue, image=image, rank=rank, reason=Reason.RELABEL)
+                for rank, image in enumerate(doubted, 5000 * seen)
+            )
+            with django_assert_max_num_queries(14):
+                left = work_left(end)
+            assert (left.again, left.away.people, left.away.have_answered) == (
+                Again(1, 2 if seen == 1 else 602), ("dora0", "dora1"), False,
+            )  # fmt: skip
+            assert left.away.images == (2 if seen == 1 else 602)
 
 
 def test_without_disputes_it_is_one_statement(project, make_images, annotator, django_assert_num_queries) -> None:

@@ -118,6 +118,50 @@ class TestPage:
         again = client.post(url, {"state": "set_aside", "first": "yes"}, follow=True).content.decode()
         assert "Nothing was changed" in again
 
+    def test_it_can_be_undone_by_the_message(self, client, url, project, images, carl) -> None:
+        """Who was set aside by "unsure", or bad, is so again; what was answered meanwhile counts, once and for all."""
+        for row, outcome in zip(images[2:5], ("unsure", "unsure", "bad_image"), strict=True):
+            Annotation.objects.filter(image=row).update(outcome=outcome, label_class=None)
+        before = states(images)
+        chosen = {"of": "chosen", "image": [row.pk for row in images], "back": "/p/signs/explore/"}
+        page = client.post(url, {**chosen, "first": "yes", "back": ""}, follow=True).content.decode()
+        assert "5 images are asked about before all others." in page and page.count("messages-undo") == 1
+        assert states(images) == ["pool"] * 5 + ["labelled"]
+        places = lease_next(project=fresh(project), annotator=carl, want=2)
+        answer_place(project, carl, places[0], label="dog")
+        undo = page.split('class="messages-undo" method="post" action="')[1].split('"')[0]
+        assert client.get(undo).status_code == 405
+        reply = client.post(undo, {"back": "/p/signs/explore/"})
+        assert reply.url == "/p/signs/explore/"
+        assert states(images) == ["labelled", *before[1:]]
+        held = Candidate.objects.filter(state="open", reason=Reason.PICKED)
+        assert list(held.values_list("image", flat=True)) == [images[1].pk]  # on Carl's screen: he may go on
+        assert AuditEntry.objects.first().words == "took back that 4 images were put back into the pool"
+        again = client.post(undo, {"back": "//evil.example"}, follow=True)
+        assert "Nothing was taken back" in again.content.decode() and again.redirect_chain[0][0] == "/p/signs/images/"
+        assert AuditEntry.objects.count() == 2
+
+    def test_only_what_was_put_back_at_once_is_undone_there(self, client, project, manager, images) -> None:
+        for details in ({}, {"images": [images[0].pk]}, {"image": images[0].pk}):
+            entry = AuditEntry.objects.create(project=project, by=manager, kind="review", words="", details=details)
+            assert client.post(reverse("images-return-undo", args=["signs", entry.pk])).status_code == 404
+        assert client.post(reverse("images-return-undo", args=["signs", 10**30])).status_code == 404
+
+    def test_its_statements_do_not_grow_with_the_images(
+        self, client, project, url, make_images, annotator, carl, django_assert_max_num_queries
+    ) -> None:
+        given = {"project": project, "outcome": "unsure"}
+        Annotation.objects.bulk_create(
+            Annotation(image=row, annotator=person, key=uuid.uuid4(), **given)
+            for row in make_images(project, 400, state=ImageState.SET_ASIDE)
+            for person in (annotator, carl)
+        )
+        page = client.post(url, {"state": "set_aside", "first": "no"}, follow=True).content.decode()
+        undo = page.split('class="messages-undo" method="post" action="')[1].split('"')[0]
+        with django_assert_max_num_queries(24):
+            client.post(undo)
+        assert project.images.filter(state=ImageState.SET_ASIDE).count() == 400
+
     def test_those_selected(self, client, url, images) -> None:
         chosen = {"state": "disputed", "of": "chosen", "image": [images[1].pk, images[5].pk, 10**12]}
         html = client.get(url, chosen).content.decode()

@@ -8,8 +8,9 @@ import uuid
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
-from labeler.models import ClassProposal, Comment
+from labeler.models import ClassProposal, Comment, Project
 from labeler.selectors.news import news_for
 from labeler.services.comments import close_comment, comment_image
 
@@ -76,3 +77,14 @@ def test_an_answer_asks_for_no_news(client_of, annotator, project, queue, reply)
     with CaptureQueriesContext(connection) as captured:
         assert "unread" not in ask(client, "answer", body)
     assert not any("labeler_comment" in query["sql"] or "labeler_classproposal" in query["sql"] for query in captured)
+
+
+def test_whether_there_is_a_guide_comes_with_the_queue(project, annotator, client_of) -> None:
+    """The open page shows its button only then."""
+    client = client_of(annotator)
+    page = client.get(reverse("label", args=[project.slug])).content.decode()
+    assert "data-absent" in page and ask(client, "next", {"want": 1})["guide"] is False
+    for changes in ({"guidelines": "Look at it."}, {"guidelines": "", "examples": 1}):
+        Project.objects.filter(pk=project.pk).update(**changes)
+        assert ask(client, "next", {"want": 1})["guide"] is True
+        assert "data-absent" not in client.get(reverse("label", args=[project.slug])).content.decode()

@@ -61,6 +61,8 @@ def test_undo_shows_it_again(client, address, images, project) -> None:
     page = client.post(reverse("review-undo", args=[project.slug]), {"kind": "disagree"}, follow=True).content.decode()
     assert shown(page) == images[1].pk
     assert Image.objects.get(pk=images[1].pk).state == ImageState.DISPUTED
+    assert page.count("Undone.") == 1
+    assert page.index('id="review"') < page.index("Undone.")  # it goes with the next decision, which replaces all of it
 
 
 def test_undo_without_anything_to_undo(client, images, project) -> None:

@@ -209,7 +209,7 @@ class TestSweep:
         assert job.state == JobState.CANCELLED
 
     def test_an_idle_site_costs_few_statements(self, django_assert_max_num_queries) -> None:
-        with django_assert_max_num_queries(68):
+        with django_assert_max_num_queries(69):
             sweep.sweep()
 
     @staticmethod

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from datetime import time
+from datetime import time, timedelta
 
 import pytest
 from django.urls import reverse
 from django.utils.translation import override
 
 from labeler import clock
-from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Notice, Outcome, Reason, Round
+from labeler.models import (
+    Annotation,
+    Candidate,
+    CandidateState,
+    Image,
+    ImageState,
+    Notice,
+    NoticeKind,
+    Outcome,
+    Reason,
+    Round,
+)
 from labeler.selectors.disputes import Again
 from labeler.selectors.labelling import why_empty
 from labeler.selectors.monitor import monitor_of
 from labeler.selectors.next_round import next_round_words
 from labeler.selectors.notices import unread_notices
+from labeler.selectors.projects import home_rows
 from labeler.selectors.work_left import ENDED, Stage, work_left
 from labeler.services import notices, triggers
 from labeler.services.draw import draw_queue
 from labeler.services.lease import lease_next
-from labeler.services.pausing import pause_project
+from labeler.services.pausing import pause_project, resume_project
 from labeler.services.refill import refill_queue
 from labeler.services.rounds import start_cold_round
 from labeler.services.schedule import set_schedule
@@ -177,7 +190,8 @@ class TestByHand:
 
     def test_the_schedule_is_named(self, by_hand, annotator) -> None:
         set_schedule(project=by_hand, at=time(2, 0), days=[0, 1, 2, 3, 4, 5, 6])
-        assert "The next round starts at 02:00 UTC" in why_empty(fresh(by_hand), annotator).words
+        words = why_empty(fresh(by_hand), annotator).words
+        assert re.search(r"The next round starts (tomorrow )?at 02:00 UTC", words)
 
     @pytest.mark.usefixtures("by_hand")
     def test_the_monitor_says_that_nobody_is_asked(self, manager, client_of) -> None:
@@ -343,3 +357,43 @@ class TestWhatWaitsForSomebodyElse:
     def test_somebody_else_who_comes_is_asked(self, stood, manager) -> None:
         assert lease_next(project=stood, annotator=manager, want=1)
         assert work_left(fresh(stood)).stage == Stage.QUEUED
+
+    def test_home_and_a_notice_say_so_once_all_is_quiet(self, stood, manager, annotator, client_of) -> None:
+        client = client_of(manager)
+        assert notices.note_others() == 0  # somebody may be at it, and a round follow
+        long_ago(stood)
+        assert (notices.note_others(), notices.note_others()) == (1, 0)
+        notice = Notice.objects.get()
+        assert (notice.kind, notice.words) == (NoticeKind.SOMEBODY_ELSE, work_left(stood).words)
+        html = client.get("/").content.decode()
+        assert f'href="{reverse("monitor", args=["signs"])}">8 images wait for somebody else</a>' in html
+        assert "8 questions wait" in html  # for this person, who has answered none
+        html = client.get(reverse("monitor", args=["signs"])).content.decode()
+        assert html.count("8 images wait for an answer of somebody else") == 1
+        assert f'href="{reverse("people", args=["signs"])}">invite</a>' in html
+        html = client_of(annotator).get("/").content.decode()
+        assert "question" not in html and "somebody else" not in html and "Nothing waits for you" in html
+
+    def test_the_notice_is_over_when_somebody_comes_and_the_same_when_it_is_so_again(self, stood, manager) -> None:
+        long_ago(stood)
+        notices.note_others()
+        assert len(lease_next(project=stood, annotator=manager, want=8)) == 8
+        assert (notices.refresh_left(), notices.note_others()) == (1, 0)
+        assert not unread_notices(stood, manager)
+        assert home_rows(manager)[0].needs == []  # all are on this person's screen
+        Candidate.objects.update(leased_to=None, leased_until=None)  # who has gone, without an answer
+        assert notices.note_others() == 0  # nobody is told twice
+        assert Notice.objects.get().over_at is None
+        assert len(unread_notices(stood, manager)) == 1
+
+    def test_not_while_paused_nor_beside_a_question_for_those_here(self, stood, manager) -> None:
+        long_ago(stood)
+        paused(stood, manager)
+        assert notices.note_others() == 0
+        resume_project(project=stood, by=manager)
+        Annotation.objects.filter(pk=Annotation.objects.first().pk).update(retracted_at=clock.now())
+        assert notices.note_others() == 0
+
+
+def long_ago(project) -> None:
+    Annotation.objects.filter(project=project).update(created_at=clock.now() - timedelta(minutes=5))

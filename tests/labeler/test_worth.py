@@ -457,9 +457,40 @@ def test_models_made_aside_are_grey_dots_on_the_page(project, manager, client_of
     assert "curve-aside" not in html and "Grey dots" not in html and "there is no line" not in html
     standings(project, "accepted", "aside", "refused", "accepted")
     html = client.get(page).content.decode()
-    assert html.count('class="curve-aside"') == html.count('class="curve-cross"') == 1
+    assert html.count('class="curve-aside"') == html.count('class="curve-cross"') == 2  # wide, and for a phone
     for words in ("Grey dots are models that were made aside", "Crosses are models that were refused", "is no line"):
         assert words in html
+
+
+def test_where_rounds_stand_close_the_band_alone_says_their_intervals(project, manager, client_of) -> None:
+    """A hundred rounds were one bar of whiskers on a phone."""
+    rows = [(200, 0.5), *((1000 + 5 * n, 0.9) for n in range(40))]
+    measured_rounds(project, rows)
+    standings(project, *["accepted"] * 20, "refused", *["accepted"] * 20)
+    project.model_round = project.rounds.order_by("number").last()
+    project.save()
+    html = client_of(manager).get(reverse("worth", args=["signs"])).content.decode()
+    wide, narrow = learning_curve(project).drawings
+    for drawing, svg in zip((wide, narrow), html.split('<svg class="curve-')[1:], strict=True):
+        assert [mark.point.number for mark in drawing.marks if mark.has_whisker] == [101, 141]
+        assert [len(stretch.line.split()) for stretch in drawing.stretches] == [40]  # the band leads through all
+        svg = svg.split("</svg>")[0]
+        assert svg.count('class="curve-whisker') == 2
+        assert svg.count("curve-small") == 39 and svg.count("<title>") == 41  # each can be pointed at
+        assert svg.rindex("<circle") == svg.index('<circle class="curve-mark curve-charge"')  # above all
+    assert html.count("stand close together") == 1
+    assert html.split('<section id="curve"')[1].split("</section>")[0].count('<th scope="row">') == 41
+
+
+def test_with_room_and_alone_each_round_has_its_whisker(project, manager, client_of) -> None:
+    measured_rounds(project, [(20, 0.5), (200, 0.6), (202, 0.7), (204, 0.8)])
+    standings(project, "accepted", "accepted", "aside", "accepted")
+    curve = learning_curve(project)
+    assert [mark.is_small for mark in curve.marks] == [False, True, True, True]
+    assert [mark.has_whisker for mark in curve.marks] == [True, False, False, True]  # the last is a line by itself
+    assert [len(stretch.line.split()) for stretch in curve.stretches] == [2, 1]
+    Round.objects.filter(project=project, answers_spent__in=[202, 204]).delete()
+    assert "stand close together" not in client_of(manager).get(reverse("worth", args=["signs"])).content.decode()
 
 
 def test_the_curve_leads_on(project) -> None:
@@ -467,9 +498,9 @@ def test_the_curve_leads_on(project) -> None:
     project.target_accuracy = 0.9
     plain, ahead = learning_curve(project), curve_ahead(project, learning_curve(project))
     assert (plain.target, plain.ahead) == (None, "")
-    assert ahead.target is not None and ahead.bottom > ahead.target > 0
+    assert ahead.target is not None and ahead.shape.bottom > ahead.target > 0
     first, last = (tuple(map(float, pair.split(","))) for pair in (ahead.ahead.split()[0], ahead.ahead.split()[-1]))
-    assert first[0] < last[0] <= ahead.right
+    assert first[0] < last[0] <= ahead.shape.right
     assert last[1] <= first[1]  # it does not get worse
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, time
 
 import pytest
+from django.utils.translation import override
+from django_celery_beat.models import PeriodicTask
 
 from labeler import clock
 from labeler.models import (
@@ -13,11 +16,12 @@ from labeler.models import (
     Image,
     Trigger,
 )
-from labeler.selectors.next_round import next_round_words
+from labeler.selectors.next_round import next_round_words, next_scheduled, scheduled_words
 from labeler.services import triggers
 from labeler.services.annotate import retract_answer
 from labeler.services.class_changes import merge_class
 from labeler.services.rounds import start_cold_round
+from labeler.services.schedule import set_schedule
 from tests.labeler.queues import fresh
 from tests.labeler.rounds import answer, tune
 from tests.labeler.triggers.conftest import end, newest
@@ -86,14 +90,36 @@ class TestWords:
         retract_answer(project=pool, annotator=annotator, target_key=given.key, key=uuid.uuid4())
         assert next_round_words(pool) == "in a moment, as classes or answers have changed"
 
-    def test_schedule(self, pool) -> None:
-        from datetime import time
-
-        from labeler.services.schedule import set_schedule
-
-        set_schedule(project=pool, at=time(2, 0), days=[0, 1, 2, 3, 4, 5, 6])
-        pool.learning.refresh_from_db()
-        assert next_round_words(pool) == "after 6 more answers, or at 02:00 UTC"
+    @pytest.mark.parametrize(
+        ("now", "days", "english", "german"),
+        [
+            ("2026-11-27 01:00", range(7), "at 02:00 UTC", "um 02:00 Uhr UTC"),
+            ("2026-11-27 02:01", range(7), "tomorrow at 02:00 UTC", "morgen um 02:00 Uhr UTC"),
+            (
+                "2026-11-27 02:01",
+                [1],
+                "on Monday, November 30, at 02:00 UTC",
+                "am Montag, 30. November, um 02:00 Uhr UTC",
+            ),
+            (
+                "2026-11-27 02:01",
+                [5],
+                "on Friday, December 4, at 02:00 UTC",
+                "am Freitag, 4. Dezember, um 02:00 Uhr UTC",
+            ),
+        ],
+    )
+    def test_schedule(self, pool, monkeypatch, now, days, english, german) -> None:
+        """2026-11-27 is a Friday. What has a day is said with it."""
+        set_schedule(project=pool, at=time(2, 0), days=list(days))
+        moment = datetime.fromisoformat(f"{now}+00:00")
+        PeriodicTask.objects.update(last_run_at=moment)
+        monkeypatch.setattr("labeler.clock.now", lambda: moment)
+        monkeypatch.setattr("celery.schedules.crontab.now", lambda _self: moment)
+        pool = fresh(pool)
+        assert next_round_words(pool) == f"after 6 more answers, or {english}"
+        with override("de"):
+            assert scheduled_words(next_scheduled(pool.learning)) == german
 
     def test_while_a_round_runs(self, pool, annotator) -> None:
         answer(pool, annotator, 6)
@@ -106,10 +132,6 @@ class TestSchedule:
         assert triggers.scheduled_round(project=pool).trigger == Trigger.SCHEDULE
 
     def test_nothing_new_is_said_on_the_schedule(self, pool) -> None:
-        from datetime import time
-
-        from labeler.services.schedule import set_schedule
-
         set_schedule(project=pool, at=time(2, 0), days=[1])
         pool.learning.refresh_from_db()
         assert triggers.scheduled_round(project=pool) is None
