@@ -23,9 +23,11 @@ import numpy as np
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labeler.settings")
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from labeler.models import (  # noqa: E402
@@ -84,6 +86,13 @@ def answers(slug: str) -> None:
     live = Annotation.objects.filter(project__slug=slug, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
     names = [row.label_class.name if row.label_class else row.outcome for row in live.select_related("label_class")]
     sys.stdout.write(" ".join(names))
+
+
+def sign_in(username: str) -> None:
+    """Prints the key of a new session."""
+    client = Client()
+    client.force_login(User.objects.get(username=username))
+    sys.stdout.write(client.cookies[settings.SESSION_COOKIE_NAME].value)
 
 
 def sign_everybody_out() -> None:
@@ -307,6 +316,7 @@ COMMANDS = {
     "make": make,
     "answers": answers,
     "rows": rows,
+    "sign-in": sign_in,
     "sign-out": sign_everybody_out,
     "archive": archive,
     "add-class": add_class,
