@@ -16,6 +16,12 @@ FIRST = {Path(__file__).parent: 0, Path(__file__).parent / "e2e": 1}  # folders 
 PASSWORD = "correct horse battery staple"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What uses the database is marked so: tests/run.py runs these on PostgreSQL too, and no others."""
+    if item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(getattr(item, "fixturenames", ())):
+        item.add_marker("database")
+
+
 @pytest.hookimpl(trylast=True)  # when all have been shuffled
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts servers comes first, then what drives a browser: tests that take minutes, and wait for most of them.

@@ -16,6 +16,7 @@ from benchmarks.servers import ServerMissing, redis, wait_until
 from labeler.pulse import VARIABLE, Pulse
 from tests.labeler.stage import EmptyDatabases, Stage
 
+pytestmark = pytest.mark.database
 BIG = "set_the_stage(9000, side=24, architecture='cnn', posterior_samples=100)"
 
 
