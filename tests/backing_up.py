@@ -16,6 +16,8 @@ STRONG_KEY = "k3y0-of-a-test/abcdefghijklmnopqrstuvwxyz" * 2
 FURNISH = """
 import uuid
 from pathlib import Path
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
 from labeler import storage
 from labeler.models import *
 from labeler.services.importing import import_local
@@ -92,6 +94,7 @@ class Installation:
 
     def __init__(self, folder: Path, database: str = "") -> None:
         self.folder = folder
+        self.kept: list[dict[str, str]] | None = None  # digests of what is not to be changed
         self.env = {
             **os.environ, "DATA_DIR": str(folder), "DATABASE_URL": database, "REDIS_URL": "", "LOG_LEVEL": "ERROR",
             "SECRET_KEY": STRONG_KEY if database else "",
@@ -109,7 +112,6 @@ class Installation:
         return self.command("shell", "--verbosity", "0", "-c", code, text=True).stdout.strip()
 
     def furnish(self, folder: Path, count: int = 24) -> None:
-        self.command("migrate", "--noinput")
         self.ask(FURNISH.format(folder=str(folder), count=count))
 
     def digests(self) -> list[dict[str, str]]:

@@ -12,7 +12,24 @@ from django.utils import translation
 
 from labeler.models import Chunk, Image, LabelClass, LearningConfig, Membership, Pack, Project, Role, User
 
+FIRST = {Path(__file__).parent: 0, Path(__file__).parent / "e2e": 1}  # folders of tests
 PASSWORD = "correct horse battery staple"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What uses the database is marked so: tests/run.py runs these on PostgreSQL too, and no others."""
+    if item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(getattr(item, "fixturenames", ())):
+        item.add_marker("database")
+
+
+@pytest.hookimpl(trylast=True)  # when all have been shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts servers comes first, then what drives a browser: tests that take minutes, and wait for most of them.
+
+    So they run on one worker, which starts what they share once, while another runs what only computes; and at the end
+    there are short ones left for all.
+    """
+    items.sort(key=lambda item: FIRST.get(item.path.parent, len(FIRST)))
 
 
 @pytest.fixture(autouse=True)

@@ -43,30 +43,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='LabelClass',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('shortcut', models.CharField(blank=True, max_length=1, validators=[django.core.validators.RegexValidator('^[0-9a-z]$', 'One digit or lower-case letter.')])),
-                ('colour', models.CharField(max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-f]{6}$', 'A colour such as #0072b2.')])),
-                ('order', models.PositiveIntegerField(default=0)),
-                ('is_archived', models.BooleanField(default=False)),
-            ],
-            options={
-                'verbose_name_plural': 'label classes',
-                'ordering': ['order', 'id'],
-            },
-        ),
-        migrations.CreateModel(
-            name='Pack',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, unique=True)),
-                ('size', models.PositiveBigIntegerField()),
-                ('created_at', models.DateTimeField(default=labeler.clock.now)),
-            ],
-        ),
-        migrations.CreateModel(
             name='Worker',
             fields=[
                 ('name', models.CharField(max_length=200, primary_key=True, serialize=False)),
@@ -108,6 +84,101 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='ApiToken',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('prefix', models.CharField(max_length=20)),
+                ('token_hash', models.CharField(max_length=64, unique=True)),
+                ('scopes', models.JSONField(default=list)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('expires_at', models.DateTimeField(null=True)),
+                ('last_used_at', models.DateTimeField(null=True)),
+                ('revoked_at', models.DateTimeField(null=True)),
+                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_tokens', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'ordering': ['-id'],
+            },
+        ),
+        migrations.CreateModel(
+            name='ApiReply',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.CharField(max_length=200)),
+                ('digest', models.CharField(max_length=64)),
+                ('status', models.PositiveSmallIntegerField(default=0)),
+                ('body', models.TextField(blank=True)),
+                ('headers', models.JSONField(default=dict)),
+                ('created_at', models.DateTimeField(db_index=True, default=labeler.clock.now)),
+                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'verbose_name_plural': 'API replies',
+                'constraints': [models.UniqueConstraint(fields=('user', 'key'), name='one_reply_of_a_key')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Project',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('slug', models.SlugField(max_length=60, unique=True)),
+                ('guidelines', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('pixel_side', models.PositiveSmallIntegerField(null=True)),
+                ('pixel_channels', models.PositiveSmallIntegerField(null=True)),
+                ('small_grey_images', models.PositiveIntegerField(default=0)),
+                ('large_grey_images', models.PositiveIntegerField(default=0)),
+                ('small_colour_images', models.PositiveIntegerField(default=0)),
+                ('large_colour_images', models.PositiveIntegerField(default=0)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('takes_proposals', models.BooleanField(default=False)),
+                ('model_kept_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('model_kept_since', models.DateTimeField(null=True)),
+                ('examples', models.PositiveIntegerField(default=0)),
+                ('open_comments', models.PositiveIntegerField(default=0)),
+                ('pause_reason', models.CharField(blank=True, max_length=200)),
+                ('paused_at', models.DateTimeField(null=True)),
+                ('paused_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('steps_dismissed_at', models.DateTimeField(null=True)),
+                ('steps_skipped', models.JSONField(default=list)),
+                ('target_accuracy', models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0.01), django.core.validators.MaxValueValidator(0.9999)])),
+            ],
+            options={
+                'ordering': ['name'],
+            },
+        ),
+        migrations.CreateModel(
+            name='LabelClass',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=100)),
+                ('shortcut', models.CharField(blank=True, max_length=1, validators=[django.core.validators.RegexValidator('^[0-9a-z]$', 'One digit or lower-case letter.')])),
+                ('colour', models.CharField(max_length=7, validators=[django.core.validators.RegexValidator('^#[0-9a-f]{6}$', 'A colour such as #0072b2.')])),
+                ('order', models.PositiveIntegerField(default=0)),
+                ('is_archived', models.BooleanField(default=False)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='classes', to='labeler.project')),
+                ('fate', models.CharField(blank=True, choices=[('merged', 'merged'), ('split', 'split'), ('proposed', 'proposed'), ('refused', 'refused'), ('withdrawn', 'withdrawn')], default='', max_length=10)),
+                ('merged_into', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged', to='labeler.labelclass')),
+            ],
+            options={
+                'verbose_name_plural': 'label classes',
+                'ordering': ['order', 'id'],
+                'constraints': [models.UniqueConstraint(fields=('project', 'name'), name='one_class_of_a_name'), models.UniqueConstraint(condition=models.Q(('is_archived', False), models.Q(('shortcut', ''), _negated=True)), fields=('project', 'shortcut'), name='one_class_of_a_shortcut'), models.CheckConstraint(condition=models.Q(models.Q(('fate', 'merged'), ('merged_into__isnull', False)), models.Q(models.Q(('fate', 'merged'), _negated=True), ('merged_into__isnull', True)), _connector='OR'), name='merged_means_into_another'), models.CheckConstraint(condition=models.Q(('fate', ''), ('is_archived', True), _connector='OR'), name='a_fate_is_not_offered')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Pack',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('name', models.CharField(max_length=200, unique=True)),
+                ('size', models.PositiveBigIntegerField()),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='packs', to='labeler.project')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Image',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -125,9 +196,15 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('label', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='images', to='labeler.labelclass')),
                 ('pack', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='labeler.pack')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='images', to='labeler.project')),
+                ('is_contested', models.BooleanField(default=False)),
+                ('label_probability', models.FloatField(blank=True, null=True)),
+                ('doubted_label', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.labelclass')),
             ],
             options={
                 'ordering': ['position'],
+                'indexes': [models.Index(condition=models.Q(('state', 'pool'), _negated=True), fields=['project', 'state', 'is_holdout'], name='image_left_pool'), models.Index(condition=models.Q(('label__isnull', False)), fields=['label'], name='image_by_label'), models.Index(condition=models.Q(('is_holdout', True)), fields=['project', 'position'], name='image_holdout'), models.Index(condition=models.Q(('is_contested', True)), fields=['project'], name='image_contested')],
+                'constraints': [models.UniqueConstraint(fields=('project', 'position'), name='one_image_of_a_position'), models.UniqueConstraint(fields=('project', 'content_hash'), name='one_image_of_a_content'), models.CheckConstraint(condition=models.Q(models.Q(('label__isnull', False), ('state', 'labelled')), models.Q(models.Q(('state', 'labelled'), _negated=True), ('label__isnull', True)), _connector='OR'), name='labelled_means_a_label')],
             },
         ),
         migrations.CreateModel(
@@ -137,26 +214,6 @@ class Migration(migrations.Migration):
                 ('class_name', models.CharField(max_length=100)),
                 ('image', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='offered', to='labeler.image')),
             ],
-        ),
-        migrations.CreateModel(
-            name='Project',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('slug', models.SlugField(max_length=60, unique=True)),
-                ('guidelines', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(default=labeler.clock.now)),
-                ('pixel_side', models.PositiveSmallIntegerField(null=True)),
-                ('pixel_channels', models.PositiveSmallIntegerField(null=True)),
-                ('small_grey_images', models.PositiveIntegerField(default=0)),
-                ('large_grey_images', models.PositiveIntegerField(default=0)),
-                ('small_colour_images', models.PositiveIntegerField(default=0)),
-                ('large_colour_images', models.PositiveIntegerField(default=0)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'ordering': ['name'],
-            },
         ),
         migrations.CreateModel(
             name='PoolMap',
@@ -300,11 +357,6 @@ class Migration(migrations.Migration):
                 'ordering': ['-id'],
             },
         ),
-        migrations.AddField(
-            model_name='pack',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='packs', to='labeler.project'),
-        ),
         migrations.CreateModel(
             name='LearningConfig',
             fields=[
@@ -337,12 +389,13 @@ class Migration(migrations.Migration):
                 ('cooldown_seconds', models.PositiveIntegerField(default=1, validators=[django.core.validators.MaxValueValidator(604800)])),
                 ('schedule', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='django_celery_beat.periodictask')),
                 ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='learning', to='labeler.project')),
+                ('gold_share', models.FloatField(default=0.0, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)])),
+                ('relabel', models.CharField(choices=[('never', 'Never'), ('overlap', 'Where several people answer each image'), ('always', 'Wherever it pays')], default='overlap', max_length=8)),
+                ('relabel_share', models.FloatField(default=0.1, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)])),
+                ('gates_rounds', models.BooleanField(default=True)),
+                ('grid', models.CharField(choices=[('off', 'Nobody'), ('managers', 'Managers'), ('everybody', 'Everybody')], default='off', max_length=10)),
+                ('suggestions', models.CharField(choices=[('hidden', 'Never'), ('after', 'After the answer'), ('before', 'Before the answer')], default='hidden', max_length=8)),
             ],
-        ),
-        migrations.AddField(
-            model_name='labelclass',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='classes', to='labeler.project'),
         ),
         migrations.CreateModel(
             name='Invitation',
@@ -393,11 +446,6 @@ class Migration(migrations.Migration):
                 'ordering': ['-id'],
             },
         ),
-        migrations.AddField(
-            model_name='image',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='images', to='labeler.project'),
-        ),
         migrations.CreateModel(
             name='ExportJob',
             fields=[
@@ -436,6 +484,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['number'],
+                'constraints': [models.UniqueConstraint(fields=('project', 'number'), name='one_chunk_of_a_number'), models.CheckConstraint(condition=models.Q(('count__lte', 4096)), name='chunk_is_not_overfull')],
             },
         ),
         migrations.CreateModel(
@@ -451,49 +500,6 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'features of chunks',
                 'ordering': ['chunk__number'],
                 'constraints': [models.UniqueConstraint(fields=('chunk', 'backbone'), name='features_of_a_chunk_once_a_backbone')],
-            },
-        ),
-        migrations.CreateModel(
-            name='Candidate',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('rank', models.IntegerField()),
-                ('slot', models.PositiveSmallIntegerField(default=0)),
-                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone'), ('gold', 'of a known class, to check answers'), ('grid_check', 'accepted with others, looked at singly')], max_length=12)),
-                ('score', models.FloatField(null=True)),
-                ('percentile', models.FloatField(null=True)),
-                ('selection_probability', models.FloatField(null=True)),
-                ('details', models.JSONField(default=dict)),
-                ('state', models.CharField(choices=[('open', 'open'), ('answered', 'answered'), ('superseded', 'replaced by a newer round')], default='open', max_length=12)),
-                ('leased_at', models.DateTimeField(null=True)),
-                ('leased_until', models.DateTimeField(null=True)),
-                ('leased_to', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='candidates', to='labeler.image')),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labeler.project')),
-            ],
-            options={
-                'ordering': ['rank', 'slot'],
-            },
-        ),
-        migrations.CreateModel(
-            name='Annotation',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('outcome', models.CharField(choices=[('label', 'label'), ('skip', 'skip'), ('unsure', 'unsure'), ('bad_image', 'bad image'), ('undo', 'undo')], max_length=12)),
-                ('seconds', models.FloatField(blank=True, null=True)),
-                ('key', models.UUIDField()),
-                ('retracted_at', models.DateTimeField(blank=True, null=True)),
-                ('answered_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=labeler.clock.now)),
-                ('annotator', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to=settings.AUTH_USER_MODEL)),
-                ('retracts', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='retracted_by', to='labeler.annotation')),
-                ('candidate', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='annotations', to='labeler.candidate')),
-                ('image', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='annotations', to='labeler.image')),
-                ('label_class', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to='labeler.labelclass')),
-                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='annotations', to='labeler.project')),
-            ],
-            options={
-                'ordering': ['id'],
             },
         ),
         migrations.CreateModel(
@@ -540,20 +546,39 @@ class Migration(migrations.Migration):
                 ('finished_at', models.DateTimeField(null=True)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rounds', to='labeler.project')),
                 ('requested_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('asked_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round')),
+                ('standing', models.CharField(blank=True, choices=[('accepted', 'accepted'), ('refused', 'refused'), ('aside', 'made aside'), ('rolled_back', 'rolled back'), ('chosen', 'chosen by a person')], max_length=12)),
+                ('verdict', models.JSONField(default=dict)),
             ],
             options={
                 'ordering': ['-number'],
+                'constraints': [models.UniqueConstraint(fields=('project', 'number'), name='one_round_of_a_number'), models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'fitting', 'scoring', 'acquiring'])), fields=('project',), name='one_unfinished_round')],
             },
         ),
-        migrations.AddField(
-            model_name='project',
-            name='queue_round',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round'),
-        ),
-        migrations.AddField(
-            model_name='candidate',
-            name='round',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='candidates', to='labeler.round'),
+        migrations.CreateModel(
+            name='Candidate',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('rank', models.IntegerField()),
+                ('slot', models.PositiveSmallIntegerField(default=0)),
+                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone'), ('gold', 'of a known class, to check answers'), ('grid_check', 'accepted with others, looked at singly')], max_length=12)),
+                ('score', models.FloatField(null=True)),
+                ('percentile', models.FloatField(null=True)),
+                ('selection_probability', models.FloatField(null=True)),
+                ('details', models.JSONField(default=dict)),
+                ('state', models.CharField(choices=[('open', 'open'), ('answered', 'answered'), ('superseded', 'replaced by a newer round')], default='open', max_length=12)),
+                ('leased_at', models.DateTimeField(null=True)),
+                ('leased_until', models.DateTimeField(null=True)),
+                ('leased_to', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='candidates', to='labeler.image')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='labeler.project')),
+                ('round', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='candidates', to='labeler.round')),
+            ],
+            options={
+                'ordering': ['rank', 'slot'],
+                'indexes': [models.Index(condition=models.Q(('state', 'open')), fields=['round', 'rank', 'slot'], name='candidate_queue'), models.Index(condition=models.Q(('leased_to__isnull', False), ('state', 'open')), fields=['leased_to', 'project', 'rank'], name='candidate_leases'), models.Index(condition=models.Q(('state', 'open')), fields=['project'], name='candidate_open')],
+                'constraints': [models.UniqueConstraint(fields=('round', 'rank', 'slot'), name='one_candidate_of_a_rank'), models.UniqueConstraint(fields=('round', 'image', 'slot'), name='an_image_once_a_round'), models.UniqueConstraint(condition=models.Q(('leased_to__isnull', False), ('state', 'open')), fields=('image', 'leased_to'), name='one_lease_of_an_image_a_person')],
+            },
         ),
         migrations.CreateModel(
             name='RoundChunk',
@@ -572,6 +597,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['id'],
+                'constraints': [models.UniqueConstraint(fields=('round', 'chunk'), name='a_chunk_once_a_round')],
             },
         ),
         migrations.CreateModel(
@@ -602,110 +628,12 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='labeler.project')),
+                ('deactivated_at', models.DateTimeField(blank=True, null=True)),
+                ('gets_mail', models.BooleanField(default=False)),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('user', 'project'), name='one_membership')],
             },
-        ),
-        migrations.AddConstraint(
-            model_name='labelclass',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='one_class_of_a_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='labelclass',
-            constraint=models.UniqueConstraint(condition=models.Q(('is_archived', False), models.Q(('shortcut', ''), _negated=True)), fields=('project', 'shortcut'), name='one_class_of_a_shortcut'),
-        ),
-        migrations.AddIndex(
-            model_name='image',
-            index=models.Index(condition=models.Q(('state', 'pool'), _negated=True), fields=['project', 'state', 'is_holdout'], name='image_left_pool'),
-        ),
-        migrations.AddIndex(
-            model_name='image',
-            index=models.Index(condition=models.Q(('label__isnull', False)), fields=['label'], name='image_by_label'),
-        ),
-        migrations.AddIndex(
-            model_name='image',
-            index=models.Index(condition=models.Q(('is_holdout', True)), fields=['project', 'position'], name='image_holdout'),
-        ),
-        migrations.AddConstraint(
-            model_name='image',
-            constraint=models.UniqueConstraint(fields=('project', 'position'), name='one_image_of_a_position'),
-        ),
-        migrations.AddConstraint(
-            model_name='image',
-            constraint=models.UniqueConstraint(fields=('project', 'content_hash'), name='one_image_of_a_content'),
-        ),
-        migrations.AddConstraint(
-            model_name='image',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('label__isnull', False), ('state', 'labelled')), models.Q(models.Q(('state', 'labelled'), _negated=True), ('label__isnull', True)), _connector='OR'), name='labelled_means_a_label'),
-        ),
-        migrations.AddConstraint(
-            model_name='chunk',
-            constraint=models.UniqueConstraint(fields=('project', 'number'), name='one_chunk_of_a_number'),
-        ),
-        migrations.AddConstraint(
-            model_name='chunk',
-            constraint=models.CheckConstraint(condition=models.Q(('count__lte', 4096)), name='chunk_is_not_overfull'),
-        ),
-        migrations.AddIndex(
-            model_name='annotation',
-            index=models.Index(fields=['project', 'id'], name='annotation_project'),
-        ),
-        migrations.AddIndex(
-            model_name='annotation',
-            index=models.Index(fields=['project', 'annotator', 'id'], name='annotation_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.UniqueConstraint(fields=('annotator', 'key'), name='one_annotation_of_a_key'),
-        ),
-        migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.UniqueConstraint(condition=models.Q(('retracted_at__isnull', True), models.Q(('outcome', 'undo'), _negated=True)), fields=('image', 'annotator'), name='one_live_answer_a_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('label_class__isnull', False), ('outcome', 'label')), models.Q(models.Q(('outcome', 'label'), _negated=True), ('label_class__isnull', True)), _connector='OR'), name='a_label_names_its_class'),
-        ),
-        migrations.AddConstraint(
-            model_name='annotation',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('outcome', 'undo'), _negated=True), ('retracts__isnull', False), _connector='OR'), name='an_undo_retracts'),
-        ),
-        migrations.AddConstraint(
-            model_name='round',
-            constraint=models.UniqueConstraint(fields=('project', 'number'), name='one_round_of_a_number'),
-        ),
-        migrations.AddConstraint(
-            model_name='round',
-            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['queued', 'fitting', 'scoring', 'acquiring'])), fields=('project',), name='one_unfinished_round'),
-        ),
-        migrations.AddIndex(
-            model_name='candidate',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['round', 'rank', 'slot'], name='candidate_queue'),
-        ),
-        migrations.AddIndex(
-            model_name='candidate',
-            index=models.Index(condition=models.Q(('leased_to__isnull', False), ('state', 'open')), fields=['leased_to', 'project', 'rank'], name='candidate_leases'),
-        ),
-        migrations.AddIndex(
-            model_name='candidate',
-            index=models.Index(condition=models.Q(('state', 'open')), fields=['project'], name='candidate_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='candidate',
-            constraint=models.UniqueConstraint(fields=('round', 'rank', 'slot'), name='one_candidate_of_a_rank'),
-        ),
-        migrations.AddConstraint(
-            model_name='candidate',
-            constraint=models.UniqueConstraint(fields=('round', 'image', 'slot'), name='an_image_once_a_round'),
-        ),
-        migrations.AddConstraint(
-            model_name='candidate',
-            constraint=models.UniqueConstraint(condition=models.Q(('leased_to__isnull', False), ('state', 'open')), fields=('image', 'leased_to'), name='one_lease_of_an_image_a_person'),
-        ),
-        migrations.AddConstraint(
-            model_name='roundchunk',
-            constraint=models.UniqueConstraint(fields=('round', 'chunk'), name='a_chunk_once_a_round'),
         ),
         migrations.CreateModel(
             name='AuditEntry',
@@ -715,10 +643,13 @@ class Migration(migrations.Migration):
                 ('words', labeler.told.ToldField()),
                 ('details', models.JSONField(default=dict)),
                 ('at', models.DateTimeField(default=labeler.clock.now)),
+                ('by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='audit', to='labeler.project')),
             ],
             options={
                 'verbose_name_plural': 'audit entries',
                 'ordering': ['-id'],
+                'indexes': [models.Index(fields=['project', 'id'], name='audit_project')],
             },
         ),
         migrations.CreateModel(
@@ -741,6 +672,9 @@ class Migration(migrations.Migration):
                 ('did', models.JSONField(default=dict)),
                 ('changes_labels', models.BooleanField(default=False)),
                 ('last_image_id', models.BigIntegerField(default=0)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='class_changes', to='labeler.project')),
+                ('undoes', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='undone_by', to='labeler.classchange')),
             ],
             options={
                 'verbose_name': 'change of classes',
@@ -755,88 +689,14 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
                 ('decision', labeler.told.ToldField(blank=True)),
                 ('read_at', models.DateTimeField(null=True)),
+                ('by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('label_class', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='proposals', to='labeler.labelclass')),
             ],
             options={
                 'ordering': ['id'],
+                'constraints': [models.UniqueConstraint(fields=('label_class', 'by'), name='one_proposal_a_person')],
             },
         ),
-        migrations.AddField(
-            model_name='labelclass',
-            name='fate',
-            field=models.CharField(blank=True, choices=[('merged', 'merged'), ('split', 'split'), ('proposed', 'proposed'), ('refused', 'refused'), ('withdrawn', 'withdrawn')], default='', max_length=10),
-        ),
-        migrations.AddField(
-            model_name='labelclass',
-            name='merged_into',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='merged', to='labeler.labelclass'),
-        ),
-        migrations.AddField(
-            model_name='membership',
-            name='deactivated_at',
-            field=models.DateTimeField(blank=True, null=True),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='takes_proposals',
-            field=models.BooleanField(default=False),
-        ),
-        migrations.AddConstraint(
-            model_name='labelclass',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('fate', 'merged'), ('merged_into__isnull', False)), models.Q(models.Q(('fate', 'merged'), _negated=True), ('merged_into__isnull', True)), _connector='OR'), name='merged_means_into_another'),
-        ),
-        migrations.AddConstraint(
-            model_name='labelclass',
-            constraint=models.CheckConstraint(condition=models.Q(('fate', ''), ('is_archived', True), _connector='OR'), name='a_fate_is_not_offered'),
-        ),
-        migrations.AddField(
-            model_name='auditentry',
-            name='by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='auditentry',
-            name='project',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='audit', to='labeler.project'),
-        ),
-        migrations.AddField(
-            model_name='classchange',
-            name='created_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='classchange',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='class_changes', to='labeler.project'),
-        ),
-        migrations.AddField(
-            model_name='classchange',
-            name='undoes',
-            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='undone_by', to='labeler.classchange'),
-        ),
-        migrations.AddField(
-            model_name='annotation',
-            name='voided_by',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='voided', to='labeler.classchange'),
-        ),
-        migrations.AddField(
-            model_name='classproposal',
-            name='by',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='classproposal',
-            name='label_class',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='proposals', to='labeler.labelclass'),
-        ),
-        migrations.AddIndex(
-            model_name='auditentry',
-            index=models.Index(fields=['project', 'id'], name='audit_project'),
-        ),
-        migrations.AddConstraint(
-            model_name='classproposal',
-            constraint=models.UniqueConstraint(fields=('label_class', 'by'), name='one_proposal_a_person'),
-        ),
-        migrations.RunPython(refuse_changes_of_audit_entries, migrations.RunPython.noop),
         migrations.CreateModel(
             name='AnnotatorQuality',
             fields=[
@@ -844,9 +704,12 @@ class Migration(migrations.Migration):
                 ('trust', models.FloatField(null=True)),
                 ('confusion', models.JSONField(null=True)),
                 ('stats', models.JSONField(default=dict)),
+                ('annotator', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='annotator_quality', to='labeler.project')),
             ],
             options={
                 'verbose_name_plural': 'annotator qualities',
+                'constraints': [models.UniqueConstraint(fields=('project', 'annotator'), name='one_quality_of_a_person')],
             },
         ),
         migrations.CreateModel(
@@ -861,6 +724,7 @@ class Migration(migrations.Migration):
                 ('classes', models.JSONField(default=list)),
                 ('prior', models.JSONField(default=list)),
                 ('stats', models.JSONField(default=dict)),
+                ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='quality', to='labeler.project')),
             ],
         ),
         migrations.CreateModel(
@@ -868,127 +732,14 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('image', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gold', to='labeler.image')),
+                ('label_class', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='labeler.labelclass')),
+                ('project', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='gold', to='labeler.project')),
             ],
             options={
                 'ordering': ['id'],
             },
-        ),
-        migrations.AddField(
-            model_name='annotation',
-            name='is_decision',
-            field=models.BooleanField(default=False),
-        ),
-        migrations.AddField(
-            model_name='image',
-            name='is_contested',
-            field=models.BooleanField(default=False),
-        ),
-        migrations.AddField(
-            model_name='image',
-            name='label_probability',
-            field=models.FloatField(blank=True, null=True),
-        ),
-        migrations.AddField(
-            model_name='image',
-            name='doubted_label',
-            field=models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.labelclass'),
-        ),
-        migrations.AddField(
-            model_name='learningconfig',
-            name='gold_share',
-            field=models.FloatField(default=0.0, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)]),
-        ),
-        migrations.AddField(
-            model_name='learningconfig',
-            name='relabel',
-            field=models.CharField(choices=[('never', 'Never'), ('overlap', 'Where several people answer each image'), ('always', 'Wherever it pays')], default='overlap', max_length=8),
-        ),
-        migrations.AddField(
-            model_name='learningconfig',
-            name='relabel_share',
-            field=models.FloatField(default=0.1, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)]),
-        ),
-        migrations.AddIndex(
-            model_name='annotation',
-            index=models.Index(condition=models.Q(('is_decision', True)), fields=['project'], name='annotation_decision'),
-        ),
-        migrations.AddIndex(
-            model_name='image',
-            index=models.Index(condition=models.Q(('is_contested', True)), fields=['project'], name='image_contested'),
-        ),
-        migrations.AddField(
-            model_name='annotatorquality',
-            name='annotator',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='annotatorquality',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='annotator_quality', to='labeler.project'),
-        ),
-        migrations.AddField(
-            model_name='answerquality',
-            name='project',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='quality', to='labeler.project'),
-        ),
-        migrations.AddField(
-            model_name='goldimage',
-            name='created_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='goldimage',
-            name='image',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gold', to='labeler.image'),
-        ),
-        migrations.AddField(
-            model_name='goldimage',
-            name='label_class',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='labeler.labelclass'),
-        ),
-        migrations.AddField(
-            model_name='goldimage',
-            name='project',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='gold', to='labeler.project'),
-        ),
-        migrations.AddConstraint(
-            model_name='annotatorquality',
-            constraint=models.UniqueConstraint(fields=('project', 'annotator'), name='one_quality_of_a_person'),
-        ),
-        migrations.AddField(
-            model_name='learningconfig',
-            name='gates_rounds',
-            field=models.BooleanField(default=True),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='model_kept_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='model_kept_since',
-            field=models.DateTimeField(null=True),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='model_round',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round'),
-        ),
-        migrations.AddField(
-            model_name='round',
-            name='asked_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round'),
-        ),
-        migrations.AddField(
-            model_name='round',
-            name='standing',
-            field=models.CharField(blank=True, choices=[('accepted', 'accepted'), ('refused', 'refused'), ('aside', 'made aside'), ('rolled_back', 'rolled back'), ('chosen', 'chosen by a person')], max_length=12),
-        ),
-        migrations.AddField(
-            model_name='round',
-            name='verdict',
-            field=models.JSONField(default=dict),
         ),
         migrations.CreateModel(
             name='ModelChange',
@@ -1030,41 +781,6 @@ class Migration(migrations.Migration):
                 'ordering': ['-id'],
             },
         ),
-        migrations.AddField(
-            model_name='annotation',
-            name='is_grid',
-            field=models.BooleanField(default=False),
-        ),
-        migrations.AddField(
-            model_name='annotation',
-            name='is_imported',
-            field=models.BooleanField(default=False),
-        ),
-        migrations.AddField(
-            model_name='annotation',
-            name='suggestion',
-            field=models.CharField(blank=True, choices=[('after', 'after the answer'), ('before', 'before the answer')], default='', max_length=8),
-        ),
-        migrations.AddField(
-            model_name='learningconfig',
-            name='grid',
-            field=models.CharField(choices=[('off', 'Nobody'), ('managers', 'Managers'), ('everybody', 'Everybody')], default='off', max_length=10),
-        ),
-        migrations.AddField(
-            model_name='learningconfig',
-            name='suggestions',
-            field=models.CharField(choices=[('hidden', 'Never'), ('after', 'After the answer'), ('before', 'Before the answer')], default='hidden', max_length=8),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='examples',
-            field=models.PositiveIntegerField(default=0),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='open_comments',
-            field=models.PositiveIntegerField(default=0),
-        ),
         migrations.CreateModel(
             name='ClassExample',
             fields=[
@@ -1095,6 +811,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['id'],
+                'indexes': [models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['project', 'id'], name='comment_open'), models.Index(condition=models.Q(('closed_at__isnull', False), ('read_at__isnull', True)), fields=['by', 'project'], name='comment_unread')],
+                'constraints': [models.UniqueConstraint(fields=('by', 'key'), name='one_comment_of_a_key')],
             },
         ),
         migrations.CreateModel(
@@ -1112,6 +830,36 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'constraints': [models.UniqueConstraint(fields=('by', 'key'), name='one_grid_page_of_a_key')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Annotation',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('outcome', models.CharField(choices=[('label', 'label'), ('skip', 'skip'), ('unsure', 'unsure'), ('bad_image', 'bad image'), ('undo', 'undo')], max_length=12)),
+                ('seconds', models.FloatField(blank=True, null=True)),
+                ('key', models.UUIDField()),
+                ('retracted_at', models.DateTimeField(blank=True, null=True)),
+                ('answered_at', models.DateTimeField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(default=labeler.clock.now)),
+                ('annotator', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to=settings.AUTH_USER_MODEL)),
+                ('retracts', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='retracted_by', to='labeler.annotation')),
+                ('candidate', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='annotations', to='labeler.candidate')),
+                ('image', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='annotations', to='labeler.image')),
+                ('label_class', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='annotations', to='labeler.labelclass')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='annotations', to='labeler.project')),
+                ('voided_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='voided', to='labeler.classchange')),
+                ('is_decision', models.BooleanField(default=False)),
+                ('is_grid', models.BooleanField(default=False)),
+                ('is_imported', models.BooleanField(default=False)),
+                ('suggestion', models.CharField(blank=True, choices=[('after', 'after the answer'), ('before', 'before the answer')], default='', max_length=8)),
+                ('grid_page', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='answers', to='labeler.gridpage')),
+            ],
+            options={
+                'ordering': ['id'],
+                'indexes': [models.Index(fields=['project', 'id'], name='annotation_project'), models.Index(fields=['project', 'annotator', 'id'], name='annotation_person'), models.Index(condition=models.Q(('is_decision', True)), fields=['project'], name='annotation_decision'), models.Index(condition=models.Q(('is_grid', True), ('retracted_at__isnull', True)), fields=['project', 'image'], name='annotation_grid'), models.Index(condition=models.Q(('suggestion', ''), _negated=True), fields=['image', 'annotator'], name='annotation_told')],
+                'constraints': [models.UniqueConstraint(fields=('annotator', 'key'), name='one_annotation_of_a_key'), models.UniqueConstraint(condition=models.Q(('retracted_at__isnull', True), models.Q(('outcome', 'undo'), _negated=True)), fields=('image', 'annotator'), name='one_live_answer_a_person'), models.CheckConstraint(condition=models.Q(models.Q(('label_class__isnull', False), ('outcome', 'label')), models.Q(models.Q(('outcome', 'label'), _negated=True), ('label_class__isnull', True)), _connector='OR'), name='a_label_names_its_class'), models.CheckConstraint(condition=models.Q(models.Q(('outcome', 'undo'), _negated=True), ('retracts__isnull', False), _connector='OR'), name='an_undo_retracts')],
             },
         ),
         migrations.CreateModel(
@@ -1126,70 +874,6 @@ class Migration(migrations.Migration):
             options={
                 'ordering': ['id'],
             },
-        ),
-        migrations.AddField(
-            model_name='annotation',
-            name='grid_page',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='answers', to='labeler.gridpage'),
-        ),
-        migrations.AddIndex(
-            model_name='annotation',
-            index=models.Index(condition=models.Q(('is_grid', True), ('retracted_at__isnull', True)), fields=['project', 'image'], name='annotation_grid'),
-        ),
-        migrations.AddIndex(
-            model_name='annotation',
-            index=models.Index(condition=models.Q(('suggestion', ''), _negated=True), fields=['image', 'annotator'], name='annotation_told'),
-        ),
-        migrations.AddIndex(
-            model_name='comment',
-            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['project', 'id'], name='comment_open'),
-        ),
-        migrations.AddIndex(
-            model_name='comment',
-            index=models.Index(condition=models.Q(('closed_at__isnull', False), ('read_at__isnull', True)), fields=['by', 'project'], name='comment_unread'),
-        ),
-        migrations.AddConstraint(
-            model_name='comment',
-            constraint=models.UniqueConstraint(fields=('by', 'key'), name='one_comment_of_a_key'),
-        ),
-        migrations.AddConstraint(
-            model_name='gridpage',
-            constraint=models.UniqueConstraint(fields=('by', 'key'), name='one_grid_page_of_a_key'),
-        ),
-        migrations.AddField(
-            model_name='membership',
-            name='gets_mail',
-            field=models.BooleanField(default=False),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='pause_reason',
-            field=models.CharField(blank=True, max_length=200),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='paused_at',
-            field=models.DateTimeField(null=True),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='paused_by',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='steps_dismissed_at',
-            field=models.DateTimeField(null=True),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='steps_skipped',
-            field=models.JSONField(default=list),
-        ),
-        migrations.AddField(
-            model_name='project',
-            name='target_accuracy',
-            field=models.FloatField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(0.01), django.core.validators.MaxValueValidator(0.9999)]),
         ),
         migrations.CreateModel(
             name='Notice',
@@ -1206,6 +890,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-id'],
+                'constraints': [models.UniqueConstraint(fields=('project', 'kind', 'key'), name='one_notice_of_an_event')],
             },
         ),
         migrations.CreateModel(
@@ -1216,6 +901,9 @@ class Migration(migrations.Migration):
                 ('notice', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='dismissals', to='labeler.notice')),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('notice', 'user'), name='dismissed_once')],
+            },
         ),
         migrations.CreateModel(
             name='NoticeMail',
@@ -1232,23 +920,9 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['id'],
+                'indexes': [models.Index(condition=models.Q(('state__in', ['waiting', 'sending'])), fields=['not_before'], name='mail_waiting')],
+                'constraints': [models.UniqueConstraint(fields=('notice', 'user'), name='one_mail_a_person')],
             },
-        ),
-        migrations.AddConstraint(
-            model_name='notice',
-            constraint=models.UniqueConstraint(fields=('project', 'kind', 'key'), name='one_notice_of_an_event'),
-        ),
-        migrations.AddConstraint(
-            model_name='noticedismissal',
-            constraint=models.UniqueConstraint(fields=('notice', 'user'), name='dismissed_once'),
-        ),
-        migrations.AddIndex(
-            model_name='noticemail',
-            index=models.Index(condition=models.Q(('state__in', ['waiting', 'sending'])), fields=['not_before'], name='mail_waiting'),
-        ),
-        migrations.AddConstraint(
-            model_name='noticemail',
-            constraint=models.UniqueConstraint(fields=('notice', 'user'), name='one_mail_a_person'),
         ),
         migrations.CreateModel(
             name='ImageMetadata',
@@ -1277,6 +951,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'imported people',
+                'constraints': [models.UniqueConstraint(fields=('project', 'name'), name='one_imported_person_of_a_name')],
             },
         ),
         migrations.CreateModel(
@@ -1289,31 +964,8 @@ class Migration(migrations.Migration):
                 ('image', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='offered_answers', to='labeler.image')),
                 ('person', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='answers', to='labeler.importedperson')),
             ],
-        ),
-        migrations.AddConstraint(
-            model_name='importedperson',
-            constraint=models.UniqueConstraint(fields=('project', 'name'), name='one_imported_person_of_a_name'),
-        ),
-        migrations.AddConstraint(
-            model_name='offeredanswer',
-            constraint=models.UniqueConstraint(fields=('image', 'person'), name='one_offered_answer_a_person'),
-        ),
-        migrations.CreateModel(
-            name='ApiToken',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100)),
-                ('prefix', models.CharField(max_length=20)),
-                ('token_hash', models.CharField(max_length=64, unique=True)),
-                ('scopes', models.JSONField(default=list)),
-                ('created_at', models.DateTimeField(default=labeler.clock.now)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('last_used_at', models.DateTimeField(null=True)),
-                ('revoked_at', models.DateTimeField(null=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_tokens', to=settings.AUTH_USER_MODEL)),
-            ],
             options={
-                'ordering': ['-id'],
+                'constraints': [models.UniqueConstraint(fields=('image', 'person'), name='one_offered_answer_a_person')],
             },
         ),
         migrations.CreateModel(
@@ -1331,23 +983,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['id'],
-            },
-        ),
-        migrations.CreateModel(
-            name='ApiReply',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=200)),
-                ('digest', models.CharField(max_length=64)),
-                ('status', models.PositiveSmallIntegerField(default=0)),
-                ('body', models.TextField(blank=True)),
-                ('headers', models.JSONField(default=dict)),
-                ('created_at', models.DateTimeField(db_index=True, default=labeler.clock.now)),
-                ('user', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'verbose_name_plural': 'API replies',
-                'constraints': [models.UniqueConstraint(fields=('user', 'key'), name='one_reply_of_a_key')],
             },
         ),
         migrations.CreateModel(
@@ -1434,4 +1069,15 @@ class Migration(migrations.Migration):
                 'ordering': ['-id'],
             },
         ),
+        migrations.AddField(
+            model_name='project',
+            name='queue_round',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round'),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='model_round',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.round'),
+        ),
+        migrations.RunPython(refuse_changes_of_audit_entries, migrations.RunPython.noop),
     ]

@@ -1,11 +1,18 @@
-"""What a browser test needs of its server's database, as a process of its own: `python -m tests.e2e.backstage …`."""
+"""What a browser test needs of its server's database, as a process of its own: `python -m tests.e2e.backstage`.
+
+It takes a command a line, as JSON, and answers each with a line: what the command said, and what went wrong. To start
+takes longer than most commands do.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 import tempfile
+import traceback
+from contextlib import redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -16,8 +23,11 @@ import numpy as np
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "labeler.settings")
 django.setup()
 
+from django.conf import settings  # noqa: E402
 from django.contrib.sessions.models import Session  # noqa: E402
 from django.core.management import call_command  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from labeler.models import (  # noqa: E402
@@ -76,6 +86,13 @@ def answers(slug: str) -> None:
     live = Annotation.objects.filter(project__slug=slug, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
     names = [row.label_class.name if row.label_class else row.outcome for row in live.select_related("label_class")]
     sys.stdout.write(" ".join(names))
+
+
+def sign_in(username: str) -> None:
+    """Prints the key of a new session."""
+    client = Client()
+    client.force_login(User.objects.get(username=username))
+    sys.stdout.write(client.cookies[settings.SESSION_COOKIE_NAME].value)
 
 
 def sign_everybody_out() -> None:
@@ -291,41 +308,60 @@ def open_grid(slug: str) -> None:
     change_learning(project=project, values={"overlap": 1, "grid": "everybody"})
 
 
+COMMANDS = {
+    "alive": alive,
+    "open-grid": open_grid,
+    "furnish": furnish_all,
+    "prepare": prepare,
+    "make": make,
+    "answers": answers,
+    "rows": rows,
+    "sign-in": sign_in,
+    "sign-out": sign_everybody_out,
+    "archive": archive,
+    "add-class": add_class,
+    "forget-language": forget_language,
+    "delete-class": delete_class,
+    "merge": merge,
+    "split": split,
+    "take-proposals": take_proposals,
+    "reply": reply,
+    "labels": labels,
+    "age": age,
+    "leases": leases,
+    "score": score,
+    "learning": learning,
+    "likely": likely,
+    "suggested": suggested,
+    "check_first": check_first,
+    "measure": measure,
+    "queue": queue,
+    "dispute": dispute,
+    "states": states,
+    "judge": judge,
+    "make-bands": make_bands,
+    "mislead": mislead,
+    "fail": fail,
+    "hold-out": hold_out,
+    "confuse": confuse,
+}
+
+
+def serve() -> None:
+    """Until nobody asks any more. Nothing is kept from one command to the next but what has been loaded."""
+    replies = sys.stdout
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        said, error = io.StringIO(), ""
+        try:
+            with redirect_stdout(said):
+                COMMANDS[name](*arguments)
+        except Exception:  # noqa: BLE001  (the test that asked says so)
+            error = traceback.format_exc()
+        connection.close()
+        replies.write(json.dumps({"said": said.getvalue(), "error": error}) + "\n")
+        replies.flush()
+
+
 if __name__ == "__main__":
-    commands = {
-        "alive": alive,
-        "open-grid": open_grid,
-        "furnish": furnish_all,
-        "prepare": prepare,
-        "make": make,
-        "answers": answers,
-        "rows": rows,
-        "sign-out": sign_everybody_out,
-        "archive": archive,
-        "add-class": add_class,
-        "forget-language": forget_language,
-        "delete-class": delete_class,
-        "merge": merge,
-        "split": split,
-        "take-proposals": take_proposals,
-        "reply": reply,
-        "labels": labels,
-        "age": age,
-        "leases": leases,
-        "score": score,
-        "learning": learning,
-        "likely": likely,
-        "suggested": suggested,
-        "check_first": check_first,
-        "measure": measure,
-        "queue": queue,
-        "dispute": dispute,
-        "states": states,
-        "judge": judge,
-        "make-bands": make_bands,
-        "mislead": mislead,
-        "fail": fail,
-        "hold-out": hold_out,
-        "confuse": confuse,
-    }
-    commands[sys.argv[1]](*sys.argv[2:])
+    serve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -49,6 +50,7 @@ class Site:
     env: dict[str, str]
     password: str
     used: int = 0
+    backstage: subprocess.Popen[str] | None = None
 
     @property
     def url(self) -> str:
@@ -62,21 +64,28 @@ class Site:
         return slug
 
     def ask(self, *arguments: str) -> str:
-        """Run tests/e2e/backstage.py beside the server, on its database."""
-        result = subprocess.run(
-            [sys.executable, "-m", "tests.e2e.backstage", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **self.env},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
-        return result.stdout.strip()
+        """Have tests/e2e/backstage.py do it beside the server, on its database: one process, from the first time on."""
+        if self.backstage is None:
+            with (Path(self.env["DATA_DIR"]) / "backstage.log").open("ab") as log:
+                self.backstage = subprocess.Popen(
+                    [sys.executable, "-m", "tests.e2e.backstage"], cwd=ROOT, env={**os.environ, **self.env}, text=True,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                )  # fmt: skip
+        assert self.backstage.stdin is not None and self.backstage.stdout is not None
+        self.backstage.stdin.write(json.dumps(arguments) + "\n")
+        self.backstage.stdin.flush()
+        reply = json.loads(self.backstage.stdout.readline())
+        assert not reply["error"], reply["error"]
+        return reply["said"].strip()
 
     def answers(self, slug: str) -> list[str]:
         """Live answers in the order given, as class names or outcomes."""
         return self.ask("answers", slug).split()
+
+    def stop(self) -> None:
+        self.server.stop()
+        if self.backstage is not None:
+            self.backstage.communicate()
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.ask("prepare")
     site.server.start()
     yield site
-    site.server.stop()
+    site.stop()
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +125,7 @@ def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(web_server(env, log=folder / "web.log"), env, password)
     site.ask("prepare")
     with ExitStack() as stack:
+        stack.callback(site.stop)
         for server in (site.server, *(worker(kind, env, log=folder / f"{kind}.log") for kind in WORKERS)):
             server.start()
             stack.callback(server.stop)
@@ -124,7 +134,11 @@ def working_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def open_as(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
-    """Sign in through the login page and open an address. Unexpected lines on the console fail the test."""
+    """Open an address as somebody who is signed in. Unexpected lines on the console fail the test.
+
+    Tests of signing in go by the login page (test_keyboard_journey.py, test_outbox.py). All others need not: that is
+    a password hashed, which takes its time on purpose, and three more pages.
+    """
     contexts: list[BrowserContext] = []
     problems: list[str] = []
 
@@ -142,7 +156,8 @@ def open_as(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
             lambda message: note(f"{message.text} {message.location['url']}") if message.type == "error" else None,
         )
         page.on("pageerror", lambda error: note(str(error)))
-        sign_in(page, username, site.password)
+        cookie = {"name": "sessionid", "value": site.ask("sign-in", username), "url": site.url}
+        context.add_cookies([cookie])  # type: ignore[list-item]
         page.goto(path)
         return page
 

@@ -109,7 +109,7 @@ def main(wanted: list[str]) -> None:
             take_all(browser, site, wanted)
         finally:
             browser.close()
-            site.server.stop()
+            site.stop()
     if not wanted:
         write_page()
 

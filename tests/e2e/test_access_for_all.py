@@ -20,8 +20,10 @@ ASK = """async (options) => {
   const told = ({html, failureSummary}) => `${html.slice(0, 200)}: ${failureSummary.replace(/\\s+/g, " ")}`;
   return found.violations.map(({id, impact, nodes}) => [id, impact, nodes.slice(0, 3).map(told)]);
 }"""
+# Of what axe fetches first, no rule of these asks for style sheets.
+ALL = {"runOnly": RULES, "preload": {"assets": ["media"]}}
 # What colours depend on the scheme; everything else does not.
-ALL, COLOURS = {"runOnly": RULES}, {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 DRAWN = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 STEPS = 15  # of the Tab key on a page
 FOCUSED = """() => {

@@ -12,6 +12,7 @@ from django.utils import timezone
 from labeler import clock, storage
 from labeler.models import Image, Round
 from labeler.services import importing, packing, rounds
+from learner.config import Recipe
 from tests.labeler.monitored import measured_round
 from tests.labeler.queues import fill_queue
 
@@ -20,6 +21,13 @@ from tests.labeler.queues import fill_queue
 def own_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounds draw with the seeds 1, 2, 3: by chance, six random images may be of one class only."""
     monkeypatch.setattr(rounds, "new_seed", itertools.count(1).__next__)
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are trained for an eighth of the time: here it matters what becomes of a round, not how good it is."""
+    steps_for = Recipe.steps_for
+    monkeypatch.setattr(Recipe, "steps_for", lambda self, n: self.steps or steps_for(self, n) // 8)
 
 
 @pytest.fixture(autouse=True)

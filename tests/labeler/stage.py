@@ -1,6 +1,6 @@
 """A stage for tests with real worker processes: an own data folder, and a process that holds Django there.
 
-stage = Stage(tmp_path)
+stage = Stage(folder)                          # one that has its database, see EmptyDatabases
 stage.run("Round.objects.first().state")      # evaluated over there, the value comes back as JSON
 worker = stage.worker("learner")              # a real `celery worker`
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,22 +25,52 @@ import psycopg
 from labeler.pulse import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
+FILE = "plusminus.sqlite3"
 
 
-@contextmanager
-def own_database() -> Iterator[str]:
-    """Where the tests run on PostgreSQL: the DATABASE_URL of a new, empty database there. Else empty: SQLite."""
-    server = os.environ.get("DATABASE_URL", "")
-    if not server:
-        yield ""
-        return
-    name = f"stage_{secrets.token_hex(6)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+class EmptyDatabases:
+    """Of the kind that the tests run on, each with all its tables: made once, and copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder  # of the one that is copied, where it is a file
+        self.server = os.environ.get("DATABASE_URL", "")
+        self.made: str | None = None
+
+    @contextmanager
+    def one(self, folder: Path) -> Iterator[str]:
+        """The DATABASE_URL of one in PostgreSQL. Else empty: it is a file in this data folder."""
+        if self.made is None:
+            self.made = self._make()
+        if not self.server:
+            folder.mkdir()
+            shutil.copy(self.folder / FILE, folder / FILE)
+            yield ""
+            return
+        name = f"stage_{secrets.token_hex(6)}"
+        self._run(f"CREATE DATABASE {name} TEMPLATE {self.made}")
         try:
-            yield server.rpartition("/")[0] + f"/{name}"
+            yield self._address(name)
         finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            self._run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def drop(self) -> None:
+        if self.made:
+            self._run(f"DROP DATABASE {self.made} WITH (FORCE)")
+
+    def _make(self) -> str:
+        name = f"stage_{secrets.token_hex(6)}" if self.server else ""
+        if name:
+            self._run(f"CREATE DATABASE {name}")
+        env = {**os.environ, "DATA_DIR": str(self.folder), "DATABASE_URL": self._address(name) if name else ""}
+        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
+        return name
+
+    def _address(self, name: str) -> str:
+        return self.server.rpartition("/")[0] + f"/{name}"
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            connection.execute(statement)
 
 
 class Stage:
@@ -50,7 +81,6 @@ class Stage:
         self.env = {**os.environ, **own, **env}
         self.env.pop("DJANGO_SETTINGS_MODULE", None)
         self.processes: list[subprocess.Popen[Any]] = []
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=self.env, check=True)
         self.hands = subprocess.Popen(
             [sys.executable, "-m", "tests.labeler.stage"], cwd=ROOT, env=self.env, text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -71,11 +70,12 @@ def test_the_largest_forms_fit(project, manager, client_of) -> None:
     assert reply.status_code == 302
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    env = {"DATA_DIR": str(tmp_path), "DATABASE_URL": "", "STATIC_ROOT": str(tmp_path)}
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    folder = tmp_path_factory.mktemp("site")
+    env = {"DATA_DIR": str(folder), "DATABASE_URL": "", "STATIC_ROOT": str(folder)}
     manage(env, "migrate", "--verbosity", "0")
-    server = web_server(env, log=tmp_path / "web.log")
+    server = web_server(env, log=folder / "web.log")
     server.start()
     address = urlsplit(server.url)
     yield str(address.hostname), int(address.port or 0)

@@ -14,15 +14,23 @@ import pytest
 
 from benchmarks.servers import ServerMissing, redis, wait_until
 from labeler.pulse import VARIABLE, Pulse
-from tests.labeler.stage import Stage, own_database
+from tests.labeler.stage import EmptyDatabases, Stage
 
+pytestmark = pytest.mark.database
 BIG = "set_the_stage(9000, side=24, architecture='cnn', posterior_samples=100)"
 
 
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory) -> Iterator[EmptyDatabases]:
+    databases = EmptyDatabases(tmp_path_factory.mktemp("empty"))
+    yield databases
+    databases.drop()
+
+
 @pytest.fixture(params=["folder", pytest.param("redis", marks=pytest.mark.servers)])
-def stage(request, tmp_path) -> Iterator[Stage]:
+def stage(request, tmp_path, databases) -> Iterator[Stage]:
     with ExitStack() as stack:
-        env = {"DATABASE_URL": stack.enter_context(own_database())}
+        env = {"DATABASE_URL": stack.enter_context(databases.one(tmp_path / "data"))}
         if request.param == "redis":
             try:
                 env["REDIS_URL"] = stack.enter_context(redis()).url
@@ -72,21 +80,20 @@ def held_up(watch: psycopg.Connection) -> set[int]:
     return {pid for (pid,) in rows}
 
 
-def test_workers_and_beat_show_their_supervisor_a_pulse(tmp_path) -> None:
-    stage = Stage(tmp_path / "data", DATABASE_URL="")
-    pulses = []
-    try:
+def test_workers_and_beat_show_their_supervisor_a_pulse(tmp_path, databases) -> None:
+    with ExitStack() as exits:
+        address = exits.enter_context(databases.one(tmp_path / "data"))
+        stage = Stage(tmp_path / "data", DATABASE_URL=address)
+        exits.callback(stage.close)
+        pulses = []
         for start in (lambda: stage.worker("learner"), stage.beat):
             pulses.append(Pulse())
+            exits.callback(pulses[-1].close)
             stage.env[VARIABLE] = str(pulses[-1].pipe)
             start()
             pulses[-1].hand_over()
         for pulse in pulses:
             assert select.select([pulse.felt], [], [], 60)[0]
-    finally:
-        stage.close()
-        for pulse in pulses:
-            pulse.close()
 
 
 def test_a_round_survives_the_death_of_its_worker_in_the_fit_and_in_the_scoring(stage) -> None:

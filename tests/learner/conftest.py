@@ -13,7 +13,7 @@ from learner.pool import Chunk
 MakeChunks = Callable[[np.ndarray], tuple[Chunk, ...]]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)

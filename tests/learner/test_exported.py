@@ -16,6 +16,7 @@ from learner import exported
 from learner.config import ESTIMATORS, OWN_MEASURES, Recipe, RoundConfig, RoundRequest, ignore
 from learner.errors import LearnerError
 from learner.exported import Export, Look
+from learner.folder import write_chunks
 from learner.graph.newcomers import inputs_of, newcomers
 from learner.graph.pool_graph import make_pool_graph
 from learner.model import load_model
@@ -81,10 +82,10 @@ def test_of_larger_images_in_colour(make_chunks, quick, tmp_path, architecture, 
     assert_same(said_by(tmp_path / "model.onnx", pixels), own(directory, pixels))
 
 
-@pytest.fixture
-def graphed(digits, make_chunks):
-    """A pool of digits with its graph, and the chunk of likeness."""
-    chunks = make_chunks(digits[0][:500])
+@pytest.fixture(scope="module")
+def graphed(digits, tmp_path_factory):
+    """A pool of digits, and its graph."""
+    chunks = write_chunks(digits[0][:500], tmp_path_factory.mktemp("graphed"))
     return chunks, make_pool_graph(chunks, (), seed=3)
 
 
@@ -105,13 +106,13 @@ def test_from_likeness_of_pixels(digits, graphed, quick, tmp_path, estimator):
     assert np.allclose(inputs_of(found, outside), made.vectors_of(outside).astype(np.float32), atol=4e-3)
 
 
-def test_what_the_graph_was_made_by_is_found_again_or_refused(digits, graphed, make_chunks):
+def test_what_the_graph_was_made_by_is_found_again_or_refused(digits, graphed, make_chunks, tmp_path):
     chunks, made = graphed
     found = newcomers(chunks, made.vectors_N_D, seed=3)
     assert np.array_equal(found.vectors_N_D, made.searcher.vectors_N_D)
     with pytest.raises(LearnerError, match="of 500 images, of which 400 are there"):
         newcomers(make_chunks(digits[0][:400]), made.vectors_N_D, seed=3)
-    others = write_array(chunks[0].path.with_name("others.npy"), digits[0][600:1100])
+    others = write_array(tmp_path / "others.npy", digits[0][600:1100])
     with pytest.raises(LearnerError, match="cannot be found again"):
         newcomers((replace(chunks[0], path=others),), made.vectors_N_D, seed=3)
 

@@ -185,11 +185,12 @@ def test_networks_need_pixels_and_likeness(npz, tmp_path, capsys):
     assert "goes by likeness" in capsys.readouterr().err
 
 
-def test_images_are_compared_by_a_backbone_where_that_is_asked_for(npz, tmp_path, capsys):
-    out = tmp_path / "out"
+def test_images_are_compared_by_a_backbone_where_that_is_asked_for(tmp_path, digits, capsys):
+    npz, out = tmp_path / "few.npz", tmp_path / "out"
+    np.savez(npz, x_train=digits[0][:120, 0], y_train=digits[1][:120])  # 80 of them are the holdout
     command = f"{npz} --strategies groups --budgets 10 --out {out} --backbone"
     assert run(f"{command} efficientnet_lite0") == 0
     (path,) = (out / "features").iterdir()
-    assert len(np.load(path)) == 400
+    assert len(np.load(path)) == 120
     assert run(f"{npz} --strategies groups --budgets 10 --out {tmp_path / 'other'} --backbone no_such_backbone") == 2
     assert "no_such_backbone" in capsys.readouterr().err
