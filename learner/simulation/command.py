@@ -11,7 +11,7 @@ from learner.errors import ConfigError
 from learner.files import write_bytes
 from learner.folder import Collection
 from learner.pool import Pool
-from learner.simulation.drawing import drawing
+from learner.simulation.drawing import Points, drawing, read_points
 from learner.simulation.run import GROUPS, NETWORKS, STRATEGIES, Strategy, growing
 from learner.simulation.source import Source
 from learner.simulation.study import LEARNS_FROM, Cell, Study, run_study
@@ -46,6 +46,8 @@ def add_simulate(command: argparse.ArgumentParser) -> None:
                          help="of the questions of groups, as in the product (default 0.1)")  # fmt: skip
     command.add_argument("--target", type=float, nargs="+", default=[0.9, 0.95, 0.99])
     command.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    command.add_argument("--beside", type=Path, metavar="CSV",
+                         help="figures of others to draw beside: name, answers, accuracy (with --out)")  # fmt: skip
     command.add_argument("--out", type=Path, help="keep runs, curves.csv, curve.svg and table.txt in this folder")
 
 
@@ -57,12 +59,13 @@ def run_simulate(
     Raises:
         LearnerError: If an option or the source does not fit; the message says which and how.
     """
+    beside = read_points(options.beside) if options.beside else None
     study, cells = _study(options, Source.of(collection, scratch), config, scratch)
     study.open(report)
     try:
         run_study(study, cells, jobs=options.jobs, report=lambda done, total: report("answers", done, total))
     finally:
-        _write(options, study, [cell for cell in cells if cell not in study.missing(cells)])
+        _write(options, study, [cell for cell in cells if cell not in study.missing(cells)], beside)
 
 
 def _study(options: argparse.Namespace, source: Source, config: RoundConfig, scratch: Path) -> tuple[Study, list[Cell]]:
@@ -101,7 +104,7 @@ def _study(options: argparse.Namespace, source: Source, config: RoundConfig, scr
     return study, [Cell(name, seed) for seed in seeds for name in dict.fromkeys(options.strategies)]
 
 
-def _write(options: argparse.Namespace, study: Study, cells: list[Cell]) -> None:
+def _write(options: argparse.Namespace, study: Study, cells: list[Cell], beside: Points | None) -> None:
     if not cells:
         return
     curves: dict[str, dict[int, dict[int, float]]] = {}
@@ -115,9 +118,8 @@ def _write(options: argparse.Namespace, study: Study, cells: list[Cell]) -> None
     if options.out:
         write_csv(study.folder / "curves.csv", rows)
         write_bytes(study.folder / "table.txt", text.encode())
-        write_bytes(
-            study.folder / "curve.svg", drawing(curves, title=_title(options, study, curves), words=WORDS).encode()
-        )
+        picture = drawing(curves, title=_title(options, study, curves), words=WORDS, beside=beside)
+        write_bytes(study.folder / "curve.svg", picture.encode())
 
 
 def _heading(study: Study, curves: Curves) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from xml.sax.saxutils import escape
 
 import numpy as np
 
+from learner.errors import ConfigError
 from learner.simulation.summary import Curves, shared_answers
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 400, 56, 744, 44, 340
@@ -20,6 +23,9 @@ COLOURS = (
 )  # fmt: skip
 """After Okabe and Ito, on light and on dark. Past six, colours begin again with other dashes."""
 DASHES = ("", "7 4", "2 3", "9 3 2 3")
+
+Points = dict[str, list[tuple[int, float]]]
+"""Figures of others: answers, and the share that is right after them, by the name of the method."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +38,36 @@ class Line:
     high: list[float]
 
 
-def drawing(curves: Curves, *, title: str, words: dict[str, str] | None = None) -> str:
+def read_points(path: Path) -> Points:
+    """Figures to draw beside, from a CSV with the columns `name`, `answers` and `accuracy`.
+
+    Raises:
+        ConfigError: If it cannot be read, or a row is none; the message says which and why.
+    """
+    points: Points = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row, of in enumerate(csv.DictReader(file), start=2):
+                try:
+                    name, answers, accuracy = of["name"].strip(), int(of["answers"]), float(of["accuracy"])
+                except (KeyError, ValueError, TypeError, AttributeError) as error:
+                    raise ConfigError(f"{path}, line {row}: expected the columns name, answers and accuracy") from error
+                if not name or answers < 0 or not 0 <= accuracy <= 1:
+                    raise ConfigError(f"{path}, line {row}: expected a name, answers from 0, accuracy from 0 to 1")
+                points.setdefault(name, []).append((answers, accuracy))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return {name: sorted(found) for name, found in points.items()}
+
+
+def drawing(curves: Curves, *, title: str, words: dict[str, str] | None = None, beside: Points | None = None) -> str:
     """Draw curves.
 
     Args:
         curves: At least one curve of each strategy.
         title: Above the picture, and for screen readers.
         words: What strategies are called; by their names where there are none.
+        beside: Figures of others, drawn as dots; those outside the range of answers are left out.
 
     Returns:
         An SVG document. The lines differ in dashes, too, never in colour alone.
@@ -46,6 +75,9 @@ def drawing(curves: Curves, *, title: str, words: dict[str, str] | None = None) 
     answers = shared_answers(curves)
     lines = [_line((words or {}).get(name, name), [[curve[n] for n in answers] for curve in of_seed.values()])
              for name, of_seed in curves.items()]  # fmt: skip
+    others = {name: [each for each in found if answers[0] <= each[0] <= answers[-1]]
+              for name, found in (beside or {}).items()}  # fmt: skip
+    others = {name: found for name, found in others.items() if found}
     floor = math.floor(min(min(line.low) for line in lines) * 10) / 10
     span = max(1, answers[-1] - answers[0])
 
@@ -57,7 +89,7 @@ def drawing(curves: Curves, *, title: str, words: dict[str, str] | None = None) 
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" font-size="13" '
         'font-family="system-ui, sans-serif">',
         f"<title>{escape(title)}</title>",
-        _style(len(lines)),
+        _style(len(lines) + len(others)),
         f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}"/>',
         f'<text x="{LEFT}" y="24" class="ink">{escape(title)}</text>',
         *_axes(floor, answers, at),
@@ -68,7 +100,23 @@ def drawing(curves: Curves, *, title: str, words: dict[str, str] | None = None) 
         middle = [at(n, value) for n, value in zip(answers, line.medians, strict=True)]
         parts.append(f'<polygon class="band line-{row}" points="{_points([*upper, *reversed(lower)])}"/>')
         parts.append(f'<polyline class="line line-{row}" points="{_points(middle)}"/>')
-    return "\n".join([*parts, *_legend(lines), "</svg>", ""])
+    for row, found in enumerate(others.values(), start=len(lines)):
+        parts += [_dot(row, *at(*each)) for each in found if each[1] >= floor]
+    return "\n".join([*parts, *_legend([line.words for line in lines], list(others)), "</svg>", ""])
+
+
+def _dot(row: int, x: float, y: float) -> str:
+    """A mark whose shape says whose it is, as the dashes of a line do."""
+    size = 4
+    shapes = (
+        f'<circle class="dot line-{row}" cx="{x}" cy="{y}" r="{size}"/>',
+        f'<rect class="dot line-{row}" x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size}" height="{2 * size}"/>',
+        f'<polygon class="dot line-{row}" points="{x},{y - size - 1:.1f} {x - size - 1:.1f},{y + size:.1f} '
+        f'{x + size + 1:.1f},{y + size:.1f}"/>',
+        f'<polygon class="dot line-{row}" points="{x},{y - size - 1:.1f} {x - size - 1:.1f},{y} {x},{y + size + 1:.1f} '
+        f'{x + size + 1:.1f},{y}"/>',
+    )
+    return shapes[row % len(shapes)]
 
 
 def _line(words: str, values_S_A: list[list[float]]) -> Line:
@@ -93,7 +141,8 @@ def _style(n_lines: int) -> str:
     return (
         f"<style>{rules(0, '#ffffff', '#333333', '#5f5f5f', '#e3e3e3')}"
         f"@media (prefers-color-scheme: dark){{{rules(1, '#17181a', '#ececea', '#a6a8ab', '#34363a')}}}"
-        f".line{{fill:none !important;stroke-width:2.5}}.band{{stroke:none !important;opacity:.16}}{dashes}</style>"
+        f".line{{fill:none !important;stroke-width:2.5}}.band{{stroke:none !important;opacity:.16}}"
+        f".dot{{stroke:none !important}}{dashes}</style>"
     )
 
 
@@ -123,11 +172,15 @@ def ticks(low: int, high: int) -> list[int]:
     return list(range(-(-low // step) * step, high + 1, step)) or [low]
 
 
-def _legend(lines: list[Line]) -> list[str]:
+def _legend(lines: list[str], others: list[str]) -> list[str]:
     """In the lower right corner, where curves seldom are."""
-    parts, left = [], RIGHT - 60 - 7.2 * max(len(line.words) for line in lines)
-    for row, line in enumerate(lines):
-        y = BOTTOM - 12 - ROW * (len(lines) - 1 - row)
-        parts.append(f'<line class="line line-{row}" x1="{left:.0f}" x2="{left + 32:.0f}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="ink" x="{left + 40:.0f}" y="{y + 4}">{escape(line.words)}</text>')
+    names = [*lines, *others]
+    parts, left = [], RIGHT - 60 - 7.2 * max(map(len, names))
+    for row, name in enumerate(names):
+        y = BOTTOM - 12 - ROW * (len(names) - 1 - row)
+        if row < len(lines):
+            parts.append(f'<line class="line line-{row}" x1="{left:.0f}" x2="{left + 32:.0f}" y1="{y}" y2="{y}"/>')
+        else:
+            parts.append(_dot(row, round(left + 16), y))
+        parts.append(f'<text class="ink" x="{left + 40:.0f}" y="{y + 4}">{escape(name)}</text>')
     return parts

@@ -59,6 +59,17 @@ def test_it_writes_curves_a_drawing_and_a_table_and_goes_on_where_it_was(npz, tm
     assert len(rows_of(out)) == 12
 
 
+def test_figures_of_others_are_drawn_beside_and_read_before_anything_runs(npz, tmp_path, capsys):
+    (tmp_path / "others.csv").write_text("name,answers,accuracy\nBALD (2019),10,.7\n")
+    out = tmp_path / "out"
+    command = f"{npz} --strategies random --budgets 10 20 --out {out}"
+    assert run(f"{command} --beside {tmp_path / 'others.csv'}") == 0
+    assert "BALD (2019)" in (out / "curve.svg").read_text()
+    assert run(f"{npz} --strategies random --budgets 10 --out {tmp_path / 'new'} --beside {tmp_path / 'none.csv'}") == 2
+    assert "none.csv cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_folder_of_other_settings_is_refused_and_left_alone(npz, tmp_path, capsys):
     out = tmp_path / "out"
     assert run(f"{npz} --strategies random --budgets 10 --out {out}") == 0

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from learner.simulation.drawing import drawing
+from learner.errors import ConfigError
+from learner.simulation.drawing import drawing, read_points
 from learner.simulation.summary import paired_difference, quantiles, reached, saved, table, write_csv
 
 FAST = {seed: {5: 0.5, 10: 0.91 + seed / 100, 20: 0.96} for seed in range(4)}
@@ -48,6 +49,34 @@ def test_the_drawing_is_xml_for_light_and_dark_and_tells_lines_apart_without_col
     assert "<digits> & more" in words and "at random" in words and "groups" in words
     assert "prefers-color-scheme: dark" in text and "stroke-dasharray:7 4" in text
     assert len(list(root.iter("{http://www.w3.org/2000/svg}polygon"))) == 2
+
+
+def test_figures_of_others_are_dots_beside_with_a_name_and_a_shape(tmp_path):
+    path = tmp_path / "published.csv"
+    path.write_text("name,answers,accuracy\nBALD,20,.8\nBALD,10,.7\nlater,30,.9\n<other>,5,.6\n")
+    root = ElementTree.fromstring(drawing({"groups": FAST}, title="digits", beside=read_points(path)))
+    words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "BALD" in words and "<other>" in words
+    assert "later" not in words  # past the last answers that are drawn
+    dots = [each.tag.split("}")[1] for each in root.iter() if "dot" in each.get("class", "")]
+    assert dots == ["rect", "rect", "polygon", "rect", "polygon"]  # two, one, and both in the legend
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name,answers\nBALD,5\n", "line 2: expected the columns name, answers and accuracy"),
+        ("name,answers,accuracy\nBALD,5,.5\nBALD,many,.5\n", "line 3: expected the columns"),
+        ("name,answers,accuracy\nBALD,5,95\n", "line 2: expected a name, answers from 0, accuracy from 0 to 1"),
+    ],
+)
+def test_figures_that_are_none_are_refused_by_their_line(tmp_path, text, words):
+    path = tmp_path / "published.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        read_points(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_points(tmp_path / "none.csv")
 
 
 def test_csv(tmp_path):
