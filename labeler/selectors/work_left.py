@@ -258,7 +258,7 @@ def _settle_words(facts: Mapping[str, Any]) -> Iterator[str]:
         if facts.get("away"):
             yield _away_words(facts)
         elif facts.get("asks_again", True):
-            yield _("Nobody is left who could be asked: everybody here has answered, or there are answers enough.")
+            yield _("No annotator is left who could be asked: all have answered, or there are answers enough.")
         else:
             yield _("The settings have nobody else asked about them.")
 

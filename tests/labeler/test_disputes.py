@@ -186,7 +186,7 @@ class TestTheEnd:
     def test_who_has_never_answered_is_named_and_gets_it(self, end, images, people, make_user) -> None:
         say(end, images[12], people[2], "owl")
         assert (work_left(end).stage, work_left(end).to_settle) == (Stage.DISPUTED, 1)
-        assert "Nobody is left who could be asked" in work_left(end).words
+        assert "No annotator is left who could be asked" in work_left(end).words
         dora, mona = make_user("dora"), make_user("mona")
         Membership.objects.create(project=end, user=dora, role=Role.ANNOTATOR)
         Membership.objects.create(project=end, user=mona, role=Role.ANNOTATOR, deactivated_at=clock.now())
@@ -210,7 +210,7 @@ class TestTheEnd:
         say(end, images[12], people[2], "dog")  # five answers: a manager's
         dora = make_user("dora")
         Membership.objects.create(project=end, user=dora, role=Role.ANNOTATOR)
-        assert "Nobody is left who could be asked" in work_left(end).words
+        assert "No annotator is left who could be asked" in work_left(end).words
         assert lease_or_refill(project=end, annotator=dora, want=1) == []
         change_learning(project=end, values={"relabel": "never"})
         assert "The settings have nobody else asked about them." in work_left(fresh(end)).words
