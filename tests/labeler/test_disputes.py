@@ -247,7 +247,7 @@ class TestTheEnd:
             say(end, images[12], make_user(name), label)
         left = work_left(end)
         assert (left.stage, left.to_settle) == (Stage.DISPUTED, 1)
-        assert left.words.endswith("everybody here has answered, or there are answers enough.")
+        assert left.words.endswith("all have answered, or there are answers enough.")
         change_learning(project=end, values={"overlap": 3})
         assert work_left(fresh(end)).stage == Stage.AGAIN
         assert len(lease_or_refill(project=fresh(end), annotator=people[2], want=1)) == 1
@@ -267,7 +267,7 @@ class TestTheEnd:
             assert work_left(end).stage == Stage.AGAIN
             page = client_of(manager).get(reverse("monitor", args=[end.slug])).content.decode()
             assert "1 disputed image is asked of another person." in page
-            assert "Nobody is left" not in page
+            assert "is left who could be asked" not in page
             assert page.count("Settle them") == 1
             release_leases(project=end, annotator=people[2], candidate_ids=[place.pk])  # and once it is back
 
