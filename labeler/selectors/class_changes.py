@@ -71,7 +71,11 @@ def split_preview(source: LabelClass, overlap: int) -> Preview:
             _("Gold images: they are gold no more, what was said of them counts no more, and they are asked again"),
         ),
         Effect(
-            images * overlap, _("Places that come before all else in the queue; the same people may answer them again")
+            images * overlap,
+            _(
+                "Places at most that come before all else in the queue: none for an image that keeps another label; the "
+                "same people may answer them again"
+            ),
         ),
     ]
     return _preview([*effects, *_rounds(source, group)], answers)

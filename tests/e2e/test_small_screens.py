@@ -46,6 +46,14 @@ MEASURE = """() => {
   };
 }"""
 
+CUT = """() => {
+  const set = (name, words) => { document.querySelector(`[data-${name}]`).textContent = words; };
+  set("labelled", "21.142"); set("total", "102.062"); set("mine", "1.011");
+  const counts = document.querySelector(".label-progress"), row = document.querySelector(".label-status");
+  return Math.max(counts.scrollWidth - counts.clientWidth, row.scrollWidth - row.clientWidth,
+    counts.scrollHeight - counts.clientHeight);
+}"""
+
 
 def look(page: Page, width: int) -> list[str]:
     found = page.evaluate(MEASURE)
@@ -80,6 +88,8 @@ def test_the_picture_has_two_fifths_of_a_phone(site: Site, open_as) -> None:
             ready(page)
             page.locator("[data-saved=saved]").wait_for()
             wrong += [f"{width} x {height}, {replies} replies: {words}" for words in look(page, width)]
+            if cut := page.evaluate(CUT):
+                wrong.append(f"{width} x {height}: the counts are cut by {cut} px")
     site.ask("forget-language", "ann")
     assert not wrong, "\n".join(wrong)
 

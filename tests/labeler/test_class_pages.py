@@ -117,7 +117,7 @@ def test_a_split_and_an_archiving_show_what_they_change(project, manager, annota
     preview = text_of(client.get(url("class-split", dog.pk), {"names": "hound\nwolf"}))
     assert "Split “dog” into “hound”, “wolf”" in preview
     assert "1 Answers named “dog”: they stay as they were given, and count no more" in preview
-    assert "1 Places that come before all else in the queue" in preview
+    assert "1 Places at most that come before all else in the queue" in preview
     assert "No answer names it" in text_of(client.get(url("class-split", cat.pk), {"names": "a\nb"}))
     assert client.post(url("class-split", dog.pk), {"names": "hound\nwolf"}).status_code == 302
     assert label_of(images[0]) == ("pool", None)
