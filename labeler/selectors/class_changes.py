@@ -126,7 +126,7 @@ def _undone_split_preview(change: ClassChange, source: LabelClass) -> Preview:
     since = answered_since(change, Image.objects.filter(pk__in=voided.order_by().values("image"))) - gold
     back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
     effects = [
-        Effect(back, _("Images that have the label “%(name)s” again, and are asked no more") % {"name": source}),
+        Effect(back, _("Images at most that have the label “%(name)s” again, and are asked no more") % {"name": source}),
         Effect(len(gold), _("Images that are gold again, known to be “%(name)s”") % {"name": source}),
         Effect(len(since), _("Images that were answered since: they keep their new answers")),
         Effect(

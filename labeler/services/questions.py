@@ -60,6 +60,9 @@ def _missing(project: Project, image_ids: Sequence[int], queue: int) -> dict[int
 
 
 def close_questions(*, image_ids: Sequence[int]) -> int:
-    """Nobody is asked any more about what was to be asked again, but who has it on the screen."""
+    """Nobody is asked any more about what was to be asked again, but who has it on the screen: about the image, for
+    the classes that the question named are gone."""
     places = Candidate.objects.filter(image__in=image_ids, reason=Reason.CLASS_GONE, state=CandidateState.OPEN)
-    return not_in_work(places.filter(leased_to__isnull=True)).update(state=CandidateState.SUPERSEDED)
+    closed = not_in_work(places.filter(leased_to__isnull=True)).update(state=CandidateState.SUPERSEDED)
+    places.update(details={})
+    return closed

@@ -35,12 +35,25 @@ def test_a_skip_is_no_answer_since_and_a_split_taken_back_loses_no_label(
     assert {label_of(image) for image in images[:3]} == {("set_aside", None)}
     answer(project, manager, images[2], "wolf")
     effects = {effect.words: effect.number for effect in undo_preview(change).effects}
-    assert effects["Images that have the label “dog” again, and are asked no more"] == 2
+    assert effects["Images at most that have the label “dog” again, and are asked no more"] == 2
     assert effects["Images that were answered since: they keep their new answers"] == 1
     undo_change(change=change, by=manager)
     assert [label_of(image) for image in images[:3]] == [("labelled", "dog")] * 2 + [("labelled", "wolf")]
     live = Annotation.objects.filter(image=images[0], retracted_at__isnull=True)
     assert sorted(live.values_list("annotator__username", "outcome")) == [("ann", "label"), ("bob", "skip")]
+
+
+def test_who_has_an_image_on_the_screen_is_not_asked_for_classes_that_are_gone(
+    project, manager, annotator, images, client_of
+) -> None:
+    answer(project, manager, images[0], "dog")
+    change = split_class(label_class=named(project, "dog"), names=["hound", "wolf"], by=manager)
+    person, address = client_of(annotator), reverse("label", args=[project.slug])
+    assert "which has been split: is it" in person.get(address).content.decode()
+    undo_change(change=change, by=manager)
+    page = person.get(address).content.decode()
+    assert f'data-image="{images[0].pk}"' in page or str(images[0].pk) in page  # it stays on the screen
+    assert "which has been split" not in page
 
 
 def test_labels_that_stay_with_a_class_that_the_split_made_are_named(
