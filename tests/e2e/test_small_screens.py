@@ -50,8 +50,15 @@ CUT = """() => {
   const set = (name, words) => { document.querySelector(`[data-${name}]`).textContent = words; };
   set("labelled", "21.142"); set("total", "102.062"); set("mine", "1.011");
   const counts = document.querySelector(".label-progress"), row = document.querySelector(".label-status");
-  return Math.max(counts.scrollWidth - counts.clientWidth, row.scrollWidth - row.clientWidth,
-    counts.scrollHeight - counts.clientHeight);
+  const saved = document.querySelector(".label-saved"), words = saved.querySelector("span");
+  const cut = () => Math.max(counts.scrollWidth - counts.clientWidth, row.scrollWidth - row.clientWidth,
+    counts.scrollHeight - counts.clientHeight, saved.getBoundingClientRect().right - innerWidth);
+  const before = [saved.dataset.saved, words.textContent], first = cut();
+  saved.dataset.saved = "shut-out";
+  words.textContent = "nicht angenommen (12 behalten)";
+  const second = cut();
+  [saved.dataset.saved, words.textContent] = before;
+  return Math.max(first, second);
 }"""
 
 
