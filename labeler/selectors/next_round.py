@@ -23,6 +23,7 @@ from labeler.services.triggers import (
     answers_for_a_round,
     answers_since,
     bounded_count,
+    has_news,
     is_changing,
     waits_for_likeness,
 )
@@ -37,7 +38,7 @@ def next_round_words(project: Project, left: WorkLeft | None = None) -> str:
     if project.learning.retrain_every:
         parts.append(_after_answers_words(project, last, left or work_left(project)))
     if (at := next_scheduled(project.learning)) is not None:
-        parts.append(scheduled_words(at))
+        parts.append(_scheduled_words(project, at))
     return _(", or ").join(parts) if parts else _("when a manager starts it")
 
 
@@ -92,6 +93,16 @@ def next_scheduled(learning: LearningConfig) -> datetime | None:
     left: timedelta = schedule.schedule.remaining_estimate(schedule.last_run_at or now)
     half_a_minute = timedelta(seconds=30)  # schedules are in minutes, the estimate loses fractions of a second
     return (now + max(left, timedelta(0)) + half_a_minute).replace(second=0, microsecond=0)
+
+
+def _scheduled_words(project: Project, at: datetime) -> str:
+    """A round that would be left out, as things are now, is promised under its condition alone."""
+    when = {"when": scheduled_words(at)}
+    if not has_news(project):
+        return _("%(when)s, if there is something new to learn from by then") % when
+    if learned_classes(project, most=2) < 2:
+        return _("%(when)s, if two classes have labels by then") % when
+    return when["when"]
 
 
 def scheduled_words(at: datetime) -> str:

@@ -297,11 +297,9 @@ def reason_at_snapshot(*, round_: Round, seen: int) -> str:
 
 def scheduled_round(*, project: Project) -> Round | None:
     """A round if there is anything new to learn from; else a word on the schedule that there was not."""
-    since = last_seen(project)
-    has_news = answers_since(project, since).exists() or edits_since(project, since).exists()
     words = "nothing new to learn from"
     try:
-        if has_news:
+        if has_news(project):
             return request_round(project=project, trigger=Trigger.SCHEDULE, reason=told("the schedule"))
     except RoundRefused as refused:
         words = str(refused)
@@ -311,6 +309,12 @@ def scheduled_round(*, project: Project) -> Round | None:
             description=f"{timezone.localtime(clock.now()):%Y-%m-%d %H:%M}: no round, {words}"
         )
     return None
+
+
+def has_news(project: Project) -> bool:
+    """Whether a round by the clock would learn from anything that the last one did not."""
+    since = last_seen(project)
+    return answers_since(project, since).exists() or edits_since(project, since).exists()
 
 
 # --- Counting -------------------------------------------------------------------------------------------------------

@@ -117,9 +117,21 @@ class TestWords:
         monkeypatch.setattr("labeler.clock.now", lambda: moment)
         monkeypatch.setattr("celery.schedules.crontab.now", lambda _self: moment)
         pool = fresh(pool)
-        assert next_round_words(pool) == f"after 6 more answers, or {english}"
+        condition = "if there is something new to learn from by then"
+        assert next_round_words(pool) == f"after 6 more answers, or {english}, {condition}"
         with override("de"):
             assert scheduled_words(next_scheduled(pool.learning)) == german
+
+    def test_a_scheduled_round_is_promised_where_it_would_not_be_left_out(self, pool, annotator) -> None:
+        tune(pool, retrain_every=0)
+        set_schedule(project=pool, at=time(2, 0), days=list(range(7)))
+        assert next_round_words(fresh(pool)).endswith("02:00 UTC, if there is something new to learn from by then")
+        answer(pool, annotator, 1)
+        assert next_round_words(fresh(pool)).endswith("02:00 UTC, if two classes have labels by then")
+        answer(pool, annotator, 4)
+        assert next_round_words(fresh(pool)).endswith("02:00 UTC")
+        end(pool, last_annotation_id=Annotation.objects.latest("id").pk)
+        assert next_round_words(fresh(pool)).endswith("if there is something new to learn from by then")
 
     def test_while_a_round_runs(self, pool, annotator) -> None:
         answer(pool, annotator, 6)
