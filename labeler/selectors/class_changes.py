@@ -73,8 +73,8 @@ def split_preview(source: LabelClass, overlap: int) -> Preview:
         Effect(
             images * overlap,
             _(
-                "Places at most that come before all else in the queue: none for an image that keeps another label; the "
-                "same people may answer them again"
+                "Places at most that come before all else in the queue: none for an image that keeps another label; "
+                "the same people may answer them again"
             ),
         ),
     ]
@@ -126,7 +126,9 @@ def _undone_split_preview(change: ClassChange, source: LabelClass) -> Preview:
     since = answered_since(change, Image.objects.filter(pk__in=voided.order_by().values("image"))) - gold
     back = voided.exclude(image__in=since).order_by().values("image").distinct().count()
     effects = [
-        Effect(back, _("Images at most that have the label “%(name)s” again, and are asked no more") % {"name": source}),
+        Effect(
+            back, _("Images at most that have the label “%(name)s” again, and are asked no more") % {"name": source}
+        ),
         Effect(len(gold), _("Images that are gold again, known to be “%(name)s”") % {"name": source}),
         Effect(len(since), _("Images that were answered since: they keep their new answers")),
         Effect(

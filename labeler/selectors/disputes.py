@@ -124,6 +124,14 @@ def still_open(project: Project) -> StillOpen:
     )
 
 
+def not_there(project: Project, image_ids: Collection[int]) -> tuple[str, ...]:
+    """Annotators of whom nobody waits and who have not answered all of some images, by name."""
+    annotators = _members(project).filter(role=Role.ANNOTATOR).exclude(user__in=active_people(project))
+    names = list(annotators.order_by("user__username").values_list("user_id", "user__username"))
+    answered = answered_by(image_ids) if names else {}
+    return tuple(name for pk, name in names if any(pk not in answered[image] for image in image_ids))
+
+
 def again_of(project: Project, open_: StillOpen, *, beside: Collection[int] = ()) -> Again:
     """Of the holdout and of the others, were `beside` there, too. One statement."""
     people, answered = open_.active.union(beside), open_.answered

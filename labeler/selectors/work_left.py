@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -24,6 +24,7 @@ from labeler.selectors.disputes import (
     answered_by,
     asks_again,
     away_of,
+    not_there,
     still_open,
 )
 from labeler.selectors.pool import PoolCounts, holdout_to_ask, images_to_ask, pool_counts
@@ -156,8 +157,10 @@ def work_left(project: Project, counts: PoolCounts | None = None) -> WorkLeft:
         return WorkLeft(Stage.MAKING, counts, target, round_number=number)
     places = open_places(project.queue_round_id)
     if places.exists():
-        others = for_others(project, places)
-        return WorkLeft(Stage.OTHERS if others else Stage.QUEUED, counts, target, for_others=others)
+        if others := for_others(project, places):
+            away = Away(not_there(project, others))
+            return WorkLeft(Stage.OTHERS, counts, target, away=away, for_others=len(others))
+        return WorkLeft(Stage.QUEUED, counts, target)
     by_hand = project.learning.retrain_every == 0 and Round.objects.filter(project=project).exists()
     return WorkLeft(Stage.BY_HAND if by_hand else Stage.COMING, counts, target)
 
@@ -178,14 +181,14 @@ def open_places(round_id: Any) -> QuerySet[Candidate]:
     return places.exclude(reason__in=NOT_OF_THE_POOL)
 
 
-def for_others(project: Project, places: QuerySet[Candidate]) -> int:
-    """How many images these places are of, if all people who answer here have answered each of them; else 0."""
+def for_others(project: Project, places: QuerySet[Candidate]) -> set[int]:
+    """The images that these places are of, if all people who answer here have answered each of them; else none."""
     live = Annotation.objects.filter(image=OuterRef("image"), retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
     if places.filter(~Exists(live)).exists():
-        return 0  # as a rule
+        return set()  # as a rule
     images, people = set(places.order_by().values_list("image_id", flat=True)), active_people(project)
     answered = answered_by(images)
-    return len(images) if all(people <= answered[pk] for pk in images) else 0
+    return images if all(people <= answered[pk] for pk in images) else set()
 
 
 def is_more_to_queue(project: Project, counts: PoolCounts, target: int) -> bool:
@@ -206,14 +209,7 @@ def words_of(facts: Mapping[str, Any]) -> str:
     if facts["told"] == Stage.BY_HAND:
         return _("The queue is empty, and rounds start only by button or schedule: nobody is asked until one has run.")
     if facts["told"] == Stage.OTHERS:
-        words = ngettext(
-            "%(images)s image waits for an answer of somebody else: whoever answers here has answered it. Invite "
-            "another person, or lower the answers an image in the settings.",
-            "%(images)s images wait for an answer of somebody else: whoever answers here has answered them. Invite "
-            "another person, or lower the answers an image in the settings.",
-            facts["images"],
-        )
-        return words % {"images": numeral(facts["images"])}
+        return _others_words(facts)
     parts = [_rest_words(facts)] if facts["told"] == "rest" else [_asked_words(facts["images"])]
     parts += [*_again_words(facts), *_settle_words(facts)]
     if facts["set_aside"]:
@@ -226,6 +222,30 @@ def words_of(facts: Mapping[str, Any]) -> str:
     if facts["told"] == Stage.DONE:
         parts.append(_("Import more, or export the labels."))
     return " ".join(parts)
+
+
+def _others_words(facts: Mapping[str, Any]) -> str:
+    if facts["away"]:
+        words = ngettext(
+            "%(images)s image waits for an answer of somebody else: whoever answers here has answered it. Who has not "
+            "answered here lately (%(people)s) is asked about it on opening Label.",
+            "%(images)s images wait for an answer of somebody else: whoever answers here has answered them. Who has "
+            "not answered here lately (%(people)s) is asked about them on opening Label.",
+            facts["images"],
+        )
+        return words % {"images": numeral(facts["images"]), "people": _shown(facts["away"])}
+    words = ngettext(
+        "%(images)s image waits for an answer of somebody else: whoever answers here has answered it. Invite "
+        "another person, or lower the answers an image in the settings.",
+        "%(images)s images wait for an answer of somebody else: whoever answers here has answered them. Invite "
+        "another person, or lower the answers an image in the settings.",
+        facts["images"],
+    )
+    return words % {"images": numeral(facts["images"])}
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
 
 
 def _again_words(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -264,8 +284,6 @@ def _settle_words(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _away_words(facts: Mapping[str, Any]) -> str:
-    names = facts["away"]
-    shown = ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
     if facts["away_before"]:
         words = ngettext(
             "Or somebody else does: who has not answered here lately (%(people)s) is asked about %(images)s image on "
@@ -282,7 +300,7 @@ def _away_words(facts: Mapping[str, Any]) -> str:
             "opening Label.",
             facts["for_away"],
         )
-    return words % {"people": shown, "images": numeral(facts["for_away"])}
+    return words % {"people": _shown(facts["away"]), "images": numeral(facts["for_away"])}
 
 
 def _asked_words(images: int) -> str:

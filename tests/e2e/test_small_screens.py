@@ -168,3 +168,20 @@ def test_on_a_phone_what_is_unread_is_one_line_that_opens_when_it_is_pressed(sit
     assert opened and opened["height"] > closed["height"] + 10
     place = page.locator("[data-news]").bounding_box()
     assert place and opened["y"] + opened["height"] <= place["y"] + place["height"] + 1  # all of it can be read
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 600), (1024, 500)])
+def test_many_classes_fill_their_column_in_a_low_window(site: Site, open_as, width: int, height: int) -> None:
+    slug = site.project(classes=" ".join(f"sign-{number}" for number in range(1, 121)))
+    page = open_as("ann", f"/p/{slug}/label/", viewport={"width": width, "height": height})
+    ready(page)
+    classes = page.locator(".label-classes [data-outcome=label]:visible")
+    classes.first.wait_for()
+    column = page.locator(".label-answers").bounding_box()
+    seen = [each.bounding_box() for each in classes.all()]
+    field = page.locator(".label-filter").bounding_box()
+    inside = [box for box in seen if box["y"] + box["height"] <= column["y"] + column["height"]]
+    assert max(box["y"] + box["height"] for box in inside) > column["y"] + column["height"] - 60  # down to its end
+    assert seen[0]["y"] < field["y"] + field["height"] + 24  # from the field on
+    page.locator(".label-answers").evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
+    assert page.locator(".label-filter").bounding_box()["y"] == pytest.approx(column["y"], abs=16)  # it stays in view

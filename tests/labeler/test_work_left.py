@@ -17,10 +17,12 @@ from labeler.models import (
     CandidateState,
     Image,
     ImageState,
+    Membership,
     Notice,
     NoticeKind,
     Outcome,
     Reason,
+    Role,
     Round,
 )
 from labeler.selectors.disputes import Again
@@ -353,6 +355,16 @@ class TestWhatWaitsForSomebodyElse:
         assert (left.stage, left.for_others) == (Stage.OTHERS, 8)
         assert left.words.startswith("8 images wait for an answer of somebody else: whoever answers here has answered")
         assert next_round_words(stood, left) == "once somebody else answers"
+
+    def test_who_is_here_and_has_not_begun_is_named(self, stood, make_user) -> None:
+        bob, dora = make_user("bob"), make_user("dora")
+        assert "Invite another person" in work_left(stood).words
+        Membership.objects.create(project=stood, user=bob, role=Role.ANNOTATOR)
+        Membership.objects.create(project=stood, user=dora, role=Role.ANNOTATOR, deactivated_at=clock.now())
+        words = work_left(stood).words
+        assert words.endswith("Who has not answered here lately (bob) is asked about them on opening Label.")
+        assert "Invite" not in words
+        assert lease_next(project=stood, annotator=bob, want=1)
 
     def test_somebody_else_who_comes_is_asked(self, stood, manager) -> None:
         assert lease_next(project=stood, annotator=manager, want=1)
