@@ -33,6 +33,7 @@ from labeler.models.rounds import NOT_OF_THE_POOL
 from labeler.selectors.classes import MEANING
 from labeler.services import audit
 from labeler.services.label_probability import measured_people
+from labeler.services.questions import wait_again
 from labeler.services.races import not_in_work
 from labeler.told import told
 
@@ -249,6 +250,7 @@ def put_back(image_id: int, *, by: User | None = None) -> bool:
     left = Image.objects.filter(pk=image_id, state__in=[ImageState.SET_ASIDE, ImageState.BAD, ImageState.DISPUTED])
     if left.update(state=ImageState.POOL, is_contested=False, doubted_label=None) != 1:
         return False
+    wait_again(image_ids=[image_id])
     image = Image.objects.select_related("project").get(pk=image_id)
     words = told("put the image %(name)s back into the pool", name=image.name)
     audit.record(project=image.project, by=by, kind=AuditKind.REVIEW, words=words, image=image_id)

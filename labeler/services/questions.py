@@ -66,3 +66,10 @@ def close_questions(*, image_ids: Sequence[int]) -> int:
     closed = not_in_work(places.filter(leased_to__isnull=True)).update(state=CandidateState.SUPERSEDED)
     places.update(details={})
     return closed
+
+
+def wait_again(*, image_ids: Sequence[int]) -> None:
+    """What one more person was to be asked about beside the pool waits in it again: its places are as those that a
+    manager picks, or no page would count them."""
+    places = Candidate.objects.filter(image__in=image_ids, reason=Reason.RELABEL, state=CandidateState.OPEN)
+    places.update(reason=Reason.PICKED)

@@ -10,7 +10,7 @@ from labeler import clock
 from labeler.models import AuditEntry, AuditKind, Image, ImageState, Project, Reason, User
 from labeler.services import audit
 from labeler.services.draw import LOOKUP
-from labeler.services.questions import ask_again
+from labeler.services.questions import ask_again, wait_again
 from labeler.services.races import again_if_raced
 from labeler.services.settling import settle_images
 from labeler.told import ntold
@@ -42,6 +42,7 @@ def _return(project: Project, ids: Sequence[int], by: User, *, asks_first: bool)
         Image.objects.filter(pk__in=images[start : start + LOOKUP]).update(
             state=ImageState.POOL, is_contested=False, doubted_label=None
         )
+        wait_again(image_ids=images[start : start + LOOKUP])
     if images and asks_first:
         note = {"picked_by": by.get_username(), "picked_at": clock.now().isoformat(timespec="seconds")}
         ask_again(project=project, image_ids=images, details=note, reason=Reason.PICKED)

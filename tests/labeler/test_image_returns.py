@@ -13,6 +13,7 @@ from labeler.services import triggers
 from labeler.services.lease import lease_next
 from labeler.services.returning import return_images
 from tests.labeler.queues import answer_place, fill_queue, fresh
+from tests.labeler.rounds import tune
 
 
 @pytest.fixture
@@ -56,6 +57,19 @@ def test_asked_first_they_stand_before_all_in_the_queue(project, images, manager
     assert {place.reason for place in places} == {Reason.PICKED}
     answer_place(project, carl, places[0], label="dog")
     assert Image.objects.get(pk=ids[0]).label.name == "dog"  # with the answers that it had
+
+
+@pytest.mark.parametrize("asks_first", [True, False])
+def test_what_was_to_be_asked_of_another_person_counts_as_waiting_once_it_is_put_back(
+    project, images, manager, carl, asks_first
+) -> None:
+    """With rounds by hand alone pages said that nobody is asked, beside six images that were."""
+    tune(project, retrain_every=0)
+    queue = fresh(project).queue_round
+    Candidate.objects.create(project=project, round=queue, image=images[0], rank=1, slot=2, reason=Reason.RELABEL)
+    return_images(project=fresh(project), image_ids=[images[0].pk], by=manager, asks_first=asks_first)
+    assert lease_next(project=fresh(project), annotator=carl, want=1)[0].image_id == images[0].pk
+    assert work_left(fresh(project)).stage == Stage.QUEUED
 
 
 def test_put_back_they_wait_for_the_next_queue(project, images, manager) -> None:
