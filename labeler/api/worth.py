@@ -16,6 +16,7 @@ from labeler.api.shapes import Measured, Outcome, of_interval
 from labeler.models import Replay
 from labeler.selectors.curve import Point, learning_curve
 from labeler.selectors.forecast import Advice, Reach, advice_of
+from labeler.selectors.pool import pool_counts
 from labeler.selectors.replays import ReplayState, replay_state
 from labeler.selectors.worth import AutoLabels, Costs, auto_labels, costs_of, saved_by_order
 from labeler.services.jobs import request_cancel
@@ -45,7 +46,7 @@ class ReachOut(Out):
 
 
 class AdviceOut(Out):
-    kind: str = Field(description="met, early, worth, not_worth or open.")
+    kind: str = Field(description="met, early, over (no image waits), worth, not_worth or open.")
     title: str
     reason: str
     gain: Measured | None = Field(description="In accuracy, of the next n answers.")
@@ -124,7 +125,7 @@ def read_worth(request: HttpRequest, slug: str) -> WorthOut:
     return WorthOut(
         target=project.target_accuracy,
         curve=[_point(row) for row in points],
-        advice=_advice(advice_of(project, points)),
+        advice=_advice(advice_of(project, points, pool_counts(project))),
         costs=_costs(costs_of(project)),
         saved=SavedOut(words=saved.words, answers=of_interval(saved.interval, PLAYED)),
         auto_labels=_auto(auto_labels(project)),

@@ -18,6 +18,7 @@ from labeler.models import Image, ImageState, Project
 from labeler.numerals import localised, numeral
 from labeler.selectors.ahead import BetterAside, better_aside, why_to_wait
 from labeler.selectors.curve import Curve, Point, with_outlook
+from labeler.selectors.pool import PoolCounts
 
 if TYPE_CHECKING:
     from learner.forecast import Forecast
@@ -42,7 +43,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Advice:
-    """`kind`: met, early, worth, not_worth or open. `gain`: of accuracy, by the next answers."""
+    """`kind`: met, early, over, worth, not_worth or open. `gain`: of accuracy, by the next answers."""
 
     kind: str
     title: str
@@ -111,25 +112,35 @@ def _why_early(project: Project, points: Sequence[Point]) -> str:
     return _("Still needed: %(what)s.") % {"what": _(" and ").join(parts)}
 
 
-def curve_ahead(project: Project, curve: Curve) -> Curve:
-    """The curve with its target, and what is expected of the next answers: nothing while a model is kept in charge."""
+def is_all_asked(counts: PoolCounts | None) -> bool:
+    """Whether no image waits for an answer any more; not as long as there are no images."""
+    return counts is not None and counts.total > 0 and not counts.eligible + counts.holdout_waiting
+
+
+def curve_ahead(project: Project, curve: Curve, counts: PoolCounts | None = None) -> Curve:
+    """The curve with its target, and what is expected of the next answers: nothing while a model is kept in charge, or
+    where no image waits for one."""
     fitted = forecast_of(curve.points)
     outlook = []
-    if fitted is not None and project.model_kept_since is None:
+    if fitted is not None and project.model_kept_since is None and not is_all_asked(counts):
         for share in (1.0, 1.1, 1.2, 1.35, 1.5):
             error = fitted.error_at(fitted.now * share)
             outlook.append((fitted.now * share, 1 - error.high, 1 - error.value, 1 - error.low))
     return with_outlook(curve, project.target_accuracy, outlook)
 
 
-def advice_of(project: Project, points: Sequence[Point]) -> Advice:
-    """Whether the next answers are worth their while, with the numbers that say so."""
+def advice_of(project: Project, points: Sequence[Point], counts: PoolCounts | None = None) -> Advice:
+    """Whether the next answers are worth their while, with the numbers that say so. `counts`: of the images, to see
+    whether there is anything to ask."""
     target, charge = project.target_accuracy, next((row for row in points if row.is_in_charge), None)
     model = charge or next((row for row in reversed(points) if not row.is_off), None)
     if target is not None and model is not None and model.low >= target:
         return Advice("met", _("Target met"), _met(model, target))
     if kept := _why_kept(project, charge):
         return Advice("early", _("A model is kept in charge"), kept)
+    if is_all_asked(counts):
+        words = _("No image waits for an answer: import more, or export the labels.")
+        return Advice("over", _("Nothing is left to ask"), words)
     fitted = forecast_of(points)
     if fitted is None:
         return Advice("early", _("Too early to say"), _why_early(project, points))

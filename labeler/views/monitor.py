@@ -85,8 +85,8 @@ def _curve(project: Project, state: Monitor) -> dict[str, object]:
     """The curve with what it leads to, and where the model is weak."""
     curve = learning_curve(project)
     return {
-        "curve": curve_ahead(project, curve),
-        "advice": advice_of(project, curve.points),
+        "curve": curve_ahead(project, curve, state.counts),
+        "advice": advice_of(project, curve.points, state.counts),
         "saved": saved_by_order(project),
         "weak": weak_classes(project, state.charge.model),
     }

@@ -8,9 +8,10 @@ import pytest
 from django.urls import reverse
 
 from labeler import clock
-from labeler.models import JobState, PoolFeatures, PoolGraph, PoolNetwork, Round, RoundState, Standing, Trigger
+from labeler.models import Image, JobState, PoolFeatures, PoolGraph, PoolNetwork, Round, RoundState, Standing, Trigger
 from labeler.selectors.curve import Point, learning_curve
 from labeler.selectors.forecast import LEAST_GAIN, SMALL, advice_of, curve_ahead
+from labeler.selectors.pool import pool_counts
 from tests.labeler.queues import fresh
 from tests.labeler.test_worth import FLAT, STEEP, measured_rounds, points
 
@@ -143,3 +144,17 @@ def test_nothing_is_foretold_while_a_model_is_kept(project) -> None:
     assert curve_ahead(project, learning_curve(project)).ahead
     project.model_kept_since = clock.now()
     assert not curve_ahead(project, learning_curve(project)).ahead
+
+
+def test_where_no_image_waits_that_is_said_and_nothing_foretold(project, make_images, manager, client_of) -> None:
+    """Pages said that it was too early to say, and drew answers that no image takes."""
+    measured_rounds(project)
+    images = make_images(project, 4)
+    address = reverse("worth", args=[project.slug])
+    page = client_of(manager).get(address).content.decode()
+    assert "Nothing is left to ask" not in page and 'class="curve-ahead"' in page
+    Image.objects.filter(pk__in=[row.pk for row in images]).update(state="set_aside")
+    page = client_of(manager).get(address).content.decode()
+    assert "Nothing is left to ask" in page and 'class="curve-ahead"' not in page
+    advice = advice_of(project, learning_curve(project).points, pool_counts(project))
+    assert (advice.kind, advice.gain, advice.is_to_stop) == ("over", None, False)
