@@ -22,7 +22,13 @@ from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by, 
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import training_images
 from labeler.selectors.networks import newer_classes, teaches_itself
-from labeler.selectors.pool import labelled_images, open_to_learning, waiting_positions
+from labeler.selectors.pool import (
+    Positions,
+    aside_positions,
+    labelled_images,
+    open_to_learning,
+    waiting_positions,
+)
 from labeler.services.derived import Derived
 from labeler.services.features import Part
 from labeler.services.networks import Judged, Report
@@ -155,7 +161,7 @@ class _Trial:
         from learner.graph.pool_graph import PoolGraph
         from learner.lessons import lesson_of, lesson_of_answers
 
-        may_learn = open_to_learning(self.job.project)
+        may_learn = self._may_learn()
         if self.teaches_itself:
             unmeasured = np.setdiff1d(in_chunks(may_learn, self._counts()), self.kept.positions_A)
             return lesson_of_answers(self.answers, unmeasured)
@@ -264,9 +270,15 @@ class _Trial:
             config=model_config(self.config, sees, n_classes=self.answers.n_classes, seed=self.job.seed),
             directory=self.scratch / name,
             graph=graph if self.config["propagation"] else None,
-            propagate_to=np.setdiff1d(in_chunks(open_to_learning(self.job.project), counts), self.kept.positions_A),
+            propagate_to=np.setdiff1d(in_chunks(self._may_learn(), counts), self.kept.positions_A),
             rejected=in_chunks(self.answers.rejected_R, counts),
         )
+
+    def _may_learn(self) -> Positions:
+        """As of when it was asked for: what people dispute or put aside meanwhile makes no other training of it, which
+        would begin anew at each turn. Jobs of before know only what is so now."""
+        aside = self.job.labels.get("aside")
+        return open_to_learning(self.job.project, aside=aside_positions(self.job.project) if aside is None else aside)
 
     def _counts(self) -> dict[int, int]:
         return {chunk.number: chunk.count for chunk in self.pixels}

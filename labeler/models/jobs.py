@@ -267,7 +267,7 @@ class PoolNetwork(Job):
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="networks")
     seed = models.PositiveBigIntegerField()
-    labels = models.JSONField()  # {"classes": ids, "positions", "labels": numbers}, none of the holdout
+    labels = models.JSONField()  # {"classes": ids, "positions", "labels", "rejected", "aside": numbers}; no holdout
     answers = models.PositiveIntegerField()  # that it learned from
     checkpoint = models.CharField(max_length=200)
     file = models.CharField(max_length=200, blank=True)  # safetensors, of one that was accepted

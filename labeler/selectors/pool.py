@@ -6,7 +6,7 @@ What has left the pool and what is holdout stand in partial indexes; the rest is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,17 +145,18 @@ def rejected_positions(project: Project, *, without: Iterable[int]) -> Positions
     return np.setdiff1d(found, np.fromiter(without, np.int64))
 
 
-def open_to_learning(project: Project) -> Positions:
-    """Sorted positions of all images that may be learned from, labelled or not; holdout and what is set aside are not.
-
-    Unlike what waits for an answer it hardly changes while people answer.
-    """
-    images = Image.objects.filter(project=project).order_by()
-    end = end_of_positions(project)
+def open_to_learning(project: Project, *, aside: Sequence[int]) -> Positions:
+    """Sorted positions of all images that may be learned from, labelled or not: neither holdout nor `aside`."""
+    images, end = Image.objects.filter(project=project).order_by(), end_of_positions(project)
     is_open = ~_mask(end, images.filter(is_holdout=True).values_list("position", flat=True).iterator(20_000))
-    aside = images.exclude(state__in=[ImageState.POOL, ImageState.LABELLED])
-    is_open &= ~_mask(end, aside.values_list("position", flat=True).iterator(20_000))
+    is_open &= ~_mask(end, (position for position in aside if position < end))
     return np.flatnonzero(is_open).astype(np.int64)
+
+
+def aside_positions(project: Project) -> list[int]:
+    """Sorted positions of what has neither a label nor waits for one: disputed, set aside, bad."""
+    images = Image.objects.filter(project=project).exclude(state=ImageState.POOL).exclude(state=ImageState.LABELLED)
+    return sorted(images.order_by().values_list("position", flat=True).iterator(20_000))
 
 
 def _mask(end: int, positions: Iterable[int]) -> npt.NDArray[np.bool_]:

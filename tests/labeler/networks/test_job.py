@@ -61,7 +61,8 @@ def test_a_killed_worker_goes_on_at_the_last_checkpoint(pool, monkeypatch) -> No
     assert job.state == JobState.RUNNING and default_storage.exists(job.checkpoint)
     PoolNetwork.objects.update(heartbeat_at=clock.now() - timedelta(hours=1))
     steps = steps_of(monkeypatch)
-    label(pool, [100])  # an answer meanwhile is no other training
+    label(pool, [100])  # an answer meanwhile is no other training, nor what people dispute or put aside
+    Image.objects.filter(project=pool, position__in=range(110, 150)).update(state=ImageState.SET_ASIDE)
     assert networks.sweep_networks() == 1
     tasks.train_network(job.pk)
     job.refresh_from_db()
