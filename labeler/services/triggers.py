@@ -292,9 +292,6 @@ def reason_at_snapshot(*, round_: Round, seen: int) -> str:
     return _answers(new.count())
 
 
-# --- The schedule ---------------------------------------------------------------------------------------------------
-
-
 def scheduled_round(*, project: Project) -> Round | None:
     """A round if there is anything new to learn from; else a word on the schedule that there was not."""
     words = "nothing new to learn from"
@@ -305,9 +302,8 @@ def scheduled_round(*, project: Project) -> Round | None:
         words = str(refused)
     logger.info("Scheduled round of project %s left out: %s", project.pk, words)
     if project.learning.schedule_id is not None:
-        PeriodicTask.objects.filter(pk=project.learning.schedule_id).update(
-            description=f"{timezone.localtime(clock.now()):%Y-%m-%d %H:%M}: no round, {words}"
-        )
+        description = f"{timezone.localtime(clock.now()):%Y-%m-%d %H:%M}: no round, {words}"
+        PeriodicTask.objects.filter(pk=project.learning.schedule_id).update(description=description)
     return None
 
 
@@ -377,8 +373,8 @@ def nearly_dry(learning: LearningConfig) -> int:
 
 def active_annotators(project: Project) -> int:
     """People who hold places now."""
-    held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_to__isnull=False)
-    return held.filter(leased_until__gt=clock.now()).values("leased_to").distinct().count()
+    held = Candidate.objects.filter(project=project, state=CandidateState.OPEN, leased_until__gt=clock.now())
+    return held.filter(leased_to__isnull=False).values("leased_to").distinct().count()
 
 
 def bounded_count(rows: QuerySet, most: int) -> int:  # type: ignore[type-arg]
