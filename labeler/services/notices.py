@@ -135,7 +135,7 @@ def note_left(*, project: Project, left: WorkLeft) -> Notice | None:
         return None
     kind = NoticeKind.SOMEBODY_ELSE if left.stage == Stage.OTHERS else NoticeKind.QUEUE_DRY
     over = Notice.objects.filter(project=project, kind=kind, key=key, over_at__isnull=False)
-    if over.update(over_at=None, facts=left.facts, words=_english(left)):
+    if over.update(over_at=None, facts=left.facts, words=_english(left), created_at=clock.now()):
         return None  # it is so again; nobody is mailed twice
     return notify(project=project, kind=kind, key=key, words=_english(left), facts=left.facts)
 

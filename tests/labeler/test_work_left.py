@@ -320,9 +320,10 @@ class TestANoticeOfTheEnd:
 
     def test_who_has_read_it_is_not_told_again(self, told, manager) -> None:
         notices.dismiss_notices(user=manager, notices=[Notice.objects.get()])
-        Notice.objects.update(over_at=clock.now())
+        Notice.objects.update(over_at=(ended := clock.now()), created_at=ended - timedelta(hours=1))
         triggers.start_due_rounds()
         assert Notice.objects.get().over_at is None
+        assert Notice.objects.get().created_at >= ended  # it is so since now
         assert not unread_notices(told, manager)
 
     def test_a_pause_is_not_the_end_of_it(self, told, manager) -> None:
