@@ -138,9 +138,8 @@ def advice_of(project: Project, points: Sequence[Point], counts: PoolCounts | No
         return Advice("met", _("Target met"), _met(model, target))
     if kept := _why_kept(project, charge):
         return Advice("early", _("A model is kept in charge"), kept)
-    if is_all_asked(counts):
-        words = _("No image waits for an answer: import more, or export the labels.")
-        return Advice("over", _("Nothing is left to ask"), words)
+    if counts is not None and is_all_asked(counts):
+        return _over(counts)
     fitted = forecast_of(points)
     if fitted is None:
         return Advice("early", _("Too early to say"), _why_early(project, points))
@@ -148,6 +147,20 @@ def advice_of(project: Project, points: Sequence[Point], counts: PoolCounts | No
     if advice.is_to_stop and (wait := why_to_wait(project, max(points, key=lambda row: row.number, default=None))):
         return Advice("early", _("Too early to say"), wait)
     return advice
+
+
+def _over(counts: PoolCounts) -> Advice:
+    if disputed := counts.disputed + counts.holdout_disputed:
+        words = ngettext(
+            "All images have been asked about; people disagree about %(images)s. Settle it, or have it asked again; "
+            "beyond that, import more images.",
+            "All images have been asked about; people disagree about %(images)s. Settle them, or have them asked "
+            "again; beyond that, import more images.",
+            disputed,
+        )
+        return Advice("over", _("Nothing new is left to ask"), words % {"images": numeral(disputed)})
+    words = _("No image waits for an answer: import more, or export the labels.")
+    return Advice("over", _("Nothing is left to ask"), words)
 
 
 def _why_kept(project: Project, charge: Point | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from labeler.models import Annotation, Candidate, LabelClass, Project, Reason
 from labeler.models.rounds import NOT_OF_THE_POOL
+from labeler.numerals import numeral
 
 SHOWN_AS_RANDOM = {Reason.HOLDOUT, Reason.COLD_START, *NOT_OF_THE_POOL}
 
@@ -50,4 +51,4 @@ def _likely(place: Candidate, names: dict[int, str]) -> list[dict[str, Any]]:
 
 
 def _words(each: dict[str, Any], names: dict[int, str]) -> str:
-    return f"{names[each['class']]}: {each['mean']:.2f} ± {each['std']:.2f}"
+    return f"{names[each['class']]}: {numeral(each['mean'], 2)} ± {numeral(each['std'], 2)}"

@@ -156,5 +156,8 @@ def test_where_no_image_waits_that_is_said_and_nothing_foretold(project, make_im
     Image.objects.filter(pk__in=[row.pk for row in images]).update(state="set_aside")
     page = client_of(manager).get(address).content.decode()
     assert "Nothing is left to ask" in page and 'class="curve-ahead"' not in page
+    Image.objects.filter(pk=images[0].pk).update(state="disputed")
     advice = advice_of(project, learning_curve(project).points, pool_counts(project))
+    assert advice.title == "Nothing new is left to ask"
+    assert "people disagree about 1. Settle it, or have it asked again" in advice.reason
     assert (advice.kind, advice.gain, advice.is_to_stop) == ("over", None, False)

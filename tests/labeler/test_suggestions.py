@@ -176,6 +176,8 @@ def test_an_archived_class_is_not_suggested(project, place, annotator) -> None:
     names = {row.pk: row.name for row in project.classes.exclude(name="cat")}
     (held,) = lease_next(project=fresh(project), annotator=annotator)
     assert item_of(fresh(project), held, names)["suggestion"]["words"] == "dog: 0.60 ± 0.20"
+    with override("de"):
+        assert item_of(fresh(project), held, names)["suggestion"]["words"] == "dog: 0,60 ± 0,20"
 
 
 @pytest.mark.parametrize(("sent", "stays"), [("before", "before"), ("after", ""), ("", ""), ("x", ""), (7, "")])
