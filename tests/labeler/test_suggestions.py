@@ -8,6 +8,7 @@ import uuid
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.translation import override
 
 from labeler.models import Annotation, Candidate, LearningConfig, Reason, Scope
 from labeler.selectors.labelling import item_of
