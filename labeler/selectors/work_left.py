@@ -227,10 +227,10 @@ def words_of(facts: Mapping[str, Any]) -> str:
 def _others_words(facts: Mapping[str, Any]) -> str:
     if facts["away"]:
         words = ngettext(
-            "%(images)s image waits for an answer of somebody else: whoever answers here has answered it. Who has not "
-            "answered here lately (%(people)s) is asked about it on opening Label.",
-            "%(images)s images wait for an answer of somebody else: whoever answers here has answered them. Who has "
-            "not answered here lately (%(people)s) is asked about them on opening Label.",
+            "%(images)s image waits for an answer of somebody else: whoever answers here has answered it. Who "
+            "answers nothing here now (%(people)s) is asked about it on opening Label.",
+            "%(images)s images wait for an answer of somebody else: whoever answers here has answered them. Who "
+            "answers nothing here now (%(people)s) is asked about them on opening Label.",
             facts["images"],
         )
         return words % {"images": numeral(facts["images"]), "people": _shown(facts["away"])}

@@ -363,7 +363,7 @@ class TestWhatWaitsForSomebodyElse:
         Membership.objects.create(project=stood, user=bob, role=Role.ANNOTATOR)
         Membership.objects.create(project=stood, user=dora, role=Role.ANNOTATOR, deactivated_at=clock.now())
         words = work_left(stood).words
-        assert words.endswith("Who has not answered here lately (bob) is asked about them on opening Label.")
+        assert words.endswith("Who answers nothing here now (bob) is asked about them on opening Label.")
         assert "Invite" not in words
         assert lease_next(project=stood, annotator=bob, want=1)
 
