@@ -45,7 +45,7 @@ def test_a_round_learns_from_features_and_says_so(pool, annotator, manager, clie
     words = {row.words: row.value for row in settings_of(round_)}
     assert words["Learns from"] == f"features of {DEFAULT_BACKBONE}"
     assert words["Network"] == "One hidden layer"
-    assert f"head of {DEFAULT_BACKBONE}" in estimator_words(round_.config)
+    assert f"one hidden layer of {DEFAULT_BACKBONE}" in estimator_words(round_.config)
     model = json.loads((learning.folder_of(round_) / "model.json").read_text())
     assert "48" in json.dumps(model["saved"]["shape"]) and model["config"]["architecture"] == "head"
     number = {row.pk: index for index, row in enumerate(pool.classes.all())}
