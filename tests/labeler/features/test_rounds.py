@@ -54,7 +54,7 @@ def test_a_round_learns_from_features_and_says_so(pool, annotator, manager, clie
     tune(pool, feature_architecture="mlp", retrain_every=0)
     assert run(pool).config["feature_architecture"] == "mlp"
     client = client_of(manager)
-    assert "head of" in page(client, "compare") and "mlp of" in page(client, "compare")
+    assert "one hidden layer of" in page(client, "compare") and "mlp of" in page(client, "compare")
     assert client.get(reverse("explore", args=["signs"])).status_code == 200
 
 
