@@ -50,7 +50,7 @@ def test_a_round_that_fails_says_so_and_can_be_tried_again(at, manager, client_o
     text = client_of(manager).get(at).content.decode()
     assert "The fit diverged at step 3." in text
     assert f"/p/signs/rounds/{failed.number}/retry/" in text
-    assert re.search(r"failed <time [^>]*>just now</time>", text)
+    assert re.search(r"failed <time [^>]*>(just now|(a|\d+)\s+seconds? ago)</time>", text)  # as busy as the machine is
 
 
 def test_it_polls_while_a_round_runs_and_brings_a_new_curve_once(at, manager, client_of, measured) -> None:
