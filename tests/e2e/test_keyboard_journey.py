@@ -131,9 +131,8 @@ def test_a_manager_imports_files(page_of, site: Site, tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "more.zip", {"a.png": png(1), "b.png": png(2)})
     page = page_of("mia")
     page.goto(f"/p/{slug}/imports/new/")
-    choose = page.get_by_role("button", name="Choose files")
-    tab_to(page, choose)
-    with page.expect_file_chooser() as chooser:
+    with page.expect_file_chooser() as chooser:  # before the keys: that the browser heard of it is not awaited
+        tab_to(page, page.get_by_role("button", name="Choose files"))
         page.keyboard.press("Enter")
     chooser.value.set_files(archive)
     page.wait_for_url(re.compile(r"/imports/\d+/$"))

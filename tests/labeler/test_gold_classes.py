@@ -57,7 +57,7 @@ class TestSplit:
         found = effects(split_preview(named(project, "dog"), 1))
         words = "Gold images: they are gold no more, what was said of them counts no more, and they are asked again"
         assert found[words] == 3
-        assert next(number for each, number in found.items() if each.startswith("Places that come")) == 3
+        assert next(number for each, number in found.items() if each.startswith("Places at most that come")) == 3
         split(project, manager)
         assert not GoldImage.objects.filter(project=project).exists()
         assert [label_of(image) for image in images[:3]] == [("pool", None)] * 3

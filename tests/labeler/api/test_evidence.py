@@ -74,7 +74,7 @@ def test_a_rerun_says_why_there_is_none_and_what_it_found(as_manager, scored, ma
     assert row.is_cancel_requested
 
 
-def test_worth_has_the_numbers_of_the_page(as_manager, scored, project, manager):
+def test_worth_has_the_numbers_of_the_page(as_manager, scored, project, manager, make_images):
     for image in Image.objects.all():
         Annotation.objects.create(
             project=project, image=image, annotator=manager, outcome=Outcome.LABEL,
@@ -82,13 +82,16 @@ def test_worth_has_the_numbers_of_the_page(as_manager, scored, project, manager)
         )  # fmt: skip
     found = as_manager.get("/projects/signs/worth").json()
     assert found["curve"][0]["accuracy"] == {"value": 0.6, "low": 0.4, "high": 0.8, "n": 12, "method": "wilson"}
-    assert found["advice"]["kind"] == "early" and "holdout" in found["advice"]["reason"]
+    assert found["advice"]["kind"] == "over" and "import more" in found["advice"]["reason"]
     assert (found["costs"]["answers"], found["costs"]["seconds"]) == (5, 10)
     assert found["costs"]["kinds"][0]["seconds_each"] == {
         "value": 2.0, "low": 2.0, "high": 2.0, "n": 5, "method": "normal",
     }  # fmt: skip
     assert found["saved"]["answers"] is None and "no replay" in found["saved"]["words"]
     assert found["auto_labels"]["thresholds"] == [] and found["auto_labels"]["problem"]
+    make_images(project, 1)
+    advice = as_manager.get("/projects/signs/worth").json()["advice"]
+    assert advice["kind"] == "early" and "holdout" in advice["reason"]
 
 
 def test_a_replay_is_started_stopped_and_read(as_manager, project, manager):
