@@ -46,6 +46,9 @@ class RoundRow(Out):
     is_in_charge: bool
     standing: str = Field(description="Of its model: accepted, refused, aside, rolled_back, chosen, or empty.")
     accuracy: Measured | None = Field(description="On the holdout; null: too few of it have a label.")
+    offered: Measured | None = Field(
+        description="By labels that came with images which it did not learn from, unchecked; null: there are none."
+    )
     training_count: int
     answers_spent: int
     requested_by: Person | None
@@ -179,6 +182,7 @@ def _row(project: Project, row: Round, accuracy: Measured | None) -> dict[str, A
     return {name: getattr(row, name) for name in names} | {
         "is_in_charge": project.model_round_id == row.pk,
         "accuracy": accuracy,
+        "offered": measured(row.offered),
         "requested_by": person_of(row.requested_by),
         "progress": Share(done=progress.done, total=progress.total, seconds_left=progress.seconds_left)
         if progress

@@ -14,8 +14,9 @@ from labeler.api.operations import NONE, Nothing, Operations, Out
 from labeler.api.problems import Problem
 from labeler.api.shapes import Measured, Outcome, of_interval
 from labeler.models import Replay
-from labeler.selectors.curve import Point, learning_curve
+from labeler.selectors.curve import learning_curve
 from labeler.selectors.forecast import Advice, Reach, advice_of
+from labeler.selectors.measured import Point
 from labeler.selectors.pool import pool_counts
 from labeler.selectors.replays import ReplayState, replay_state
 from labeler.selectors.worth import AutoLabels, Costs, auto_labels, costs_of, saved_by_order

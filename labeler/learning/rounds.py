@@ -17,8 +17,9 @@ from django.conf import settings
 
 from labeler.learning.asking import acquire
 from labeler.learning.charge import rule_on
-from labeler.learning.files import Beat, folder_of, in_chunks, in_words, limit_threads, mending, opened
+from labeler.learning.files import Beat, CannotLearn, folder_of, in_chunks, in_words, limit_threads, mending, opened
 from labeler.learning.kept import Kept, keep_training, surroundings
+from labeler.learning.offered import compare_with_offered
 from labeler.learning.relabel import places_again
 from labeler.learning.requests import (
     graph_of,
@@ -180,13 +181,15 @@ def _publish(round_: Round, metrics: dict[str, Any], beat: Beat) -> int:
 
 def sum_up(round_: Round) -> None:
     """Write the few bytes an image that Explore draws, now that nobody waits. Without them a web process would read all
-    score files for whoever looks first; it still does where this came to nothing.
+    score files for whoever looks first; it still does where this came to nothing. Then see what the labels say of the
+    model that came with the images.
     """
     if not round_.folder:
         return
     try:
         summary_of(round_)
-    except (NoScores, OSError) as error:
+        compare_with_offered(round_)
+    except (NoScores, CannotLearn, OSError) as error:
         logger.warning("%s is not summed up: %s", round_, error)
 
 

@@ -537,6 +537,7 @@ class Migration(migrations.Migration):
                 ('phase_started_at', models.DateTimeField(null=True)),
                 ('phase_seconds', models.JSONField(default=dict)),
                 ('metrics', models.JSONField(default=dict)),
+                ('offered', models.JSONField(null=True)),
                 ('answers_spent', models.PositiveIntegerField(default=0)),
                 ('folder', models.CharField(blank=True, max_length=200)),
                 ('error', labeler.told.ToldField(blank=True)),

@@ -76,6 +76,9 @@ class Round(models.Model):
     phase_seconds = models.JSONField(default=dict)
     # What came of it
     metrics = models.JSONField(default=dict)
+    offered = models.JSONField(
+        null=True
+    )  # how right it is by labels that came with the images, see learning/offered.py
     answers_spent = models.PositiveIntegerField(default=0)  # at its snapshot, holdout included; selectors/spent.py
     folder = models.CharField(max_length=200, blank=True)  # its artifacts, in the project's storage
     standing = models.CharField(max_length=12, choices=Standing, blank=True)  # empty: no model, or it was not judged

@@ -13,9 +13,9 @@ from django.utils.translation import gettext as _
 
 from labeler.models import PoolFeatures, PoolNetwork, Project, Round, Standing
 from labeler.models.jobs import UNFINISHED_JOB
-from labeler.selectors.curve import Point, sight_words
 from labeler.selectors.features import features_state
 from labeler.selectors.graphs import current_graph
+from labeler.selectors.measured import Point, sight_words
 
 
 @dataclass(frozen=True)

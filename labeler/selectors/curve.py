@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from django.db.models import F
-from django.db.models.fields.json import KT
 from django.utils.translation import gettext as _
 
-from labeler.models import Project, Round, RoundState, Standing, Trigger
+from labeler.models import Project
 from labeler.numerals import numeral
-from labeler.selectors.features import features_words
-from labeler.selectors.pool import says_something
-from labeler.selectors.verdicts import TAGS
+from labeler.selectors.measured import Offered, Point, measured_rounds
 
 WIDTH, HEIGHT = 720, 260
 LEFT, RIGHT, TOP, BOTTOM = 80, 48, 16, 36  # room for the words of the axes as large as a phone has them
 ROOM = 11  # between two marks: less, and they and their whiskers would run into each other
 CROSS, SMALL_CROSS = 5, 3
-OFF = (Standing.REFUSED, Standing.ASIDE, Standing.ROLLED_BACK)
 MOST_PASSED = 2  # models in a row that did not take charge, before the line no longer leads past them
-
-
-@dataclass(frozen=True)
-class Point:
-    number: int
-    answers: int
-    value: float
-    low: float
-    high: float
-    n: int
-    standing: str = ""
-    is_in_charge: bool = False
-    sees: str = ""  # by what images were seen, in words
-
-    @property
-    def is_off(self) -> bool:
-        """Its model is not among those that took charge."""
-        return self.standing in OFF
-
-    @property
-    def is_aside(self) -> bool:
-        return self.standing == Standing.ASIDE
-
-    @property
-    def words(self) -> str:
-        if self.is_in_charge:
-            return _("in charge")
-        return str(TAGS[Standing(self.standing)][0]) if self.standing else ""
-
-    @property
-    def percent(self) -> str:
-        value, low, high = (numeral(share * 100, 1) for share in (self.value, self.low, self.high))
-        return _("%(value)s %% (from %(low)s to %(high)s)") % {"value": value, "low": low, "high": high}
-
-    @property
-    def title(self) -> str:
-        """All that the drawing says of it, for whoever points at it."""
-        round_ = ", ".join(filter(None, [_("Round %(number)s") % {"number": self.number}, self.words]))
-        values = {"round": round_, "percent": self.percent, "answers": numeral(self.answers), "n": numeral(self.n)}
-        return (
-            _("%(round)s: %(percent)s after %(answers)s answers (Wilson 95 %% interval, %(n)s holdout images)") % values
-        )
 
 
 @dataclass(frozen=True)
@@ -111,6 +64,25 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Square:
+    """An `Offered` as it is drawn, by its centre."""
+
+    offered: Offered
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A round in the curve's table."""
+
+    number: int
+    answers: int
+    point: Point | None
+    offered: Offered | None
+
+
+@dataclass(frozen=True)
 class Stretch:
     """A line through models that took charge one after the other, and the band of their intervals."""
 
@@ -153,6 +125,17 @@ class Curve:
     ahead_band: str = ""
     shape: Shape = WIDE
     narrow: Curve | None = None
+    offered: Sequence[Offered] = ()  # of models that took charge
+    squares: Sequence[Square] = ()
+    offered_line: str = ""
+
+    @property
+    def rows(self) -> list[Row]:
+        """What the table says, oldest first."""
+        points = {row.number: row for row in self.points}
+        offered = {row.number: row for row in self.offered}
+        numbers = sorted({*points, *offered})
+        return [Row(n, (points.get(n) or offered[n]).answers, points.get(n), offered.get(n)) for n in numbers]
 
     @property
     def drawings(self) -> list[Curve]:
@@ -180,56 +163,77 @@ Ahead = tuple[float, float, float, float]  # answers, and the accuracy then: low
 
 
 def learning_curve(project: Project) -> Curve:
-    points = measured_rounds(project)
-    return with_outlook(Curve(points, [], [], [], []), None, [])
+    points, offered = measured_rounds(project)
+    return with_outlook(Curve(points, [], [], [], [], offered=offered), None, [])
 
 
 def with_outlook(curve: Curve, target: float | None, ahead: Sequence[Ahead]) -> Curve:
     """The same, with a line for the target and what is expected of further answers."""
-    if not curve.points:
+    if not curve.points and not curve.offered:
         return curve
-    wide, narrow = (_drawn(curve.points, target, ahead, shape) for shape in (WIDE, NARROW))
+    wide, narrow = (_drawn(curve, target, ahead, shape) for shape in (WIDE, NARROW))
     return replace(wide, narrow=narrow)
 
 
-def _drawn(points: list[Point], target: float | None, ahead: Sequence[Ahead], shape: Shape) -> Curve:
-    across = round_ticks(math.ceil(max([point.answers for point in points] + [row[0] for row in ahead])))
-    most, least = across[-1], math.floor(min([point.low for point in points] + [target or 1.0]) * 5) / 5
+@dataclass(frozen=True)
+class _Scale:
+    """From answers and shares to the units of a view box."""
 
-    def x(answers: float) -> float:
-        return round(shape.left + (shape.right - shape.left) * answers / most, 1)
+    shape: Shape
+    most: float
+    least: float
 
-    def y(share: float) -> float:
-        return round(shape.top + (shape.bottom - shape.top) * (1 - (share - least) / (1 - least or 1)), 1)
+    def x(self, answers: float) -> float:
+        return round(self.shape.left + (self.shape.right - self.shape.left) * answers / self.most, 1)
 
-    def stretch(part: Sequence[Point]) -> Stretch:
-        upper = [f"{x(point.answers)},{y(point.high)}" for point in part]
-        lower = [f"{x(point.answers)},{y(point.low)}" for point in reversed(part)]
-        return Stretch(" ".join(f"{x(point.answers)},{y(point.value)}" for point in part), " ".join(upper + lower))
+    def y(self, share: float) -> float:
+        height, reach = self.shape.bottom - self.shape.top, 1 - self.least or 1
+        return round(self.shape.top + height * (1 - (max(self.least, share) - self.least) / reach), 1)
 
-    steps = [least + (1 - least) * i / 4 for i in range(5)]
+    def line(self, rows: Iterable[tuple[float, float]]) -> str:
+        return " ".join(f"{self.x(answers)},{self.y(share)}" for answers, share in rows)
+
+    def band(self, rows: Sequence[tuple[float, float, float]]) -> str:
+        """Of answers, low and high: there along the upper edge, back along the lower one."""
+        upper = self.line((at, high) for at, _, high in rows)
+        return f"{upper} {self.line((at, low) for at, low, _ in reversed(rows))}"
+
+
+def _drawn(curve: Curve, target: float | None, ahead: Sequence[Ahead], shape: Shape) -> Curve:
+    points = curve.points
+    every: list[Point | Offered] = [*points, *curve.offered]
+    across = round_ticks(math.ceil(max([row.answers for row in every] + [row[0] for row in ahead])))
+    least = math.floor(min([row.low for row in every] + [target or 1.0]) * 5) / 5
+    scale = _Scale(shape, across[-1], least)
     parts = _parted(points)
-    marks = [Mark(point, x(point.answers), y(point.value), y(point.low), y(point.high)) for point in points]
-    drawn = Curve(
+    marks = [Mark(row, scale.x(row.answers), scale.y(row.value), scale.y(row.low), scale.y(row.high)) for row in points]
+    return Curve(
         points=points,
         marks=_with_room(marks, alone={part[0].number for part in parts if len(part) == 1}),
-        stretches=[stretch(part) for part in parts],
-        across=[Tick(x(answers), numeral(answers)) for answers in across],
-        up=[Tick(y(step), f"{numeral(step * 100)} %") for step in steps],
+        stretches=[
+            Stretch(
+                scale.line((row.answers, row.value) for row in part),
+                scale.band([(row.answers, row.low, row.high) for row in part]),
+            )
+            for part in parts
+        ],
+        across=[Tick(scale.x(answers), numeral(answers)) for answers in across],
+        up=[
+            Tick(scale.y(step), f"{numeral(step * 100)} %") for step in (least + (1 - least) * i / 4 for i in range(5))
+        ],
         changes=[
-            Change(x((before.answers + after.answers) / 2), after.number, after.sees)
+            Change(scale.x((before.answers + after.answers) / 2), after.number, after.sees)
             for before, after in pairwise(points)
             if before.sees != after.sees
         ],
-        target=None if target is None else y(target),
+        target=None if target is None else scale.y(target),
+        ahead=scale.line((at, middle) for at, _, middle, _ in ahead),
+        ahead_band=scale.band([(at, low, high) for at, low, _, high in ahead]) if ahead else "",
         shape=shape,
+        offered=curve.offered,
+        squares=[Square(row, scale.x(row.answers), scale.y(row.value)) for row in curve.offered],
+        offered_line=scale.line((row.answers, row.value) for row in curve.offered),
     )
-    if not ahead:
-        return drawn
-    band = [f"{x(at)},{y(max(least, high))}" for at, _, _, high in ahead]
-    band += [f"{x(at)},{y(max(least, low))}" for at, low, _, _ in reversed(ahead)]
-    line = " ".join(f"{x(at)},{y(max(least, middle))}" for at, _, middle, _ in ahead)
-    return replace(drawn, ahead=line, ahead_band=" ".join(band))
 
 
 def _with_room(marks: Sequence[Mark], *, alone: Collection[int]) -> list[Mark]:
@@ -256,32 +260,6 @@ def _parted(points: Sequence[Point]) -> list[list[Point]]:
         parts[-1].append(point)
         passed = []
     return parts
-
-
-def measured_rounds(project: Project) -> list[Point]:
-    """Rounds with a model that was measured well enough, oldest first. Of their metrics only the accuracy is read."""
-    parts = {name: KT(f"metrics__accuracy__{name}") for name in ("value", "low", "high", "n")}
-    rows = (
-        Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
-        .exclude(trigger=Trigger.COMPARISON)
-        .order_by("number")
-        .annotate(**parts, at=F("answers_spent"))
-        .values_list("number", "at", *parts, "standing", "pk", "config__features", "config__has_likeness")
-    )
-    return [
-        Point(
-            number, at, float(value), float(low), float(high), int(n), standing, pk == project.model_round_id,
-            sight_words(features, is_alike=bool(is_alike)),
-        )
-        for number, at, value, low, high, n, standing, pk, features, is_alike in rows
-        if says_something({"n": n})
-    ]  # fmt: skip
-
-
-def sight_words(features: str | None, *, is_alike: bool) -> str:
-    """By what images are seen: `pixels`, or `likeness by features of efficientnet_lite0`."""
-    seen = features_words(features)
-    return _("likeness by %(seen)s") % {"seen": seen} if is_alike else seen
 
 
 def round_ticks(most: int) -> list[int]:

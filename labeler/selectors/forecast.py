@@ -17,7 +17,8 @@ from labeler.intervals import Interval
 from labeler.models import Image, ImageState, Project
 from labeler.numerals import localised, numeral
 from labeler.selectors.ahead import BetterAside, better_aside, why_to_wait
-from labeler.selectors.curve import Curve, Point, with_outlook
+from labeler.selectors.curve import Curve, with_outlook
+from labeler.selectors.measured import Point
 from labeler.selectors.pool import PoolCounts
 
 if TYPE_CHECKING:

@@ -5,33 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, F, Max, Q, QuerySet, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from labeler import clock
-from labeler.intervals import Interval, mean_of_sums
 from labeler.models import (
     Annotation,
     Candidate,
     CandidateState,
-    Outcome,
     Project,
     Round,
     RoundChunk,
     RoundState,
     Standing,
     Trigger,
-    User,
     Worker,
 )
 from labeler.models.rounds import NOT_OF_THE_POOL
 from labeler.numerals import numeral
-from labeler.selectors.answers import PersonQuality, people_of
 from labeler.selectors.charge import Charge, charge_of
 from labeler.selectors.features import FeaturesState, features_state
 from labeler.selectors.graphs import GraphState, graph_state
@@ -53,7 +49,6 @@ EARLY_SHARE, EARLY_SECONDS = 0.03, 3  # before that much is done, the time left 
 SILENT_SECONDS = 8  # a worker beats twice a second; loading its libraries takes it a few
 AGAIN_SECONDS = 1.0  # phases are kept to a hundredth of a second
 SHOWN_SECONDS = 60  # an open page that is looked at renews its leases every 45 s (static/label/leases.js)
-PAUSE_SECONDS = 120  # an answer that took longer had a break in it
 # As the tasks write it: fitting round 7 of Signs.
 OF_A_ROUND = re.compile(r"(?P<doing>fitting|scoring|choosing in) round (?P<number>\d+) of (?P<name>.*)", re.DOTALL)
 
@@ -168,6 +163,11 @@ class Monitor:
         return max(0.0, (self.progress.round.not_before - clock.now()).total_seconds())
 
     @property
+    def offered(self) -> dict[str, Any] | None:
+        """How right the model is by labels that came with the images."""
+        return self.model.offered if self.model is not None and says_something(self.model.offered) else None
+
+    @property
     def accuracy_title(self) -> str:
         if self.model is None or not self.is_measured:
             return ""
@@ -189,16 +189,6 @@ class Monitor:
                 missing,
             ) % {"missing": missing}
         return _("not measured yet: the next round measures it")
-
-
-@dataclass(frozen=True)
-class PersonRow:
-    person: User
-    answers: int
-    labels: int
-    seconds: Interval | None
-    last_at: datetime | None
-    quality: PersonQuality | None = None
 
 
 def monitor_of(project: Project) -> Monitor:
@@ -242,7 +232,8 @@ def monitor_of(project: Project) -> Monitor:
 
 def _models(project: Project, rounds: QuerySet[Round]) -> dict[str, Any]:
     """Who is in charge, and what became of the last model that could have been."""
-    measured = Round.objects.filter(project=project, state=RoundState.DONE, metrics__has_key="accuracy")
+    is_measured = Q(metrics__has_key="accuracy") | Q(offered__isnull=False)
+    measured = Round.objects.filter(is_measured, project=project, state=RoundState.DONE)
     last = measured.exclude(trigger=Trigger.COMPARISON).first()
     charge, judged = charge_of(project), rounds.exclude(standing="").order_by("-number").first()
     return {
@@ -257,7 +248,10 @@ def _models(project: Project, rounds: QuerySet[Round]) -> dict[str, Any]:
 def _seen(last: Round | None, charge: Charge) -> str:
     """What the curve shows: another word, another curve."""
     model = f"-{charge.model.number}" if charge.model else ""
-    return f"{last.number if last else 0}{model}" + (f"-{charge.kept_since:%H%M%S%f}" if charge.kept_since else "")
+    offered = "-offered" if last and last.offered else ""
+    return f"{last.number if last else 0}{offered}{model}" + (
+        f"-{charge.kept_since:%H%M%S%f}" if charge.kept_since else ""
+    )
 
 
 def _missing(disk: str, *, is_broker_away: bool) -> list[Missing]:
@@ -319,39 +313,6 @@ def queue_of(project: Project, counts: PoolCounts) -> Queue:
         answered=in_queue["answered"],
         waiting=max(0, waiting),
     )
-
-
-def people_rows(project: Project) -> list[PersonRow]:
-    """What each person has answered, and how long an answer takes. Reads all answers: not for every poll."""
-    live = Annotation.objects.filter(project=project, retracted_at__isnull=True).exclude(outcome=Outcome.UNDO)
-    timed = Q(seconds__gt=0, seconds__lte=PAUSE_SECONDS)
-    rows = {
-        row["annotator"]: row
-        for row in live.order_by()
-        .values("annotator")
-        .annotate(
-            answers=Count("id"),
-            labels=Count("id", filter=Q(outcome=Outcome.LABEL)),
-            timed=Count("id", filter=timed),
-            total=Sum("seconds", filter=timed),
-            squares=Sum(F("seconds") * F("seconds"), filter=timed),
-            last_at=Max("created_at"),
-        )
-    }
-    people = User.objects.in_bulk(list(rows))
-    quality = {person.user.pk: person for person in people_of(project)}
-    found = [
-        PersonRow(
-            person=people[pk],
-            answers=row["answers"],
-            labels=row["labels"],
-            seconds=mean_of_sums(row["total"], row["squares"], row["timed"]),
-            last_at=row["last_at"],
-            quality=quality.get(pk),
-        )
-        for pk, row in rows.items()
-    ]
-    return sorted(found, key=lambda row: -row.answers)
 
 
 def _recent_workers(project: Project) -> list[WorkerRow]:

@@ -1,10 +1,10 @@
-"""What was answered in other tools and is not taken yet."""
+"""What came with images and is not taken yet: labels, and answers that were given in other tools."""
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
-from labeler.models import Annotation, ImageState, OfferedAnswer, Project
+from labeler.models import Annotation, ImageState, OfferedAnswer, OfferedLabel, Project
 
 
 def answers_waiting(project: Project) -> QuerySet[OfferedAnswer]:
@@ -12,3 +12,18 @@ def answers_waiting(project: Project) -> QuerySet[OfferedAnswer]:
     taken = Annotation.objects.filter(image=OuterRef("image"), annotator=OuterRef("person__user"))
     waiting = OfferedAnswer.objects.filter(person__project=project, image__state=ImageState.POOL)
     return waiting.filter(~Exists(taken))
+
+
+def offered_classes(project: Project, *, most: int) -> list[tuple[int, int]]:
+    """Positions of images that came with a label, and the ids of their classes; bad images and names that are no class
+    are left out. Of more than `most` labels as many or fewer, spread evenly over the pool.
+    """
+    rows = OfferedLabel.objects.filter(image__project=project).exclude(image__state=ImageState.BAD)
+    step = -(-rows.count() // most)
+    if not step:
+        return []
+    if step > 1:
+        rows = rows.annotate(turn=F("image__position") % step).filter(turn=0)
+    classes = {row.name.casefold(): row.meaning.pk for row in project.classes.select_related("merged_into")}
+    named = rows.order_by().values_list("image__position", "class_name")
+    return [(position, classes[name.casefold()]) for position, name in named if name.casefold() in classes]

@@ -17,6 +17,7 @@ from labeler.models import JobState, Project, Replay, Round
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import localised, numeral
 from labeler.selectors.charge import charge_of
+from labeler.selectors.effort import PAUSE_SECONDS
 from labeler.selectors.left_out import states_left_out
 from labeler.selectors.pool import LEAST_HOLDOUT, labelled_images, waiting_positions
 from labeler.selectors.scores import NoScores, predicted_classes, probability, summary_of
@@ -25,7 +26,6 @@ from labeler.services.quality import KINDS, kind_of
 
 Floats = npt.NDArray[np.floating]
 Booleans = npt.NDArray[np.bool_]
-PAUSE_SECONDS = 120  # an answer that took longer had a break in it
 NO_MODEL = gettext_lazy("No model is in charge yet. The first round that learns makes one.")
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 

@@ -14,8 +14,9 @@ from django.views.decorators.http import require_safe
 from labeler.access import Access, manager_access, member_access
 from labeler.models import NoticeKind, Project
 from labeler.selectors.curve import learning_curve
+from labeler.selectors.effort import efforts_of
 from labeler.selectors.forecast import advice_of, curve_ahead
-from labeler.selectors.monitor import Monitor, monitor_of, people_rows
+from labeler.selectors.monitor import Monitor, monitor_of
 from labeler.selectors.notices import unread_notices
 from labeler.selectors.projects import Steps, first_steps
 from labeler.selectors.weak_classes import weak_classes
@@ -40,7 +41,7 @@ def monitor(request: HttpRequest, slug: str) -> HttpResponse:
         **_told(access, state),
         "steps": steps_left(access.project),
         **_curve(access.project, state),
-        "people": people_rows(access.project),
+        "people": efforts_of(access.project),
         "people_at": int(time.time()),
     }
     return render(request, "monitor/monitor.html", context)
@@ -61,7 +62,7 @@ def monitor_state(request: HttpRequest, slug: str) -> HttpResponse:
         "monitor": state,
         **_told(access, state),
         **(_curve(access.project, state) if is_new else {"curve": None}),
-        "people": people_rows(access.project) if are_due else None,
+        "people": efforts_of(access.project) if are_due else None,
         "people_at": int(time.time()) if are_due else request.GET["people"],
     }
     return render(request, "monitor/_state.html", context)

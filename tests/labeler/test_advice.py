@@ -9,8 +9,9 @@ from django.urls import reverse
 
 from labeler import clock
 from labeler.models import Image, JobState, PoolFeatures, PoolGraph, PoolNetwork, Round, RoundState, Standing, Trigger
-from labeler.selectors.curve import Point, learning_curve
+from labeler.selectors.curve import learning_curve
 from labeler.selectors.forecast import LEAST_GAIN, SMALL, advice_of, curve_ahead
+from labeler.selectors.measured import Point
 from labeler.selectors.pool import pool_counts
 from tests.labeler.queues import fresh
 from tests.labeler.test_worth import FLAT, STEEP, measured_rounds, points

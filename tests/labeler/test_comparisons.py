@@ -10,7 +10,7 @@ from labeler import choices, learning, tasks
 from labeler.forms.learning import MODEL, LearningForm
 from labeler.models import Annotation, Candidate, ImageState, PoolGraph, Round, RoundState, Trigger
 from labeler.selectors.compare import estimator_words
-from labeler.selectors.curve import measured_rounds
+from labeler.selectors.measured import measured_rounds
 from labeler.selectors.monitor import monitor_of
 from labeler.selectors.next_round import next_round_words
 from labeler.selectors.pool import LEAST_HOLDOUT
@@ -91,7 +91,7 @@ def test_one_that_failed_or_was_cancelled_changes_nothing_either(pool, manager) 
 def test_the_curve_and_the_monitor_leave_it_out(pool, manager) -> None:
     round_ = compared(pool, manager)
     assert round_.metrics["n"] > 0
-    assert measured_rounds(pool) == []
+    assert measured_rounds(pool) == ([], [])
     assert monitor_of(fresh(pool)).model is None
 
 

@@ -27,8 +27,8 @@ from labeler.models import (
     Standing,
     Trigger,
 )
-from labeler.selectors.curve import Point
 from labeler.selectors.forecast import advice_of, forecast_of
+from labeler.selectors.measured import Point
 from labeler.selectors.worth import THRESHOLDS, auto_labels, costs_of, saved_by_order
 from labeler.services.annotate import retract_answer
 from labeler.services.projects import set_target

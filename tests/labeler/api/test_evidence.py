@@ -32,6 +32,15 @@ def test_a_round_says_how_well_its_confidence_holds(as_manager, scored):
     assert (found["confidence"], found["n"], found["accuracy"]["method"]) == (0.55, 12, "wilson")
 
 
+def test_a_round_is_compared_with_labels_that_came_with_the_images(as_manager, scored):
+    assert as_manager.get(f"{ROUND}/{scored.number}").json()["offered"] is None
+    share = {"value": 0.6, "low": 0.4, "high": 0.8, "n": 12, "method": "wilson"}
+    Round.objects.filter(pk=scored.pk).update(offered=share)
+    assert as_manager.get(f"{ROUND}/{scored.number}").json()["offered"] == share
+    [listed] = as_manager.get(ROUND).json()["items"]
+    assert listed["offered"] == share
+
+
 def test_confusion_and_the_images_behind_a_cell(as_manager, scored, project):
     cat, dog, _ = project.classes.all()
     found = as_manager.get(f"{ROUND}/{scored.number}/confusion").json()
