@@ -80,6 +80,41 @@ def test_a_class_that_few_sure_labels_are_of_gets_others_of_its_images(planted, 
     assert not (propagate(graph, answers, np.arange(600), seed=0).labels == 3).any()
 
 
+def unsure_of_3(monkeypatch, share):
+    """Have the graph believe half as much in class 3, and give the rest to others: `share` divides it over columns."""
+    seen = propagation.predict
+
+    def doubtful(*args, **kwargs):
+        prediction = seen(*args, **kwargs)
+        column = int(np.flatnonzero(prediction.beliefs.classes_K == 3)[0])
+        is_3 = prediction.best() == 3
+        rest = prediction.probs_N_K1[is_3, column] / 2
+        prediction.probs_N_K1[is_3, column] -= rest
+        prediction.probs_N_K1[is_3] += rest[:, None] * share
+        return prediction
+
+    monkeypatch.setattr(propagation, "predict", doubtful)
+
+
+@pytest.mark.parametrize(
+    ("each", "share", "gets_labels"),
+    [
+        (2, [0.2, 0.2, 0.2, 0, 0.2], True),  # what is missing is spread over all
+        (2, [0.8, 0, 0, 0, 0], False),  # another class is nearly as likely
+        (2, [0, 0, 0, 0, 0.8], False),  # or one that nobody has named
+        (3, [0.2, 0.2, 0.2, 0, 0.2], False),  # it has answers enough to be sure
+    ],
+)
+def test_of_a_class_with_few_answers_it_is_enough_to_be_clearly_ahead(
+    planted, graph, monkeypatch, each, share, gets_labels
+):
+    monkeypatch.setattr(propagation, "FEW", 0)
+    unsure_of_3(monkeypatch, np.array(share))
+    found = propagate(graph, told(planted[1], [0, 1, 2, 3], each), np.arange(600), seed=0)
+    assert (found.labels == 3).any() == gets_labels
+    assert {0, 1, 2} <= set(found.labels.tolist())
+
+
 def test_what_looks_like_rejected_images_gets_no_label_and_is_named(planted, graph):
     some = told(planted[1], [0, 1])
     bad = np.flatnonzero(planted[1] == 2)
