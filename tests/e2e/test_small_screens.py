@@ -185,3 +185,34 @@ def test_many_classes_fill_their_column_in_a_low_window(site: Site, open_as, wid
     assert seen[0]["y"] < field["y"] + field["height"] + 24  # from the field on
     page.locator(".label-answers").evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
     assert page.locator(".label-filter").bounding_box()["y"] == pytest.approx(column["y"], abs=2)  # it stays in view
+
+
+@pytest.mark.parametrize("is_touch", [True, False])
+def test_a_touch_screen_is_told_of_no_keys_and_a_mouse_is(site: Site, open_as, is_touch: bool) -> None:
+    """A tablet, which has room for them; programs that read a page aloud know the keys all the same."""
+    slug = site.project(images=60, classes=" ".join(f"sign-{number}" for number in range(1, 36)))
+    site.ask("score", slug)
+    site.ask("learning", slug, "grid", "everybody")
+    site.ask("dispute", slug, "3")
+    size: dict[str, object] = {"viewport": {"width": 1024, "height": 768}, "has_touch": is_touch, "is_mobile": is_touch}
+    shown = ":is(button, summary, label) kbd:visible"
+
+    ann = open_as("ann", f"/p/{slug}/label/", **size)
+    ready(ann)
+    before = ann.locator("[data-table] img").get_attribute("data-image")
+    ann.get_by_role("button", name="sign-1").first.click()
+    ann.wait_for_function(f"document.querySelector('[data-table] img')?.dataset.image !== '{before}'")
+    moves = ann.locator("[data-keys]")
+    assert not moves.evaluate("(element) => element.hidden")  # there is something that keys could move to
+    assert moves.is_visible() is not is_touch
+    pages = [
+        ann,
+        open_as("mia", f"/p/{slug}/grid/?class=", **size),
+        open_as("mia", f"/p/{slug}/answers/review/", **size),
+    ]
+    for page in pages:
+        assert bool(page.locator(shown).count()) is not is_touch, page.url
+        assert page.locator("[aria-keyshortcuts]:visible").count(), page.url
+    assert pages[1].locator("[data-help]").is_visible() is not is_touch
+    classes = open_as("mia", f"/p/{slug}/settings/classes/", **size)
+    assert classes.locator("td kbd:visible").count()  # a list of keys is one on any screen
