@@ -216,3 +216,54 @@ def test_a_touch_screen_is_told_of_no_keys_and_a_mouse_is(site: Site, open_as, i
     assert pages[1].locator("[data-help]").is_visible() is not is_touch
     classes = open_as("mia", f"/p/{slug}/settings/classes/", **size)
     assert classes.locator("td kbd:visible").count()  # a list of keys is one on any screen
+
+
+SEEN = """(selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility()).map((each) => {
+  const {x, y, right, bottom, width, height} = each.getBoundingClientRect();
+  const top = document.elementFromPoint(x + width / 2, y + height / 2);
+  return {isWhole: x >= 0 && y >= 0 && right <= innerWidth && bottom <= innerHeight && each.contains(top), height};
+})"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (667, 375), (932, 430)])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_on_a_phone_on_its_side_the_image_and_what_decides_are_in_view(
+    site: Site, open_as, width: int, height: int, language: str
+) -> None:
+    """Both, without scrolling: what decides began two windows below."""
+    slug = site.project(images=20, classes="cat dog owl")
+    site.ask("dispute", slug, "3")
+    site.ask("score", slug)
+    size = {"viewport": {"width": width, "height": height}, "has_touch": True, "is_mobile": True}
+    page = open_as("mia", f"/p/{slug}/answers/review/", locale=language, **size)
+    page.locator(".image-stage img").evaluate("(image) => image.decode()")
+
+    def look() -> None:
+        (image,) = page.evaluate(SEEN, ".image-stage img")
+        assert image["isWhole"] and image["height"] >= 0.4 * height, image
+        buttons = page.evaluate(SEEN, ".review-buttons .button, .review-head .button")
+        assert len(buttons) >= 9 and all(each["isWhole"] for each in buttons), buttons
+        assert page.evaluate("[document.documentElement.scrollWidth - innerWidth, scrollY]") == [0, 0]
+
+    look()
+    page.locator(".review-buttons .button").first.click()
+    page.locator("[data-hotkey=u]:enabled").wait_for()
+    look()
+    page.locator("[data-hotkey=u]").click()
+    page.locator(".messages").wait_for()  # it takes a line: the last button may have to be scrolled to
+    (image,), first = page.evaluate(SEEN, ".image-stage img"), page.evaluate(SEEN, ".review-buttons .button")[0]
+    assert image["isWhole"] and first["isWhole"]
+
+
+def test_many_classes_and_what_was_said_scroll_beside_the_image(site: Site, open_as) -> None:
+    slug = site.project(images=20, classes=" ".join(f"Verkehrszeichen-{number}" for number in range(1, 41)))
+    site.ask("dispute", slug, "3")
+    site.ask("score", slug)
+    size = {"viewport": {"width": 844, "height": 390}, "has_touch": True, "is_mobile": True}
+    page = open_as("mia", f"/p/{slug}/answers/review/", **size)
+    for words in ("bad image", "skip"):
+        page.get_by_role("button", name=words).scroll_into_view_if_needed()
+        (image,) = page.evaluate(SEEN, ".image-stage img")
+        assert image["isWhole"] and page.get_by_role("button", name=words).is_visible()
+    assert page.get_by_label("Another class").bounding_box()["y"] > 300
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
