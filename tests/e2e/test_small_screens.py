@@ -267,3 +267,23 @@ def test_many_classes_and_what_was_said_scroll_beside_the_image(site: Site, open
         assert image["isWhole"] and page.get_by_role("button", name=words).is_visible()
     assert page.get_by_label("Another class").bounding_box()["y"] > 300
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (844, 390), (1280, 600)])
+def test_without_a_script_what_is_unread_can_be_read_to_its_end(site: Site, open_as, width: int, height: int) -> None:
+    """There a press opens nothing: lines were cut for good."""
+    slug = site.project(classes=CLASSES)
+    for _ in range(2):
+        site.ask("reply", slug, "ann", WORDS)
+    page = open_as("ann", f"/p/{slug}/label/", viewport={"width": width, "height": height}, java_script_enabled=False)
+    for line in page.locator("[data-unread] .label-kept").all():
+        words, place = line.locator("span"), page.locator("[data-news]")
+        assert words.evaluate(
+            "(each) => each.scrollWidth <= each.clientWidth && each.scrollHeight <= each.clientHeight"
+        )
+        end = line.locator("strong")  # of what is said
+        end.scroll_into_view_if_needed()
+        box, around = end.bounding_box(), place.bounding_box()
+        assert box and around and box["height"] > 0
+        assert around["y"] - 1 <= box["y"] and box["y"] + box["height"] <= around["y"] + around["height"] + 1
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
