@@ -44,6 +44,7 @@ class ReachOut(Out):
     low: int
     high: int | None
     chance: float = Field(description="That any number of answers reaches it.")
+    left: int | None = Field(description="Answers that can still be asked, where those are fewer; null: enough are.")
 
 
 class AdviceOut(Out):
@@ -179,7 +180,7 @@ def _advice(found: Advice) -> AdviceOut:
 
 
 def _reach(found: Reach) -> ReachOut:
-    return ReachOut(value=found.value, low=found.low, high=found.high, chance=found.chance)
+    return ReachOut(value=found.value, low=found.low, high=found.high, chance=found.chance, left=found.left)
 
 
 def _costs(found: Costs) -> CostsOut:

@@ -19,12 +19,14 @@ from labeler.numerals import localised, numeral
 from labeler.selectors.ahead import BetterAside, better_aside, why_to_wait
 from labeler.selectors.curve import Curve, with_outlook
 from labeler.selectors.measured import Point
-from labeler.selectors.pool import PoolCounts
+from labeler.selectors.pool import PoolCounts, answers_to_ask
+from labeler.selectors.spent import answers_spent
 
 if TYPE_CHECKING:
     from learner.forecast import Forecast
 
 NEXT = 100  # answers that the advice is about
+FAR = 0.5  # of the answers so far, that the curve is drawn ahead
 LEAST_GAIN = 0.003  # of accuracy: less than that for the next answers is not worth them
 SMALL = 0.01  # of accuracy: whose interval reaches further may bring something yet
 HARDLY = 0.1  # a target that is reached with less probability than this is hardly ever reached
@@ -40,6 +42,7 @@ class Reach:
     high: int | None
     chance: float  # that any number of answers reaches it
     target: str  # in words
+    left: int | None = None  # answers that can still be asked, where those are fewer
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,19 @@ def curve_ahead(project: Project, curve: Curve, counts: PoolCounts | None = None
     fitted = forecast_of(curve.points)
     outlook = []
     if fitted is not None and project.model_kept_since is None and not is_all_asked(counts):
-        for share in (1.0, 1.1, 1.2, 1.35, 1.5):
-            error = fitted.error_at(fitted.now * share)
-            outlook.append((fitted.now * share, 1 - error.high, 1 - error.value, 1 - error.low))
+        far = _as_far(project, fitted.now * FAR, fitted.now, counts)
+        for part in (0.0, 0.2, 0.4, 0.7, 1.0):
+            at = fitted.now + part * far
+            error = fitted.error_at(at)
+            outlook.append((at, 1 - error.high, 1 - error.value, 1 - error.low))
     return with_outlook(curve, project.target_accuracy, outlook)
+
+
+def _as_far(project: Project, wanted: float, now: float, counts: PoolCounts | None) -> float:
+    """Of so many answers after the newest round those that there can be: given since, or still to be asked."""
+    if counts is None or (left := answers_to_ask(project, counts)) >= wanted:
+        return wanted
+    return min(wanted, left + max(0.0, answers_spent(project) - now))
 
 
 def advice_of(project: Project, points: Sequence[Point], counts: PoolCounts | None = None) -> Advice:
@@ -144,7 +156,7 @@ def advice_of(project: Project, points: Sequence[Point], counts: PoolCounts | No
     fitted = forecast_of(points)
     if fitted is None:
         return Advice("early", _("Too early to say"), _why_early(project, points))
-    advice = _by_fit(fitted, target, model)
+    advice = _by_fit(fitted, target, model, None if counts is None else answers_to_ask(project, counts))
     if advice.is_to_stop and (wait := why_to_wait(project, max(points, key=lambda row: row.number, default=None))):
         return Advice("early", _("Too early to say"), wait)
     return advice
@@ -189,10 +201,12 @@ def _why_release(aside: BetterAside, charge: Point) -> str:
     return words % {"number": aside.number, "kept": charge.number, **_points(aside.difference)}
 
 
-def _by_fit(fitted: Forecast, target: float | None, model: Point | None) -> Advice:
-    span = fitted.worth(NEXT)
-    gain = Interval(span.value, span.low, span.high, NEXT)
-    reach = _reach(fitted, target) if target is not None else None
+def _by_fit(fitted: Forecast, target: float | None, model: Point | None, left: int | None) -> Advice:
+    """`left`: answers that can still be asked; None: it is not known."""
+    more = NEXT if left is None else min(NEXT, left)
+    span = fitted.worth(more)
+    gain = Interval(span.value, span.low, span.high, more)
+    reach = _reach(fitted, target, left) if target is not None else None
     if reach is not None and target is not None and reach.chance < HARDLY:
         reason = _(
             "Going by its rounds, this model levels off below the target of %(target)s: that more answers "
@@ -218,9 +232,16 @@ def _met(model: Point, target: float) -> str:
 
 def _by_gain(gain: Interval, reach: Reach | None, target: float | None, model: Point | None) -> Advice:
     points = _points({"value": gain.value, "low": gain.low, "high": gain.high})
-    words = _(
-        "The next %(count)s answers are worth %(value)s points of accuracy (95 %% interval %(low)s to %(high)s)."
-    ) % {"count": NEXT, **points}
+    words = _("The next %(count)s answers are worth %(value)s points of accuracy (95 %% interval %(low)s to %(high)s).")
+    if gain.n < NEXT:
+        words = ngettext(
+            "The only answer that can still be asked is worth %(value)s points of accuracy (95 %% interval %(low)s to "
+            "%(high)s).",
+            "The %(count)s answers that can still be asked are worth %(value)s points of accuracy (95 %% interval "
+            "%(low)s to %(high)s).",
+            gain.n,
+        )
+    words %= {"count": gain.n, **points}
     if target is not None and model is not None and model.value >= target:
         near = _(
             "The model measures %(value)s, which is at the target, but its interval begins at %(low)s: more holdout "
@@ -247,12 +268,14 @@ def _points(share: Mapping[str, float]) -> dict[str, str]:
     return {name: localised(f"{100 * share[name]:+.{digits}f}".replace("-", "−")) for name in names}
 
 
-def _reach(fitted: Forecast, target: float) -> Reach:
+def _reach(fitted: Forecast, target: float, left: int | None) -> Reach:
     span, now = fitted.answers_to(target), fitted.now
     more = [None if math.isinf(each) or each > MOST_TIMES * now else each for each in (span.value, span.high)]
     value, high = (None if each is None else max(0, _rounded(each - now)) for each in more)
     low = min(span.low, MOST_TIMES * now)
-    return Reach(value, max(0, _rounded(low - now)), high, fitted.chance_of(target), _target(target))
+    least = max(0, _rounded(low - now))
+    is_short = left is not None and left < (least if value is None else value)
+    return Reach(value, least, high, fitted.chance_of(target), _target(target), left if is_short else None)
 
 
 def _rounded(answers: float) -> int:

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import Count, Max, QuerySet, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 
-from labeler.models import Chunk, Image, ImageState, Project
+from labeler.models import Chunk, Image, ImageState, Outcome, Project
 from labeler.models.images import CHUNK_SIZE
 
 Positions = npt.NDArray[np.int64]
 
 
+NEAR_THE_END = 500  # images
 LEAST_HOLDOUT = 10  # answers on holdout images before any page shows an accuracy: fewer would say nothing
 
 
@@ -104,6 +105,22 @@ def holdout_to_ask(counts: PoolCounts, target: int) -> int:
 def images_to_ask(counts: PoolCounts, target: int) -> int:
     """Images that wait for an answer and that somebody will be asked about; `target`: holdout answers wanted."""
     return counts.eligible + holdout_to_ask(counts, target)
+
+
+def answers_to_ask(project: Project, counts: PoolCounts) -> int:
+    """Answers that images still wait for, past those of people who are asked about disputed ones. Of many images, which
+    take more than one answer each, as if none had any yet: exact, by one statement, where the end is near."""
+    learning = project.learning
+    holdout = holdout_to_ask(counts, learning.holdout_target)
+    if learning.overlap == 1 or counts.eligible + holdout > NEAR_THE_END:
+        return (counts.eligible + holdout) * learning.overlap
+    counted = [Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE]
+    live = Q(annotations__retracted_at__isnull=True, annotations__outcome__in=counted)
+    images = Image.objects.filter(project=project, state=ImageState.POOL).order_by()
+    answered = images.annotate(n=Count("annotations", filter=live)).values_list("is_holdout", "n")
+    lacking = [(is_holdout, max(1, learning.overlap - n)) for is_holdout, n in answered]
+    of_holdout = sorted(each for is_holdout, each in lacking if is_holdout)[:holdout]
+    return sum(each for is_holdout, each in lacking if not is_holdout) + sum(of_holdout)
 
 
 def labelled_images(project: Project, *, is_holdout: bool) -> QuerySet[Image]:

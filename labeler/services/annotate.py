@@ -22,6 +22,7 @@ from labeler.services import audit
 from labeler.services.consensus import settle, settle_first_answer
 from labeler.services.lease import claim_places
 from labeler.services.named_classes import hold_class, with_class_held
+from labeler.services.proposals import lock_proposal, take_back_unused
 from labeler.services.races import again_if_raced, lock_person
 from labeler.services.shown import note_shown
 from labeler.services.triggers import note_answer
@@ -121,9 +122,9 @@ def correct_answer(
     check_outcome(outcome, label_class_id)
 
     def work() -> Annotation:
+        target = _own_answer(project, annotator, target_key)
         if project.learning.overlap > 1:
             lock_person(annotator)
-        target = _own_answer(project, annotator, target_key)
         answer = Annotation(
             project=project,
             annotator=annotator,
@@ -244,7 +245,7 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
     image = _locked_image(project, answer.image_id)
     if sent_before := own.filter(key=answer.key).first():
         return sent_before
-    former = live(own).filter(image=image).first()
+    former = live(own).filter(image=image).select_related("candidate", "label_class__merged_into").first()
     answer.candidate = asked or mine or (former.candidate if former else None)
     if former is not None:
         _retract(former)
@@ -259,6 +260,8 @@ def _record_with_care(answer: Annotation, project: Project) -> Annotation:
     if place is not None and _may_move(place, answer):
         Candidate.objects.filter(pk=place.pk).update(**_place_after(answer.outcome if counts else Outcome.SKIP))
     settle(image, project.learning.overlap)
+    if former is not None:
+        take_back_unused(answer=former)
     return answer
 
 
@@ -285,9 +288,9 @@ def _may_move(place: Candidate, answer: Annotation) -> bool:
 
 
 def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UUID) -> Annotation:
+    target = _own_answer(project, annotator, target_key)
     if project.learning.overlap > 1:
         lock_person(annotator)
-    target = _own_answer(project, annotator, target_key)
     if target.candidate_id is not None:
         target.candidate = _place_of_target(target.candidate_id)
     image = _locked_image(project, target.image_id)
@@ -307,6 +310,7 @@ def _retract_answer(project: Project, annotator: User, target_key: UUID, key: UU
         retracts=last,
     )
     settle(image, project.learning.overlap)
+    take_back_unused(answer=last)
     if last.is_decision:
         audit.record_decision(decision=last, did=audit.TAKEN_BACK)
     if target.candidate is not None:
@@ -324,7 +328,9 @@ def _place_of_target(candidate_id: int) -> Candidate:
 
 def _last_word(answer: Annotation) -> Annotation:
     """What the answer became: itself, its newest correction, or the undo that ended it."""
-    while (newer := Annotation.objects.filter(retracts=answer).first()) is not None:
+    while (
+        newer := Annotation.objects.filter(retracts=answer).select_related("label_class__merged_into").first()
+    ) is not None:
         answer = newer
     answer.refresh_from_db(fields=["retracted_at"])
     return answer
@@ -332,9 +338,10 @@ def _last_word(answer: Annotation) -> Annotation:
 
 def _own_answer(project: Project, annotator: User, key: UUID) -> Annotation:
     own = Annotation.objects.filter(project=project, annotator=annotator, key=key)
-    target = own.exclude(outcome=Outcome.UNDO).select_related("candidate").first()
+    target = own.exclude(outcome=Outcome.UNDO).select_related("candidate", "label_class__merged_into").first()
     if target is None:
         raise ValidationError({"target": "There is no such answer of yours."})
+    lock_proposal(target)
     return target
 
 

@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, Min, Q
+from django.db.models import Min, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from labeler import clock
-from labeler.models import AuditKind, Candidate, CandidateState, Image, ImageState, Outcome, Project, Reason, User
+from labeler.models import AuditKind, Candidate, CandidateState, Image, ImageState, Project, Reason, User
 from labeler.numerals import numeral
 from labeler.services import audit
 from labeler.services.draw import LOOKUP
+from labeler.services.questions import answers_on, lacking_answers
 from labeler.services.races import again_if_raced, lock_queue, not_in_work
 from labeler.told import ntold
 
@@ -164,11 +165,11 @@ def _put_first(
 ) -> None:
     lowest = Candidate.objects.filter(round=queue).aggregate(rank=Min("rank"))["rank"]
     first = min(1, 1 if lowest is None else lowest) - len(images)
-    answered = _answers([image.pk for image in images]) if project.learning.overlap > 1 else {}
+    answered = answers_on(image.pk for image in images) if project.learning.overlap > 1 else {}
     note = {"picked_by": by.get_username(), "picked_at": clock.now().isoformat(timespec="seconds")}
     moved, added = [], []
     for rank, image in enumerate(images, start=first):
-        missing = max(1, project.learning.overlap - answered.get(image.pk, 0))
+        missing = lacking_answers(project.learning.overlap, answered.get(image.pk, 0))
         mine = [row for row in places[image.pk] if row.round_id == queue]
         reused = [row for row in mine if row.state != CandidateState.ANSWERED][:missing]
         for row in reused:
@@ -191,14 +192,3 @@ def _put_first(
     fields = ["rank", "reason", "state", "details", "selection_probability", "leased_to", "leased_at", "leased_until"]
     Candidate.objects.bulk_update(moved, fields, batch_size=200)
     Candidate.objects.bulk_create(added, batch_size=500)
-
-
-def _answers(image_ids: Sequence[int]) -> dict[int, int]:
-    """How many answers that count each image has."""
-    counted = [Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE]
-    live = Q(annotations__retracted_at__isnull=True, annotations__outcome__in=counted)
-    found: dict[int, int] = {}
-    for start in range(0, len(image_ids), LOOKUP):
-        rows = Image.objects.filter(pk__in=image_ids[start : start + LOOKUP]).order_by()
-        found.update(rows.annotate(n=Count("annotations", filter=live)).values_list("pk", "n"))
-    return found

@@ -3,7 +3,7 @@
 The class is a row that is not offered. An answer that names it is kept like any other and waits: its image is set
 aside, nobody is asked about it and nothing learns from it. Accepted, its answers are labels; merged, they mean the
 other class; refused, they count for nothing and their images are asked again. Until then who proposed it may take it
-back, which does the same to their own answers.
+back, which does the same to their own answers; and who has undone or corrected all of those has taken it back.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from labeler import clock
-from labeler.models import Annotation, ClassChange, ClassProposal, Fate, LabelClass, Project, User
+from labeler.models import Annotation, ClassChange, ClassProposal, Fate, LabelClass, Outcome, Project, User
 from labeler.naming import clean_name
+from labeler.selectors.classes import group_of
 from labeler.services.class_changes import begin_decision, merge_class
 from labeler.services.classes import KEYS, MAX_CLASSES, MAX_NAME, check_name, colour_of, lock_classes
 from labeler.services.races import again_if_raced
@@ -113,9 +114,7 @@ def take_back_proposal(*, label_class: LabelClass, by: User) -> int:
     """
 
     def work() -> int:
-        project = Project.objects.select_related("learning").get(pk=label_class.project_id)
-        lock_classes(project)
-        source = LabelClass.objects.select_for_update().get(pk=label_class.pk)
+        project, source = _locked_class(label_class)
         own = ClassProposal.objects.filter(label_class=source, by=by).first()
         if own is None:
             raise ValidationError(
@@ -127,13 +126,33 @@ def take_back_proposal(*, label_class: LabelClass, by: User) -> int:
         own.delete()
         if not ClassProposal.objects.filter(label_class=source).exists():
             LabelClass.objects.filter(pk=source.pk).update(fate=Fate.WITHDRAWN)
-        question = told(
-            "“%(name)s” was proposed for it and taken back. Choose a class that there is.", name=source.name
-        )
-        words = told("took back the proposed class “%(name)s”", name=source.name)
-        return begin_decision(project, ClassChange.Kind.WITHDRAW, by, words, "void", source, keep(question), by).total
+        return _taken_back(project, source, by).total
 
     return again_if_raced(work)
+
+
+def lock_proposal(answer: Annotation) -> None:
+    """The class that the answer has proposed, for `take_back_unused`, before its place and its image are locked."""
+    if answer.label_class is not None and answer.label_class.meaning.fate == Fate.PROPOSED:
+        _locked_class(answer.label_class.meaning)
+
+
+def take_back_unused(*, answer: Annotation) -> None:
+    """Its person undid or corrected it: if no answer of theirs names the class any more, they propose it no more.
+
+    No image is asked again by this: that of an undone answer is back with them, that of a corrected one has another.
+    """
+    if answer.label_class is None or answer.label_class.meaning.fate != Fate.PROPOSED:
+        return
+    project, source = _locked_class(answer.label_class.meaning)
+    own = ClassProposal.objects.filter(label_class=source, by=answer.annotator)
+    live = Annotation.objects.filter(label_class__in=group_of(source), outcome=Outcome.LABEL, retracted_at__isnull=True)
+    if source.fate != Fate.PROPOSED or live.filter(annotator=answer.annotator).exists() or not own.exists():
+        return
+    own.delete()
+    if not ClassProposal.objects.filter(label_class=source).exists() and not live.exists():
+        LabelClass.objects.filter(pk=source.pk).update(fate=Fate.WITHDRAWN)
+    _taken_back(project, source, answer.annotator)
 
 
 def note_read(*, project: Project, person: User, ids: list[int]) -> None:
@@ -160,8 +179,17 @@ def _named(project: Project, by: User, text: str) -> LabelClass:
         label_class.fate = Fate.PROPOSED
         label_class.save(update_fields=["fate"])
     if label_class.meaning.fate == Fate.PROPOSED:
-        ClassProposal.objects.get_or_create(label_class=label_class.meaning, by=by)
+        _propose(label_class.meaning, by)
     return label_class
+
+
+def _propose(label_class: LabelClass, by: User) -> None:
+    """Who takes the class back at this moment has locked it: this waits for them, and finds what they did."""
+    held = LabelClass.objects.select_for_update(no_key=True).get(pk=label_class.pk)
+    ClassProposal.objects.get_or_create(label_class=held, by=by)
+    if held.fate == Fate.WITHDRAWN:
+        held.fate = Fate.PROPOSED
+        held.save(update_fields=["fate"])
 
 
 def _find(project: Project, name: str) -> LabelClass | None:
@@ -207,10 +235,20 @@ def _refusal(words: str) -> ValidationError:
     return ValidationError({"label_class": words})
 
 
-def _locked(label_class: LabelClass) -> tuple[Project, LabelClass]:
+def _taken_back(project: Project, source: LabelClass, by: User) -> ClassChange:
+    question = told("“%(name)s” was proposed for it and taken back. Choose a class that there is.", name=source.name)
+    words = told("took back the proposed class “%(name)s”", name=source.name)
+    return begin_decision(project, ClassChange.Kind.WITHDRAW, by, words, "void", source, keep(question), by)
+
+
+def _locked_class(label_class: LabelClass) -> tuple[Project, LabelClass]:
     project = Project.objects.select_related("learning").get(pk=label_class.project_id)
     lock_classes(project)
-    source = LabelClass.objects.select_for_update().get(pk=label_class.pk)
+    return project, LabelClass.objects.select_for_update().get(pk=label_class.pk)
+
+
+def _locked(label_class: LabelClass) -> tuple[Project, LabelClass]:
+    project, source = _locked_class(label_class)
     if source.fate != Fate.PROPOSED:
         raise ValidationError(NOT_ANY_MORE, code="decided")
     return project, source

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from labeler import clock
 from labeler.models import (
@@ -15,7 +15,6 @@ from labeler.models import (
     CandidateState,
     Image,
     ImageState,
-    Outcome,
     Project,
     Reason,
     Round,
@@ -26,6 +25,7 @@ from labeler.services.charge import Ruling, check_charge, take_charge, takes_ove
 from labeler.services.claims import mark_done
 from labeler.services.draw import LOOKUP, Draw, Place, mix
 from labeler.services.extra_places import Found, disputes_first, disputes_last, mixed_in
+from labeler.services.questions import answers_on, lacking_answers
 from labeler.services.races import lock_queue, not_in_work
 
 
@@ -144,12 +144,12 @@ def _find(project: Project, places: Sequence[Place], overlap: int) -> list[Found
         rows = Image.objects.filter(project=project, position__in=positions, state=ImageState.POOL)
         for pk, position, is_holdout in rows.order_by().values_list("id", "position", "is_holdout"):
             images[position] = (pk, is_holdout)
-    missing = _missing_answers([pk for pk, _ in images.values()], overlap) if overlap > 1 else {}
+    answered = answers_on(pk for pk, _ in images.values()) if overlap > 1 else {}
     found = []
     for place in places:
         image_id, is_holdout = images.pop(place.position, (None, False))
         if image_id is not None and is_holdout == (place.reason == Reason.HOLDOUT):
-            found.append(Found(place, image_id, missing.get(image_id, overlap)))
+            found.append(Found(place, image_id, lacking_answers(overlap, answered.get(image_id, 0))))
     return found
 
 
@@ -192,14 +192,12 @@ def _carried_picks(project: Project, overlap: int) -> list[Found]:
 
 def _missing_answers(image_ids: Iterable[int], overlap: int) -> dict[int, int]:
     """Of those images the ones in the pool that have a first answer, and how many more each needs."""
-    counted = [Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE]
-    live = Q(annotations__retracted_at__isnull=True, annotations__outcome__in=counted)
-    ids, missing = sorted(image_ids), {}
+    ids = sorted(image_ids)
+    waiting: set[int] = set()
     for start in range(0, len(ids), LOOKUP):
         images = Image.objects.filter(pk__in=ids[start : start + LOOKUP], state=ImageState.POOL)
-        some = images.annotate(n=Count("annotations", filter=live)).filter(n__gt=0, n__lt=overlap)
-        missing.update({pk: overlap - n for pk, n in some.order_by().values_list("pk", "n")})
-    return missing
+        waiting.update(images.order_by().values_list("pk", flat=True))
+    return {pk: overlap - n for pk, n in answers_on(waiting).items() if n < overlap}
 
 
 def _newest_candidates(image_ids: Iterable[int]) -> Iterable[Candidate]:

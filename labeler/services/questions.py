@@ -3,7 +3,7 @@ that the queue holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db.models import Count, Max, Min, Q
 
@@ -39,20 +39,36 @@ def ask_again(
     return len(missing)
 
 
+def answers_on(image_ids: Iterable[int]) -> dict[int, int]:
+    """How many answers that count each of these images has, if it has any."""
+    counted = [Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE]
+    live = Q(annotations__retracted_at__isnull=True, annotations__outcome__in=counted)
+    ids = sorted(image_ids)
+    found: dict[int, int] = {}
+    for start in range(0, len(ids), LOOKUP):
+        rows = Image.objects.filter(pk__in=ids[start : start + LOOKUP]).annotate(n=Count("annotations", filter=live))
+        found.update(rows.filter(n__gt=0).order_by().values_list("pk", "n"))
+    return found
+
+
+def lacking_answers(overlap: int, answered: int) -> int:
+    """Of an image that waits: one that a manager has put back needs one more, however many it has."""
+    return max(1, overlap - answered)
+
+
 def _missing(project: Project, image_ids: Sequence[int], queue: int) -> dict[int, range]:
     """For each image the slots of the places that it still needs, in the order of the ids."""
-    counted = Q(annotations__retracted_at__isnull=True)
-    counted &= Q(annotations__outcome__in=[Outcome.LABEL, Outcome.UNSURE, Outcome.BAD_IMAGE])
     found = {}
     for start in range(0, len(image_ids), LOOKUP):
         images = Image.objects.filter(pk__in=image_ids[start : start + LOOKUP], state=ImageState.POOL).order_by("pk")
-        answers = dict(images.annotate(n=Count("annotations", filter=counted)).values_list("pk", "n"))
-        places = Candidate.objects.filter(project=project, image__in=list(answers)).order_by()
+        waiting = list(images.values_list("pk", flat=True))
+        answered = answers_on(waiting)
+        places = Candidate.objects.filter(project=project, image__in=waiting).order_by()
         is_open = Q(state=CandidateState.OPEN)
         open_ = dict(places.values_list("image").annotate(n=Count("pk", filter=is_open)))
         last = dict(places.filter(round=queue).values_list("image").annotate(last=Max("slot")))
-        for pk, answered in answers.items():
-            lacking = max(1, project.learning.overlap - answered) - open_.get(pk, 0)
+        for pk in waiting:
+            lacking = lacking_answers(project.learning.overlap, answered.get(pk, 0)) - open_.get(pk, 0)
             if lacking > 0:
                 first = last.get(pk, -1) + 1
                 found[pk] = range(first, first + lacking)

@@ -33,6 +33,7 @@ from labeler.selectors.pool import PoolCounts, holdout_to_ask, images_to_ask, po
 from labeler.services.draw import Place, draw_kinds, draw_positions, left_to_draw
 from labeler.services.lease import lease_next
 from labeler.services.publish import held_positions
+from labeler.services.questions import answers_on, lacking_answers
 from labeler.services.races import lock_queue, not_in_work
 
 REFILL = 20
@@ -84,9 +85,13 @@ def _add_drawn(project: Project, places: QuerySet[Candidate], last: int) -> int:
     drawn = _draw(project, np.random.default_rng(seed), set(places.values_list("image__position", flat=True)))
     images = Image.objects.filter(project=project, position__in=[place.position for place in drawn]).order_by()
     ids = dict(images.values_list("position", "id"))
-    slots = range(project.learning.overlap)
-    ranked = enumerate(drawn, start=last + 1)
-    _add(project, [(rank, ids[place.position], slot, place) for rank, place in ranked for slot in slots])
+    overlap = project.learning.overlap
+    answered = answers_on(ids.values()) if overlap > 1 else {}
+    rows = []
+    for rank, place in enumerate(drawn, start=last + 1):
+        pk = ids[place.position]
+        rows += [(rank, pk, slot, place) for slot in range(lacking_answers(overlap, answered.get(pk, 0)))]
+    _add(project, rows)
     return len(drawn)
 
 

@@ -184,8 +184,8 @@ def _answer_by_form(request: HttpRequest, access: Access) -> HttpResponse:
 
 @for_script
 def label_next(request: HttpRequest, access: Access) -> JsonResponse:
-    """Places that the page does not have yet, how far the work is, the version of the classes, what is unread, and
-    whether there is a guide by now."""
+    """Places that the page does not have yet, how far the work is, the version of the classes, what is unread, whether
+    there is a guide by now, and whether classes may be proposed."""
     body = read_body(request)
     holding = read_ids(body, "holding")
     classes = classes_of(access.project)
@@ -196,6 +196,7 @@ def label_next(request: HttpRequest, access: Access) -> JsonResponse:
         "classes": version_of(classes),
         "unread": _unread(request, access),
         "guide": access.project.has_guide,
+        "proposals": access.project.takes_proposals,
     }
     return JsonResponse({**_items(access, fresh, is_idle=not places), **news})
 

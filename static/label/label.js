@@ -35,6 +35,7 @@ const hasClasses = buttons.some((button) => button.dataset.outcome === "label");
 let correcting = null; // the answer that is shown again, while it is
 let left = matchMedia("(pointer: fine)").matches ? part("filter") : null; // gets the focus once there is something to answer
 let lastProgress = 0;
+let takesProposals = !("absent" in part("propose").dataset);
 const stage = new Stage(part("table"), part("trouble"));
 const tabs = new Tabs({ user, project });
 const queue = new Queue({ url: root.dataset.nextUrl, want: PREFETCH, canAsk: () => outbox.length === 0 });
@@ -183,10 +184,17 @@ function showButtons(isItem, isOnItsWay = false) {
   else if (document.activeElement === document.body) left?.focus();
   if (isItem) left = null;
   part("outcomes").hidden = part("view-tools").hidden = part("view-open").hidden = !isItem;
-  for (const name of ["propose", "comment"]) if (part(name)) part(name).hidden = !isItem;
+  part("comment").hidden = !isItem;
   root.toggleAttribute("data-idle", !isItem);
+  showProposing();
   part("undo-form").hidden = !isItem && !strip.answers.length;
   part("empty").hidden = isItem;
+}
+
+/** Who is typing a name may finish: the server says that it is too late. */
+function showProposing() {
+  const box = part("propose");
+  box.hidden = root.hasAttribute("data-idle") || !(takesProposals || (!box.hidden && box.open));
 }
 
 function mark(former) {
@@ -289,6 +297,10 @@ queue.addEventListener("unread", ({ detail }) => {
 queue.addEventListener("guide", ({ detail: isThere }) => {
   const button = part("guide-open");
   button.hidden = !isThere && button.getAttribute("aria-expanded") === "false"; // who reads it may close it
+});
+queue.addEventListener("proposals", ({ detail }) => {
+  takesProposals = detail;
+  showProposing();
 });
 part("reload").addEventListener("click", () => location.reload()); // what was not sent is kept on disk
 for (const state of ["signed-out", "stale"]) {

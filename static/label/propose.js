@@ -1,12 +1,11 @@
 /** A class that there is not: a small form that its key opens. What was typed to find a class is taken along. */
 
 /**
- * @param {HTMLDetailsElement | null} box
+ * @param {HTMLDetailsElement} box
  * @param {HTMLInputElement | null} filter
  * @param {(name: string) => boolean} give answers with a class of that name; false if it could not
  */
 export function proposeClass(box, filter, give) {
-  if (!box) return;
   const form = box.querySelector("form");
   const input = form.elements.proposed;
   // Not on "toggle", which comes later: what is typed at once would be keys of the page, and answer.

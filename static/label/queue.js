@@ -1,7 +1,8 @@
 /**
  * The images to come: leased, fetched and decoded before they are shown, so that showing one is a matter of one frame.
  *
- * Events: "ready", "empty" {words}, "progress" {...}, "classes" (their version), "unread" {marks, html}, "guide" (whether there is one), "signed-out" {words}, "stale", "offline", "full".
+ * Events: "ready", "empty" {words}, "progress" {...}, "classes" (their version), "unread" {marks, html}, "guide" (whether there is one),
+ * "proposals" (whether they are taken), "signed-out" {words}, "stale", "offline", "full".
  *
  * @typedef {{image: number, candidate: number | null, url: string, width: number, height: number, name: string,
  *   element?: HTMLImageElement}} Item
@@ -76,7 +77,7 @@ export class Queue extends EventTarget {
     const reply = await post(this.#url, { want: this.#want, holding: this.holding }).catch(() => null);
     this.#isAsking = false;
     if (reply?.status === 200) {
-      for (const news of ["progress", "classes", "unread", "guide"]) this.dispatchEvent(new CustomEvent(news, { detail: reply.body[news] }));
+      for (const news of ["progress", "classes", "unread", "guide", "proposals"]) this.dispatchEvent(new CustomEvent(news, { detail: reply.body[news] }));
       this.add(reply.body.items.filter((item) => !(this.#answeredAt.get(item.image) > askedAt)), reply.body.empty);
     } else if (reply?.status === 404) {
       this.#rest({ words: reply.body.error ?? gettext("This project is no longer open to you."), retry_seconds: null });

@@ -121,8 +121,8 @@ def split(slug: str, name: str, parts: str) -> None:
     split_class(label_class=Project.objects.get(slug=slug).classes.get(name=name), names=parts.split(), by=None)
 
 
-def take_proposals(slug: str) -> None:
-    allow_proposals(project=Project.objects.get(slug=slug), is_allowed=True)
+def take_proposals(slug: str, whether: str = "yes") -> None:
+    allow_proposals(project=Project.objects.get(slug=slug), is_allowed=whether == "yes")
 
 
 def reply(slug: str, username: str, text: str) -> None:

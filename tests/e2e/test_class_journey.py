@@ -13,6 +13,7 @@ pytestmark = pytest.mark.e2e
 
 PHONE = {"viewport": {"width": 390, "height": 844}}
 THOUSAND = " ".join(f"class{number:03}" for number in range(1000))
+ASKS = "document.dispatchEvent(new Event('visibilitychange'))"  # the page asks for the queue
 # In the page itself: from each Enter to the end of the frame after the one in which the next image was there.
 PAINTS = """() => {
   window.paints = [];
@@ -143,6 +144,28 @@ def test_an_undone_proposal_leaves_nothing_that_waits(open_as, site: Site) -> No
     press(ann, "3")
     sent(ann)
     assert site.answers(slug) == ["owl"]
+
+
+def test_an_open_page_learns_that_classes_may_be_proposed(open_as, site: Site) -> None:
+    slug = site.project()
+    ann = label_page(open_as, site, slug)
+    way = ann.get_by_text("new class …")
+    expect(way).to_be_hidden()
+    ann.keyboard.press("n")
+    expect(ann.get_by_label("Name of the class that is missing")).to_be_hidden()
+    site.ask("take-proposals", slug)
+    ann.evaluate(ASKS)
+    expect(way).to_be_visible()
+    ann.keyboard.press("n")
+    ann.keyboard.type("Lynx")
+    site.ask("take-proposals", slug, "no")
+    with ann.expect_response("**/next/"):
+        ann.evaluate(ASKS)
+    expect(way).to_be_visible()  # who is typing is not interrupted
+    ann.keyboard.press("Escape")
+    with ann.expect_response("**/next/"):
+        ann.evaluate(ASKS)
+    expect(way).to_be_hidden()
 
 
 def test_without_a_script_a_class_is_proposed_too(open_as, site: Site, browser) -> None:

@@ -185,3 +185,105 @@ def test_many_classes_fill_their_column_in_a_low_window(site: Site, open_as, wid
     assert seen[0]["y"] < field["y"] + field["height"] + 24  # from the field on
     page.locator(".label-answers").evaluate("(element) => { element.scrollTop = element.scrollHeight; }")
     assert page.locator(".label-filter").bounding_box()["y"] == pytest.approx(column["y"], abs=2)  # it stays in view
+
+
+@pytest.mark.parametrize("is_touch", [True, False])
+def test_a_touch_screen_is_told_of_no_keys_and_a_mouse_is(site: Site, open_as, is_touch: bool) -> None:
+    """A tablet, which has room for them; programs that read a page aloud know the keys all the same."""
+    slug = site.project(images=60, classes=" ".join(f"sign-{number}" for number in range(1, 36)))
+    site.ask("score", slug)
+    site.ask("learning", slug, "grid", "everybody")
+    site.ask("dispute", slug, "3")
+    size: dict[str, object] = {"viewport": {"width": 1024, "height": 768}, "has_touch": is_touch, "is_mobile": is_touch}
+    shown = ":is(button, summary, label) kbd:visible"
+
+    ann = open_as("ann", f"/p/{slug}/label/", **size)
+    ready(ann)
+    before = ann.locator("[data-table] img").get_attribute("data-image")
+    ann.get_by_role("button", name="sign-1").first.click()
+    ann.wait_for_function(f"document.querySelector('[data-table] img')?.dataset.image !== '{before}'")
+    moves = ann.locator("[data-keys]")
+    assert not moves.evaluate("(element) => element.hidden")  # there is something that keys could move to
+    assert moves.is_visible() is not is_touch
+    pages = [
+        ann,
+        open_as("mia", f"/p/{slug}/grid/?class=", **size),
+        open_as("mia", f"/p/{slug}/answers/review/", **size),
+    ]
+    for page in pages:
+        assert bool(page.locator(shown).count()) is not is_touch, page.url
+        assert page.locator("[aria-keyshortcuts]:visible").count(), page.url
+    assert pages[1].locator("[data-help]").is_visible() is not is_touch
+    classes = open_as("mia", f"/p/{slug}/settings/classes/", **size)
+    assert classes.locator("td kbd:visible").count()  # a list of keys is one on any screen
+
+
+SEEN = """(selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility()).map((each) => {
+  const {x, y, right, bottom, width, height} = each.getBoundingClientRect();
+  const top = document.elementFromPoint(x + width / 2, y + height / 2);
+  return {isWhole: x >= 0 && y >= 0 && right <= innerWidth && bottom <= innerHeight && each.contains(top), height};
+})"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(844, 390), (667, 375), (932, 430)])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_on_a_phone_on_its_side_the_image_and_what_decides_are_in_view(
+    site: Site, open_as, width: int, height: int, language: str
+) -> None:
+    """Both, without scrolling: what decides began two windows below."""
+    slug = site.project(images=20, classes="cat dog owl")
+    site.ask("dispute", slug, "3")
+    site.ask("score", slug)
+    size = {"viewport": {"width": width, "height": height}, "has_touch": True, "is_mobile": True}
+    page = open_as("mia", f"/p/{slug}/answers/review/", locale=language, **size)
+    page.locator(".image-stage img").evaluate("(image) => image.decode()")
+
+    def look() -> None:
+        (image,) = page.evaluate(SEEN, ".image-stage img")
+        assert image["isWhole"] and image["height"] >= 0.4 * height, image
+        buttons = page.evaluate(SEEN, ".review-buttons .button, .review-head .button")
+        assert len(buttons) >= 9 and all(each["isWhole"] for each in buttons), buttons
+        assert page.evaluate("[document.documentElement.scrollWidth - innerWidth, scrollY]") == [0, 0]
+
+    look()
+    page.locator(".review-buttons .button").first.click()
+    page.locator("[data-hotkey=u]:enabled").wait_for()
+    look()
+    page.locator("[data-hotkey=u]").click()
+    page.locator(".messages").wait_for()  # it takes a line: the last button may have to be scrolled to
+    (image,), first = page.evaluate(SEEN, ".image-stage img"), page.evaluate(SEEN, ".review-buttons .button")[0]
+    assert image["isWhole"] and first["isWhole"]
+
+
+def test_many_classes_and_what_was_said_scroll_beside_the_image(site: Site, open_as) -> None:
+    slug = site.project(images=20, classes=" ".join(f"Verkehrszeichen-{number}" for number in range(1, 41)))
+    site.ask("dispute", slug, "3")
+    site.ask("score", slug)
+    size = {"viewport": {"width": 844, "height": 390}, "has_touch": True, "is_mobile": True}
+    page = open_as("mia", f"/p/{slug}/answers/review/", **size)
+    for words in ("bad image", "skip"):
+        page.get_by_role("button", name=words).scroll_into_view_if_needed()
+        (image,) = page.evaluate(SEEN, ".image-stage img")
+        assert image["isWhole"] and page.get_by_role("button", name=words).is_visible()
+    assert page.get_by_label("Another class").bounding_box()["y"] > 300
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (844, 390), (1280, 600)])
+def test_without_a_script_what_is_unread_can_be_read_to_its_end(site: Site, open_as, width: int, height: int) -> None:
+    """There a press opens nothing: lines were cut for good."""
+    slug = site.project(classes=CLASSES)
+    for _ in range(2):
+        site.ask("reply", slug, "ann", WORDS)
+    page = open_as("ann", f"/p/{slug}/label/", viewport={"width": width, "height": height}, java_script_enabled=False)
+    for line in page.locator("[data-unread] .label-kept").all():
+        words, place = line.locator("span"), page.locator("[data-news]")
+        assert words.evaluate(
+            "(each) => each.scrollWidth <= each.clientWidth && each.scrollHeight <= each.clientHeight"
+        )
+        end = line.locator("strong")  # of what is said
+        end.scroll_into_view_if_needed()
+        box, around = end.bounding_box(), place.bounding_box()
+        assert box and around and box["height"] > 0
+        assert around["y"] - 1 <= box["y"] and box["y"] + box["height"] <= around["y"] + around["height"] + 1
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import pytest
 from django.urls import reverse
 
 from labeler import clock
-from labeler.models import Image, JobState, PoolFeatures, PoolGraph, PoolNetwork, Round, RoundState, Standing, Trigger
-from labeler.selectors.curve import learning_curve
+from labeler.models import (
+    Annotation,
+    Image,
+    JobState,
+    PoolFeatures,
+    PoolGraph,
+    PoolNetwork,
+    Round,
+    RoundState,
+    Standing,
+    Trigger,
+)
+from labeler.selectors.curve import Curve, learning_curve
 from labeler.selectors.forecast import LEAST_GAIN, SMALL, advice_of, curve_ahead
 from labeler.selectors.measured import Point
-from labeler.selectors.pool import pool_counts
+from labeler.selectors.pool import answers_to_ask, pool_counts
 from tests.labeler.queues import fresh
 from tests.labeler.test_worth import FLAT, STEEP, measured_rounds, points
 
@@ -162,3 +174,58 @@ def test_where_no_image_waits_that_is_said_and_nothing_foretold(project, make_im
     assert advice.title == "Nothing new is left to ask"
     assert "people disagree about 1. Settle it, or have it asked again" in advice.reason
     assert (advice.kind, advice.gain, advice.is_to_stop) == ("over", None, False)
+
+
+def test_no_answers_are_foretold_that_no_image_takes(project, make_images, manager, client_of) -> None:
+    """Beside three images pages spoke of the next 100 answers, and drew the curve 80 answers on."""
+    measured_rounds(project)  # up to 160 answers
+    make_images(project, 3)
+    project.target_accuracy = 0.9
+    project.save()
+    counts, curve = pool_counts(project), learning_curve(project)
+    advice = advice_of(project, curve.points, counts)
+    assert advice.gain is not None and advice.gain.n == 3
+    assert advice.reason.startswith("The 3 answers that can still be asked are worth +")
+    assert advice.reach is not None and advice.reach.left == 3 < advice.reach.low
+    page = client_of(manager).get(reverse("worth", args=[project.slug])).content.decode()
+    assert "Only 3 answers can still be asked: import more images." in page and "next 100 answers" not in page
+    everything, few = curve_ahead(project, curve), curve_ahead(project, curve, counts)
+    assert last_of(everything) > last_of(few) > last_mark(few)
+    assert answers_at(few, last_of(few)) == pytest.approx(163, abs=0.5)
+    assert answers_at(everything, last_of(everything)) == pytest.approx(240, abs=0.5)
+
+
+def last_of(curve: Curve) -> float:
+    return float(curve.ahead.split()[-1].split(",")[0])
+
+
+def last_mark(curve: Curve) -> float:
+    return curve.marks[-1].x
+
+
+def answers_at(curve: Curve, x: float) -> float:
+    """By the curve's own first and last mark."""
+    first, last = curve.marks[0], curve.marks[-1]
+    each = (last.point.answers - first.point.answers) / (last.x - first.x)
+    return last.point.answers + (x - last.x) * each
+
+
+def test_enough_images_change_nothing(project, make_images) -> None:
+    measured_rounds(project)
+    make_images(project, 100)
+    curve, counts = learning_curve(project), pool_counts(project)
+    assert advice_of(project, curve.points, counts) == advice_of(project, curve.points)
+    assert curve_ahead(project, curve, counts) == curve_ahead(project, curve)
+
+
+def test_answers_to_ask_are_those_that_images_lack(project, make_images, annotator) -> None:
+    """Of the holdout as many as its target lacks, and all once no other image waits."""
+    project.learning.holdout_target = 1
+    images, holdout = make_images(project, 3), make_images(project, 2, is_holdout=True)
+    assert answers_to_ask(project, pool_counts(project)) == 4
+    project.learning.overlap = 3
+    for image, outcome in ((images[0], "unsure"), (images[1], "skip"), (holdout[0], "bad_image")):
+        Annotation.objects.create(project=project, image=image, annotator=annotator, outcome=outcome, key=uuid.uuid4())
+    assert answers_to_ask(project, pool_counts(project)) == 2 + 3 + 3 + 2
+    Image.objects.filter(pk__in=[row.pk for row in images]).update(state="bad")
+    assert answers_to_ask(project, pool_counts(project)) == 2 + 3

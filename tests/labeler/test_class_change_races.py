@@ -180,3 +180,37 @@ def test_a_merge_waits_for_an_answer_that_is_just_being_given(project, manager, 
     other.join(timeout=30)
     assert problems == []
     assert Image.objects.get(pk=place.image_id).label == dog
+
+
+def test_proposals_of_one_class_that_are_undone_meanwhile_leave_no_answer_without_a_proposal(project, people) -> None:
+    Project.objects.filter(pk=project.pk).update(takes_proposals=True)
+
+    def propose_and_undo(person, is_last_kept: bool) -> Callable[[], object]:
+        def work() -> bool:
+            for number in range(15):
+                key = uuid.uuid4()
+                record_proposal(
+                    project=fresh(project), annotator=person, name="Lynx", key=key, save=answer_with(person, key)
+                )
+                if number < 14 or not is_last_kept:
+                    retract_answer(project=fresh(project), annotator=person, target_key=key, key=uuid.uuid4())
+            return True
+
+        return work
+
+    def answer_with(person, key: uuid.UUID) -> Callable[[int], Annotation]:
+        def save(class_id: int) -> Annotation:
+            (place,) = lease_next(project=fresh(project), annotator=person)
+            return record_answer(
+                project=fresh(project), annotator=person, image_id=place.image_id, candidate_id=place.pk,
+                outcome=Outcome.LABEL, label_class_id=class_id, key=key,
+            )  # fmt: skip
+
+        return save
+
+    assert at_once(*[propose_and_undo(person, person == people[0]) for person in people[:2]]) == [True, True]
+    lynx = project.classes.get(name="Lynx")
+    assert (lynx.fate, [row.by for row in lynx.proposals.all()]) == ("proposed", people[:1])
+    live = Annotation.objects.filter(label_class=lynx, retracted_at__isnull=True, outcome=Outcome.LABEL)
+    assert [row.annotator for row in live] == people[:1]
+    assert not Annotation.objects.filter(voided_by__isnull=False).exists()

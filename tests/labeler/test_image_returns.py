@@ -11,9 +11,12 @@ from labeler.models import Annotation, AuditEntry, Candidate, Image, ImageState,
 from labeler.selectors.work_left import Stage, work_left
 from labeler.services import triggers
 from labeler.services.lease import lease_next
+from labeler.services.refill import refill_queue
 from labeler.services.returning import return_images
+from labeler.services.rounds import start_cold_round
 from tests.labeler.queues import answer_place, fill_queue, fresh
 from tests.labeler.rounds import tune
+from tests.labeler.test_refill import start_round
 
 
 @pytest.fixture
@@ -77,6 +80,29 @@ def test_put_back_they_wait_for_the_next_queue(project, images, manager) -> None
     assert return_images(project=fresh(project), image_ids=ids, by=manager, asks_first=False) == 5
     assert not Candidate.objects.filter(round=fresh(project).queue_round).exists()
     assert triggers.start_due_rounds() == 1
+
+
+@pytest.mark.parametrize("by", ["a round", "a refill"])
+def test_one_that_has_its_answers_gets_one_place(project, images, manager, carl, make_user, make_images, by) -> None:
+    """Two places had two people at once asked about an image that one of them settles."""
+    Membership.objects.create(project=project, user=(dora := make_user("dora")), role=Role.ANNOTATOR)
+    (new,) = make_images(project, 1)
+    *rest, bad, _labelled = images
+    Image.objects.filter(pk__in=[row.pk for row in rest]).update(state=ImageState.BAD, is_contested=False)
+    return_images(project=fresh(project), image_ids=[bad.pk], by=manager, asks_first=False)
+    if by == "a round":
+        assert start_cold_round(project=fresh(project)) is not None
+    else:
+        start_round(project)
+        assert refill_queue(project=fresh(project), annotator=carl) == 2
+    places = Candidate.objects.filter(round=fresh(project).queue_round)
+    assert places.filter(image=bad).count() == 1
+    assert places.filter(image=new).count() == 2
+    held = [
+        {place.image_id for place in lease_next(project=fresh(project), annotator=person, want=3)}
+        for person in (carl, dora)
+    ]
+    assert sorted(held, key=len) == [{new.pk}, {new.pk, bad.pk}]
 
 
 def test_twice_is_once_and_the_record_keeps_what_was(project, images, manager) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 
 import pytest
@@ -15,6 +16,7 @@ from labeler.selectors.news import news_for
 from labeler.services.comments import close_comment, comment_image
 
 LABEL = "/p/signs/label/"
+ABSENT = r"<[^>]*%s[^>]*\bdata-absent\b"  # what the script leaves hidden for now
 
 
 @pytest.fixture
@@ -83,8 +85,20 @@ def test_whether_there_is_a_guide_comes_with_the_queue(project, annotator, clien
     """The open page shows its button only then."""
     client = client_of(annotator)
     page = client.get(reverse("label", args=[project.slug])).content.decode()
-    assert "data-absent" in page and ask(client, "next", {"want": 1})["guide"] is False
+    assert re.search(ABSENT % "data-guide-open", page) and ask(client, "next", {"want": 1})["guide"] is False
     for changes in ({"guidelines": "Look at it."}, {"guidelines": "", "examples": 1}):
         Project.objects.filter(pk=project.pk).update(**changes)
         assert ask(client, "next", {"want": 1})["guide"] is True
-        assert "data-absent" not in client.get(reverse("label", args=[project.slug])).content.decode()
+        page = client.get(reverse("label", args=[project.slug])).content.decode()
+        assert "data-guide-open" in page and not re.search(ABSENT % "data-guide-open", page)
+
+
+def test_whether_classes_may_be_proposed_comes_with_the_queue(project, annotator, client_of) -> None:
+    """What it shows then is on the page already."""
+    client = client_of(annotator)
+    for is_allowed in (False, True):
+        Project.objects.filter(pk=project.pk).update(takes_proposals=is_allowed)
+        assert ask(client, "next", {"want": 1})["proposals"] is is_allowed
+        page = client.get(reverse("label", args=[project.slug])).content.decode()
+        assert 'name="proposed"' in page
+        assert bool(re.search(ABSENT % "data-propose", page)) is not is_allowed

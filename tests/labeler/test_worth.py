@@ -379,7 +379,7 @@ def test_its_queries_do_not_grow(project, make_images, manager, client_of, djang
     measured_rounds(project, FLAT)
     client = client_of(manager)
     client.get(reverse("worth", args=["signs"]))
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(26):
         client.get(reverse("worth", args=["signs"]))
 
 
