@@ -240,7 +240,7 @@ def test_somebody_is_deactivated_while_they_label(open_as, site: Site) -> None:
     ann = label_page(open_as, site, slug)
     press(ann, "1")
     sent(ann)
-    wait_until(lambda: site.ask("leases", slug) == "4", 30, "four leases")
+    wait_until(lambda: int(site.ask("leases", slug)) >= 4, 30, "four leases")
     mia = open_as("mia", f"/p/{slug}/people/")
     mia.get_by_label("Deactivate ann").click()
     mia.get_by_role("button", name="Deactivate", exact=True).click()
