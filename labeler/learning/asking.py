@@ -15,7 +15,7 @@ from labeler.learning.files import Beat, CannotLearn, Integers, folder_of, limit
 from labeler.learning.kept import bare_chunks, chunks_as_they_were
 from labeler.learning.requests import graph_of, learner_config, read_training_set, round_chunks, scored
 from labeler.models import Reason, Round
-from labeler.selectors.pool import waiting_positions
+from labeler.selectors.pool import pending_positions, waiting_positions
 from labeler.services.draw import Draw, Place
 
 if TYPE_CHECKING:
@@ -102,20 +102,20 @@ def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat)
     count, unseen = draw.to_acquire, _unseen(round_, model, waiting, eligible, draw.to_acquire)
     if not count or not len(eligible):
         return unseen
-    answered = read_training_set(round_.project)
+    answered, pending = read_training_set(round_.project), pending_positions(round_.project, held)
     with ExitStack() as stack:
         asker = _Asker(round_, model, beat, stack)
         chunks, config = asker.images(asker.config())
         if config.acquisition in BATCH_ACQUISITIONS:  # these run the model once more
             limit_threads()
         details = asker.details(split_acquisition(config.acquisition)[1])
-        parts, rejected = _parts(asker, answered, eligible, count - len(unseen), details)
+        parts, rejected = _parts(asker, answered, pending, eligible, count - len(unseen), details)
         others = np.setdiff1d(eligible, [place.position for place in parts])
         acquired = acquire_images(
             folder_of(model),
             chunks=chunks,
             eligible_positions=_promising(others, rejected, count - len(unseen) - len(parts)),
-            labelled_positions=scored(model, answered.positions),
+            labelled_positions=scored(model, np.union1d(answered.positions, pending)),
             count=count - len(unseen) - len(parts),
             config=config,
             report=beat,
@@ -167,10 +167,11 @@ def _promising(positions: Integers, rejected: Integers, count: int) -> Integers:
 
 
 def _parts(
-    asker: _Asker, answered: TrainingSet, eligible: Integers, count: int, details: dict[str, object]
+    asker: _Asker, answered: TrainingSet, pending: Integers, eligible: Integers, count: int, details: dict[str, object]
 ) -> tuple[list[Place], Integers]:
     """Places for images that stand for a part of the pool whose class is not known well enough, and the positions of
-    what looks like bad images; nothing where that is not wanted, or answers speak against the graph."""
+    what looks like bad images; nothing where that is not wanted, or answers speak against the graph. A part that
+    somebody is being asked about already has no second place."""
     path, model = asker.graph(), asker.model
     if path is None or count <= 0:
         return [], np.empty(0, np.int64)
@@ -183,7 +184,9 @@ def _parts(
     answers = Answers(
         answered.positions[is_known], np.array(labels, np.int64), len(model.classes), answered.rejected
     )  # fmt: skip
-    advice = questions_about_parts(path, answers, eligible, count, seed=asker.round.seed, report=asker.beat)
+    advice = questions_about_parts(
+        path, answers, eligible, count, pending=pending, seed=asker.round.seed, report=asker.beat
+    )
     thoughts = _thoughts(model, np.array([each.position for each in advice.questions], np.int64))
     of_model = {name: value for name, value in details.items() if name == "model"}
     places = [

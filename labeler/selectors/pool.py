@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Sum
 
-from labeler.models import Chunk, Image, ImageState, Outcome, Project
+from labeler.models import Annotation, Candidate, Chunk, Image, ImageState, Outcome, Project
 from labeler.models.images import CHUNK_SIZE
 
 Positions = npt.NDArray[np.int64]
 
 
 NEAR_THE_END = 500  # images
+LOOKUP = 500  # positions a query
 LEAST_HOLDOUT = 10  # answers on holdout images before any page shows an accuracy: fewer would say nothing
 
 
@@ -151,6 +152,23 @@ def waiting_positions(project: Project, *, is_holdout: bool, without: Iterable[i
     waiting &= ~_mask(end, left.values_list("position", flat=True).iterator(20_000))
     waiting &= ~_mask(end, without)
     return np.flatnonzero(waiting).astype(np.int64)
+
+
+def pending_positions(project: Project, held: Iterable[int]) -> Positions:
+    """Sorted positions of images whose answers are on their way to the learner: of those `held` on somebody's screen
+    what is not of the holdout, and images of the queue that have some answers and wait for others.
+    """
+    on_screens = sorted(held)
+    found: list[int] = []
+    images = Image.objects.filter(project=project, is_holdout=False).order_by()
+    for start in range(0, len(on_screens), LOOKUP):
+        found += images.filter(position__in=on_screens[start : start + LOOKUP]).values_list("position", flat=True)
+    if project.learning.overlap > 1:
+        live = Annotation.objects.filter(image=OuterRef("pk"), retracted_at__isnull=True, outcome=Outcome.LABEL)
+        queued = Candidate.objects.filter(round=project.queue_round_id).order_by().values("image")
+        waiting = images.filter(state=ImageState.POOL, pk__in=queued)
+        found += waiting.filter(Exists(live)).values_list("position", flat=True)
+    return np.unique(np.array(found, np.int64))
 
 
 def rejected_positions(project: Project, *, without: Iterable[int]) -> Positions:

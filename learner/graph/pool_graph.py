@@ -236,7 +236,14 @@ class Advice:
 
 
 def questions_about_parts(
-    path: Path, answers: Answers, eligible_positions: npt.ArrayLike, count: int, *, seed: int, report: Report = ignore
+    path: Path,
+    answers: Answers,
+    eligible_positions: npt.ArrayLike,
+    count: int,
+    *,
+    pending: npt.ArrayLike = (),
+    seed: int,
+    report: Report = ignore,
 ) -> Advice:
     """What to ask about parts that have no name yet, or may be of two classes; none once that is known well enough.
 
@@ -245,6 +252,7 @@ def questions_about_parts(
         answers: All that count. Those about images that came after the graph are left out.
         eligible_positions: int64, which images may be asked about.
         count: How many at most.
+        pending: int64, images whose answers are on their way. Those that came after the graph are left out.
         seed: Of the draws.
         report: Called with the phases `"spread"` and `"acquire"`.
 
@@ -265,7 +273,9 @@ def questions_about_parts(
     prediction = predict(graph, known, report=report)
     inside = np.flatnonzero(is_eligible_N)
     rejected = inside[prediction.looks_rejected(inside)]
+    coming = np.asarray(pending, np.int64)
     questions = ask(
-        prediction, is_eligible_N, count, least_gain=WORTH * len(graph), seed=derive(seed, "parts"), report=report
-    )
+        prediction, is_eligible_N, count, pending=coming[coming < len(graph)], least_gain=WORTH * len(graph),
+        seed=derive(seed, "parts"), report=report,
+    )  # fmt: skip
     return Advice(tuple(questions), rejected)

@@ -58,6 +58,7 @@ def ask(
     eligible_N: npt.NDArray[np.bool_],
     count: int,
     *,
+    pending: npt.ArrayLike = (),
     least_gain: float = 0.0,
     seed: int,
     report: Report = ignore,
@@ -68,6 +69,8 @@ def ask(
         prediction: From all answers so far, none at the start.
         eligible_N: bool, which images may be asked about; those with answers may.
         count: b; fewer come where fewer are eligible or worth it.
+        pending: int64, images that people were asked about already and have not answered yet, such as those on their
+            screens: their parts are not asked about once more.
         least_gain: Questions that are expected to put fewer images right are left out.
         seed: Of the draws.
         report: Called every question with the phase `"acquire"`.
@@ -83,6 +86,8 @@ def ask(
         raise LabelError("no image is left to ask about")
     rng = np.random.default_rng(derive(seed, "questions"))
     gains, is_open_N = Gains.of(prediction), eligible_N.copy()
+    for position in np.asarray(pending, np.int64).tolist():
+        gains.settle(prediction, position)
     questions: list[Question] = []
     while len(questions) < count and is_open_N.any():
         question = _best(prediction, gains, is_open_N, rng)

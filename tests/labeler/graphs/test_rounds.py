@@ -8,9 +8,11 @@ import pytest
 from labeler import storage, tasks
 from labeler.learning import requests
 from labeler.learning.kept import read_training
-from labeler.models import ImageState, Reason, RoundState, Trigger
+from labeler.models import Annotation, Candidate, ImageState, Reason, RoundState, Trigger
 from labeler.selectors.graphs import current_graph
+from labeler.selectors.pool import pending_positions
 from labeler.services import claims, graphs
+from labeler.services.lease import lease_next
 from labeler.services.rounds import request_round, start_cold_round
 from labeler.told import Told
 from tests.labeler.graphs.conftest import made, queue, right, run
@@ -88,6 +90,55 @@ def test_a_round_asks_about_groups_without_a_name_before_all_else(pool, annotato
     assert {place.reason for place in others} >= {Reason.ACQUIRED}
     assert first.details["group"] > 1 and len(first.details["likely"]) == 3
     assert round_.notes
+
+
+def groups_asked(pool) -> list[int]:
+    """Of which kind the groups are that the queue asks about as a whole."""
+    places = {place.image_id: place for place in queue(pool) if place.reason == Reason.GROUP}
+    return [truth(place.image.position) for place in places.values() if place.details["group"] == 20]
+
+
+def test_a_group_whose_image_is_on_a_screen_has_no_second_question(pool, annotator) -> None:
+    """Browsers fetch images ahead: with every round it cost as many answers about groups that had been asked about."""
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 2) == 2
+    (held,) = lease_next(project=pool, annotator=annotator)
+    assert held.reason == Reason.GROUP
+    run(pool)
+    assert truth(held.image.position) not in groups_asked(pool)
+    assert len(queue(pool)) == 20
+    held.refresh_from_db()
+    assert held.state == "open"  # it is still theirs to answer
+    Candidate.objects.filter(pk=held.pk).update(leased_to=None, leased_until=None)
+    run(pool)
+    first, *_ = queue(pool)
+    assert (first.reason, truth(first.image.position)) == (Reason.GROUP, truth(held.image.position))
+
+
+def test_a_group_with_the_first_of_two_answers_has_no_second_question(pool, annotator) -> None:
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 2) == 2
+    pool.learning.overlap = 2
+    pool.learning.save()
+    run(pool)
+    assert queue(pool)[0].reason == Reason.GROUP
+    assert answer(pool, annotator, 1) == 1
+    asked = Annotation.objects.latest("pk").image
+    assert asked.state == ImageState.POOL
+    run(pool)
+    assert groups_asked(pool).count(truth(asked.position)) == 1
+    assert queue(pool)[0].image_id == asked.pk
+
+
+def test_a_holdout_image_on_a_screen_teaches_no_group(pool, annotator) -> None:
+    image = pool.images.first()
+    assert pending_positions(pool, {image.position}).tolist() == [image.position]
+    pool.images.filter(pk=image.pk).update(is_holdout=True)
+    assert pending_positions(pool, {image.position}).tolist() == []
 
 
 def test_once_all_groups_have_a_name_the_network_chooses(pool, annotator) -> None:

@@ -49,6 +49,18 @@ def test_a_batch_spreads_over_the_groups(planted, graph):
     assert (prediction.best() == planted[1]).mean() > 0.99
 
 
+def test_a_part_whose_answer_is_on_its_way_is_not_asked_about_once_more(planted, graph):
+    nothing = predict(graph, NOTHING)
+    pending = [each.position for each in ask(nothing, ALL, 3, seed=0)]
+    is_open = ALL.copy()
+    is_open[pending] = False
+    batch = [each.position for each in ask(nothing, is_open, 3, pending=pending, seed=1)]
+    assert sorted(planted[1][[*pending, *batch]].tolist()) == [0, 1, 2, 3, 4, 5]
+    assert graph.affinity[pending][:, batch].nnz == 0
+    forgotten = [each.position for each in ask(nothing, is_open, 3, seed=1)]
+    assert set(planted[1][forgotten].tolist()) & set(planted[1][pending].tolist())
+
+
 def test_no_two_of_a_batch_are_neighbours_while_there_are_others(planted, graph):
     batch = [each.position for each in ask(predict(graph, NOTHING), ALL, 20, seed=0)]
     assert len(set(batch)) == 20
