@@ -17,7 +17,6 @@ from learner.seeds import derive
 Integers = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
-RESOLUTIONS = (0.5, 1.0, 2.0, 5.0, 20.0)
 FINE = 20.0
 """The resolution of the tree's leaves: some hundred communities of MNIST."""
 
@@ -53,17 +52,6 @@ def leiden(affinity: Affinity, resolution: float, seed: int) -> Integers:
     rank = np.empty(int(both.max()) + 1, np.int64)
     rank[np.argsort(-np.bincount(both), kind="stable")] = np.arange(len(rank))
     return rank[both]
-
-
-def at_resolutions(
-    affinity: Affinity, seed: int, resolutions: tuple[float, ...] = RESOLUTIONS
-) -> dict[float, Integers]:
-    """`leiden` at several resolutions, each from a stream of its own.
-
-    Returns:
-        int64 `[N]` by resolution.
-    """
-    return {each: leiden(affinity, each, derive(seed, f"communities {each}")) for each in resolutions}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ and not a class, they mislead once there are enough answers to learn from. Nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +69,7 @@ def put_to_the_test(
 
     Args:
         graph: Of the pool.
-        answers: Each image once, all inside the graph.
+        answers: Each image once, all inside the graph. What is rejected is known to the graph throughout.
         vectors_A_D: float32, of the images with answers in their order: what the graph was made of, not where images
             stand in it.
         seed: Of the folds.
@@ -92,7 +92,7 @@ def put_to_the_test(
     by_graph, by_vectors = [], []
     for tried in folds:
         others = np.setdiff1d(order, tried)
-        known = Answers(answers.positions_A[others], answers.labels_A[others], answers.n_classes)
+        known = replace(answers, positions_A=answers.positions_A[others], labels_A=answers.labels_A[others])
         truth = answers.labels_A[tried]
         by_graph.append(predict(graph, known, report=report).best()[answers.positions_A[tried]] == truth)
         by_vectors.append(_linear(unit_A_D, answers.labels_A, others[:MOST_LEARNED], tried) == truth)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -28,6 +29,9 @@ Integers = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.float16]
 
 VERSION = 2
+DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile)
+"""What numpy raises of a file that is no such archive, and what comes of one that lacks a part."""
+
 GROUPS_AT = 0.5
 """The resolution at which groups are counted for people: MNIST has 11 or 12."""
 
@@ -87,15 +91,17 @@ class PoolGraph:
         Raises:
             ArtifactError: If the file is missing, damaged, or of another version of the product.
         """
-        from scipy.sparse import csr_matrix
-
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays: dict[str, Any] = dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ArtifactError(f"the graph {path} cannot be read ({error}); have it made again") from error
+        with _readable(path), np.load(path, allow_pickle=False) as file:
+            arrays: dict[str, Any] = dict(file)
         if int(arrays.get("version", 0)) != VERSION:
             raise ArtifactError(f"the graph {path} was made by another version; have it made again")
+        with _readable(path):
+            return cls._of(arrays)
+
+    @classmethod
+    def _of(cls, arrays: dict[str, Any]) -> Self:
+        from scipy.sparse import csr_matrix
+
         n = len(arrays["leaf_N"])
         weights = csr_matrix((arrays["weights"].astype(np.float64), arrays["indices"], arrays["indptr"]), shape=(n, n))
         tree = Tree(arrays["leaf_N"], arrays["parent_V"], arrays["tie_V"], arrays["size_V"])
@@ -107,6 +113,14 @@ class PoolGraph:
         return cls(
             Graph(weights, tree), first, int(arrays["n_groups"]), str(arrays["reason"]), int(arrays["n_coordinates"])
         )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGED as error:
+        raise ArtifactError(f"the graph {path} cannot be read ({error}); have it made again") from error
 
 
 @dataclass(frozen=True)
@@ -158,7 +172,7 @@ def is_readable(path: Path) -> bool:
     try:
         with np.load(path, allow_pickle=False) as file:
             return int(file["version"]) == VERSION
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except DAMAGED:
         return False
 
 

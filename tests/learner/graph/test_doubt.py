@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from learner.config import RoundConfig, RoundRequest, ignore
+from learner.graph import doubt
 from learner.graph.doubt import LEAST, put_to_the_test
 from learner.graph.hypotheses import Answers
 from learner.graph.pool_graph import make_pool_graph
@@ -36,6 +37,16 @@ def made(request, tmp_path, make_chunks):
     with paths[1].open("wb") as file:
         graph.save_vectors(file)
     return request.param, vectors, labels, graph.pool_graph, paths
+
+
+def test_bad_images_stay_known_while_answers_are_kept_back(made, monkeypatch) -> None:
+    _, vectors, labels, pool_graph, _ = made
+    chosen, seen = np.random.default_rng(1).permutation(N)[:80], []
+    predict = doubt.predict
+    monkeypatch.setattr(doubt, "predict", lambda *args, **kwargs: seen.append(args[1]) or predict(*args, **kwargs))
+    answers = Answers(chosen[:60], labels[chosen[:60]], CLASSES, np.sort(chosen[60:]))
+    assert put_to_the_test(pool_graph.graph, answers, vectors[chosen[:60]], seed=0) is not None
+    assert seen and all(known.rejected_R.tolist() == sorted(chosen[60:].tolist()) for known in seen)
 
 
 def test_it_is_doubted_where_it_misleads_and_only_there(made) -> None:

@@ -11,7 +11,7 @@ import pytest
 from learner.errors import ArtifactError, LearnerError
 from learner.graph.hypotheses import Answers
 from learner.graph.model import predict
-from learner.graph.pool_graph import PoolGraph, make_pool_graph
+from learner.graph.pool_graph import VERSION, PoolGraph, is_readable, make_pool_graph
 
 
 @pytest.fixture
@@ -99,6 +99,12 @@ def test_what_is_no_graph_is_refused(chunks, tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ArtifactError, match="cannot be read"):
         PoolGraph.load(path)
+    np.savez(tmp_path / "part.npz", version=np.array(VERSION))
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("part.npz", "array.npy"):
+        with pytest.raises(ArtifactError, match="cannot be read"):
+            PoolGraph.load(tmp_path / name)
+    assert not is_readable(tmp_path / "array.npy")
     np.savez(tmp_path / "other.npz", version=np.array(99))
     with pytest.raises(ArtifactError, match="another version"):
         PoolGraph.load(tmp_path / "other.npz")
