@@ -153,7 +153,10 @@ class LearningForm(ChangeForm):
     holdout_questions = PercentField(
         highest=90,
         label=_("Asked from the holdout, in %"),
-        help_text=_("These answers measure accuracy and are never trained on, until the number below is reached."),
+        help_text=_(
+            "These answers measure accuracy and are never trained on, until the number below is reached. The first ten "
+            "answers of a project are learned from."
+        ),
     )
     holdout_target = forms.IntegerField(
         min_value=0,

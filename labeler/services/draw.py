@@ -12,6 +12,7 @@ from labeler.models import Image, ImageState, PoolGraph, Project, Reason, Round
 from labeler.selectors.graphs import first_questions
 from labeler.selectors.pool import PoolCounts, end_of_positions, holdout_to_ask, pool_counts, waiting_positions
 
+ALONE = 10  # answers before the holdout has its turn: these teach most, and measure nothing for long
 LOOKUP = 500  # positions a query
 TRIES = 8
 SPARSE = 0.02  # fewer positions than this share wait: list them
@@ -56,6 +57,7 @@ def draw_queue(*, round_: Round, held: Iterable[int] = ()) -> Draw:
         holdout=min(holdout_to_ask(counts, config["holdout_target"]), of_holdout),
         holdout_share=config["holdout_questions"],
         random_share=config["random_share"],
+        later=max(0, ALONE - counts.labelled - counts.holdout_labelled - len(without)),
     )
     random, holdout = (
         tuple(draw_places(round_=round_, reason=kind, count=kinds.count(kind), without=without, counts=counts))
@@ -72,18 +74,38 @@ def left_to_draw(project: Project, counts: PoolCounts, held: set[int]) -> tuple[
 
 
 def draw_kinds(
-    rng: np.random.Generator, *, budget: int, eligible: int, holdout: int, holdout_share: float, random_share: float
+    rng: np.random.Generator,
+    *,
+    budget: int,
+    eligible: int,
+    holdout: int,
+    holdout_share: float,
+    random_share: float,
+    later: int = 0,
 ) -> list[str]:
-    """Rank by rank: holdout with its probability while any is wanted, else random with its own, else acquired."""
+    """Rank by rank: holdout in its share while any is wanted, after `later` ranks; of the others random in its own
+    share, else acquired.
+
+    A share is spread evenly from a beginning drawn at random: each rank is as likely as any other, and people who give
+    few answers give the holdout its share and no more. Drawn rank by rank, eight of somebody's first ten went there.
+    """
+    is_holdout, is_random = _evenly(rng, budget, holdout_share), _evenly(rng, budget, random_share)
     kinds: list[str] = []
-    for is_holdout, is_random in (rng.random((budget, 2)) < (holdout_share, random_share)).tolist():
-        if holdout > 0 and (is_holdout or eligible <= 0):
+    others = 0
+    for rank in range(budget):
+        if holdout > 0 and (eligible <= 0 or (rank >= later and is_holdout[rank - later])):
             kinds.append(Reason.HOLDOUT)
             holdout -= 1
         elif eligible > 0:
-            kinds.append(Reason.RANDOM if is_random else Reason.ACQUIRED)
+            kinds.append(Reason.RANDOM if is_random[others] else Reason.ACQUIRED)
+            others += 1
             eligible -= 1
     return kinds
+
+
+def _evenly(rng: np.random.Generator, n: int, share: float) -> list[bool]:
+    steps = np.floor(rng.random() + share * np.arange(n + 1))
+    return [share >= 1 or bool(step) for step in np.diff(steps)]
 
 
 def draw_places(

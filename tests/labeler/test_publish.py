@@ -201,6 +201,49 @@ def test_kinds_never_ask_for_more_than_there_is(budget, eligible, holdout, share
     assert len(kinds) >= min(budget, eligible)
 
 
+def kinds_of(seed: int, **changes: float) -> list[str]:
+    wanted = {"budget": 40, "eligible": 99, "holdout": 99, "holdout_share": 0.2, "random_share": 0.1, "later": 0}
+    return draw_kinds(np.random.default_rng(seed), **(wanted | changes))
+
+
+def test_shares_are_spread_evenly() -> None:
+    """Whoever gives few answers gives the holdout its share: eight of somebody's first ten once went there."""
+    for seed in range(50):
+        kinds = kinds_of(seed)
+        for start in range(31):
+            assert kinds[start : start + 10].count(Reason.HOLDOUT) == 2
+        assert kinds.count(Reason.RANDOM) in (3, 4)  # of 32 others
+
+
+def test_each_rank_is_as_likely_as_any_other() -> None:
+    many = [kinds_of(seed) for seed in range(2000)]
+    for kind, share in ((Reason.HOLDOUT, 0.2), (Reason.RANDOM, 0.08)):
+        at = np.mean([[each == kind for each in kinds] for kinds in many], axis=0)
+        assert np.abs(at - share).max() < 4 * (share * (1 - share) / 2000) ** 0.5
+
+
+def test_the_first_ranks_may_be_without_holdout() -> None:
+    for seed in range(50):
+        kinds = kinds_of(seed, later=10)
+        assert Reason.HOLDOUT not in kinds[:10]
+        assert kinds[10:20].count(Reason.HOLDOUT) == 2
+    assert kinds_of(0, later=10, eligible=0)[:3] == [Reason.HOLDOUT] * 3  # nothing else waits
+
+
+def test_the_holdout_waits_for_ten_answers(project, make_images) -> None:
+    make_images(project, 60)
+    make_images(project, 20, is_holdout=True)
+    tune(project, budget=30, holdout_questions=0.5, holdout_target=20)
+    round_ = acquiring(project)
+    assert Reason.HOLDOUT not in draw_queue(round_=round_).kinds[:10]
+    assert Reason.HOLDOUT in draw_queue(round_=round_).kinds[10:12]
+    on_screens = set(waiting_positions(project, is_holdout=False, without=set())[:3].tolist())
+    answered = project.images.filter(is_holdout=False, position__in=range(10, 15))
+    answered.update(state=ImageState.LABELLED, label=project.classes.first())
+    kinds = draw_queue(round_=round_, held=on_screens).kinds
+    assert Reason.HOLDOUT not in kinds[:2] and Reason.HOLDOUT in kinds[2:4]
+
+
 def test_mixing_keeps_the_order_of_the_acquired() -> None:
     main = [Place(p, Reason.ACQUIRED) for p in (5, 3, 9)]
     kinds = (Reason.ACQUIRED, Reason.HOLDOUT, Reason.ACQUIRED, Reason.RANDOM, Reason.ACQUIRED)
