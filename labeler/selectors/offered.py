@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Exists, F, OuterRef, QuerySet
 
-from labeler.models import Annotation, ImageState, OfferedAnswer, OfferedLabel, Project
+from labeler.models import Annotation, ClassChange, ImageState, OfferedAnswer, OfferedLabel, Project
 
 
 def answers_waiting(project: Project) -> QuerySet[OfferedAnswer]:
@@ -15,8 +15,9 @@ def answers_waiting(project: Project) -> QuerySet[OfferedAnswer]:
 
 
 def offered_classes(project: Project, *, most: int) -> list[tuple[int, int]]:
-    """Positions of images that came with a label, and the ids of their classes; bad images and names that are no class
-    are left out. Of more than `most` labels as many or fewer, spread evenly over the pool.
+    """Positions of images that came with a label, and the ids of their classes; bad images and names that neither are a
+    class nor were one before it was renamed are left out. Of more than `most` labels as many or fewer, spread evenly
+    over the pool.
     """
     rows = OfferedLabel.objects.filter(image__project=project).exclude(image__state=ImageState.BAD)
     step = -(-rows.count() // most)
@@ -24,6 +25,17 @@ def offered_classes(project: Project, *, most: int) -> list[tuple[int, int]]:
         return []
     if step > 1:
         rows = rows.annotate(turn=F("image__position") % step).filter(turn=0)
-    classes = {row.name.casefold(): row.meaning.pk for row in project.classes.select_related("merged_into")}
+    classes = _classes_by_name(project)
     named = rows.order_by().values_list("image__position", "class_name")
     return [(position, classes[name.casefold()]) for position, name in named if name.casefold() in classes]
+
+
+def _classes_by_name(project: Project) -> dict[str, int]:
+    """What each name means now, those that classes had before among them."""
+    rows = {row.pk: row for row in project.classes.select_related("merged_into")}
+    names = {row.name.casefold(): row.meaning.pk for row in rows.values()}
+    renamed = ClassChange.objects.filter(project=project, kind=ClassChange.Kind.CHANGE, did__before__has_key="name")
+    for name, pk in renamed.order_by("pk").values_list("did__before__name", "did__class"):
+        if pk in rows:
+            names.setdefault(name.casefold(), rows[pk].meaning.pk)
+    return names

@@ -119,7 +119,6 @@ class Beliefs:
         images_I: int64, the images that have answers.
         image_I_K1: What their own answers say, probabilities `[I, K + 1]`; the last column is 0.
         error_rate: The posterior mean of epsilon.
-        tie: The posterior geometric mean of gamma.
         log_evidence: Of all answers, natural log.
     """
 
@@ -132,7 +131,6 @@ class Beliefs:
     images_I: Integers
     image_I_K1: Doubles
     error_rate: float
-    tie: float
     log_evidence: float
 
 
@@ -260,6 +258,5 @@ def _mixed(
     return Beliefs(
         answers.kinds_K, hold_V, mass_V_K1, leaves_M, moved_M_K1, apart_L, images_I, image_I_K1,
         error_rate=float(weight_G_E.sum(0) @ np.array(ERROR_RATES)),
-        tie=float(np.exp(weight_G_E.sum(1) @ np.log(TIES))),
         log_evidence=log_evidence,
     )  # fmt: skip

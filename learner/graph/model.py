@@ -13,7 +13,6 @@ from learner.errors import LearnerError
 from learner.graph.communities import Tree, grow
 from learner.graph.hypotheses import Answers, Beliefs, believe
 from learner.graph.neighbours import Affinity, Floats, Neighbours, affinity, closeness
-from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -115,41 +114,6 @@ class Prediction:
             return np.zeros(len(positions), np.bool_)
         return np.asarray(self.probs_N_K1[positions, len(self.answers.classes_K)] > 0.5)
 
-    def samples(self, n_samples: int, positions: Integers, *, seed: int) -> Floats:
-        """Class probabilities under worlds drawn from the posterior, for measures of uncertainty and their spread.
-
-        A world says of each part of the tree whether it is of one class and of which; images of one part share it, but
-        for leaves of which answers say otherwise.
-
-        Args:
-            n_samples: K worlds.
-            positions: int64 `[n]`.
-            seed: Of the worlds. The same seed, the same worlds for all images.
-
-        Returns:
-            float32 natural log probabilities `[n, K, C]`, as all estimators give them. Their mean is `class_probs`,
-            but for the noise of drawing.
-        """
-        rng = np.random.default_rng(derive(seed, "worlds"))
-        mean_n_K1 = self.probs_N_K1[positions]
-        leaf_n = self.graph.tree.leaf_N[positions]
-        leaf_L_K1 = leaf_masses(self.graph.tree, self.beliefs)
-        leaf_L_K1 /= np.maximum(leaf_L_K1.sum(1, keepdims=True), FLOOR)
-        out = np.empty((len(positions), n_samples, self.answers.n_classes), np.float32)
-        for k in range(n_samples):
-            world_L = _draw_world(self.graph.tree, self.beliefs, rng)
-            probs_n_K1 = mean_n_K1.copy()
-            drawn_n = world_L[leaf_n]
-            # An image follows its community as far as its own belief is that of the community.
-            follows_n = (np.minimum(mean_n_K1, leaf_L_K1[leaf_n]).sum(1) * (drawn_n >= 0))[:, None]
-            rest_n_K1 = np.maximum(mean_n_K1 - follows_n * leaf_L_K1[leaf_n], 0)
-            rest_n_K1 /= np.maximum(rest_n_K1.sum(1, keepdims=True), FLOOR)
-            one_hot_n_K1 = np.eye(mean_n_K1.shape[1], dtype=np.float32)[np.maximum(drawn_n, 0)]
-            probs_n_K1 = np.where(follows_n > 0, follows_n * one_hot_n_K1 + (1 - follows_n) * rest_n_K1, probs_n_K1)
-            shown = Prediction(self.graph, self.answers, self.beliefs, probs_n_K1.astype(np.float32))
-            out[:, k] = np.log(np.maximum(shown.class_probs(), FLOOR))
-        return out
-
 
 def predict(graph: Graph, answers: Answers, *, report: Report = ignore) -> Prediction:
     """Learn from all answers, from scratch.
@@ -228,32 +192,3 @@ def leaf_masses(tree: Tree, beliefs: Beliefs) -> Doubles:
     mass_L_K1 = tree.sums_above(beliefs.mass_V_K1)
     mass_L_K1[beliefs.leaves_M] += beliefs.moved_M_K1
     return mass_L_K1
-
-
-def _draw_world(tree: Tree, beliefs: Beliefs, rng: np.random.Generator) -> Integers:
-    """`[L]`, the class drawn for each leaf, by column; -1 where its images stand for themselves."""
-    reach_V, drawn_V = np.ones(len(tree.parent_V)), np.full(len(tree.parent_V), -1)
-    chance_V, pick_V = rng.random(len(reach_V)), rng.random(len(reach_V))
-    totals_V_K1 = np.cumsum(beliefs.mass_V_K1, 1)
-    for depth, nodes in enumerate(tree.levels):
-        if depth:
-            above = tree.parent_V[nodes]
-            reach_V[nodes] = reach_V[above] - beliefs.hold_V[above]
-            drawn_V[nodes] = drawn_V[above]
-        is_free = drawn_V[nodes] < 0
-        holds = is_free & (chance_V[nodes] * np.maximum(reach_V[nodes], 1e-12) < beliefs.hold_V[nodes])
-        mine = nodes[holds]
-        drawn_V[mine] = (totals_V_K1[mine] < (pick_V[mine] * totals_V_K1[mine, -1])[:, None]).sum(1)
-    return _with_exceptions(tree, beliefs, drawn_V[: tree.n_leaves].copy(), rng)
-
-
-def _with_exceptions(tree: Tree, beliefs: Beliefs, drawn_L: Integers, rng: np.random.Generator) -> Integers:
-    """Some leaves with answers are drawn again, so that each class comes as often as it is believed of them."""
-    drawn_M = drawn_L[beliefs.leaves_M]
-    around_M_K1 = tree.sums_above(beliefs.mass_V_K1)[beliefs.leaves_M]
-    rows, chance_M, pick_M = np.arange(len(drawn_M)), rng.random(len(drawn_M)), rng.random(len(drawn_M))
-    lost_M = -np.minimum(beliefs.moved_M_K1, 0)[rows, drawn_M]
-    again = np.flatnonzero((drawn_M >= 0) & (chance_M * around_M_K1[rows, drawn_M] < lost_M))
-    won_K1 = np.cumsum(np.maximum(beliefs.moved_M_K1[again], 0), 1)
-    drawn_L[beliefs.leaves_M[again]] = (won_K1 < (pick_M[again] * won_K1[:, -1])[:, None]).sum(1)
-    return drawn_L

@@ -14,6 +14,7 @@ from labeler.selectors.monitor import monitor_of
 from labeler.selectors.offered import offered_classes
 from labeler.selectors.scores import prediction_of
 from labeler.services.class_changes import merge_class
+from labeler.services.classes import change_class
 from labeler.services.rounds import start_cold_round
 from tests.labeler.monitored import measured_round
 from tests.labeler.rounds import answer, paint, truth, tune
@@ -94,6 +95,14 @@ def test_bad_images_and_names_of_no_class_are_left_out_and_a_merged_class_means_
     right, n = expected(round_, without={strange.position})
     round_.refresh_from_db()
     assert (round_.offered["n"], round_.offered["value"]) == (n, pytest.approx(right / n))
+
+
+def test_a_renamed_class_is_still_that_of_its_labels(pool, manager) -> None:
+    offer(pool)
+    dog = pool.classes.get(name="dog")
+    before = sorted(offered_classes(pool, most=1000))
+    change_class(label_class=dog, name="hound", shortcut=dog.shortcut, colour=dog.colour, by=manager)
+    assert sorted(offered_classes(pool, most=1000)) == before
 
 
 def test_of_many_labels_some_are_read_spread_over_the_pool(pool) -> None:
