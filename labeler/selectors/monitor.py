@@ -35,7 +35,7 @@ from labeler.selectors.health import broker_lately, disk_lately
 from labeler.selectors.left_out import LeftOut, LeftOutNow, left_out_now, left_out_of
 from labeler.selectors.networks import NetworkState, network_state
 from labeler.selectors.next_round import next_round_words
-from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something
+from labeler.selectors.pool import LEAST_HOLDOUT, PoolCounts, pool_counts, says_something, shown_offered
 from labeler.selectors.verdicts import Verdict, class_names, verdict_of
 from labeler.selectors.work_left import WorkLeft, work_left
 from labeler.selectors.workers import DOINGS, PROGRAMS, Missing, alive_since, missing_workers
@@ -165,7 +165,7 @@ class Monitor:
     @property
     def offered(self) -> dict[str, Any] | None:
         """How right the model is by labels that came with the images."""
-        return self.model.offered if self.model is not None and says_something(self.model.offered) else None
+        return shown_offered(self.model)
 
     @property
     def accuracy_title(self) -> str:
@@ -176,19 +176,20 @@ class Monitor:
 
     @property
     def missing_words(self) -> str:
+        """Why the holdout says nothing. By labels that came with the images there may be a figure all the same."""
         holdout, missing = self.counts.holdout, self.missing_holdout
         if not holdout:
-            return _("not measured: there is no holdout")
+            return _("not measured on the holdout: there is none")
         if holdout < LEAST_HOLDOUT:
             values = {"least": LEAST_HOLDOUT, "holdout": holdout}
-            return _("not measured: it needs %(least)s holdout images, and has %(holdout)s") % values
+            return _("not measured on the holdout: it needs %(least)s images, and has %(holdout)s") % values
         if missing:
             return ngettext(
-                "not measured yet: %(missing)s more holdout answer",
-                "not measured yet: %(missing)s more holdout answers",
+                "not measured on the holdout yet: it needs %(missing)s more answer",
+                "not measured on the holdout yet: it needs %(missing)s more answers",
                 missing,
             ) % {"missing": missing}
-        return _("not measured yet: the next round measures it")
+        return _("not measured on the holdout yet: the next round measures it")
 
 
 def monitor_of(project: Project) -> Monitor:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Sum
 
-from labeler.models import Annotation, Candidate, Chunk, Image, ImageState, Outcome, Project
+from labeler.models import Annotation, Candidate, Chunk, Image, ImageState, Outcome, Project, Round
 from labeler.models.images import CHUNK_SIZE
 
 Positions = npt.NDArray[np.int64]
@@ -43,6 +43,11 @@ def shown_accuracy(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "n": int(stored.get("n", (metrics or {})["n"])),
         "method": stored.get("method", "wilson"),
     }
+
+
+def shown_offered(round_: Round | None) -> dict[str, Any] | None:
+    """How right a round's model is by labels that came with the images, where that may be shown."""
+    return round_.offered if round_ is not None and says_something(round_.offered) else None
 
 
 @dataclass(frozen=True)

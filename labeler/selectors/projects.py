@@ -35,7 +35,7 @@ from labeler.models import (
 )
 from labeler.numerals import numeral
 from labeler.selectors.notices import unread_of
-from labeler.selectors.pool import shown_accuracy
+from labeler.selectors.pool import says_something, shown_accuracy
 
 MOST_SOURCES = 100  # offered for a copy
 
@@ -66,6 +66,7 @@ class ProjectRow:
     images: int
     labelled: int
     accuracy: Accuracy | None
+    offered: Accuracy | None = None  # by labels that came with the images, where the holdout says nothing yet
     needs: list[Need] = field(default_factory=list)
 
     @property
@@ -120,11 +121,14 @@ def home_rows(user: User, *, among: Sequence[int] | None = None) -> list[Project
     if among is not None:
         projects = projects.filter(pk__in=among)
     newest = Round.objects.filter(project=OuterRef("pk")).order_by("-number")
-    measured = newest.filter(state=RoundState.DONE, metrics__has_key="accuracy").exclude(trigger=Trigger.COMPARISON)
+    is_measured = Q(metrics__has_key="accuracy") | Q(offered__isnull=False)
+    measured = newest.filter(is_measured, state=RoundState.DONE).exclude(trigger=Trigger.COMPARISON)
     projects = projects.annotate(
         last_metrics=Subquery(measured.values("metrics")[:1], output_field=JSONField()),
+        last_offered=Subquery(measured.values("offered")[:1], output_field=JSONField()),
         last_measured=Subquery(measured.values("number")[:1]),
         model_metrics=F("model_round__metrics"),
+        model_offered=F("model_round__offered"),
         model_number=F("model_round__number"),
         last_state=Subquery(newest.values("state")[:1]),
         last_number=Subquery(newest.values("number")[:1]),
@@ -140,15 +144,18 @@ def home_rows(user: User, *, among: Sequence[int] | None = None) -> list[Project
 
 def _row(project: Any, role: str, counts: Counts, waits: Waits) -> ProjectRow:
     """How good it is says the model in charge; where none is, the last round that was measured."""
-    metrics, number = project.last_metrics, project.last_measured
+    metrics, offered, number = project.last_metrics, project.last_offered, project.last_measured
     if project.model_number is not None:
-        metrics, number = project.model_metrics, project.model_number
+        metrics, offered, number = project.model_metrics, project.model_offered, project.model_number
+    source = _("round %(number)s") % {"number": number}
+    accuracy = accuracy_in(metrics, source)
     return ProjectRow(
         project=project,
         role=role,
         images=counts.images,
         labelled=counts.labelled,
-        accuracy=accuracy_in(metrics, _("round %(number)s") % {"number": number}),
+        accuracy=accuracy,
+        offered=None if accuracy else offered_in(offered, source),
         needs=list(_needs(project, role, counts, waits)),
     )
 
@@ -162,6 +169,16 @@ def accuracy_in(metrics: dict[str, Any] | None, source: str) -> Accuracy | None:
         "images": numeral(metrics["n"]), "source": source,
     }  # fmt: skip
     return Accuracy(**accuracy, made_of=made_of)
+
+
+def offered_in(offered: dict[str, Any] | None, source: str) -> Accuracy | None:
+    """From `Round.offered` as labeler/learning/offered.py writes it."""
+    if offered is None or not says_something(offered):
+        return None
+    made_of = _("Wilson 95 %% interval, %(images)s images, %(source)s") % {
+        "images": numeral(offered["n"]), "source": source,
+    }  # fmt: skip
+    return Accuracy(**offered, made_of=made_of)
 
 
 def _needs(project: Any, role: str, counts: Counts, waits: Waits) -> Iterable[Need]:

@@ -24,7 +24,7 @@ from labeler.selectors.disputes import has_disputes
 from labeler.selectors.left_out import left_out_of
 from labeler.selectors.model_files import NoModel, model_archive
 from labeler.selectors.monitor import began_again, progress_of
-from labeler.selectors.pool import LEAST_HOLDOUT, says_something
+from labeler.selectors.pool import LEAST_HOLDOUT, says_something, shown_offered
 from labeler.selectors.reliability import reliability_of
 from labeler.selectors.reruns import rerun_state
 from labeler.selectors.rounds import can_try_again, class_rows, list_rounds, phases_of, queue_reasons, settings_of
@@ -52,7 +52,7 @@ def rounds(request: HttpRequest, slug: str) -> HttpResponse:
         "access": access,
         "tab": "rounds",
         "page": page,
-        "rows": [(round_, verdict_of(round_, names)) for round_ in page],
+        "rows": [(round_, verdict_of(round_, names), shown_offered(round_)) for round_ in page],
         "is_moving": any(round_.is_unfinished for round_ in page),
         "least_holdout": LEAST_HOLDOUT,
     }

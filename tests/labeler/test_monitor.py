@@ -37,9 +37,9 @@ def test_it_says_how_good_the_model_is_and_how_sure_we_are(at, manager, client_o
 def test_without_enough_holdout_answers_there_is_no_number(at, manager, client_of, project, make_images) -> None:
     make_images(project, 2, is_holdout=True)
     text = client_of(manager).get(at).content.decode()
-    assert "not measured: it needs 10 holdout images, and has 2" in text
+    assert "not measured on the holdout: it needs 10 images, and has 2" in text
     make_images(project, 30, is_holdout=True)
-    assert "not measured yet: 10 more holdout answers" in client_of(manager).get(at).content.decode()
+    assert "not measured on the holdout yet: it needs 10 more answers" in client_of(manager).get(at).content.decode()
 
 
 def test_a_round_that_fails_says_so_and_can_be_tried_again(at, manager, client_of, measured) -> None:

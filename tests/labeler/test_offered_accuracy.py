@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 
 from labeler.learning import offered
-from labeler.models import Image, ImageState, LabelClass, OfferedLabel, Round, Standing
+from labeler.models import Image, ImageState, LabelClass, OfferedLabel, Project, Round, Standing
 from labeler.selectors.curve import learning_curve
 from labeler.selectors.monitor import monitor_of
 from labeler.selectors.offered import offered_classes
@@ -116,13 +116,42 @@ def test_the_monitor_says_it_before_the_holdout_can(project, make_images, manage
     Round.objects.filter(pk=round_.pk).update(metrics={}, offered=SHARE, standing=Standing.ACCEPTED)
     seen = monitor_of(project).seen
     html = client_of(manager).get(reverse("monitor", args=["signs"])).content.decode()
-    assert "not measured" in html
-    said = re.search(r"90\.0 %.{0,90}right by the labels that came with 200 images", html, re.DOTALL)
-    assert said and "Nobody here has checked these labels" in html
+    figure = r"figure-large.{0,150}90\.0 %.{0,150}right by the labels that came with 200 images.{0,30}</p>"
+    assert re.search(figure, html, re.DOTALL)  # the large one: there is no other
+    assert '<span class="number-missing">Not measured on the holdout yet: the next round measures it.</span>' in html
+    assert "Nobody here has checked these labels" in html
     assert html.count('class="curve-square"') == 2  # of the wide drawing and the narrow one
     assert "Right by the labels that came with the images" in html
     Round.objects.filter(pk=round_.pk).update(offered=None)
     assert monitor_of(project).seen != seen  # so that an open page gets its curve
+
+
+def test_the_holdouts_figure_is_the_large_one_where_there_is_one(project, make_images, manager, client_of) -> None:
+    Round.objects.filter(pk=measured_round(project, make_images).pk).update(offered=SHARE | {"value": 0.875})
+    html = " ".join(client_of(manager).get(reverse("monitor", args=["signs"])).content.decode().split())
+    assert re.search(r"figure-large.{0,150}90\.0 %.{0,150}on the holdout</span> </p> <p><span.{0,60}87\.5 %", html)
+    assert "right by the labels that came with 200 images</span>." in html and "on the holdout yet" not in html
+
+
+def test_the_lists_of_projects_and_of_rounds_say_it(project, make_images, manager, client_of) -> None:
+    round_ = measured_round(project, make_images)
+    client, rounds = client_of(manager), reverse("rounds", args=["signs"])
+    both = Round.objects.filter(pk=round_.pk)
+    both.update(offered=SHARE | {"value": 0.875})
+    assert "87.5 %" not in client.get("/").content.decode()  # the holdout's alone
+    assert "90.0 %" in client.get(rounds).content.decode()
+    both.update(metrics={})
+    home = " ".join(client.get("/").content.decode().split())
+    said = r'title="Wilson 95 % interval, 200 images, round 2">87\.5 %.{0,120}by the labels that came with the images'
+    assert re.search(said, home) and "not measured" not in home
+    both.update(standing=Standing.ACCEPTED)
+    Project.objects.filter(pk=project.pk).update(model_round=round_)
+    assert re.search(said, " ".join(client.get("/").content.decode().split()))
+    listed = " ".join(client.get(rounds).content.decode().split())
+    assert re.search(r"not measured</span><br>.{0,40}by labels that came with the images: <span.{0,60}87\.5 %", listed)
+    both.update(offered=SHARE | {"n": 9})
+    assert "not measured yet" in client.get("/").content.decode()
+    assert "by labels that came" not in client.get(rounds).content.decode()
 
 
 def test_too_few_labels_say_nothing(project, make_images, manager, client_of) -> None:
