@@ -16,7 +16,7 @@ from labeler.numerals import numeral
 from labeler.selectors.features import Representation, chosen_representation, picked_representation, ready_features
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import learned_classes, training_images
-from labeler.selectors.pool import pool_counts, total_images
+from labeler.selectors.pool import pool_counts, says_something, total_images
 
 LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
 FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 40  # where the graph teaches, and where answers alone do
@@ -98,6 +98,12 @@ class NetworkState:
         """New less present accuracy of the last one that was judged."""
         found = self.last.evidence.get("difference") if self.last else None
         return None if found is None else Interval(**found)
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether the difference of the last one says something: it is of enough images, or it is sure."""
+        found = self.last.evidence if self.last else {}
+        return says_something(found) or bool(found.get("is_proven"))
 
     @property
     def agreement(self) -> Interval | None:

@@ -139,6 +139,24 @@ def test_one_that_does_not_know_a_class_which_people_found_meanwhile_is_refused(
     assert selected.answers_for_next(fresh(pool)) == job.answers + 1  # the next one does not wait
 
 
+def test_of_few_images_no_difference_is_told(pool, manager, client_of) -> None:
+    """Two images of which both are right about two: 0.0 points ± 69.3."""
+    evidence = {"n": 2, "holdout": 1, "kept": 0, "since": 1, "new_right": 2, "old_right": 2, "is_proven": False,
+                "difference": {"value": 0.0, "low": -0.693, "high": 0.693, "n": 2}, "agreement": None}  # fmt: skip
+    job = asked(pool)
+    changed = PoolNetwork.objects.filter(pk=job.pk)
+    changed.update(state=JobState.DONE, is_accepted=True, evidence=evidence)
+    client = client_of(manager)
+    text = page(client)
+    assert "Of 2 images whose labels nobody had learned from (1 of the holdout, 1 answered after it began)" in text
+    assert ") it is right about 2, the model before about 2: too few to say which is better." in text
+    assert "a difference of" not in text and "69.3" not in text
+    changed.update(evidence=evidence | {"is_proven": True})  # so few, and yet all on one side
+    assert "a difference of" in page(client) and "too few to say" not in page(client)
+    changed.update(evidence=evidence | {"n": 10})
+    assert "a difference of" in page(client) and "too few to say" not in page(client)
+
+
 def test_every_objection_has_words() -> None:
     evidence = {
         "objections": [*gate.OBJECTIONS, "outdated"],
