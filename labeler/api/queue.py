@@ -16,6 +16,7 @@ from labeler.api.operations import PATTERN, Id, In, Key, Operations, Out
 from labeler.api.paging import Page, Paging, Rows, page_of
 from labeler.api.shapes import Outcome
 from labeler.models import Annotation, Candidate, Scope, Shown
+from labeler.selectors.alike import shown_members
 from labeler.selectors.labelling import (
     classes_of,
     item_of,
@@ -61,6 +62,9 @@ class Question(Out):
     percentile: float | None
     likely: list[str] = Field(description="`class: mean ± std`, where people may know before they answer.")
     question: str
+    alike: str = Field(description="Where it stands for a group of images that look alike: how many they are.")
+    groups: str = Field(description="About how many groups there are in all.")
+    members: list[str] = Field(description="Pictures of others of the group, where the project shows them.")
     suggestion: Suggestion | None = Field(description="Where the project tells it before the answer.")
 
 
@@ -225,12 +229,19 @@ def _questions(access: Access, places: list[Candidate], *, is_idle: bool) -> dic
     }
 
 
+def _picture(access: Access, image_id: int) -> str:
+    return f"/api/v1/projects/{access.project.slug}/images/{image_id}/picture"
+
+
 def _question(access: Access, place: Candidate, names: dict[int, str]) -> Question:
     item = item_of(access.project, place, names)
-    shown = {name: item[name] for name in Question.model_fields if name in item and name != "suggestion"}
+    shown = {
+        name: item[name] for name in Question.model_fields if name in item and name not in ("suggestion", "members")
+    }
     return Question(
         **shown,
-        picture=f"/api/v1/projects/{access.project.slug}/images/{place.image_id}/picture",
+        picture=_picture(access, place.image_id),
+        members=[_picture(access, pk) for pk in shown_members(access.project, place)],
         suggestion=_suggestion(item["suggestion"]),
     )
 

@@ -32,7 +32,7 @@ from labeler.services.schedule import DAYS, WEEK, schedule_of
 TRIGGERS = ("retrain_every", "schedule_at", "schedule_days", "debounce_seconds", "cooldown_seconds")
 QUESTIONS = ("budget", "overlap", "acquisition", "coldness", "random_share")
 CHECKS = ("gold_share", "relabel", "relabel_share")
-SEEN = ("suggestions", "grid")
+SEEN = ("suggestions", "shows_alike", "grid")
 HOLDOUT = ("holdout_share", "holdout_questions", "holdout_target", "gates_rounds")
 IMAGES = ("representation", "backbone", "backbone_file", "trains_network")
 MODEL = (
@@ -139,6 +139,15 @@ class LearningForm(ChangeForm):
             "Its likeliest class. Shown before the answer it saves time and sways people: they agree with it more "
             "often than they should. Images that measure accuracy or check people, and those drawn at random, never "
             "show it; each answer keeps whether it was shown."
+        ),
+    )
+    shows_alike = forms.BooleanField(
+        required=False,
+        label=_("Show images that look alike"),
+        help_text=_(
+            "Beside a question that stands for a group of images, up to six others of the group are shown small. It "
+            "says what the answer is for, and may sway people: a group is not always of one class. Images that measure "
+            "accuracy or check people are never among them."
         ),
     )
     grid = forms.ChoiceField(
@@ -289,7 +298,6 @@ class LearningForm(ChangeForm):
             "ensemble each member is one sample and this does nothing, unless there is dropout in each member."
         ),
     )
-
     members = forms.IntegerField(
         min_value=2,
         max_value=20,

@@ -15,6 +15,7 @@ from labeler.learning.files import Beat, CannotLearn, Integers, folder_of, limit
 from labeler.learning.kept import bare_chunks, chunks_as_they_were
 from labeler.learning.requests import graph_of, learner_config, read_training_set, round_chunks, scored
 from labeler.models import Reason, Round
+from labeler.selectors.alike import group_details
 from labeler.selectors.pool import pending_positions, waiting_positions
 from labeler.services.draw import Draw, Place
 
@@ -189,15 +190,16 @@ def _parts(
     )
     thoughts = _thoughts(model, np.array([each.position for each in advice.questions], np.int64))
     of_model = {name: value for name, value in details.items() if name == "model"}
+    groups = group_details(model.project, path, [(each.position, each.size) for each in advice.questions])
     places = [
         Place(
             each.position,
             Reason.GROUP,
             each.probability,
             score=each.gain,
-            details={"group": each.size, **thought, **of_model},
+            details={**group, **thought, **of_model},
         )
-        for each, thought in zip(advice.questions, thoughts, strict=True)
+        for each, group, thought in zip(advice.questions, groups, thoughts, strict=True)
     ]
     return places, advice.rejected
 

@@ -392,6 +392,7 @@ class Migration(migrations.Migration):
                 ('gold_share', models.FloatField(default=0.0, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)])),
                 ('relabel', models.CharField(choices=[('never', 'Never'), ('overlap', 'Where several people answer each image'), ('always', 'Wherever it pays')], default='overlap', max_length=8)),
                 ('relabel_share', models.FloatField(default=0.1, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)])),
+                ('shows_alike', models.BooleanField(default=False)),
                 ('gates_rounds', models.BooleanField(default=True)),
                 ('grid', models.CharField(choices=[('off', 'Nobody'), ('managers', 'Managers'), ('everybody', 'Everybody')], default='off', max_length=10)),
                 ('suggestions', models.CharField(choices=[('hidden', 'Never'), ('after', 'After the answer'), ('before', 'Before the answer')], default='hidden', max_length=8)),

@@ -107,6 +107,7 @@ class LearningConfig(models.Model):
     relabel_share = models.FloatField(default=0.1, validators=[MinValueValidator(0), MaxValueValidator(0.5)])
     grid = models.CharField(max_length=10, choices=choices.GRID, default="off")  # who may accept whole pages of tiles
     suggestions = models.CharField(max_length=8, choices=choices.SUGGESTIONS, default="hidden")
+    shows_alike = models.BooleanField(default=False)  # beside a question about a group some others of it are shown
     gates_rounds = models.BooleanField(default=True)  # a model that is significantly worse does not take charge
     # Triggers. 0 answers: only by schedule or button.
     retrain_every = models.PositiveIntegerField(default=10, validators=[MaxValueValidator(100_000)])

@@ -34,6 +34,7 @@ from labeler.models import (
 from labeler.models.images import MEDIA_TYPES
 from labeler.models.rounds import NOT_OF_THE_POOL, reason_words
 from labeler.numerals import numeral
+from labeler.selectors.alike import alike_item, images_alike
 from labeler.selectors.next_round import next_scheduled, scheduled_words
 from labeler.selectors.pool import images_to_ask, total_images
 from labeler.selectors.suggestions import SHOWN_AS_RANDOM, likely_words, suggestion_of
@@ -103,7 +104,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
     # it which were answered before: what others said would sway them.
     is_secret = place.reason in NOT_OF_THE_POOL
     reason = Reason.RANDOM if place.reason in SHOWN_AS_RANDOM else Reason(place.reason)
-    group = None if is_secret else place.details.get("group")
+    group = None if is_secret else images_alike(place)
     measure = place.details.get("measure") or measure_of(place.round.config.get("acquisition", ""))
     return {
         **image_item(project, place.image),
@@ -116,6 +117,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "reason_words": reason_words(reason, group),
         "score": None if is_secret or reason == Reason.GROUP else place.score,
         "group": group,
+        **alike_item(project, place),
         "measure": measure_words(measure),
         "unit": measure_unit(measure),
         "percentile": None if is_secret else place.percentile,

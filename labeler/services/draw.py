@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from labeler import storage
 from labeler.models import Image, ImageState, PoolGraph, Project, Reason, Round
-from labeler.selectors.graphs import first_questions
+from labeler.selectors.alike import group_details
+from labeler.selectors.graphs import CannotRead, first_questions
 from labeler.selectors.pool import PoolCounts, end_of_positions, holdout_to_ask, pool_counts, waiting_positions
 
 ALONE = 10  # answers before the holdout has its turn: these teach most, and measure nothing for long
@@ -135,11 +137,16 @@ def draw_groups(*, project: Project, graph: PoolGraph, count: int, without: set[
     """
     questions = [each for each in first_questions(graph) if each.position not in without]
     waiting = set(_waiting_among(project, [each.position for each in questions], is_holdout=False))
+    asked = [each for each in questions if each.position in waiting][:count]
+    try:
+        with storage.local_path(graph.file) as path:
+            details = group_details(project, path, [(each.position, each.size) for each in asked])
+    except OSError as error:
+        raise CannotRead("the file of the graph cannot be read") from error
     return [
-        Place(each.position, Reason.GROUP, each.probability, score=each.gain, details={"group": each.size})
-        for each in questions
-        if each.position in waiting
-    ][:count]
+        Place(each.position, Reason.GROUP, each.probability, score=each.gain, details=group)
+        for each, group in zip(asked, details, strict=True)
+    ]
 
 
 def draw_positions(

@@ -1,4 +1,5 @@
 /** The Label page: one key, one answer, the next image in the same frame. The parts are in files of their own. */
+import { group } from "./alike.js";
 import { openDrawers } from "./drawers.js";
 import { commentImage } from "./comment.js";
 import { filterClasses } from "./filter.js";
@@ -47,6 +48,7 @@ const outbox = new Outbox({
 });
 const saved = new Saved({ dot: part("saved"), line: part("kept"), loginUrl: root.dataset.loginUrl, say });
 const model = suggestions({ take: part("take"), told: part("told") });
+const alike = group({ line: part("group"), members: part("members") });
 const strip = new Strip(part("strip"), withUnsent(data("label-recent")));
 const classButtons = buttons.filter((button) => button.dataset.outcome === "label");
 const used = data("label-used");
@@ -74,6 +76,7 @@ function showNext({ isOnItsWay = false } = {}) {
   showButtons(Boolean(item), isOnItsWay);
   ask(item?.question);
   model.show(item);
+  alike.show(item);
   if (!item) return part("why").replaceChildren();
   mark(null);
   explain(part("why"), item);
@@ -168,6 +171,7 @@ function correct(former) {
   showButtons(true);
   ask();
   model.hide();
+  alike.show(null);
   part("correcting").hidden = false;
   part("former").textContent = former.words;
   explain(part("why"), former);
