@@ -130,7 +130,7 @@ def test_the_holdouts_figure_is_the_large_one_where_there_is_one(project, make_i
     Round.objects.filter(pk=measured_round(project, make_images).pk).update(offered=SHARE | {"value": 0.875})
     html = " ".join(client_of(manager).get(reverse("monitor", args=["signs"])).content.decode().split())
     assert re.search(r"figure-large.{0,150}90\.0 %.{0,150}on the holdout</span> </p> <p><span.{0,60}87\.5 %", html)
-    assert "right by the labels that came with 200 images</span>." in html and "on the holdout yet" not in html
+    assert "right by the labels that came with 200 images.</span>" in html and "on the holdout yet" not in html
 
 
 def test_the_lists_of_projects_and_of_rounds_say_it(project, make_images, manager, client_of) -> None:
@@ -148,7 +148,9 @@ def test_the_lists_of_projects_and_of_rounds_say_it(project, make_images, manage
     Project.objects.filter(pk=project.pk).update(model_round=round_)
     assert re.search(said, " ".join(client.get("/").content.decode().split()))
     listed = " ".join(client.get(rounds).content.decode().split())
-    assert re.search(r"not measured</span><br>.{0,40}by labels that came with the images: <span.{0,60}87\.5 %", listed)
+    assert re.search(
+        r"not measured</span><br>.{0,40}by labels that came with the images:</span> <span.{0,60}87\.5 %", listed
+    )
     both.update(offered=SHARE | {"n": 9})
     assert "not measured yet" in client.get("/").content.decode()
     assert "by labels that came" not in client.get(rounds).content.decode()
