@@ -163,6 +163,16 @@ def likely(slug: str) -> None:
     Candidate.objects.filter(project=project).update(reason="acquired", details={"likely": said})
 
 
+def alike(slug: str) -> None:
+    """The first question stands for a group, of which others are shown."""
+    project = Project.objects.get(slug=slug)
+    change_learning(project=project, values={"shows_alike": True})
+    places = list(Candidate.objects.filter(project=project, state="open").order_by("rank"))
+    members = [place.image_id for place in places[-4:]]
+    details = {"group": 900, "alike": 300, "groups": 12, "members": members}
+    Candidate.objects.filter(pk=places[0].pk).update(reason="group", details=details)
+
+
 def suggested(slug: str) -> None:
     """Of each answer the class, and how the model's word was shown."""
     rows = Annotation.objects.filter(project__slug=slug, outcome=Outcome.LABEL).order_by("pk")
@@ -331,6 +341,7 @@ COMMANDS = {
     "leases": leases,
     "score": score,
     "learning": learning,
+    "alike": alike,
     "likely": likely,
     "suggested": suggested,
     "check_first": check_first,

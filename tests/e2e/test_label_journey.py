@@ -274,3 +274,22 @@ def test_a_page_without_classes_waits_for_them(open_as, site: Site) -> None:
     saved(page)
     sent(page)
     assert site.answers(slug) == ["cat"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_others_of_a_group_stand_beside_its_question_and_go_with_it(open_as, site: Site, width: int) -> None:
+    slug = site.project()
+    site.ask("alike", slug)
+    page = label_page(open_as, site, slug, viewport={"width": width, "height": 800})
+    line, pictures = page.locator("[data-group]"), page.locator("[data-members] img")
+    expect(line).to_contain_text("Typical of 300 images that look alike")
+    expect(pictures).to_have_count(4)
+    wait_until(lambda: pictures.evaluate_all("all => all.every(each => each.naturalWidth === 28)"), 10, "the pictures")
+    table = page.locator("[data-table]").bounding_box()
+    press(page, "1")
+    expect(pictures).to_have_count(0)
+    expect(line).not_to_contain_text("Typical")
+    assert page.locator("[data-table]").bounding_box() == table  # the picture does not jump
+    page.keyboard.press("u")
+    expect(line).to_contain_text("Typical of 300 images that look alike")
+    expect(pictures).to_have_count(4)
