@@ -59,7 +59,7 @@ def draw_queue(*, round_: Round, held: Iterable[int] = ()) -> Draw:
         holdout=min(holdout_to_ask(counts, config["holdout_target"]), of_holdout),
         holdout_share=config["holdout_questions"],
         random_share=config["random_share"],
-        later=max(0, ALONE - counts.labelled - counts.holdout_labelled - len(without)),
+        later=max(0, ALONE - counts.labelled - counts.holdout_labelled),
     )
     random, holdout = (
         tuple(draw_places(round_=round_, reason=kind, count=kinds.count(kind), without=without, counts=counts))

@@ -241,7 +241,7 @@ def test_the_holdout_waits_for_ten_answers(project, make_images) -> None:
     answered = project.images.filter(is_holdout=False, position__in=range(10, 15))
     answered.update(state=ImageState.LABELLED, label=project.classes.first())
     kinds = draw_queue(round_=round_, held=on_screens).kinds
-    assert Reason.HOLDOUT not in kinds[:2] and Reason.HOLDOUT in kinds[2:4]
+    assert Reason.HOLDOUT not in kinds[:5] and Reason.HOLDOUT in kinds[5:7]  # who looked may never answer
 
 
 def test_mixing_keeps_the_order_of_the_acquired() -> None:
