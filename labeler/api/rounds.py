@@ -47,7 +47,7 @@ class RoundRow(Out):
     standing: str = Field(description="Of its model: accepted, refused, aside, rolled_back, chosen, or empty.")
     accuracy: Measured | None = Field(description="On the holdout; null: too few of it have a label.")
     offered: Measured | None = Field(
-        description="By unchecked labels that came with images, those apart whose answers it learned. Null: there are none."
+        description="By unchecked labels that came with images without a learned answer. Null: there are none."
     )
     training_count: int
     answers_spent: int
