@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from labeler.learning.requests import (
     training_digest,
 )
 from labeler.learning.spoken import note
-from labeler.models import Project, Round, RoundChunk, RoundState, Trigger
+from labeler.models import Project, Reason, Round, RoundChunk, RoundState, Trigger
 from labeler.round_files import hand_on
 from labeler.selectors.features import seen_by
 from labeler.selectors.graphs import current_graph
@@ -40,7 +41,7 @@ from labeler.selectors.scores import NoScores, summary_of
 from labeler.selectors.spent import answers_spent
 from labeler.services import claims
 from labeler.services.charge import ChargeMoved, Ruling
-from labeler.services.draw import draw_queue
+from labeler.services.draw import Draw, Place, draw_queue
 from labeler.services.leftovers import KEPT, forget_unnamed_files
 from labeler.services.publish import held_positions, publish_round
 from labeler.services.rounds import config_of, last_annotation_id
@@ -169,14 +170,25 @@ def _publish(round_: Round, metrics: dict[str, Any], beat: Beat) -> int:
     """The queue by whichever model is in charge now. Raises ChargeMoved."""
     with in_words():
         ruling: Ruling = rule_on(round_)
-        held = held_positions(round_.project)
-        draw = draw_queue(round_=round_, held=held)
-        main = acquire(round_, ruling.asked_by, draw, held, beat)
+        draw, main, held = _chosen(round_, ruling.asked_by, beat)
+        if _asks_groups(main) and not held_positions(round_.project) <= held:  # of a group that is on a screen by now
+            draw, main, _ = _chosen(round_, ruling.asked_by, beat)
         asker = ruling.asked_by
         measured = metrics if asker.pk == round_.pk else asker.metrics
         again = places_again(round_=asker, measured=measured, main=main)
     main = main[: max(0, len(main) - len(again))]  # an answer that is asked again is one fewer for new images
     return publish_round(round_=round_, draw=draw, main=main, metrics=metrics, ruling=ruling, again=again)
+
+
+def _chosen(round_: Round, asker: Round, beat: Beat) -> tuple[Draw, list[Place], set[int]]:
+    """What the queue is to be, and what was on screens when it was chosen."""
+    held = held_positions(round_.project)
+    draw = draw_queue(round_=round_, held=held)
+    return draw, acquire(round_, asker, draw, held, beat), held
+
+
+def _asks_groups(places: Sequence[Place]) -> bool:
+    return any(place.reason == Reason.GROUP for place in places)
 
 
 def sum_up(round_: Round) -> None:

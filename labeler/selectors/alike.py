@@ -5,7 +5,7 @@ them. Written into the place when the queue is made, by numpy alone: an answer r
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,23 @@ class _Tree:
             node = above
         return node
 
+    def part(self, position: int, size: int) -> int:
+        """The part of so many images around one; a leaf at least."""
+        node = int(self.leaf_N[position])
+        while (above := int(self.parent_V[node])) >= 0 and self.size_V[above] <= size:
+            node = above
+        return node
+
+    def ways(self, positions: Iterable[int]) -> set[int]:
+        """All parts that hold one of the images."""
+        found: set[int] = set()
+        for position in positions:
+            node = int(self.leaf_N[position]) if position < len(self.leaf_N) else -1
+            while node >= 0 and node not in found:
+                found.add(node)
+                node = int(self.parent_V[node])
+        return found
+
     def draw(self, groups: Sequence[int | None], rng: np.random.Generator) -> list[list[int]]:
         """Positions of some images of each, at random."""
         children, by_leaf = np.argsort(self.parent_V, kind="stable"), np.argsort(self.leaf_N, kind="stable")
@@ -78,11 +95,9 @@ def group_details(project: Project, path: Path, asked: Sequence[tuple[int, int]]
     details: list[dict[str, object]] = [{"group": size} for _position, size in asked]
     if not asked:
         return details
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            tree, n_groups = _Tree(file["leaf_N"], file["parent_V"], file["size_V"]), int(file["n_groups"])
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
+    if (read := _read(path)) is None:
         return details
+    tree, n_groups = read
     parts = [tree.around(position, size, n_groups) if size > 1 else None for position, size in asked]
     drawn = tree.draw(parts, np.random.default_rng([position for position, _size in asked]))
     ids = _shown(project, {position for positions in drawn for position in positions})
@@ -91,6 +106,25 @@ def group_details(project: Project, path: Path, asked: Sequence[tuple[int, int]]
         each |= {} if part is None else {"alike": int(tree.size_V[part]), "groups": n_groups}
         each |= {"members": members} if members else {}
     return details
+
+
+def hold_any(path: Path, asked: Sequence[tuple[int, int]], known: Collection[int]) -> list[bool]:
+    """Which of the groups hold one of the images; `path` and `asked` as of `group_details`."""
+    read = _read(path) if known else None
+    if read is None:
+        return [False] * len(asked)
+    tree, _n_groups = read
+    ways = tree.ways(known)
+    return [size > 1 and tree.part(position, size) in ways for position, size in asked]
+
+
+def _read(path: Path) -> tuple[_Tree, int] | None:
+    """The graph's tree, and how many groups there are. None: the file does not tell."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _Tree(file["leaf_N"], file["parent_V"], file["size_V"]), int(file["n_groups"])
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
+        return None
 
 
 def _shown(project: Project, positions: set[int]) -> dict[int, int]:

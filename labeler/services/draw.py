@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from labeler import storage
 from labeler.models import Image, ImageState, PoolGraph, Project, Reason, Round
-from labeler.selectors.alike import group_details
+from labeler.selectors.alike import group_details, hold_any
 from labeler.selectors.graphs import CannotRead, first_questions
-from labeler.selectors.pool import PoolCounts, end_of_positions, holdout_to_ask, pool_counts, waiting_positions
+from labeler.selectors.pool import (
+    PoolCounts,
+    end_of_positions,
+    holdout_to_ask,
+    labelled_images,
+    pending_positions,
+    pool_counts,
+    waiting_positions,
+)
 
 ALONE = 10  # answers before the holdout has its turn: these teach most, and measure nothing for long
 LOOKUP = 500  # positions a query
@@ -129,17 +137,24 @@ def draw_places(
     return [Place(position, reason, selection_probability=probability) for position in positions]
 
 
-def draw_groups(*, project: Project, graph: PoolGraph, count: int, without: set[int]) -> list[Place]:
-    """One image of each group that looks alike, as the graph has them in order; fewer if it has not so many.
+def draw_groups(
+    *, project: Project, graph: PoolGraph, count: int, without: set[int], held: Collection[int] = ()
+) -> list[Place]:
+    """One image of each group that looks alike, as the graph has them in order; fewer if it has not so many. None of a
+    group that has a label, or an image that is `held` on a screen.
 
     The selection probability is that with which the image was drawn from those that are typical of its group. Raises
     CannotRead.
     """
     questions = [each for each in first_questions(graph) if each.position not in without]
     waiting = set(_waiting_among(project, [each.position for each in questions], is_holdout=False))
-    asked = [each for each in questions if each.position in waiting][:count]
+    labelled = labelled_images(project, is_holdout=False).values_list("position", flat=True)[:LOOKUP]
+    known = {*labelled, *pending_positions(project, held).tolist()}
     try:
         with storage.local_path(graph.file) as path:
+            open_ = [each for each in questions if each.position in waiting]
+            is_known = hold_any(path, [(each.position, each.size) for each in open_], known)
+            asked = [each for each, is_so in zip(open_, is_known, strict=True) if not is_so][:count]
             details = group_details(project, path, [(each.position, each.size) for each in asked])
     except OSError as error:
         raise CannotRead("the file of the graph cannot be read") from error

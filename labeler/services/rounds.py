@@ -194,7 +194,7 @@ def start_cold_round(*, project: Project, reason: str = BEFORE_THE_FIRST, seen: 
     taken = {*held, *(place.position for place in draw.random)}
     if graph is not None:
         try:
-            main = draw_groups(project=project, graph=graph, count=draw.to_acquire, without=taken)
+            main = draw_groups(project=project, graph=graph, count=draw.to_acquire, without=taken, held=held)
         except CannotRead as error:
             Round.objects.filter(pk=round_.pk).update(
                 reason=told("%(reason)s; all at random, for %(why)s", reason=reason, why=str(error))

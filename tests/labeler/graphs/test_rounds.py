@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from labeler import storage, tasks
-from labeler.learning import requests
+from labeler.learning import requests, rounds
 from labeler.learning.kept import read_training
 from labeler.models import Annotation, Candidate, ImageState, Reason, RoundState, Trigger
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.pool import pending_positions
 from labeler.services import claims, graphs
+from labeler.services.draw import Place
 from labeler.services.lease import lease_next
 from labeler.services.rounds import request_round, start_cold_round
 from labeler.told import Told
@@ -115,6 +116,36 @@ def test_a_group_whose_image_is_on_a_screen_has_no_second_question(pool, annotat
     run(pool)
     first, *_ = queue(pool)
     assert (first.reason, truth(first.image.position)) == (Reason.GROUP, truth(held.image.position))
+
+
+def test_nor_has_one_whose_image_came_to_a_screen_while_the_queue_was_chosen(pool, annotator, monkeypatch) -> None:
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 2) == 2
+    choose, held = rounds.acquire, []
+
+    def meanwhile(*args: object) -> list[Place]:
+        found = choose(*args)
+        held.extend(lease_next(project=pool, annotator=annotator) if not held else [])
+        return found
+
+    monkeypatch.setattr(rounds, "acquire", meanwhile)
+    run(pool)
+    assert held[0].reason == Reason.GROUP
+    assert truth(held[0].image.position) not in groups_asked(pool)
+
+
+def test_nor_in_the_first_queue_of_groups(pool, annotator, manager) -> None:
+    """Who began before the groups were found has images of the random queue on the screen, or has answered some."""
+    tune(pool, budget=20, retrain_every=0, holdout_target=0)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 1) == 1
+    (held,) = lease_next(project=pool, annotator=manager)
+    said = {truth(pool.images.get(label__isnull=False).position), truth(held.image.position)}
+    made(pool)  # and with it comes the queue
+    assert queue(pool)[0].round.number == 2
+    assert set(groups_asked(pool)) == {0, 1, 2} - said
 
 
 def test_a_group_with_the_first_of_two_answers_has_no_second_question(pool, annotator) -> None:
