@@ -48,13 +48,6 @@ class _Tree:
             node = above
         return node
 
-    def part(self, position: int, size: int) -> int:
-        """The part of so many images around one; a leaf at least."""
-        node = int(self.leaf_N[position])
-        while (above := int(self.parent_V[node])) >= 0 and self.size_V[above] <= size:
-            node = above
-        return node
-
     def ways(self, positions: Iterable[int]) -> set[int]:
         """All parts that hold one of the images."""
         found: set[int] = set()
@@ -109,13 +102,14 @@ def group_details(project: Project, path: Path, asked: Sequence[tuple[int, int]]
 
 
 def hold_any(path: Path, asked: Sequence[tuple[int, int]], known: Collection[int]) -> list[bool]:
-    """Which of the groups hold one of the images; `path` and `asked` as of `group_details`."""
+    """Which of the groups hold one of the images: the groups that people are told of, for what is asked about first may
+    be several of them. `path` and `asked` as of `group_details`."""
     read = _read(path) if known else None
     if read is None:
         return [False] * len(asked)
-    tree, _n_groups = read
+    tree, n_groups = read
     ways = tree.ways(known)
-    return [size > 1 and tree.part(position, size) in ways for position, size in asked]
+    return [size > 1 and tree.around(position, size, n_groups) in ways for position, size in asked]
 
 
 def _read(path: Path) -> tuple[_Tree, int] | None:

@@ -13,7 +13,7 @@ from django.utils.translation import override
 
 from labeler import storage
 from labeler.models import Candidate, GoldImage, Image, ImageState, LearningConfig, Reason, Scope
-from labeler.selectors.alike import SHOWN, group_details
+from labeler.selectors.alike import SHOWN, group_details, hold_any
 from labeler.selectors.graphs import current_graph, first_questions
 from labeler.selectors.labelling import item_of
 from labeler.services.rounds import start_cold_round
@@ -104,6 +104,18 @@ def test_a_group_is_the_largest_part_around_an_image_that_is_not_several_groups(
     assert [row["alike"] for row in group_details(project, path, [(0, 3), (1, 4), (5, 6)])] == [3, 4, 2]
     (tmp_path / "no.npz").write_bytes(b"no graph")
     assert group_details(project, tmp_path / "no.npz", [(0, 3)]) == [{"group": 3}]
+
+
+def test_of_several_groups_that_are_asked_about_as_one_each_is_known_by_itself(tmp_path) -> None:
+    """An eight on a screen says nothing of the fives that hang together with it a little."""
+    path = tmp_path / "graph.npz"
+    leaf_N = np.repeat([0, 1, 2], 4)
+    np.savez(path, n_groups=3, leaf_N=leaf_N, parent_V=np.array([3, 3, 4, 4, -1]), size_V=np.array([4, 4, 4, 8, 12]))
+    asked = [(0, 8), (5, 4), (8, 4), (2, 1)]  # the first stands for two groups
+    assert hold_any(path, asked, {7}) == [False, True, False, False]
+    assert hold_any(path, asked, {3, 9}) == [True, False, True, False]
+    assert hold_any(path, asked, set()) == [False] * 4
+    assert hold_any(tmp_path / "none.npz", asked, {7}) == [False] * 4
 
 
 def test_the_page_says_how_many_look_alike(grouped, annotator, client_of) -> None:
