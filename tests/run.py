@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         with suppress(ServerMissing):  # said below
             database = stack.enter_context(postgres())
             extra = {"DATABASE_URL": database.url, "SECRET_KEY": secrets.token_urlsafe(64)}
-            selected = ["tests/labeler", "-m", "database and not e2e and not servers", *arguments]
+            selected = ["tests/labeler", "-m", "database and not e2e and not servers and not words", *arguments]
             runs["PostgreSQL"] = Run("PostgreSQL", selected, extra, (WORKERS + 1) // 2, is_shown=False)
         codes = {name: run.end() for name, run in runs.items()}
     print()

@@ -52,6 +52,8 @@ from labeler.storage import round_folder
 from labeler.told import keep, said, told
 from tests.e2e.furnished import addresses, furnish
 
+pytestmark = pytest.mark.words
+
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|with|by|to|it|its|from|that|for|this|no|which|their|you)\b", re.I)
 # What says itself that it is in English, or data.
 KEPT = re.compile(r"""(?s)<(?!html)(\w+)\b[^>]*(?:\slang="en"|\stranslate="no")[^>]*>.*?</\1>""")

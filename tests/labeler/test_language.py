@@ -21,6 +21,8 @@ from labeler.templatetags.numbers import interval
 from tests.conftest import PASSWORD
 from tests.e2e.furnished import addresses, furnish
 
+pytestmark = pytest.mark.words
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOCALE = ROOT / "labeler" / "locale"
 OTHERS = [code for code, _ in settings.LANGUAGES if code != "en"]
