@@ -46,7 +46,7 @@ class Point:
 
     @property
     def percent(self) -> str:
-        value, low, high = (numeral(share * 100, 1) for share in (self.value, self.low, self.high))
+        value, low, high = _in_percent(self)
         return _("%(value)s %% (from %(low)s to %(high)s)") % {"value": value, "low": low, "high": high}
 
     @property
@@ -72,7 +72,7 @@ class Offered:
 
     @property
     def title(self) -> str:
-        value, low, high = (numeral(share * 100, 1) for share in (self.value, self.low, self.high))
+        value, low, high = _in_percent(self)
         values = {"number": self.number, "value": value, "low": low, "high": high, "n": numeral(self.n),
                   "answers": numeral(self.answers)}  # fmt: skip
         return (
@@ -82,6 +82,10 @@ class Offered:
             )
             % values
         )
+
+
+def _in_percent(row: Point | Offered) -> list[str]:
+    return [numeral(share * 100, 1) for share in (row.value, row.low, row.high)]
 
 
 def measured_rounds(project: Project) -> tuple[list[Point], list[Offered]]:

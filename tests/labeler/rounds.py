@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from labeler import storage
 from labeler.models import Candidate, CandidateState, Image, LabelClass, Project, User
 from labeler.services.annotate import record_answer
 from labeler.services.lease import lease_next
+from labeler.services.rounds import start_cold_round
 
 SIDE = 12  # pixels of a side; a multiple of 3
 
@@ -46,6 +48,16 @@ def tune(project: Project, **changes: object) -> None:
     for name, value in (quick | changes).items():
         setattr(learning, name, value)
     learning.save()
+
+
+def begun(project: Project, make_images: Callable[..., object]) -> Project:
+    """70 images and 20 of the holdout, painted, and their first queue."""
+    make_images(project, 70)
+    make_images(project, 20, is_holdout=True)
+    paint(project)
+    tune(project)
+    start_cold_round(project=project)
+    return project
 
 
 def answer(project: Project, user: User, count: int, *, bad: int | None = None) -> int:

@@ -21,12 +21,12 @@ from labeler.selectors.scores import prediction_of, summary_of
 from labeler.services import claims, leftovers
 from labeler.services.exporting import create_export, run_export
 from labeler.services.importing import run_import
-from labeler.services.rounds import request_round, start_cold_round
+from labeler.services.rounds import request_round
 from labeler.services.uploads import add_part, create_import, finish_upload
 from labeler.storage import round_folder
 from tests.labeler.bucket_storage import endpoint, on_machine, place
 from tests.labeler.imports import check_whole, make_zip, png
-from tests.labeler.rounds import answer, open_places, paint, tune
+from tests.labeler.rounds import answer, begun, open_places
 from tests.labeler.scored import five
 from tests.labeler.served_models import tiny_export
 
@@ -111,12 +111,7 @@ def test_an_export_is_served_in_ranges_by_a_machine_that_never_saw_it(
 
 @pytest.fixture
 def pool(project, make_images, on_machine):
-    make_images(project, 70)
-    make_images(project, 20, is_holdout=True)
-    paint(project)
-    tune(project)
-    start_cold_round(project=project)
-    return project
+    return begun(project, make_images)
 
 
 def test_each_step_of_a_round_on_a_machine_of_its_own(pool, annotator, sent, on_machine, client_of, manager):

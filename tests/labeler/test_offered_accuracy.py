@@ -15,9 +15,8 @@ from labeler.selectors.offered import offered_classes
 from labeler.selectors.scores import prediction_of
 from labeler.services.class_changes import merge_class
 from labeler.services.classes import change_class
-from labeler.services.rounds import start_cold_round
 from tests.labeler.monitored import measured_round
-from tests.labeler.rounds import answer, paint, truth, tune
+from tests.labeler.rounds import answer, begun, truth
 from tests.labeler.test_round_loop import run_messages
 from tests.labeler.test_worth import measured_rounds
 
@@ -35,12 +34,7 @@ def offer(project, wrong: set[int] = frozenset()) -> None:
 
 @pytest.fixture
 def pool(project, make_images):
-    make_images(project, 70)
-    make_images(project, 20, is_holdout=True)
-    paint(project)
-    tune(project)
-    start_cold_round(project=project)
-    return project
+    return begun(project, make_images)
 
 
 def learned_round(pool, annotator, sent) -> Round:

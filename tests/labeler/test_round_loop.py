@@ -7,22 +7,17 @@ import pytest
 from labeler import learning, tasks
 from labeler.models import Annotation, Candidate, CandidateState, Image, ImageState, Reason, Round, RoundState, Trigger
 from labeler.selectors import scores
-from labeler.services.rounds import request_round, start_cold_round
+from labeler.services.rounds import request_round
 from labeler.services.triggers import start_due_rounds
 from labeler.storage import round_folder
-from tests.labeler.rounds import answer, open_places, paint, tune
+from tests.labeler.rounds import answer, begun, open_places, tune
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def pool(project, make_images):
-    make_images(project, 70)
-    make_images(project, 20, is_holdout=True)
-    paint(project)
-    tune(project)
-    start_cold_round(project=project)
-    return project
+    return begun(project, make_images)
 
 
 def run_messages(sent) -> None:
