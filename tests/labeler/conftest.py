@@ -10,11 +10,11 @@ import pytest
 from django.utils import timezone
 
 from labeler import clock, storage
-from labeler.models import Image, Round
+from labeler.models import Image, Project, Round
 from labeler.services import importing, packing, rounds
 from learner.config import Recipe
 from tests.labeler.monitored import measured_round
-from tests.labeler.queues import fill_queue
+from tests.labeler.queues import fill_queue, fresh
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +74,11 @@ def queue(project, make_images) -> list[Image]:
     images = make_images(project, 40)
     fill_queue(project, images)
     return images
+
+
+@pytest.fixture
+def open_project(project, make_images) -> Project:
+    """One that takes proposals of classes, with a queue of six images."""
+    Project.objects.filter(pk=project.pk).update(takes_proposals=True)
+    fill_queue(project, make_images(project, 6))
+    return fresh(project)
