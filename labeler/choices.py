@@ -88,6 +88,7 @@ MEASURES = [
     ("epig", pgettext_lazy("sampled by", "gain for other images (EPIG)"), _("Highest gain for other images (EPIG)")),
 ]
 ACQUISITION_WAYS: list[tuple[str, StrOrPromise, StrOrPromise]] = [
+    ("herding", _("Herding: like what is unsure, unlike what is known"), _("Herding by {0}")),
     ("power", _("Sampled: the more unsure, the likelier"), _("Sampled by {0}")),
     ("softmax", _("Sampled by softmax"), _("Sampled by the softmax of {0}")),
     ("soft_rank", _("Sampled by rank"), _("Sampled by the rank of {0}")),

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from learner.acquisition import badge, batchbald, k_centre, percentiles, rank, selection_probabilities, spread
+from learner.acquisition import badge, batchbald, herding, k_centre, percentiles, rank, selection_probabilities, spread
 from learner.acquisition import typicality as typical
-from learner.config import BATCH_ACQUISITIONS, Report, RoundConfig, ignore, split_acquisition
+from learner.config import HERDING, Report, RoundConfig, ignore, is_of_a_whole, split_acquisition
 from learner.embedding import shrink
 from learner.errors import ArtifactError, ConfigError, naming
 from learner.pool import Chunk, Pool
@@ -24,7 +24,7 @@ from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
 
-PRESELECTED = {"batchbald": 2_000, "badge": 20_000, "k_centre": 20_000, "typicality": 10_000}
+PRESELECTED = {"batchbald": 2_000, "badge": 20_000, "k_centre": 20_000, "typicality": 10_000, HERDING: 4_000}
 """Images that a batch is chosen among, and at least as many as the batch has: for BatchBALD those with the highest
 mutual information, for the others a random sample, which leaves the shape of the pool as it is."""
 
@@ -32,7 +32,7 @@ JOINT_FLOATS = 64 * 2**20
 """Posterior samples that are held at once: 256 MiB. Fewer images are preselected where K times C is large."""
 
 LABELLED = 5_000
-"""Labelled images that k-centre and typicality keep away from; of more, a random sample."""
+"""Labelled images that k-centre, typicality and herding keep away from; of more, a random sample."""
 
 SMALL_PIXELS = 256
 """Images are compared as averages of about so many blocks: noise goes, what is seen stays."""
@@ -99,10 +99,10 @@ def acquire(
     count, seed = min(count, len(eligible)), derive(config.seed, "acquisition")
     if not count:
         chosen, probabilities = np.empty(0, np.int64), np.empty(0)
-    elif how in BATCH_ACQUISITIONS:
+    elif is_of_a_whole(config.acquisition):
         labelled = np.asarray(labelled_positions, dtype=np.int64)
         among = preselect(how, scores, count, config, seed, Pool(chunks), eligible, report)
-        chosen = _as_a_whole(directory, Pool(chunks), eligible, labelled, among, count, config, seed, report)
+        chosen = _as_a_whole(directory, Pool(chunks), eligible, scores, labelled, among, count, config, seed, report)
         if len(chosen) < count:  # BatchBALD, and all others look like one of these
             order = rank("top", scores, coldness=config.coldness, seed=seed)
             chosen = np.concatenate([chosen, order[~np.isin(order, chosen)][: count - len(chosen)]])
@@ -180,6 +180,7 @@ def _as_a_whole(
     directory: Path,
     pool: Pool,
     eligible: Integers,
+    scores: npt.NDArray[np.float32],
     labelled: Integers,
     among: Integers,
     count: int,
@@ -201,6 +202,9 @@ def _as_a_whole(
     features = pool.inputs if len(pool.shape) == 1 else posterior.features  # a pool of features has them already
     some = np.random.default_rng(seed).permutation(labelled)[:LABELLED]
     covered = features(some) if len(some) else np.empty((0, 0), np.float32)
+    if how == HERDING:
+        targets = features(positions)
+        return among[herding(targets, targets, scores[among], covered, count, report=report)[0]]
     choose = k_centre if how == "k_centre" else typical
     return among[choose(features(positions), covered, count, seed=seed, report=report)]
 

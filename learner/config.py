@@ -53,6 +53,9 @@ if it is told to (`RoundConfig.measures`)."""
 WAYS = ("power", "soft_rank", "softmax", "top", "random")
 """Names that `learner.acquisition.rank` knows: how an order comes of one score an image."""
 
+HERDING = "herding"
+"""A way that chooses a batch as a whole and goes by a measure all the same; see `learner.acquisition.herding`."""
+
 BATCH_ACQUISITIONS = {
     "batchbald": "mutual_information",
     "badge": "predictive_entropy",
@@ -63,7 +66,12 @@ BATCH_ACQUISITIONS = {
 
 ACQUISITIONS = (
     "random",
-    *(f"{how}_{name}" for how in WAYS if how != "random" for name in MEASURES if name != "expected_entropy"),
+    *(
+        f"{how}_{name}"
+        for how in (*WAYS, HERDING)
+        for name in MEASURES
+        if how != "random" and name != "expected_entropy"
+    ),
     *BATCH_ACQUISITIONS,
 )
 """Names that `split_acquisition` knows. None goes by the expected entropy: it is high where the data are noisy, and
@@ -88,7 +96,7 @@ the work at once and reaches the caller: that is how a round is cancelled."""
 
 
 def split_acquisition(name: str) -> tuple[str, str]:
-    """How an acquisition function chooses, one of `WAYS` or `BATCH_ACQUISITIONS`, and a measure.
+    """How an acquisition function chooses, one of `WAYS`, `HERDING` or one of `BATCH_ACQUISITIONS`, and a measure.
 
     It goes by that measure, or only shows it beside its candidates: `random` and all but BatchBALD of those that choose
     a batch as a whole look at no measure.
@@ -104,8 +112,18 @@ def split_acquisition(name: str) -> tuple[str, str]:
         return name, BATCH_ACQUISITIONS[name]
     if name == "random":
         return "random", "predictive_entropy"
-    how = next(each for each in WAYS if name.startswith(f"{each}_"))
+    how = next(each for each in (*WAYS, HERDING) if name.startswith(f"{each}_"))
     return how, name.removeprefix(f"{how}_")
+
+
+def is_of_a_whole(name: str) -> bool:
+    """Whether an acquisition function chooses a batch as a whole, so that it needs images and model.
+
+    >>> is_of_a_whole("batchbald"), is_of_a_whole("herding_margin"), is_of_a_whole("power_margin")
+    (True, True, False)
+    """
+    how = split_acquisition(name)[0]
+    return how == HERDING or how in BATCH_ACQUISITIONS
 
 
 def ignore(_phase: str, _done: int, _total: int) -> None:
@@ -188,7 +206,7 @@ class RoundConfig:
     n_classes: int  # C
     architecture: str = "cnn"  # see ARCHITECTURES; of a full network FULL_ARCHITECTURES
     estimator: str = "mc_dropout"  # see ESTIMATORS
-    acquisition: str = "power_predictive_entropy"  # see ACQUISITIONS
+    acquisition: str = "herding_predictive_entropy"  # see ACQUISITIONS
     coldness: float = (
         8.0  # beta of sampling: 0 is random, infinity is top; for a soft rank about 1, 8 is as good as top
     )

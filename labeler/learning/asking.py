@@ -63,8 +63,8 @@ class _Asker:
 
     def images(self, config: RoundConfig) -> tuple[tuple[PixelChunk, ...], RoundConfig]:
         """The chunks as the model read them. Where they are gone, an order by scores does without looking for
-        near-duplicates. Raises CannotLearn where it needs the images."""
-        from learner.config import BATCH_ACQUISITIONS
+        near-duplicates, and takes the place of herding. Raises CannotLearn where the images are needed."""
+        from learner.config import BATCH_ACQUISITIONS, HERDING, split_acquisition
 
         if not self.is_older:
             return round_chunks(self.round, self.stack), config
@@ -74,7 +74,9 @@ class _Asker:
         except CannotLearn:
             if config.acquisition in BATCH_ACQUISITIONS:
                 raise
-            return bare_chunks(self.model), replace(config, apart=0.0)
+            how, measure = split_acquisition(config.acquisition)
+            by_score = f"power_{measure}" if how == HERDING else config.acquisition
+            return bare_chunks(self.model), replace(config, acquisition=by_score, apart=0.0)
 
     def graph(self) -> Path | None:
         """None: the graph is not asked, as it is not wanted, tells too little, or is being made again."""
@@ -94,7 +96,7 @@ class _Asker:
 
 def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat) -> list[Place]:
     """The places that the model chooses, best first, among what the draw has not taken."""
-    from learner.config import BATCH_ACQUISITIONS, split_acquisition
+    from learner.config import is_of_a_whole, split_acquisition
     from learner.round import acquire as acquire_images
 
     taken = {*held, *(place.position for place in draw.random)}
@@ -107,7 +109,7 @@ def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat)
     with ExitStack() as stack:
         asker = _Asker(round_, model, beat, stack)
         chunks, config = asker.images(asker.config())
-        if config.acquisition in BATCH_ACQUISITIONS:  # these run the model once more
+        if is_of_a_whole(config.acquisition):  # these run the model once more
             limit_threads()
         details = asker.details(split_acquisition(config.acquisition)[1])
         parts, rejected = _parts(asker, answered, pending, eligible, count - len(unseen), details)

@@ -83,7 +83,7 @@ class LearningConfig(models.Model):
     trains_network = models.BooleanField(default=True)
     network = models.ForeignKey("labeler.PoolNetwork", null=True, on_delete=models.SET_NULL, related_name="+")
     estimator = models.CharField(max_length=32, choices=choices.ESTIMATORS, default="mc_dropout")
-    acquisition = models.CharField(max_length=48, choices=choices.ACQUISITIONS, default="power_predictive_entropy")
+    acquisition = models.CharField(max_length=48, choices=choices.ACQUISITIONS, default="herding_predictive_entropy")
     coldness = models.FloatField(default=8.0, validators=[MinValueValidator(0.1), MaxValueValidator(64)])
     posterior_samples = models.PositiveIntegerField(
         default=100, validators=[MinValueValidator(2), MaxValueValidator(1000)]

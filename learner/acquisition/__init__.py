@@ -7,17 +7,20 @@
 | `batchbald` | the batch whose answers together tell most about the model |
 | `badge` | long and different gradients |
 | `coverage` | k-centre and typicality: where images lie among features |
+| `herding` | images that stand for many others, of which the model is unsure |
 """
 
 from learner.acquisition.badge import badge
 from learner.acquisition.batchbald import batchbald
 from learner.acquisition.coverage import k_centre, typicality
 from learner.acquisition.duplicates import spread
+from learner.acquisition.herding import herding
 from learner.acquisition.ranking import inclusion_probabilities, percentiles, rank, selection_probabilities
 
 __all__ = [
     "badge",
     "batchbald",
+    "herding",
     "inclusion_probabilities",
     "k_centre",
     "percentiles",

@@ -73,7 +73,9 @@ def test_the_settings_say_what_holds_of_every_network_and_where_k_does_nothing(p
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("acquisition", [*learner.BATCH_ACQUISITIONS, "softmax_epig", "soft_rank_margin"])
+@pytest.mark.parametrize(
+    "acquisition", [*learner.BATCH_ACQUISITIONS, "herding_margin", "softmax_epig", "soft_rank_margin"]
+)
 def test_a_round_with_each_kind_of_acquisition(project, make_images, annotator, settings, acquisition) -> None:
     settings.LEARNER_THREADS = 1
     make_images(project, 40)
@@ -87,7 +89,7 @@ def test_a_round_with_each_kind_of_acquisition(project, make_images, annotator, 
     assert (round_.state, round_.error) == (RoundState.DONE, "")
     chosen = round_.candidates.filter(reason="acquired")
     assert chosen.exists()
-    is_known = acquisition not in learner.BATCH_ACQUISITIONS
+    is_known = not learner.is_of_a_whole(acquisition)
     assert not chosen.filter(selection_probability__isnull=is_known).exists()
     assert not chosen.filter(score__isnull=True).exists()
 
@@ -106,7 +108,7 @@ def test_an_acquisition_that_goes_by_smallness_says_so() -> None:
     assert words["top_margin"] == "Smallest margin"
     assert words["top_least_confidence"] == "Lowest confidence"
     assert words["top_predictive_entropy"] == "Highest predictive entropy"
-    for way in ("power", "softmax", "soft_rank"):
+    for way in ("herding", "power", "softmax", "soft_rank"):
         assert words[f"{way}_margin"].endswith("small margin")
         assert words[f"{way}_least_confidence"].endswith("low confidence")
 

@@ -7,9 +7,17 @@ import pytest
 import torch
 
 from learner import candidates
-from learner.acquisition import badge, batchbald, k_centre, typicality
+from learner.acquisition import badge, batchbald, herding, k_centre, typicality
 from learner.candidates import acquire, preselect
-from learner.config import ACQUISITIONS, BATCH_ACQUISITIONS, Recipe, RoundConfig, RoundRequest, ignore
+from learner.config import (
+    ACQUISITIONS,
+    BATCH_ACQUISITIONS,
+    Recipe,
+    RoundConfig,
+    RoundRequest,
+    ignore,
+    is_of_a_whole,
+)
 from learner.errors import ArtifactError, ConfigError
 from learner.estimators.mc_dropout import MCDropout
 from learner.folder import write_chunks
@@ -67,13 +75,13 @@ def test_each_chooses_eligible_images_once_and_its_seed_gives_them_again(request
     assert got.positions.tolist() == ask(request_, acquisition=acquisition).positions.tolist()
     assert np.isfinite(got.scores).all()
     assert ((got.percentiles >= 0) & (got.percentiles < 100)).all()
-    if acquisition in BATCH_ACQUISITIONS:
+    if is_of_a_whole(acquisition):
         assert np.isnan(got.selection_probabilities).all()
     else:
         assert ((got.selection_probabilities > 0) & (got.selection_probabilities <= 1)).all()
 
 
-@pytest.mark.parametrize("acquisition", [*BATCH_ACQUISITIONS, "power_margin"])
+@pytest.mark.parametrize("acquisition", [*BATCH_ACQUISITIONS, "herding_margin", "power_margin"])
 def test_each_takes_all_if_there_are_fewer_and_none_of_none(request_, acquisition):
     few = ELIGIBLE[535:545]  # of both chunks
     assert sorted(ask(request_, 50, few, acquisition=acquisition).positions) == few.tolist()
@@ -83,7 +91,7 @@ def test_each_takes_all_if_there_are_fewer_and_none_of_none(request_, acquisitio
 
 def test_those_that_choose_as_a_whole_get_samples_and_features_of_the_right_images(request_, monkeypatch):
     """Against the estimator itself, image by image."""
-    monkeypatch.setattr(candidates, "PRESELECTED", dict.fromkeys(BATCH_ACQUISITIONS, 10_000))
+    monkeypatch.setattr(candidates, "PRESELECTED", dict.fromkeys([*BATCH_ACQUISITIONS, "herding"], 10_000))
     pool, seed = Pool(request_.chunks), derive(request_.config.seed, "acquisition")
     posterior = Posterior(request_.directory, pool, ignore)
     samples, hidden = (
@@ -94,11 +102,13 @@ def test_those_that_choose_as_a_whole_get_samples_and_features_of_the_right_imag
     assert np.allclose(posterior.features(ELIGIBLE), hidden, atol=1e-5)
     labelled = posterior.features(np.random.default_rng(seed).permutation(LABELLED))
     mean = scores_at(request_.directory, ELIGIBLE, "mean_probs_N_C").astype(np.float32)
+    margin = scores_at(request_.directory, ELIGIBLE, "margin")
     expected = {
         "batchbald": batchbald(samples, 4, seed=seed)[0],
         "badge": badge(mean, hidden, 4, seed=seed),
         "k_centre": k_centre(hidden, labelled, 4, seed=seed),
         "typicality": typicality(hidden, labelled, 4, seed=seed),
+        "herding_margin": herding(hidden, hidden, margin, labelled, 4)[0],
     }
     for acquisition, indices in expected.items():
         got = ask(request_, 4, acquisition=acquisition).positions
@@ -129,6 +139,10 @@ def test_a_pool_of_features_is_covered_by_them(tmp_path, digits):
     seed = derive(request.config.seed, "acquisition")
     expected = k_centre(vectors[60:], vectors[:60], 4, seed=seed) + 60
     assert ask(request, 4, np.arange(60, 150), acquisition="k_centre").positions.tolist() == expected.tolist()
+    weights = scores_at(request.directory, np.arange(60, 150), "predictive_entropy")
+    by_herding = herding(vectors[60:], vectors[60:], weights, vectors[:60], 4)[0] + 60
+    got = ask(request, 4, np.arange(60, 150), acquisition="herding_predictive_entropy")
+    assert got.positions.tolist() == by_herding.tolist()
     assert len(ask(request, 4, np.arange(60, 150), acquisition="power_margin").positions) == 4
 
 
@@ -163,7 +177,7 @@ def test_a_batch_of_a_pool_that_is_repeated_holds_no_image_twice(tmp_path, digit
 
 
 def test_a_report_that_raises_stops_each(request_):
-    for acquisition in ("top_margin", *BATCH_ACQUISITIONS):
+    for acquisition in ("top_margin", "herding_margin", *BATCH_ACQUISITIONS):
         calls = []
 
         def report(*call, calls=calls):
