@@ -14,7 +14,7 @@ from learner.pool import Pool
 if TYPE_CHECKING:
     from learner.graph.doubt import Trial
     from learner.graph.hypotheses import Answers
-    from learner.graph.model import Graph
+    from learner.graph.pool_graph import PoolGraph
 
 
 class TrainingSet(NamedTuple):
@@ -44,7 +44,7 @@ def training_set(request: RoundRequest, pool: Pool, report: Report) -> TrainingS
     answers = Answers(positions, labels, config.n_classes, request.rejected)
     is_of_likeness = request.chunks[0].row is not None
     ignored = pool_graph.n_coordinates if is_of_likeness else 0
-    trial = _try(pool_graph.graph, answers, pool, ignored, config.seed, report)
+    trial = _try(pool_graph, answers, pool, ignored, config.seed, report)
     if trial is not None and trial.is_doubted:
         note = (
             f"it learned from answers alone: of {trial.n} answers that were kept back in turn, images that look alike "
@@ -74,15 +74,16 @@ def _on_rejected(n_rejected: int, n_alike: int) -> tuple[str, ...]:
     return (f"{n_alike:,} {look} like the {n_rejected:,} that people rejected: {are} asked about last",)
 
 
-def _try(graph: Graph, answers: Answers, pool: Pool, ignored: int, seed: int, report: Report) -> Trial | None:
+def _try(pool_graph: PoolGraph, answers: Answers, pool: Pool, ignored: int, seed: int, report: Report) -> Trial | None:
     """None where there is nothing to compare with: pixels are no vectors that a linear model could learn from."""
     from learner.graph.doubt import put_to_the_test
     from learner.graph.model import is_bearable
 
+    graph, is_cohesive = pool_graph.graph, pool_graph.is_cohesive
     known = answers.within(len(graph))
     if len(pool.shape) != 1 or pool.shape[0] <= ignored or not is_bearable(graph, known):
         return None
     order = np.argsort(known.positions_A)
     vectors_A_D = np.empty((len(order), pool.shape[0] - ignored), np.float32)
     vectors_A_D[order] = pool.inputs(known.positions_A[order])[:, ignored:]
-    return put_to_the_test(graph, known, vectors_A_D, seed=seed, report=report)
+    return put_to_the_test(graph, known, vectors_A_D, is_presumed=is_cohesive, seed=seed, report=report)

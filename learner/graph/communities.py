@@ -54,6 +54,26 @@ def leiden(affinity: Affinity, resolution: float, seed: int) -> Integers:
     return rank[both]
 
 
+def assortativity(affinity: Affinity, groups_N: Integers) -> float:
+    """How much of the ties lies inside groups beyond chance, of what could: 1 if all does, 0 if no more than chance.
+
+    Args:
+        affinity: Of the pool, `[N, N]`.
+        groups_N: int64, the group of each image, 0 and up.
+
+    Reference:
+        Newman, 2003, Mixing patterns in networks, equation 2.
+    """
+    ties = affinity.tocoo()
+    total = float(ties.data.sum())
+    if not total:
+        return 1.0
+    shares_G = np.bincount(groups_N, weights=np.asarray(affinity.sum(1)).ravel()) / total
+    by_chance = float(np.square(shares_G).sum())
+    inside = float(ties.data[groups_N[ties.row] == groups_N[ties.col]].sum()) / total
+    return (inside - by_chance) / (1 - by_chance) if by_chance < 1 else 1.0
+
+
 @dataclass(frozen=True)
 class Tree:
     """Communities within communities. Children come before their parents; the last node is the root.

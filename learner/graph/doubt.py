@@ -14,6 +14,7 @@ import numpy.typing as npt
 from learner.config import Report, ignore
 from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, predict
+from learner.graph.neighbours import of_length_1
 from learner.metrics import sign_test
 from learner.seeds import derive
 
@@ -48,6 +49,7 @@ class Trial:
         vectors_right: A linear model of the vectors, with the same answers.
         only_graph: Only the graph.
         only_vectors: Only the linear model.
+        is_presumed: Whether the graph is believed until it is shown to be wrong.
     """
 
     n: int
@@ -55,16 +57,21 @@ class Trial:
     vectors_right: int
     only_graph: int
     only_vectors: int
+    is_presumed: bool = True
 
     @property
     def is_doubted(self) -> bool:
-        """Whether the vectors by themselves are right about more, and not by chance."""
+        """Whether the vectors by themselves are right about more, and not by chance. Of a graph that is not believed
+        beforehand: whether they are right about as much."""
+        if not self.is_presumed:
+            return self.vectors_right >= self.graph_right
         return sign_test(self.only_vectors, self.only_graph) < CHANCE
 
 
 def put_to_the_test(
-    graph: Graph, answers: Answers, vectors_A_D: Floats, *, seed: int, report: Report = ignore
-) -> Trial | None:
+    graph: Graph, answers: Answers, vectors_A_D: Floats, *, is_presumed: bool = True, seed: int,
+    report: Report = ignore,
+) -> Trial | None:  # fmt: skip
     """Cross-validate both on the answers.
 
     Args:
@@ -72,6 +79,7 @@ def put_to_the_test(
         answers: Each image once, all inside the graph. What is rejected is known to the graph throughout.
         vectors_A_D: float32, of the images with answers in their order: what the graph was made of, not where images
             stand in it.
+        is_presumed: Whether the graph is believed until answers speak against it, since its groups hang together.
         seed: Of the folds.
         report: Called with the phase `"spread"`.
 
@@ -87,8 +95,7 @@ def put_to_the_test(
         return None
     order = np.random.default_rng(derive(seed, "doubt")).permutation(n)
     folds = np.array_split(order, FOLDS) if n <= MOST_TRIED else [order[: MOST_TRIED // 2]]
-    lengths_A_1 = np.linalg.norm(vectors_A_D, axis=1, keepdims=True)
-    unit_A_D = np.asarray(vectors_A_D / np.where(lengths_A_1 > 0, lengths_A_1, 1), np.float32)
+    unit_A_D = of_length_1(vectors_A_D)
     by_graph, by_vectors = [], []
     for tried in folds:
         others = np.setdiff1d(order, tried)
@@ -101,7 +108,7 @@ def put_to_the_test(
     graph_n, vectors_n = np.concatenate(by_graph), np.concatenate(by_vectors)
     return Trial(
         len(graph_n), int(graph_n.sum()), int(vectors_n.sum()),
-        int((graph_n & ~vectors_n).sum()), int((vectors_n & ~graph_n).sum()),
+        int((graph_n & ~vectors_n).sum()), int((vectors_n & ~graph_n).sum()), is_presumed,
     )  # fmt: skip
 
 

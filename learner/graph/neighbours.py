@@ -172,6 +172,12 @@ def near_duplicates(neighbours: Neighbours, vectors_N_D: Floats, share: float = 
     return np.unique(np.sort(pairs_P_2, 1), axis=0)
 
 
+def of_length_1(vectors_M_D: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Vectors in their directions, float32 `[M, D]`; those of length 0 stay as they are."""
+    lengths_M_1 = np.linalg.norm(vectors_M_D, axis=1, keepdims=True)
+    return np.asarray(vectors_M_D / np.where(lengths_M_1 > 0, lengths_M_1, 1), np.float32)
+
+
 def _check_finite(vectors_M_D: Floats) -> None:
     if not (is_finite := np.isfinite(vectors_M_D).all(1)).all():
         raise LearnerError(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from learner.config import ACQUISITIONS, Report, RoundConfig, RoundRequest, ignore, split_acquisition
 from learner.errors import LabelError, UnknownNameError
-from learner.pool import Chunk
+from learner.pool import Chunk, Pool
 from learner.round import acquire, fit
 from learner.scores import scores_at
 from learner.seeds import derive
@@ -248,7 +248,7 @@ class _Run:
         if not count:
             return np.empty(0, np.int64)
         if self.directory is None:
-            questions = _first_questions(graph, answers, eligible, count, self.config.seed)
+            questions = _first_questions(graph, Pool(self.chunks), answers, eligible, count, self.config.seed)
         else:
             seed = self.round_config.seed
             advice = questions_about_parts(graph, answers, eligible, count, seed=seed, report=self.report)
@@ -331,13 +331,20 @@ def _networks_of(material: Material, scratch: Path) -> Networks:
     return Networks(material.images, scratch)
 
 
-def _first_questions(path: Path, answers: Answers, eligible: Integers, count: int, seed: int) -> list[Question]:
+def _first_questions(
+    path: Path, pool: Pool, answers: Answers, eligible: Integers, count: int, seed: int
+) -> list[Question]:
     """As for a first queue: nothing is too small to be asked about."""
+    from learner.graph.covering import cover
     from learner.graph.model import predict
     from learner.graph.pool_graph import PoolGraph
     from learner.graph.strategy import ask
 
-    graph = PoolGraph.load(path).graph
+    pool_graph = PoolGraph.load(path)
+    graph = pool_graph.graph
+    if not pool_graph.is_cohesive:
+        m = pool_graph.n_coordinates if pool.chunks[0].row is not None else 0
+        return cover(lambda some: pool.inputs(some)[:, m:], len(graph), eligible, answers.positions_A, count, seed=seed)
     is_eligible_N = np.zeros(len(graph), np.bool_)
     is_eligible_N[eligible[eligible < len(graph)]] = True
     if not is_eligible_N.any():

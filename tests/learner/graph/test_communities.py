@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from learner.graph.communities import Tree, grow, leiden
+from learner.graph.communities import Tree, assortativity, grow, leiden
 
 
 def test_groups_that_lie_apart_are_communities(planted, graph):
@@ -109,3 +109,20 @@ def test_of_more_than_that_which_hang_together_by_nothing_the_smallest_are_one()
     sizes, parent = np.array([1, 2, 3, 4, 10]), np.array([4, 4, 4, 4, -1])
     tree = Tree(np.repeat(np.arange(4), sizes[:4]), parent, np.ones(5), sizes)
     assert tree.parts(3).tolist() == [2, 2, 1, 0]
+
+
+def test_assortativity_is_that_of_networkx_and_of_simple_cases(graph):
+    import networkx
+
+    rng = np.random.default_rng(0)
+    weights = np.triu(rng.integers(0, 2, (12, 12)), 1)
+    weights, groups = weights + weights.T, rng.integers(0, 3, 12)
+    network = networkx.from_numpy_array(weights)
+    networkx.set_node_attributes(network, dict(enumerate(groups.tolist())), "group")
+    theirs = networkx.attribute_assortativity_coefficient(network, "group")
+    assert assortativity(csr_matrix(weights * 1.0), groups) == pytest.approx(theirs)
+    found_N = leiden(graph.affinity, 1.0, seed=0)
+    assert assortativity(graph.affinity, found_N) > 0.95  # groups that lie apart
+    assert abs(assortativity(graph.affinity, rng.permutation(found_N))) < 0.1
+    assert assortativity(graph.affinity, np.zeros(len(found_N), np.int64)) == 1
+    assert assortativity(csr_matrix((5, 5)), np.arange(5)) == 1

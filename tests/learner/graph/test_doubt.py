@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -104,3 +106,15 @@ def test_of_what_is_ignored_nothing_is_left(made, tmp_path) -> None:
         scorer = Scorer(tmp_path / "round")
         scores.append(scorer.estimator.sample_log_probs(np.load(path)[:50]).numpy())
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)
+
+
+def test_a_graph_that_is_not_believed_beforehand_has_to_be_ahead(made) -> None:
+    misleads, vectors, labels, pool_graph, _ = made
+    chosen = np.random.default_rng(1).permutation(N)[:40]
+    answers = Answers(chosen, labels[chosen], CLASSES)
+    trial = put_to_the_test(pool_graph.graph, answers, vectors[chosen], is_presumed=False, seed=0)
+    assert trial is not None
+    assert trial.is_doubted is (trial.vectors_right >= trial.graph_right)
+    assert trial.is_doubted or not misleads
+    level = replace(trial, graph_right=20, vectors_right=20, only_graph=2, only_vectors=2)
+    assert level.is_doubted and not replace(level, is_presumed=True).is_doubted

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from learner.errors import ArtifactError, LearnerError
+from learner.folder import write_chunks
 from learner.graph.hypotheses import Answers
 from learner.graph.model import predict
-from learner.graph.pool_graph import VERSION, PoolGraph, is_readable, make_pool_graph
+from learner.graph.pool_graph import VERSION, PoolGraph, is_readable, make_pool_graph, questions_about_parts
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def test_it_is_the_same_when_it_is_read_back(chunks, digits, tmp_path):
     made = make_pool_graph(chunks, range(500), seed=1, first=20).pool_graph
     read = PoolGraph.load(save(made, tmp_path / "graph.npz"))
     assert (read.first, read.n_groups, read.reason) == (made.first, made.n_groups, made.reason)
+    assert read.cohesion == made.cohesion
     np.testing.assert_array_equal(read.graph.tree.parent_V, made.graph.tree.parent_V)
     answers = Answers(np.arange(30), digits[1][:30], 10)
     np.testing.assert_allclose(
@@ -42,6 +44,37 @@ def test_the_first_questions_find_the_classes(chunks, digits):
     truth = digits[1][[question.position for question in first]]
     assert len(set(truth[:12].tolist())) >= 9  # twelve at random find 7 of 10 classes
     assert first[0].gain >= first[5].gain >= first[15].gain
+
+
+@pytest.fixture
+def loose(tmp_path):
+    """Vectors that lie everywhere alike, more of them in the middle: no groups."""
+    return write_chunks(np.random.default_rng(0).normal(size=(600, 12)).astype(np.float32), tmp_path / "loose")
+
+
+def test_where_groups_hang_together_they_are_asked_about_and_else_images_that_cover_the_pool(chunks, loose, tmp_path):
+    assert make_pool_graph(chunks, range(500), seed=0, first=3).pool_graph.is_cohesive
+    made = make_pool_graph(loose, range(600), seed=0, first=30)
+    assert not made.pool_graph.is_cohesive
+    asked = [question.position for question in made.pool_graph.first]
+    vectors = made.vectors_N_D[:, made.pool_graph.n_coordinates :].astype(float)
+
+    def reached(positions):
+        """How near an image is to the nearest of some, on average."""
+        return np.square(vectors[:, None] - vectors[positions][None]).sum(2).min(1).mean()
+
+    at_random = [reached(np.random.default_rng(seed).permutation(600)[:30]) for seed in range(20)]
+    assert reached(asked) < min(at_random)
+    path = save(made.pool_graph, tmp_path / "graph.npz")
+    answers = Answers(np.array(asked[:4]), np.array([0, 1, 0, 1]), 2)
+    assert questions_about_parts(path, answers, np.arange(600), 5, seed=0).questions == ()
+
+
+def test_of_a_pool_without_groups_only_eligible_images_are_asked_about(loose):
+    eligible = np.arange(0, 600, 9)
+    first = make_pool_graph(loose, eligible, seed=0, first=100).pool_graph.first
+    assert sorted(question.position for question in first) == eligible.tolist()
+    assert all(question.size >= 1 and question.gain >= 0 for question in first)
 
 
 def test_only_eligible_images_are_asked_about(chunks):

@@ -7,7 +7,7 @@ import pytest
 
 from learner.errors import LearnerError
 from learner.folder import write_chunks
-from learner.graph.representation import represent
+from learner.graph.representation import represent, rotation
 
 
 def test_pixels_keep_their_distances_in_the_first_components(digits, make_chunks):
@@ -50,3 +50,15 @@ def test_images_that_are_all_equal_are_all_at_one_place(make_chunks):
 def test_the_same_seed_makes_the_same(digits, make_chunks):
     chunks = make_chunks(digits[0][:100])
     np.testing.assert_array_equal(represent(chunks, seed=2)[1], represent(chunks, seed=2)[1])
+
+
+@pytest.mark.parametrize("n", [1, 2, 50])
+def test_a_rotation_keeps_distances_and_spreads_variance(n):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(2000, n)) * np.logspace(0, -2, n)  # as principal components come
+    turned = vectors @ rotation(n)
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=1), np.linalg.norm(vectors, axis=1), rtol=1e-4)
+    np.testing.assert_array_equal(rotation(n), rotation(n))
+    if n == 50:
+        assert vectors.std(0).max() / vectors.std(0).min() > 50
+        assert turned.std(0).max() / turned.std(0).min() < 6
