@@ -29,8 +29,8 @@ OBJECTIONS = (FEWER_RIGHT, UNPROVEN, UNTAUGHT, DISAGREES, FORGETS, SHIFTED)
 too few images to tell; it disagrees with the graph where that is sure; it hardly predicts a class that has answers; its
 classes are of other sizes."""
 
-CHANCE = 0.1
-"""One-sided, of the sign test on answers that were kept back. Few are: four gains and no loss are enough, for what was
+CHANCE = 0.15
+"""One-sided, of the sign test on answers that were kept back. Few are: three gains and no loss are enough, for what was
 accepted by luck is gone back on by a click, and rounds have a gate of their own."""
 
 LEAST_HELD = 50

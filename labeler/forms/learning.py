@@ -239,7 +239,7 @@ class LearningForm(ChangeForm):
         label=_("Train a network on this project’s images"),
         help_text=_(
             "A worker trains it while nothing else is to be done, for some minutes: on the labels and on images whose "
-            "class leaves little doubt, once groups have names, or at 40 labels of photographs, then whenever the "
+            "class leaves little doubt, once groups have names, or at 30 labels of photographs, then whenever the "
             "labels have grown by half. What it makes of images takes the place of what is chosen above, if it proves "
             "to be the better model."
         ),

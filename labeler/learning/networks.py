@@ -117,13 +117,13 @@ class _Trial:
         made = self._link(chunks)
         verdict, counts = self._judge(lesson, made, chunks)
         newer = newer_classes(self.job)
-        reason = compared_by(made.pool_graph.reason, seer_words(self.job.key))
-        graph = Derived(
-            made.pool_graph.save,
-            len(made.pool_graph.graph),
-            {"groups": made.pool_graph.n_groups, "reason": reason},
-            {"vectors": ("npy", made.save_vectors)},
-        )
+        pool_graph = made.pool_graph
+        fields = {
+            "groups": pool_graph.n_groups,
+            "is_cohesive": pool_graph.is_cohesive,
+            "reason": compared_by(pool_graph.reason, seer_words(self.job.key)),
+        }
+        graph = Derived(pool_graph.save, len(pool_graph.graph), fields, {"vectors": ("npy", made.save_vectors)})
         evidence = self._as_json(verdict, lesson, counts)
         if newer:
             evidence |= {"newer": newer, "objections": [*evidence["objections"], "outdated"]}

@@ -43,6 +43,7 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
     graph = made.pool_graph
     fields = {
         "groups": graph.n_groups,
+        "is_cohesive": graph.is_cohesive,
         "reason": compared_by(graph.reason, seer_words(features.backbone) if features else ""),
         "features": features,
     }

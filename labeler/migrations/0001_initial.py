@@ -317,6 +317,7 @@ class Migration(migrations.Migration):
                 ('file', models.CharField(blank=True, max_length=200)),
                 ('images', models.PositiveIntegerField(default=0)),
                 ('groups', models.PositiveIntegerField(default=0)),
+                ('is_cohesive', models.BooleanField(default=True)),
                 ('reason', labeler.told.ToldField(blank=True)),
                 ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('features', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='labeler.poolfeatures')),

@@ -246,6 +246,7 @@ class PoolGraph(Job):
     features = models.ForeignKey(PoolFeatures, null=True, on_delete=models.SET_NULL, related_name="+")  # None: pixels
     vectors = models.CharField(max_length=200, blank=True)  # `.npy` [images, D]: what rounds by likeness learn from
     groups = models.PositiveIntegerField(default=0)
+    is_cohesive = models.BooleanField(default=True)  # groups hang together: one image of each is asked about first
     reason = ToldField(blank=True)  # by what images were compared, in words
 
     class Meta:

@@ -19,7 +19,7 @@ from labeler.selectors.grid import learned_classes, training_images
 from labeler.selectors.pool import pool_counts, says_something, total_images
 
 LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
-FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 40  # where the graph teaches, and where answers alone do
+FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 30  # where the graph teaches, and where answers alone do
 GROWTH = 1.5  # of the answers, from one network to the next
 
 

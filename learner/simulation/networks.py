@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Integers = npt.NDArray[np.int64]
 
-FIRST_ANSWERS, FIRST_BY_ITSELF, GROWTH = 10, 40, 1.5
+FIRST_ANSWERS, FIRST_BY_ITSELF, GROWTH = 10, 30, 1.5
 """Answers before the first network, where the graph teaches it (or as many as there are groups) and where it teaches
 itself; from one network to the next they grow by half."""
 

@@ -280,5 +280,8 @@ def test_a_manager_sees_how_it_goes(pool, manager, client_of) -> None:
     PoolGraph.objects.update(state=JobState.QUEUED)
     tasks.make_graph(job.pk)
     assert "about 3" in shown()
+    assert "one image of each group, for groups hang together" in shown()
+    PoolGraph.objects.update(is_cohesive=False)
+    assert "images that stand for many others, for groups hang together loosely" in shown()
     PoolGraph.objects.update(state=JobState.FAILED, error="The pixels are gone.")
     assert "not found. The pixels are gone." in shown()
