@@ -193,9 +193,9 @@ class LearningForm(ChangeForm):
         choices=ACQUISITION_GROUPS,
         label=_("What is asked next"),
         help_text=_(
-            "Sampling avoids asking the same kind of image over and over. EPIG makes scoring twice as long, "
-            "and far longer with hundreds of classes. BatchBALD takes some seconds of a core for a queue of 10, half a "
-            "minute for 50, about a minute for 100."
+            "Herding takes what stands for most of what is unsure and is like nothing answered; sampling avoids the "
+            "same kind of image, too. EPIG makes scoring twice as long, far longer with hundreds of classes. BatchBALD "
+            "takes some seconds of a core for a queue of 10, half a minute for 50, about a minute for 100."
         ),
     )
     coldness = forms.FloatField(
@@ -203,9 +203,9 @@ class LearningForm(ChangeForm):
         max_value=64,
         label=_("Coldness of the sampling"),
         help_text=_(
-            "1 is mild, 8 the measured default; past 30 it is nearly the highest. By rank 1 is enough. The softmax "
-            "counts in the measure’s own units: of small ones (mean standard deviation, mutual information, EPIG) even "
-            "the coldest stays close to random."
+            "Of sampling only. 1 is mild, 8 the measured default; past 30 it is nearly the highest. By rank 1 is "
+            "enough. The softmax counts in the measure’s own units: of small ones (mean standard deviation, mutual "
+            "information, EPIG) even the coldest stays close to random."
         ),
     )
     representation = forms.ChoiceField(
