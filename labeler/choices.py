@@ -146,6 +146,11 @@ def measure_of(acquisition: str) -> str:
     return SHOWN_MEASURES.get(acquisition, acquisition.removeprefix(f"{way}_"))
 
 
+def is_sampled(acquisition: str) -> bool:
+    """Whether images are drawn by a measure, so that coldness counts."""
+    return acquisition.startswith(("power_", "softmax_", "soft_rank_"))
+
+
 def measure_unit(name: str) -> str:
     """Empty for shares and distances of probabilities."""
     return "nats" if name.endswith(("entropy", "information", "epig")) else ""

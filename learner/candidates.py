@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -192,19 +193,28 @@ def _as_a_whole(
     from learner.posterior import Posterior
 
     how, _ = split_acquisition(config.acquisition)
-    positions, posterior = eligible[among], Posterior(directory, pool, report)
+    positions = eligible[among]
     if how == "batchbald":
         with naming(config.model):
-            return among[batchbald(posterior.log_probs(positions), count, seed=seed, report=report)[0]]
+            log_probs = Posterior(directory, pool, report).log_probs(positions)
+            return among[batchbald(log_probs, count, seed=seed, report=report)[0]]
     if how == "badge":
         mean_probs = scores_at(directory, positions, "mean_probs_N_C").astype(np.float32)
-        return among[badge(mean_probs, posterior.features(positions), count, seed=seed, report=report)]
-    features = pool.inputs if len(pool.shape) == 1 else posterior.features  # a pool of features has them already
+        hidden = Posterior(directory, pool, report).features(positions)
+        return among[badge(mean_probs, hidden, count, seed=seed, report=report)]
+    if len(pool.shape) == 1:  # a pool of features has them already
+
+        def features(positions_n: Integers) -> npt.NDArray[Any]:
+            return pool.inputs(positions_n)[:, config.ignored :]
+    else:
+        features = Posterior(directory, pool, report).features
     some = np.random.default_rng(seed).permutation(labelled)[:LABELLED]
     covered = features(some) if len(some) else np.empty((0, 0), np.float32)
     if how == HERDING:
-        targets = features(positions)
-        return among[herding(targets, targets, scores[among], covered, count, report=report)[0]]
+        vectors = features(positions)
+        targets = np.sort(np.random.default_rng(seed).permutation(len(among))[: PRESELECTED[HERDING]])
+        herded = herding(vectors, vectors[targets], scores[among[targets]], covered, count, report=report)
+        return among[herded.indices]
     choose = k_centre if how == "k_centre" else typical
     return among[choose(features(positions), covered, count, seed=seed, report=report)]
 

@@ -71,6 +71,8 @@ class FitResult:
         temperature: That the logits of all members are divided by; None where none was measured.
         doubts_graph: Whether it learned from answers alone since the graph tells too little of them; then questions
             are better not chosen by the graph either. See `learner.graph.doubt`.
+        ignored: So many of the first numbers of a vector it did not look at; who asks by where images lie had better
+            not either (`RoundConfig.ignored`).
     """
 
     seconds: float
@@ -82,6 +84,7 @@ class FitResult:
     notes: tuple[str, ...]
     temperature: float | None
     doubts_graph: bool = False
+    ignored: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def fit(request: RoundRequest, report: Report) -> FitResult:
         notes=(*_notes(request), *notes, *model.saved.get("notes", ())),
         temperature=model.saved.get("temperature") if config.temperature_scaling else None,
         doubts_graph=doubts_graph,
+        ignored=learned.config.ignored,
     )
 
 

@@ -57,15 +57,25 @@ class _Asker:
 
         config = {**self.model.config, **{name: self.round.config[name] for name in HOW}}
         config["n_classes"] = len(self.model.classes)
+        config["ignored"] = self.model.metrics.get("fit", {}).get("ignored", 0)
         if self.is_older and split_acquisition(config["acquisition"])[1] not in measures_in(self.folder):
             config["acquisition"] = self.model.config["acquisition"]
         return learner_config(config, seed=self.round.seed)
 
     def images(self, config: RoundConfig) -> tuple[tuple[PixelChunk, ...], RoundConfig]:
-        """The chunks as the model read them. Where they are gone, an order by scores does without looking for
-        near-duplicates, and takes the place of herding. Raises CannotLearn where the images are needed."""
-        from learner.config import BATCH_ACQUISITIONS, HERDING, split_acquisition
+        """The chunks as the model read them, and the questions that can be asked of them.
 
+        Where the images of an older model are gone, an order by scores does without looking for near-duplicates. Such
+        an order takes the place of herding where images or model are gone. Raises CannotLearn where another way needs
+        the images.
+        """
+        from learner.config import BATCH_ACQUISITIONS, HERDING, split_acquisition
+        from learner.model import MODEL_FILE
+
+        how, measure = split_acquisition(config.acquisition)
+        by_scores = replace(config, acquisition=f"power_{measure}") if how == HERDING else config
+        if not (self.folder / MODEL_FILE).is_file():
+            config = by_scores
         if not self.is_older:
             return round_chunks(self.round, self.stack), config
         scratch = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
@@ -74,9 +84,7 @@ class _Asker:
         except CannotLearn:
             if config.acquisition in BATCH_ACQUISITIONS:
                 raise
-            how, measure = split_acquisition(config.acquisition)
-            by_score = f"power_{measure}" if how == HERDING else config.acquisition
-            return bare_chunks(self.model), replace(config, acquisition=by_score, apart=0.0)
+            return bare_chunks(self.model), replace(by_scores, apart=0.0)
 
     def graph(self) -> Path | None:
         """None: the graph is not asked, as it is not wanted, tells too little, or is being made again."""

@@ -11,7 +11,7 @@ from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words,
 from labeler.learning.spoken import compared_by
 from labeler.models import Project
 from labeler.selectors.features import ready_features, seer_words
-from labeler.selectors.pool import waiting_positions
+from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services.derived import CannotDerive, Derived
 
 
@@ -34,9 +34,12 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
         from learner.graph.pool_graph import make_pool_graph
 
         chunks = chunks_now(project, stack, features)
+        counts = {chunk.number: chunk.count for chunk in chunks}
+        labelled = labelled_images(project, is_holdout=False).values_list("position", flat=True)
         made = make_pool_graph(
             chunks,
-            in_chunks(waiting_positions(project, is_holdout=False), {chunk.number: chunk.count for chunk in chunks}),
+            in_chunks(waiting_positions(project, is_holdout=False), counts),
+            answered=in_chunks(np.array(sorted(labelled), np.int64), counts),
             seed=project.pk,
             report=lambda _phase, done, total: report(done, total),
         )

@@ -71,7 +71,7 @@ def learner_config(config: Mapping[str, Any], *, seed: int) -> RoundConfig:
 
     names = (
         "n_classes", "estimator", "acquisition", "coldness", "posterior_samples", "budget", "device",
-        "members", "member_dropout", "temperature_scaling", "laplace_prior",
+        "members", "member_dropout", "temperature_scaling", "laplace_prior", "ignored",
     )  # fmt: skip
     settings_ = {name: config[name] for name in names if name in config}
     return RoundConfig(**settings_ | {"architecture": architecture_of(config)}, seed=seed)

@@ -88,6 +88,7 @@ def fit(*, round_: Round) -> None:
         "temperature": result.temperature,
         "model_digest": result.model_digest,
         "doubts_graph": result.doubts_graph,
+        "ignored": result.ignored,
         **surroundings(round_, graph),
     }
     claims.start_scoring(round_=round_, metrics={"fit": fitted})

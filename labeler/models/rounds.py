@@ -169,6 +169,7 @@ class Reason(models.TextChoices):
     HOLDOUT = "holdout", _("drawn to measure accuracy")
     COLD_START = "cold_start", _("drawn before the first model")
     GROUP = "group", _("typical of images that look alike")
+    COVERS = "covers", _("stands for many other images")
     RELABEL = "relabel", _("asked again")
     PICKED = "picked", _("picked by a manager")
     CLASS_GONE = "class_gone", _("asked again: its class is gone")
@@ -176,6 +177,7 @@ class Reason(models.TextChoices):
     GRID_CHECK = "grid_check", _("accepted with others, looked at singly")
 
 
+BY_GRAPH = [Reason.GROUP, Reason.COVERS]  # their score is how many images the answer tells about
 NOT_OF_THE_POOL = [Reason.RELABEL, Reason.GOLD, Reason.GRID_CHECK]  # asked though the image waits for no answer
 
 
@@ -250,7 +252,7 @@ class Candidate(models.Model):
     @property
     def measured(self) -> float | None:
         """The score, where it is of a measure: a group's is what the question was expected to bring."""
-        return None if self.reason == Reason.GROUP else self.score
+        return None if self.reason in BY_GRAPH else self.score
 
     @property
     def unit(self) -> str:

@@ -32,7 +32,7 @@ from labeler.models import (
     User,
 )
 from labeler.models.images import MEDIA_TYPES
-from labeler.models.rounds import NOT_OF_THE_POOL, reason_words
+from labeler.models.rounds import BY_GRAPH, NOT_OF_THE_POOL, reason_words
 from labeler.numerals import numeral
 from labeler.selectors.alike import alike_item, images_alike
 from labeler.selectors.next_round import next_scheduled, scheduled_words
@@ -115,7 +115,7 @@ def item_of(project: Project, place: Candidate, names: dict[int, str]) -> dict[s
         "model": place.details.get("model"),  # of an older round, which is in charge
         "reason": reason.value,
         "reason_words": reason_words(reason, group),
-        "score": None if is_secret or reason == Reason.GROUP else place.score,
+        "score": None if is_secret or reason in BY_GRAPH else place.score,
         "group": group,
         **alike_item(project, place),
         "measure": measure_words(measure),

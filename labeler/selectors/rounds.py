@@ -147,7 +147,7 @@ def settings_of(round_: Round) -> list[Setting]:
         words = (_("yes") if is_known else _("not found yet")) if config["propagation"] else _("no")
         rows.append(Setting(_("Begins with images that look alike"), words))
     plain = {
-        "coldness": _("Coldness"),
+        **({"coldness": _("Coldness")} if choices.is_sampled(config.get("acquisition", "")) else {}),
         "budget": _("Images asked for"),
         "overlap": _("Answers an image"),
     }

@@ -141,13 +141,20 @@ def draw_groups(
     *, project: Project, graph: PoolGraph, count: int, without: set[int], held: Collection[int] = ()
 ) -> list[Place]:
     """One image of each group that looks alike, as the graph has them in order; fewer if it has not so many. None of a
-    group that has a label, or an image that is `held` on a screen.
+    group that has a label, or an image that is `held` on a screen. Where groups hang together loosely, images that
+    cover the pool.
 
-    The selection probability is that with which the image was drawn from those that are typical of its group. Raises
-    CannotRead.
+    The selection probability is that with which the image was drawn from those that are typical of its group, or among
+    those that were chosen from. Raises CannotRead.
     """
     questions = [each for each in first_questions(graph) if each.position not in without]
     waiting = set(_waiting_among(project, [each.position for each in questions], is_holdout=False))
+    if not graph.is_cohesive:
+        return [
+            Place(each.position, Reason.COVERS, each.probability, score=each.gain, details={"stands": each.size})
+            for each in questions
+            if each.position in waiting
+        ][:count]
     labelled = labelled_images(project, is_holdout=False).values_list("position", flat=True)[:LOOKUP]
     known = {*labelled, *pending_positions(project, held).tolist()}
     try:

@@ -52,6 +52,7 @@ KINDS = {
 KIND_OF_REASON = {
     Reason.ACQUIRED: "train",
     Reason.GROUP: "train",
+    Reason.COVERS: "train",
     Reason.COLD_START: "train",
     Reason.PICKED: "train",
     Reason.RANDOM: "random",

@@ -167,8 +167,9 @@ def start_cold_round(*, project: Project, reason: str = BEFORE_THE_FIRST, seen: 
 
     Answers up to `seen` do not count towards the next round; without it, none of those that there are.
 
-    Where it is known which images look alike, one of each group, the largest first, among images drawn at random;
-    until then, and once all groups have been asked about, all at random. The holdout has its share.
+    Where it is known which images look alike, one of each group, the largest first, or images that cover the pool,
+    among images drawn at random; until then, and once all groups have been asked about, all at random. The holdout has
+    its share.
     """
     last = newest_round(project)
     if (last is not None and last.is_unfinished) or is_paused(project):

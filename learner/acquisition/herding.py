@@ -8,7 +8,7 @@ first answer to the thousandth.
 from __future__ import annotations
 
 import heapq
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,20 @@ SOME = 500
 LEAST_DISTANCE = 1e-12
 
 
+class Herded(NamedTuple):
+    """Images that were taken, in that order.
+
+    Args:
+        indices: int64 `[b]`, into the candidates.
+        gains: float64 `[b]`, the share of the targets' weight that each covers anew, 0 to 1.
+        nearer: float64 `[b]`, the share of the targets that are more similar to it than to all before it, 0 to 1.
+    """
+
+    indices: Integers
+    gains: npt.NDArray[np.float64]
+    nearer: npt.NDArray[np.float64]
+
+
 def herding(
     candidates_M_D: Array,
     targets_T_D: Array,
@@ -37,7 +51,7 @@ def herding(
     count: int,
     *,
     report: Report = ignore,
-) -> tuple[Integers, npt.NDArray[np.float64]]:
+) -> Herded:
     """Take the image by which the weighted coverage of the targets grows most, over and over.
 
     A target is covered as far as the most similar image that is labelled or taken is similar to it, by a Gaussian
@@ -49,27 +63,23 @@ def herding(
         targets_T_D: Of those to be covered, a random sample of what is not labelled.
         weights_T: How much each of these counts, at least 0: a measure of uncertainty, or 1.
         labelled_L_D: Of those that have a label; may be empty.
-        count: b; at most M.
+        count: b; at most M. Memory is that of M times T numbers.
         report: Called every image taken with the phase `"acquire"`.
-
-    Returns:
-        int64 `[b]`, indices in the order taken, and float64 `[b]`, the share of the targets' weight that each covers
-        anew, 0 to 1.
 
     Raises:
         LearnerError: If a feature is NaN or infinite.
 
     Reference:
         Bae, Noh, Sutherland, 2024, Generalized coverage for more robust low-budget active learning, section 3
-        (MaxHerding); Bae, Oh, Sutherland, 2025, Uncertainty herding: one active learning method for all label budgets,
-        section 4; Nemhauser, Wolsey, Fisher, 1978 (the bound); Minoux, 1978 (gains that only fall are looked at again
+        (MaxHerding); Bae, Oliveira, Sutherland, 2025, Uncertainty herding: one active learning method for all label
+        budgets, section 4; Nemhauser, Wolsey, Fisher, 1978 (the bound); Minoux, 1978 (gains that only fall are looked at again
         one by one).
     """
     for features in (candidates_M_D, targets_T_D, labelled_L_D):
         check_finite(features, "herding")
     count = min(count, len(candidates_M_D))
     if not count or not len(targets_T_D):
-        return np.arange(count), np.zeros(count)
+        return Herded(np.arange(count), np.zeros(count), np.zeros(count))
     targets = np.asarray(targets_T_D, np.float32)
     width = _width(targets)
     covered_T = np.zeros(len(targets), np.float32)
@@ -87,16 +97,14 @@ def herding(
     return _greedily(near_M_T, covered_T, np.asarray(weights / weights.sum(), np.float32), count, report)
 
 
-def _greedily(
-    near_M_T: Floats, covered_T: Floats, weights_T: Floats, count: int, report: Report
-) -> tuple[Integers, npt.NDArray[np.float64]]:
+def _greedily(near_M_T: Floats, covered_T: Floats, weights_T: Floats, count: int, report: Report) -> Herded:
     bounds = np.concatenate([
         np.maximum(near_M_T[start : start + BLOCK] - covered_T, 0) @ weights_T
         for start in range(0, len(near_M_T), BLOCK)
     ])  # fmt: skip
     queue = [(-float(bound), index) for index, bound in enumerate(bounds)]
     heapq.heapify(queue)
-    taken, gains = np.empty(count, np.int64), np.empty(count)
+    taken, gains, nearer = np.empty(count, np.int64), np.empty(count), np.empty(count)
     for step in range(count):
         while True:
             _bound, index = heapq.heappop(queue)
@@ -105,9 +113,10 @@ def _greedily(
                 break
             heapq.heappush(queue, (-gain, index))
         taken[step], gains[step] = index, gain
+        nearer[step] = (near_M_T[index] > covered_T).mean()
         covered_T = np.maximum(covered_T, near_M_T[index])
         report("acquire", step + 1, count)
-    return taken, gains
+    return Herded(taken, gains, nearer)
 
 
 def _width(targets_T_D: Floats) -> float:

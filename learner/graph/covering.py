@@ -39,16 +39,20 @@ def cover(
         count: How many; fewer where fewer are eligible.
         seed: Of the sample that is covered and chosen among, where the pool is larger than `COVERED`.
         report: Called every question with the phase `"acquire"`.
+
+    Returns:
+        Questions whose gain is how many images they stand for anew, and whose size is how many are more like them than
+        like any before.
     """
     rng = np.random.default_rng(derive(seed, "cover"))
-    targets, candidates = (
-        np.sort(rng.permutation(some)[:COVERED]) for some in (np.arange(n), np.setdiff1d(eligible, answered))
-    )
-    chosen, shares = herding(
-        of_length_1(vectors_of(candidates)), of_length_1(vectors_of(targets)), np.ones(len(targets)),
-        of_length_1(vectors_of(answered)), count, report=report,
-    )  # fmt: skip
+    open_ = np.setdiff1d(eligible, answered)
+    targets, candidates = (np.sort(rng.permutation(some)[:COVERED]) for some in (np.arange(n), open_))
+    to_cover_T_D = of_length_1(vectors_of(targets))
+    known_L_D = of_length_1(vectors_of(answered)) if len(answered) else to_cover_T_D[:0]
+    to_choose_M_D = of_length_1(vectors_of(candidates)) if len(candidates) else to_cover_T_D[:0]
+    found = herding(to_choose_M_D, to_cover_T_D, np.ones(len(targets)), known_L_D, count, report=report)
+    chance = len(candidates) / max(1, len(open_))
     return [
-        Question(int(candidates[index]), float(share * n), "unnamed", max(1, round(share * n)), 1.0)
-        for index, share in zip(chosen.tolist(), shares.tolist(), strict=True)
+        Question(int(candidates[index]), float(gain * n), "unnamed", max(1, round(share * n)), chance)
+        for index, gain, share in zip(*(each.tolist() for each in found), strict=True)
     ]

@@ -103,7 +103,8 @@ def put_to_the_test(
         truth = answers.labels_A[tried]
         by_graph.append(predict(graph, known, report=report).best()[answers.positions_A[tried]] == truth)
         by_vectors.append(_linear(unit_A_D, answers.labels_A, others[:MOST_LEARNED], tried) == truth)
-        if sum(int(right.sum()) for right in by_graph) - sum(int(right.sum()) for right in by_vectors) > AHEAD:
+        ahead = sum(int(right.sum()) for right in by_graph) - sum(int(right.sum()) for right in by_vectors)
+        if is_presumed and ahead > AHEAD:
             break
     graph_n, vectors_n = np.concatenate(by_graph), np.concatenate(by_vectors)
     return Trial(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from learner.config import Report, ignore
 from learner.errors import LearnerError
-from learner.graph.neighbours import NEIGHBOURS
+from learner.graph.neighbours import NEIGHBOURS, of_length_1
 from learner.graph.pool_graph import side_by_side
 from learner.graph.representation import Floats, represent
 from learner.pool import Chunk, Inputs
@@ -131,7 +131,7 @@ def inputs_of(found: Newcomers, inputs_M_X: Inputs) -> Floats:
     does, in numpy."""
     flat_M_d = inputs_M_X.reshape(len(inputs_M_X), -1).astype(np.float32)
     if found.kind == "features":
-        flat_M_d = _of_length_1(flat_M_d)
+        flat_M_d = of_length_1(flat_M_d)
     weights, biases = weights_in_pixels(found, inputs_M_X.shape[1:])
     vectors_M_D = flat_M_d @ weights + biases
     squares_M_N = np.maximum(
@@ -146,8 +146,3 @@ def inputs_of(found: Newcomers, inputs_M_X: Inputs) -> Floats:
     weights_M_k = closeness(np.take_along_axis(squares_M_N, index_M_k, 1))
     coordinates = (weights_M_k[:, :, None] * found.coordinates_N_m[index_M_k].astype(np.float32)).sum(1)
     return side_by_side(coordinates, vectors_M_D).astype(np.float32)
-
-
-def _of_length_1(vectors_M_D: Floats) -> Floats:
-    lengths_M = np.linalg.norm(vectors_M_D, axis=1, keepdims=True)
-    return np.asarray(vectors_M_D / np.where(lengths_M > 0, lengths_M, 1), np.float32)

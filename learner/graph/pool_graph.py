@@ -198,6 +198,7 @@ def make_pool_graph(
     chunks: Sequence[Chunk],
     eligible_positions: npt.ArrayLike,
     *,
+    answered: npt.ArrayLike = (),
     seed: int,
     first: int = FIRST,
     report: Report = ignore,
@@ -207,6 +208,7 @@ def make_pool_graph(
     Args:
         chunks: The pool's files, chunk 0, 1, 2 and so on.
         eligible_positions: int64, which images may be asked about.
+        answered: int64, images whose class is known already: questions that cover the pool keep away from them.
         seed: Of all chance.
         first: How many questions; fewer where fewer are eligible.
         report: Called with the phase `"graph"`, in images and some more.
@@ -241,7 +243,8 @@ def make_pool_graph(
         questions = ask(predict(graph, Answers(nothing, nothing, 0)), is_eligible_N, first, seed=seed, report=asking)
     elif is_eligible_N.any():
         eligible = np.flatnonzero(is_eligible_N)
-        questions = cover(lambda some: vectors_N_D[some], n, eligible, nothing, first, seed=seed, report=asking)
+        known = np.asarray(answered, np.int64)
+        questions = cover(lambda some: vectors_N_D[some], n, eligible, known, first, seed=seed, report=asking)
     coordinates_N_m = diffusion_map(graph, report=lambda _phase, _done, _n: report("graph", total - 1, total))
     report("graph", total, total)
     n_groups, m = int(groups_N.max()) + 1, coordinates_N_m.shape[1]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from learner.config import Report, ignore
 from learner.embedding import shrink
 from learner.errors import LearnerError
+from learner.graph.neighbours import of_length_1
 from learner.pool import Chunk, Inputs, Pool, open_chunk
 from learner.seeds import derive
 
@@ -109,8 +110,7 @@ def _flat(inputs_M_X: Inputs) -> Floats:
     if inputs_M_X.ndim == 2:
         if not (is_finite := np.isfinite(flat_M_d).all(1)).all():
             raise LearnerError(f"{int((~is_finite).sum())} of {len(flat_M_d)} vectors hold NaN or infinite features")
-        lengths = np.linalg.norm(flat_M_d, axis=1, keepdims=True)
-        flat_M_d /= np.where(lengths > 0, lengths, 1)
+        return of_length_1(flat_M_d)
     return flat_M_d
 
 

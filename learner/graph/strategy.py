@@ -44,6 +44,8 @@ class Question:
         reason: `"unnamed"`, `"named"` (a part of a community that has a name) or `"unsure"`.
         size: Images of the part that is asked about.
         probability: That it was drawn from its part, in (0, 1].
+
+    Of questions that cover the pool gain, size and probability are what `learner.graph.covering.cover` says.
     """
 
     position: int

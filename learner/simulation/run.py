@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from learner.config import ACQUISITIONS, Report, RoundConfig, RoundRequest, ignore, split_acquisition
+from learner.embedding import shrink
 from learner.errors import LabelError, UnknownNameError
 from learner.pool import Chunk, Pool
 from learner.round import acquire, fit
@@ -297,7 +298,9 @@ class _Run:
             graph=self.graph if self.strategy.propagates else None,
             propagate_to=np.setdiff1d(self.material.propagate_to, self.asked),
         )  # fmt: skip
-        self.doubts_graph = fit(request, self.report).doubts_graph
+        fitted = fit(request, self.report)
+        self.doubts_graph = fitted.doubts_graph
+        self.round_config = replace(self.round_config, ignored=fitted.ignored)
 
     def score(self, *, is_last: bool) -> None:
         """Score what is measured, and what may be asked about next if that goes by scores."""
@@ -344,7 +347,11 @@ def _first_questions(
     graph = pool_graph.graph
     if not pool_graph.is_cohesive:
         m = pool_graph.n_coordinates if pool.chunks[0].row is not None else 0
-        return cover(lambda some: pool.inputs(some)[:, m:], len(graph), eligible, answers.positions_A, count, seed=seed)
+
+        def vectors_of(some: Integers) -> npt.NDArray[np.float32]:
+            return shrink(pool.inputs(some))[:, m:]
+
+        return cover(vectors_of, len(graph), eligible, answers.positions_A, count, seed=seed)
     is_eligible_N = np.zeros(len(graph), np.bool_)
     is_eligible_N[eligible[eligible < len(graph)]] = True
     if not is_eligible_N.any():

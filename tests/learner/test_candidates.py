@@ -108,7 +108,7 @@ def test_those_that_choose_as_a_whole_get_samples_and_features_of_the_right_imag
         "badge": badge(mean, hidden, 4, seed=seed),
         "k_centre": k_centre(hidden, labelled, 4, seed=seed),
         "typicality": typicality(hidden, labelled, 4, seed=seed),
-        "herding_margin": herding(hidden, hidden, margin, labelled, 4)[0],
+        "herding_margin": herding(hidden, hidden, margin, labelled, 4).indices,
     }
     for acquisition, indices in expected.items():
         got = ask(request_, 4, acquisition=acquisition).positions
@@ -140,7 +140,7 @@ def test_a_pool_of_features_is_covered_by_them(tmp_path, digits):
     expected = k_centre(vectors[60:], vectors[:60], 4, seed=seed) + 60
     assert ask(request, 4, np.arange(60, 150), acquisition="k_centre").positions.tolist() == expected.tolist()
     weights = scores_at(request.directory, np.arange(60, 150), "predictive_entropy")
-    by_herding = herding(vectors[60:], vectors[60:], weights, vectors[:60], 4)[0] + 60
+    by_herding = herding(vectors[60:], vectors[60:], weights, vectors[:60], 4).indices + 60
     got = ask(request, 4, np.arange(60, 150), acquisition="herding_predictive_entropy")
     assert got.positions.tolist() == by_herding.tolist()
     assert len(ask(request, 4, np.arange(60, 150), acquisition="power_margin").positions) == 4

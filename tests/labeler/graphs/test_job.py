@@ -9,7 +9,18 @@ import pytest
 from django.urls import reverse
 
 from labeler import clock, storage, tasks
-from labeler.models import Candidate, ImportJob, JobState, PoolGraph, Reason, Round, RoundState, Trigger, Worker
+from labeler.models import (
+    Candidate,
+    ImageState,
+    ImportJob,
+    JobState,
+    PoolGraph,
+    Reason,
+    Round,
+    RoundState,
+    Trigger,
+    Worker,
+)
 from labeler.selectors.graphs import LEAST_IMAGES, current_graph, first_questions
 from labeler.services import claims, graphs
 from labeler.services.rounds import start_cold_round
@@ -285,3 +296,25 @@ def test_a_manager_sees_how_it_goes(pool, manager, client_of) -> None:
     assert "images that stand for many others, for groups hang together loosely" in shown()
     PoolGraph.objects.update(state=JobState.FAILED, error="The pixels are gone.")
     assert "not found. The pixels are gone." in shown()
+
+
+def test_where_groups_hang_together_loosely_images_that_cover_the_pool_come_first(
+    pool, annotator, client_of, monkeypatch
+) -> None:
+    from learner.graph import pool_graph
+
+    monkeypatch.setattr(pool_graph, "COHESIVE", 2.0)
+    known = pool.images.get(position=7)
+    known.state, known.label = ImageState.LABELLED, pool.classes.first()
+    known.save()
+    graph = made(pool)
+    assert not graph.is_cohesive
+    start_cold_round(project=pool)
+    places = queue(pool)
+    assert {place.reason for place in places} == {Reason.COVERS}
+    assert [place.image.position for place in places] == [each.position for each in first_questions(graph)]
+    assert sorted(truth(place.image.position) for place in places[:2]) == sorted({0, 1, 2} - {truth(7)})
+    assert all(place.details["stands"] >= 1 and place.measured is None for place in places)
+    text = client_of(annotator).get(reverse("label", args=["signs"])).content.decode()
+    assert f"Stands for about {places[0].details['stands']} images" in text
+    assert "stands for many other images" in text and "look alike" not in text.split("data-alike")[1][:200]

@@ -34,7 +34,7 @@ def test_it_takes_what_covers_most_each_time_and_comes_near_the_best_batch(scatt
     candidates, targets, weights, labelled = scattered
     near, known = kernel(candidates, targets, targets), kernel(labelled, targets, targets).max(0)
     share = weights / weights.sum()
-    taken, gains = herding(candidates, targets, weights, labelled, 4)
+    taken, gains, _nearer = herding(candidates, targets, weights, labelled, 4)
     before, chosen = float(known @ share), []
     for index, gain in zip(taken.tolist(), gains.tolist(), strict=True):
         after = [covered(near, known, [*chosen, other], share) for other in range(12)]
@@ -51,9 +51,10 @@ def test_without_answers_dense_parts_come_first_one_image_each():
     rng = np.random.default_rng(1)
     group = np.repeat([0, 1, 2], [60, 30, 10])
     features = 20 * np.eye(3)[group] + rng.normal(size=(100, 3))
-    taken, gains = herding(features, features, np.ones(100), np.empty((0, 3)), 3)
+    taken, gains, nearer = herding(features, features, np.ones(100), np.empty((0, 3)), 3)
     assert group[taken].tolist() == [0, 1, 2]
     assert gains[0] > gains[1] > gains[2] > 0
+    assert nearer.tolist() == pytest.approx([0.6, 0.3, 0.1])
 
 
 def test_parts_with_an_answer_and_parts_that_the_model_is_sure_of_are_left_for_later():
@@ -62,27 +63,27 @@ def test_parts_with_an_answer_and_parts_that_the_model_is_sure_of_are_left_for_l
     features = 20 * np.eye(3)[group] + rng.normal(size=(90, 3))
     answered = features[group == 0]
     weights = np.where(group == 1, 0.01, 1.0)  # of these it is sure
-    taken, _ = herding(features, features, weights, answered, 1)
+    taken = herding(features, features, weights, answered, 1).indices
     assert group[taken].tolist() == [2]
 
 
 def test_copies_come_last_and_all_are_ranked():
     features = np.tile(np.random.default_rng(0).normal(size=(5, 2)), (4, 1))
-    taken, _ = herding(features, features, np.ones(20), NOTHING, 99)
+    taken = herding(features, features, np.ones(20), NOTHING, 99).indices
     assert len(set((taken[:5] % 5).tolist())) == 5
     assert sorted(taken.tolist()) == list(range(20))
 
 
 @pytest.mark.parametrize("weights", [np.zeros(8), np.ones(8)], ids=["sure of everything", "all alike"])
 def test_images_that_are_all_equal_make_a_batch_all_the_same(weights):
-    taken, gains = herding(np.ones((8, 2)), np.ones((8, 2)), weights, NOTHING, 3)
+    taken, gains, _nearer = herding(np.ones((8, 2)), np.ones((8, 2)), weights, NOTHING, 3)
     assert len(set(taken.tolist())) == 3
     assert gains.tolist() == pytest.approx([1, 0, 0])
 
 
 def test_nothing_is_taken_of_nothing():
-    assert herding(NOTHING, np.ones((8, 2)), np.ones(8), NOTHING, 3)[0].tolist() == []
-    assert herding(np.ones((8, 2)), NOTHING, np.ones(0), NOTHING, 2)[0].tolist() == [0, 1]
+    assert herding(NOTHING, np.ones((8, 2)), np.ones(8), NOTHING, 3).indices.tolist() == []
+    assert herding(np.ones((8, 2)), NOTHING, np.ones(0), NOTHING, 2).indices.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("place", range(3))

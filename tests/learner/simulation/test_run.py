@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from learner.errors import LabelError, UnknownNameError
+from learner.graph import pool_graph
 from learner.graph.pool_graph import make_pool_graph
+from learner.pool import Chunk
 from learner.simulation.run import Material, Strategy, growing, simulate
 
 
@@ -56,6 +58,27 @@ def test_groups_first_find_all_classes_where_random_questions_do_not(with_graph,
     }
     assert found["groups"] > found["propagated_random"] + 0.1
     assert found["groups"] > found["random"] + 0.1
+
+
+@pytest.mark.parametrize("learns_from", ["pixels", "likeness"])
+def test_a_pool_without_groups_is_covered_first(make_chunks, digits, quick, tmp_path, monkeypatch, learns_from):
+    """Whether the model sees pixels, or where images stand in a graph that is not believed."""
+    monkeypatch.setattr(pool_graph, "COHESIVE", 2.0)
+    chunks = make_chunks(digits[0][:300])
+    made = make_pool_graph(chunks, (), seed=0)
+    paths = tmp_path / "graph.npz", tmp_path / "vectors.npy"
+    for path, save in zip(paths, (made.pool_graph.save, made.save_vectors), strict=True):
+        with path.open("wb") as file:
+            save(file)
+    if learns_from == "likeness":
+        chunks, quick = (Chunk(0, paths[1], 300, row=0),), replace(quick, architecture="head")
+    material = Material(chunks, digits[1][:300], np.arange(200), np.arange(200, 300), graph=paths[0],
+                        propagate_to=np.arange(200))  # fmt: skip
+    plan = Strategy.named("groups", acquisition="herding_margin", random_share=0.0)
+    points = simulate(material, strategy=plan, config=quick, budgets=(12, 35, 40))
+    at_random = simulate(material, strategy=strategy("random"), config=quick, budgets=(12,))
+    assert points[0].accuracy > at_random[0].accuracy
+    assert points[-1].accuracy > points[0].accuracy
 
 
 def test_before_two_classes_are_known_the_only_one_is_the_guess(material, quick):
