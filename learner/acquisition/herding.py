@@ -72,8 +72,8 @@ def herding(
     Reference:
         Bae, Noh, Sutherland, 2024, Generalized coverage for more robust low-budget active learning, section 3
         (MaxHerding); Bae, Oliveira, Sutherland, 2025, Uncertainty herding: one active learning method for all label
-        budgets, section 4; Nemhauser, Wolsey, Fisher, 1978 (the bound); Minoux, 1978 (gains that only fall are looked at again
-        one by one).
+        budgets, section 4; Nemhauser, Wolsey, Fisher, 1978, An analysis of approximations for maximizing submodular set
+        functions, section 4 (the bound); Minoux, 1978, Accelerated greedy algorithms (bounds looked at one by one).
     """
     for features in (candidates_M_D, targets_T_D, labelled_L_D):
         check_finite(features, "herding")

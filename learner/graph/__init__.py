@@ -11,6 +11,7 @@ and scipy come with the functions that use them, torch never.
 | `hypotheses` | how likely each part of the tree is of one class, given the answers |
 | `model` | class probabilities of every image, with their spread |
 | `strategy` | whom to ask about next |
+| `covering` | whom to ask about first where the graph means little |
 
 Shapes: N images, k neighbours, D features, V nodes of the tree, L of them leaves, A answers, C classes.
 """

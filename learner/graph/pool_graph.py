@@ -3,6 +3,7 @@
 # ruff: noqa: N815 (shapes in names)
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,10 +40,11 @@ GROUPS_AT = 0.5
 COHESION_AT = 1.0
 """The resolution at which it is seen how well groups hang together: what is found there hardly differs by the seed."""
 
-COHESIVE = 0.87
-"""The assortativity of groups from which on they are asked about one by one. Of digits it is .96, of MNIST .91, and one
-answer a group tells nearly everything. Of photographs by a backbone it is .84: groups mix what shares a light or a
-person, and images that cover the pool teach more (docs/log.md)."""
+COHESIVE, LESS, WHOLE = 0.87, 0.035, 1000
+"""The assortativity of groups from which on they are asked about one by one; `LESS` with each halving of a pool below
+`WHOLE` images, whose neighbours are farther. Of digits it is .96, of MNIST .91, and one answer a group tells nearly
+everything. Of photographs by a backbone it is .83: groups mix what shares a light or a person, and images that cover
+the pool teach more (docs/log.md)."""
 
 WORTH = 0.01
 """A part of the pool is asked about before the images that the network is least sure of, while its answer is expected
@@ -75,7 +77,7 @@ class PoolGraph:
     @property
     def is_cohesive(self) -> bool:
         """Whether groups are asked about one by one; if not, images that cover the pool are."""
-        return self.cohesion >= COHESIVE
+        return is_cohesive(self.cohesion, len(self.graph))
 
     def save(self, file: BinaryIO) -> None:
         """Write it as `.npz`, without pickle: about 130 bytes an image."""
@@ -230,20 +232,15 @@ def make_pool_graph(
     graph = build(neighbours, seed=seed)
     report("graph", 2 * n, total)
     groups_N = leiden(graph.affinity, GROUPS_AT, derive(seed, "groups"))
-    is_eligible_N = np.zeros(n, np.bool_)
-    is_eligible_N[np.asarray(eligible_positions, np.int64)] = True
     cohesion = assortativity(graph.affinity, leiden(graph.affinity, COHESION_AT, derive(seed, "cohesion")))
-    nothing = np.empty(0, np.int64)
-    questions: list[Question] = []
+    eligible, known = (np.unique(np.asarray(some, np.int64)) for some in (eligible_positions, answered))
 
     def asking(_phase: str, done: int, _n: int) -> None:
         report("graph", 2 * n + done, total)
 
-    if is_eligible_N.any() and cohesion >= COHESIVE:
-        questions = ask(predict(graph, Answers(nothing, nothing, 0)), is_eligible_N, first, seed=seed, report=asking)
-    elif is_eligible_N.any():
-        eligible = np.flatnonzero(is_eligible_N)
-        known = np.asarray(answered, np.int64)
+    if is_cohesive(cohesion, n):
+        questions = _about_groups(graph, eligible, first, seed, asking)
+    else:
         questions = cover(lambda some: vectors_N_D[some], n, eligible, known, first, seed=seed, report=asking)
     coordinates_N_m = diffusion_map(graph, report=lambda _phase, _done, _n: report("graph", total - 1, total))
     report("graph", total, total)
@@ -251,6 +248,20 @@ def make_pool_graph(
     pool_graph = PoolGraph(graph, tuple(questions), n_groups, representation.reason, m, cohesion)
     both_N_D = side_by_side(np.asarray(coordinates_N_m @ rotation(m), np.float32), vectors_N_D)
     return MadeGraph(pool_graph, both_N_D, representation, searcher)
+
+
+def is_cohesive(cohesion: float, n: int) -> bool:
+    """Whether groups of a pool of n images hang together, by their assortativity; see `COHESIVE`."""
+    return cohesion >= COHESIVE - LESS * max(0.0, math.log2(WHOLE / n))
+
+
+def _about_groups(graph: Graph, eligible: Integers, count: int, seed: int, report: Report) -> list[Question]:
+    if not len(eligible):
+        return []
+    is_eligible_N = np.zeros(len(graph), np.bool_)
+    is_eligible_N[eligible] = True
+    nothing = np.empty(0, np.int64)
+    return ask(predict(graph, Answers(nothing, nothing, 0)), is_eligible_N, count, seed=seed, report=report)
 
 
 def side_by_side(coordinates_n_m: Floats, vectors_n_d: Floats) -> Halves:

@@ -12,7 +12,14 @@ from learner.errors import ArtifactError, LearnerError
 from learner.folder import write_chunks
 from learner.graph.hypotheses import Answers
 from learner.graph.model import predict
-from learner.graph.pool_graph import VERSION, PoolGraph, is_readable, make_pool_graph, questions_about_parts
+from learner.graph.pool_graph import (
+    VERSION,
+    PoolGraph,
+    is_cohesive,
+    is_readable,
+    make_pool_graph,
+    questions_about_parts,
+)
 
 
 @pytest.fixture
@@ -68,6 +75,12 @@ def test_where_groups_hang_together_they_are_asked_about_and_else_images_that_co
     path = save(made.pool_graph, tmp_path / "graph.npz")
     answers = Answers(np.array(asked[:4]), np.array([0, 1, 0, 1]), 2)
     assert questions_about_parts(path, answers, np.arange(600), 5, seed=0).questions == ()
+
+
+def test_what_hangs_together_is_asked_less_of_small_pools():
+    assert is_cohesive(0.87, 1000) and is_cohesive(0.87, 60_000) and not is_cohesive(0.86, 60_000)
+    assert is_cohesive(0.84, 500) and not is_cohesive(0.83, 500)  # MNIST and sign photos, 500 images of each
+    assert is_cohesive(1.0, 2) and is_cohesive(0.8, 200) and not is_cohesive(0.78, 200)
 
 
 def test_of_a_pool_without_groups_only_eligible_images_are_asked_about(loose):
