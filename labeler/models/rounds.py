@@ -169,7 +169,7 @@ class Reason(models.TextChoices):
     HOLDOUT = "holdout", _("drawn to measure accuracy")
     COLD_START = "cold_start", _("drawn before the first model")
     GROUP = "group", _("typical of images that look alike")
-    COVERS = "covers", _("stands for many other images")
+    COVERS = "covers", _("standing for many other images")
     RELABEL = "relabel", _("asked again")
     PICKED = "picked", _("picked by a manager")
     CLASS_GONE = "class_gone", _("asked again: its class is gone")

@@ -35,12 +35,10 @@ class Herded(NamedTuple):
     Args:
         indices: int64 `[b]`, into the candidates.
         gains: float64 `[b]`, the share of the targets' weight that each covers anew, 0 to 1.
-        nearer: float64 `[b]`, the share of the targets that are more similar to it than to all before it, 0 to 1.
     """
 
     indices: Integers
     gains: npt.NDArray[np.float64]
-    nearer: npt.NDArray[np.float64]
 
 
 def herding(
@@ -79,7 +77,7 @@ def herding(
         check_finite(features, "herding")
     count = min(count, len(candidates_M_D))
     if not count or not len(targets_T_D):
-        return Herded(np.arange(count), np.zeros(count), np.zeros(count))
+        return Herded(np.arange(count), np.zeros(count))
     targets = np.asarray(targets_T_D, np.float32)
     width = _width(targets)
     covered_T = np.zeros(len(targets), np.float32)
@@ -104,7 +102,7 @@ def _greedily(near_M_T: Floats, covered_T: Floats, weights_T: Floats, count: int
     ])  # fmt: skip
     queue = [(-float(bound), index) for index, bound in enumerate(bounds)]
     heapq.heapify(queue)
-    taken, gains, nearer = np.empty(count, np.int64), np.empty(count), np.empty(count)
+    taken, gains = np.empty(count, np.int64), np.empty(count)
     for step in range(count):
         while True:
             _bound, index = heapq.heappop(queue)
@@ -113,10 +111,9 @@ def _greedily(near_M_T: Floats, covered_T: Floats, weights_T: Floats, count: int
                 break
             heapq.heappush(queue, (-gain, index))
         taken[step], gains[step] = index, gain
-        nearer[step] = (near_M_T[index] > covered_T).mean()
         covered_T = np.maximum(covered_T, near_M_T[index])
         report("acquire", step + 1, count)
-    return Herded(taken, gains, nearer)
+    return Herded(taken, gains)
 
 
 def _width(targets_T_D: Floats) -> float:

@@ -41,8 +41,8 @@ def cover(
         report: Called every question with the phase `"acquire"`.
 
     Returns:
-        Questions whose gain is how many images they stand for anew, and whose size is how many are more like them than
-        like any before.
+        Questions whose gain and size are how many images they stand for that none before stood for; of all questions
+        together no more than there are.
     """
     rng = np.random.default_rng(derive(seed, "cover"))
     open_ = np.setdiff1d(eligible, answered)
@@ -53,6 +53,6 @@ def cover(
     found = herding(to_choose_M_D, to_cover_T_D, np.ones(len(targets)), known_L_D, count, report=report)
     chance = len(candidates) / max(1, len(open_))
     return [
-        Question(int(candidates[index]), float(gain * n), "unnamed", max(1, round(share * n)), chance)
-        for index, gain, share in zip(*(each.tolist() for each in found), strict=True)
+        Question(int(candidates[index]), gain * n, "unnamed", max(1, round(gain * n)), chance)
+        for index, gain in zip(found.indices.tolist(), found.gains.tolist(), strict=True)
     ]

@@ -317,4 +317,4 @@ def test_where_groups_hang_together_loosely_images_that_cover_the_pool_come_firs
     assert all(place.details["stands"] >= 1 and place.measured is None for place in places)
     text = client_of(annotator).get(reverse("label", args=["signs"])).content.decode()
     assert f"Stands for about {places[0].details['stands']} images" in text
-    assert "stands for many other images" in text and "look alike" not in text.split("data-alike")[1][:200]
+    assert "standing for many other images" in text and "look alike" not in text.split("data-alike")[1][:200]

@@ -13,7 +13,9 @@ from learner.folder import write_chunks
 from learner.graph.hypotheses import Answers
 from learner.graph.model import predict
 from learner.graph.pool_graph import (
+    COHESIVE,
     VERSION,
+    WHOLE,
     PoolGraph,
     is_cohesive,
     is_readable,
@@ -77,10 +79,11 @@ def test_where_groups_hang_together_they_are_asked_about_and_else_images_that_co
     assert questions_about_parts(path, answers, np.arange(600), 5, seed=0).questions == ()
 
 
-def test_what_hangs_together_is_asked_less_of_small_pools():
-    assert is_cohesive(0.87, 1000) and is_cohesive(0.87, 60_000) and not is_cohesive(0.86, 60_000)
-    assert is_cohesive(0.84, 500) and not is_cohesive(0.83, 500)  # MNIST and sign photos, 500 images of each
-    assert is_cohesive(1.0, 2) and is_cohesive(0.8, 200) and not is_cohesive(0.78, 200)
+def test_less_is_asked_of_small_pools_before_they_count_as_hanging_together():
+    assert is_cohesive(COHESIVE, WHOLE) and is_cohesive(COHESIVE, 60_000)
+    assert not is_cohesive(COHESIVE - 0.01, 60_000) and not is_cohesive(COHESIVE - 0.01, WHOLE)
+    assert is_cohesive(COHESIVE - 0.01, WHOLE // 2) and not is_cohesive(COHESIVE - 0.1, WHOLE // 2)
+    assert is_cohesive(1.0, 2)
 
 
 def test_of_a_pool_without_groups_only_eligible_images_are_asked_about(loose):
@@ -88,6 +91,7 @@ def test_of_a_pool_without_groups_only_eligible_images_are_asked_about(loose):
     first = make_pool_graph(loose, eligible, seed=0, first=100).pool_graph.first
     assert sorted(question.position for question in first) == eligible.tolist()
     assert all(question.size >= 1 and question.gain >= 0 for question in first)
+    assert sum(question.gain for question in first) <= 600
 
 
 def test_only_eligible_images_are_asked_about(chunks):
