@@ -277,8 +277,8 @@ class LearningForm(ChangeForm):
         required=False,
         label=_("Begin with images that look alike"),
         help_text=_(
-            "Groups whose class is not known are asked about first, and the network also learns from images "
-            "without an answer, where those of their neighbours leave little doubt. It saves most answers at the start."
+            "Groups whose class is not known come first (where they are loose, images standing for many), and the "
+            "network learns from images without an answer, too, where those of their neighbours leave little doubt."
         ),
     )
     estimator = forms.ChoiceField(
