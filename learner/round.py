@@ -10,7 +10,7 @@ Importing this module does not load torch; `fit`, `Scorer`, `score_chunk` and so
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +203,7 @@ def run_round(
         eligible_positions=eligible_positions,
         labelled_positions=request.train_positions,
         count=request.config.budget,
-        config=request.config,
+        config=replace(request.config, ignored=fitted.ignored),
         report=report,
     )
     seconds["acquire"], started = clock() - started, clock()
