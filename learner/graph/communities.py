@@ -22,6 +22,9 @@ FINE = 20.0
 
 LEAST_TIE = 1e-6
 
+ROWS = 65_536
+"""Images whose ties are looked at together."""
+
 
 def leiden(affinity: Affinity, resolution: float, seed: int) -> Integers:
     """Communities by modularity.
@@ -64,13 +67,14 @@ def assortativity(affinity: Affinity, groups_N: Integers) -> float:
     Reference:
         Newman, 2003, Mixing patterns in networks, equation 2.
     """
-    ties = affinity.tocoo()
-    total = float(ties.data.sum())
+    total = float(affinity.sum())
     if not total:
         return 1.0
     shares_G = np.bincount(groups_N, weights=np.asarray(affinity.sum(1)).ravel()) / total
-    by_chance = float(np.square(shares_G).sum())
-    inside = float(ties.data[groups_N[ties.row] == groups_N[ties.col]].sum()) / total
+    by_chance, inside = float(np.square(shares_G).sum()), 0.0
+    for start in range(0, len(groups_N), ROWS):  # a pool of a million has some fifteen million ties
+        ties = affinity[start : start + ROWS].tocoo()
+        inside += float(ties.data[groups_N[start + ties.row] == groups_N[ties.col]].sum()) / total
     return (inside - by_chance) / (1 - by_chance) if by_chance < 1 else 1.0
 
 

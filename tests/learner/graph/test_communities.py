@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from learner.graph import communities
 from learner.graph.communities import Tree, assortativity, grow, leiden
 
 
@@ -111,7 +112,7 @@ def test_of_more_than_that_which_hang_together_by_nothing_the_smallest_are_one()
     assert tree.parts(3).tolist() == [2, 2, 1, 0]
 
 
-def test_assortativity_is_that_of_networkx_and_of_simple_cases(graph):
+def test_assortativity_is_that_of_networkx_and_of_simple_cases(graph, monkeypatch):
     import networkx
 
     rng = np.random.default_rng(0)
@@ -126,3 +127,6 @@ def test_assortativity_is_that_of_networkx_and_of_simple_cases(graph):
     assert abs(assortativity(graph.affinity, rng.permutation(found_N))) < 0.1
     assert assortativity(graph.affinity, np.zeros(len(found_N), np.int64)) == 1
     assert assortativity(csr_matrix((5, 5)), np.arange(5)) == 1
+    whole = assortativity(graph.affinity, found_N)
+    monkeypatch.setattr(communities, "ROWS", 7)
+    assert assortativity(graph.affinity, found_N) == pytest.approx(whole)
