@@ -70,7 +70,7 @@ class FitResult:
         notes: What a person should know about it, each a sentence.
         temperature: That the logits of all members are divided by; None where none was measured.
         doubts_graph: Whether it learned from answers alone since the graph tells too little of them; then questions
-            are better not chosen by the graph either. See `learner.graph.doubt`.
+            are better not chosen by the graph either. See `learner.doubt`.
         ignored: So many of the first numbers of a vector it did not look at; who asks by where images lie had better
             not either (`RoundConfig.ignored`).
     """

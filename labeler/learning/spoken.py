@@ -35,8 +35,14 @@ PATTERNS = {
         "single_label": r"(?P<number>[\d,]+) of (?P<classes>[\d,]+) classes (has|have) a single label",
         "told_little": r"it learned from answers alone: images that look alike say too little about each other, or "
         r"there are too many classes",
-        "misled": r"it learned from answers alone: of (?P<number>[\d,]+) answers that were kept back in turn, images "
-        r"that look alike told (?P<alike>[\d,]+), what is seen of each image by itself (?P<alone>[\d,]+)",
+        "misled": r"images that look alike mislead: of (?P<number>[\d,]+) answers that were kept back in turn they "
+        r"told (?P<alike>[\d,]+), what is seen of each image by itself (?P<alone>[\d,]+)",
+        "pool_told_little": r"it learned from answers alone: answers and pool together make no other image clear, or "
+        r"there are too many classes",
+        "pool_misled": r"it learned from answers alone: of (?P<number>[\d,]+) answers that were kept back in turn, "
+        r"answers and pool together told (?P<pool>[\d,]+), answers alone (?P<alone>[\d,]+)",
+        "pool_taught": r"it learned from (?P<number>[\d,]+) images? besides, whose class answers and pool together "
+        r"make clear",
         "passed_on": r"it learned from (?P<number>[\d,]+) images? besides, that looks? like those with an answer",
         "like_rejected": r"(?P<number>[\d,]+) images? looks? like the (?P<rejected>[\d,]+) that people rejected: "
         r"(it is|they are) asked about last",
@@ -174,11 +180,27 @@ NOTES: dict[str, Callable[..., Told]] = {
         "classes"
     ),
     "misled": lambda number, alike, alone: told(
-        "it learned from answers alone: of %(number)s answers that were kept back in turn, images that look alike told "
-        "%(alike)s, what is seen of each image by itself %(alone)s",
+        "images that look alike mislead: of %(number)s answers that were kept back in turn they told %(alike)s, what "
+        "is seen of each image by itself %(alone)s",
         number=number,
         alike=alike,
         alone=alone,
+    ),
+    "pool_told_little": lambda: told(
+        "it learned from answers alone: answers and pool together make no other image clear, or there are too many "
+        "classes"
+    ),
+    "pool_misled": lambda number, pool, alone: told(
+        "it learned from answers alone: of %(number)s answers that were kept back in turn, answers and pool together "
+        "told %(pool)s, answers alone %(alone)s",
+        number=number,
+        pool=pool,
+        alone=alone,
+    ),
+    "pool_taught": lambda number: ntold(
+        "it learned from %(count)s image besides, whose class answers and pool together make clear",
+        "it learned from %(count)s images besides, whose class answers and pool together make clear",
+        number,
     ),
     "passed_on": lambda number: ntold(
         "it learned from %(count)s image besides, that looks like those with an answer",

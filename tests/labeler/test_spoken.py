@@ -18,10 +18,10 @@ from labeler.told import Told, from_kept, keep, said
 from learner import training_set as learned_from
 from learner.backbones import read_weights
 from learner.config import Recipe, RoundConfig, RoundRequest, ignore
+from learner.doubt import Trial
 from learner.errors import BackboneError, LabelError, LearnerError
 from learner.estimators.gaussian_process import find_kernel
 from learner.fit import diverged
-from learner.graph.doubt import Trial
 from learner.graph.pool_graph import PoolGraph
 from learner.graph.representation import represent
 from learner.pool import Chunk, Pool
@@ -149,20 +149,53 @@ def test_which_classes_lack_labels(request_, classes, labels, expected) -> None:
 def test_what_the_graph_passed_on(request_, monkeypatch, passed_on, alike, rejected, expected) -> None:
     found = SimpleNamespace(positions=np.arange(passed_on) + 60, labels=np.zeros(passed_on, np.int64), n_rejected=alike)
     monkeypatch.setattr(PoolGraph, "load", lambda _: SimpleNamespace(n_coordinates=0, graph=None))
-    monkeypatch.setattr(learned_from, "_try", lambda *_: None)
-    monkeypatch.setattr("learner.graph.propagation.propagate", lambda *_, **__: found)
+    monkeypatch.setattr("learner.teachers.propagate", lambda *_, **__: found)
     request = replace(request_, graph=Path("x"), rejected=np.arange(rejected) + 5000)
     notes = learned_from.training_set(request, Pool(request.chunks), ignore).notes
     check_notes(*zip(notes, expected, strict=True))
 
 
-def test_that_the_graph_misleads(request_, monkeypatch) -> None:
-    trial = Trial(n=80, graph_right=20, vectors_right=60, only_graph=0, only_vectors=40)
-    monkeypatch.setattr(PoolGraph, "load", lambda _: SimpleNamespace(n_coordinates=0, graph=None))
-    monkeypatch.setattr(learned_from, "_try", lambda *_: trial)
-    notes = learned_from.training_set(replace(request_, graph=Path("x")), Pool(request_.chunks), ignore).notes
-    check_notes((notes[0], "Von 80 Antworten, die reihum zurückgehalten wurden, verrieten ähnliche Bilder 20"))
-    assert len(notes) == 1 and german(note(notes[0])).endswith(" 60")
+@pytest.fixture
+def notes_of_vectors(request_, tmp_path, monkeypatch):
+    """What is said of a round on vectors: by who teaches, how answers came out, and how many images got a label."""
+
+    def say(*, is_cohesive: bool, trials: list[Trial | None], passed_on: int) -> tuple[str, ...]:
+        path = tmp_path / "vectors.npy"
+        np.save(path, np.zeros((60, 5), np.float32))
+        graph = SimpleNamespace(n_coordinates=0, graph=None, is_cohesive=is_cohesive)
+        found = SimpleNamespace(positions=np.arange(passed_on) + 60, labels=np.zeros(passed_on, np.int64))
+        monkeypatch.setattr(PoolGraph, "load", lambda _: graph)
+        monkeypatch.setattr(learned_from, "_try", lambda *_: trials.pop(0))
+        monkeypatch.setattr("learner.teachers.ByPool.pass_on", lambda _: found)
+        request = replace(request_, graph=Path("x"), chunks=(Chunk(0, path, 60),))
+        return learned_from.training_set(request, Pool(request.chunks), ignore).notes
+
+    return say
+
+
+MISLED = Trial(n=80, told_right=20, vectors_right=60, only_told=0, only_vectors=40)
+
+
+def test_that_the_graph_misleads(notes_of_vectors) -> None:
+    notes = notes_of_vectors(is_cohesive=True, trials=[MISLED, None], passed_on=1)
+    check_notes(
+        (notes[0], "führen irre: Von 80 Antworten, die reihum zurückgehalten wurden, verrieten sie 20"),
+        (notes[1], "es lernte außerdem aus 1 Bild, dessen Klasse"),
+    )
+    assert len(notes) == 2 and german(note(notes[0])).endswith(" 60")
+
+
+@pytest.mark.parametrize(
+    ("trial", "passed_on", "expected"),
+    [
+        (None, 1200, "es lernte außerdem aus 1.200 Bildern, deren Klasse"),
+        (None, 0, "es lernte allein aus Antworten: Antworten und Vorrat zusammen machen kein anderes Bild klar"),
+        (MISLED, 5, "verrieten Antworten und Vorrat zusammen 20, Antworten allein 60"),
+    ],
+)
+def test_what_answers_and_pool_together_made_clear(notes_of_vectors, trial, passed_on, expected) -> None:
+    (words,) = notes_of_vectors(is_cohesive=False, trials=[trial], passed_on=passed_on)
+    check_notes((words, expected))
 
 
 @pytest.mark.parametrize(

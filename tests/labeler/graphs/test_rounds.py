@@ -39,7 +39,7 @@ def test_a_round_learns_from_images_that_look_like_answered_ones(pool, annotator
 
 
 def test_the_holdout_is_not_learned_from_that_way_either(pool, annotator, monkeypatch) -> None:
-    from learner.graph import propagation
+    from learner import teachers
 
     tune(pool, budget=60, retrain_every=0, holdout_target=0)
     made(pool)
@@ -47,14 +47,14 @@ def test_the_holdout_is_not_learned_from_that_way_either(pool, annotator, monkey
     answer(pool, annotator, 4)
     pool.images.filter(position__gte=30, label__isnull=True).update(is_holdout=True)
     seen: list[int] = []
-    passed_on = propagation.propagate
+    passed_on = teachers.propagate
 
-    def watched(*args: object, **kwargs: object) -> propagation.Propagated:
+    def watched(*args: object, **kwargs: object) -> teachers.Propagated:
         found = passed_on(*args, **kwargs)
         seen.extend(found.positions.tolist())
         return found
 
-    monkeypatch.setattr(propagation, "propagate", watched)
+    monkeypatch.setattr(teachers, "propagate", watched)
     run(pool)
     assert seen and max(seen) < 30
 

@@ -1,21 +1,20 @@
-"""Answers may show that the graph misleads: then a round learns from them alone."""
+"""Answers may show that what passes labels on misleads: then a round does without it."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from learner import teachers
 from learner.config import RoundConfig, RoundRequest, ignore
-from learner.graph import doubt
-from learner.graph.doubt import LEAST, put_to_the_test
+from learner.doubt import AHEAD, LEAST, put_to_the_test
 from learner.graph.hypotheses import Answers
-from learner.graph.pool_graph import make_pool_graph
+from learner.graph.pool_graph import PoolGraph, make_pool_graph
 from learner.pool import Chunk
 from learner.round import fit
 from learner.scores import scores_at
 from learner.scoring import Scorer
+from learner.teachers import ByGraph
 
 N, CLASSES = 600, 3
 
@@ -41,48 +40,73 @@ def made(request, tmp_path, make_chunks):
     return request.param, vectors, labels, graph.pool_graph, paths
 
 
+def by_graph(pool_graph: PoolGraph, chosen: np.ndarray, labels: np.ndarray, *rejected: np.ndarray) -> ByGraph:
+    return ByGraph(pool_graph.graph, Answers(chosen, labels[chosen], CLASSES, *rejected), np.arange(N), 0)
+
+
 def test_bad_images_stay_known_while_answers_are_kept_back(made, monkeypatch) -> None:
     _, vectors, labels, pool_graph, _ = made
     chosen, seen = np.random.default_rng(1).permutation(N)[:80], []
-    predict = doubt.predict
-    monkeypatch.setattr(doubt, "predict", lambda *args, **kwargs: seen.append(args[1]) or predict(*args, **kwargs))
-    answers = Answers(chosen[:60], labels[chosen[:60]], CLASSES, np.sort(chosen[60:]))
-    assert put_to_the_test(pool_graph.graph, answers, vectors[chosen[:60]], seed=0) is not None
+    predict = teachers.predict
+    monkeypatch.setattr(teachers, "predict", lambda *args, **kwargs: seen.append(args[1]) or predict(*args, **kwargs))
+    teacher = by_graph(pool_graph, chosen[:60], labels, np.sort(chosen[60:]))
+    assert put_to_the_test(teacher.tell, labels[chosen[:60]], vectors[chosen[:60]], seed=0) is not None
     assert seen and all(known.rejected_R.tolist() == sorted(chosen[60:].tolist()) for known in seen)
 
 
 def test_it_is_doubted_where_it_misleads_and_only_there(made) -> None:
     misleads, vectors, labels, pool_graph, _ = made
     chosen = np.random.default_rng(1).permutation(N)[:80]
-    answers = Answers(chosen, labels[chosen], CLASSES)
-    trial = put_to_the_test(pool_graph.graph, answers, vectors[chosen], seed=0)
+    teacher = by_graph(pool_graph, chosen, labels)
+    trial = put_to_the_test(teacher.tell, labels[chosen], vectors[chosen], seed=0)
     assert trial is not None and trial.n == 80
     assert trial.is_doubted is misleads
-    assert trial.graph_right - trial.vectors_right == trial.only_graph - trial.only_vectors
-    few = Answers(chosen[: LEAST - 1], labels[chosen[: LEAST - 1]], CLASSES)
-    assert put_to_the_test(pool_graph.graph, few, vectors[chosen[: LEAST - 1]], seed=0) is None
+    assert trial.told_right - trial.vectors_right == trial.only_told - trial.only_vectors
+    few = chosen[: LEAST - 1]
+    assert put_to_the_test(by_graph(pool_graph, few, labels).tell, labels[few], vectors[few], seed=0) is None
 
 
-@pytest.mark.parametrize("made", [False], indirect=True, ids=["tells"])
-def test_once_the_graph_is_ahead_the_rest_is_not_tried(made) -> None:
+def test_once_it_is_ahead_the_rest_is_not_tried() -> None:
     """Of a large pool every fold delays the round."""
-    _, _, labels, pool_graph, _ = made
-    chosen = np.random.default_rng(1).permutation(N)[:80]
-    noise = np.random.default_rng(2).normal(size=(80, 9)).astype(np.float32)
-    trial = put_to_the_test(pool_graph.graph, Answers(chosen, labels[chosen], CLASSES), noise, seed=0)
-    assert trial is not None and trial.n == 20 and not trial.is_doubted
+    rng = np.random.default_rng(1)
+    labels, asked = rng.integers(0, CLASSES, 80), []
+
+    def knows_all(_known: np.ndarray, tried: np.ndarray) -> np.ndarray:
+        asked.append(tried)
+        return labels[tried]
+
+    trial = put_to_the_test(knows_all, labels, rng.normal(size=(80, 9)).astype(np.float32), seed=0)
+    assert trial is not None and trial.n == 20 and len(asked) == 1 and not trial.is_doubted
+    assert trial.told_right - trial.vectors_right > AHEAD
 
 
-def test_a_round_learns_from_answers_alone_where_the_graph_misleads(made, tmp_path) -> None:
+def test_what_is_tried_is_never_known(made) -> None:
+    _, vectors, labels, _, _ = made
+    seen: list[int] = []
+
+    def says_nothing(known: np.ndarray, tried: np.ndarray) -> np.ndarray:
+        assert not np.intersect1d(known, tried).size and len(known) + len(tried) == 80
+        seen.extend(tried.tolist())
+        return np.full(len(tried), -1)
+
+    assert put_to_the_test(says_nothing, labels[:80], vectors[:80], seed=0) is not None
+    assert sorted(seen) == list(range(80))
+
+
+@pytest.mark.parametrize("is_bearable", [True, False], ids=["", "too many classes for the other"])
+def test_a_round_does_without_the_graph_where_it_misleads(made, tmp_path, monkeypatch, is_bearable) -> None:
     misleads, _, labels, pool_graph, (graph, vectors) = made
+    if not is_bearable:
+        monkeypatch.setattr("learner.transduction.MOST_CELLS", 0)
     chosen = np.random.default_rng(1).permutation(N)[:80]
     chunks = (Chunk(0, vectors, N, row=0),)
     config = RoundConfig(n_classes=CLASSES, architecture="head", posterior_samples=8, seed=1)
     others = np.setdiff1d(np.arange(N), chosen)
     request = RoundRequest(chunks, chosen, labels[chosen], config, tmp_path / "round", graph=graph, propagate_to=others)
     result = fit(request, ignore)
-    assert result.doubts_graph is misleads
-    assert any(("answers alone" if misleads else "images besides") in note for note in result.notes)
+    assert result.doubts_graph is misleads and result.ignored == (pool_graph.n_coordinates if misleads else 0)
+    assert any("images that look alike mislead" in note for note in result.notes) is misleads
+    assert any("answers alone" in note for note in result.notes) is (misleads and not is_bearable)
     Scorer(tmp_path / "round").score(chunks[0], ignore)
     predicted = scores_at(tmp_path / "round", others, "mean_probs_N_C").argmax(1)
     assert (predicted == labels[others]).mean() > 0.9
@@ -106,15 +130,3 @@ def test_of_what_is_ignored_nothing_is_left(made, tmp_path) -> None:
         scorer = Scorer(tmp_path / "round")
         scores.append(scorer.estimator.sample_log_probs(np.load(path)[:50]).numpy())
     np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)
-
-
-def test_a_graph_that_is_not_believed_beforehand_has_to_be_ahead(made) -> None:
-    misleads, vectors, labels, pool_graph, _ = made
-    chosen = np.random.default_rng(1).permutation(N)[:40]
-    answers = Answers(chosen, labels[chosen], CLASSES)
-    trial = put_to_the_test(pool_graph.graph, answers, vectors[chosen], is_presumed=False, seed=0)
-    assert trial is not None
-    assert trial.is_doubted is (trial.vectors_right >= trial.graph_right)
-    assert trial.is_doubted or not misleads
-    level = replace(trial, graph_right=20, vectors_right=20, only_graph=2, only_vectors=2)
-    assert level.is_doubted and not replace(level, is_presumed=True).is_doubted
