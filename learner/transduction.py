@@ -5,7 +5,10 @@ A linear model of two or three answers a class is wrong mostly about how far eac
 part where there are few images between them, and none of them holds next to nothing.
 """
 
+# ruff: noqa: N815 (shapes in names)
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +28,7 @@ ANSWERS_WEIGH = 3.0
 SURENESS = 1.0
 """The weight of being sure of each image, against that of classes of about one size."""
 
-STEPS = 100
+STEPS, HALVINGS = 80, 6
 TINY = 1e-12
 
 MOST_CELLS = 4_000_000
@@ -44,7 +47,7 @@ def transduce(
 
     Prototypes make the mutual information between the other images and their classes large, and the cross entropy of
     the answers small. The sizes of classes are drawn towards each other, not made the same: of classes as unequal as
-    20 to 1 it is right about more than a model of the answers alone, too (docs/log.md).
+    20 to 1 it is right about as much as a model of the answers alone, and of small classes about more (docs/log.md).
 
     Args:
         answered_A_D: float32, of the images with an answer; only directions count.
@@ -57,33 +60,64 @@ def transduce(
 
     Reference:
         Boudiaf et al., 2020, Transductive information maximization for few-shot learning, section 3, by the alternating
-        steps of its proposition 1 (TIM-ADM), each half as long: of classes that are predicted more often than they are
-        answered the whole step can lead away for good (docs/log.md).
+        steps of its proposition 1 (TIM-ADM). A step that makes things worse, as whole ones do now and then, is halved.
     """
-    answered_A_D, others_U_D = of_length_1(answered_A_D), of_length_1(others_U_D)
     classes_K = np.unique(labels_A)
     is_of_A_K = (labels_A[:, None] == classes_K).astype(np.float32)
-    prototypes_K_D = (is_of_A_K.T @ answered_A_D) / is_of_A_K.sum(0)[:, None]
-    of_answers, of_others = ANSWERS_WEIGH / (1 + SURENESS), len(answered_A_D) / max(1, len(others_U_D))
+    answers = _Side(of_length_1(answered_A_D), ANSWERS_WEIGH / (1 + SURENESS))
+    others = _Side(of_length_1(others_U_D), len(answered_A_D) / max(1, len(others_U_D)))
+    prototypes_K_D = (is_of_A_K.T @ answers.vectors_n_D) / is_of_A_K.sum(0)[:, None]
+    probs_A_K, probs_U_K = answers.probs(prototypes_K_D), others.probs(prototypes_K_D)
     for step in range(STEPS):
-        probs_A_K, probs_U_K = _probs(answered_A_D, prototypes_K_D), _probs(others_U_D, prototypes_K_D)
-        wanted_U_K = probs_U_K ** (1 + SURENESS)
-        wanted_U_K /= np.sqrt(wanted_U_K.sum(0) + TINY)
-        wanted_U_K /= wanted_U_K.sum(1, keepdims=True) + TINY
-        pull_K_D = of_answers * _pull(answered_A_D, is_of_A_K - probs_A_K, prototypes_K_D)
-        pull_K_D += of_others * _pull(others_U_D, wanted_U_K - probs_U_K, prototypes_K_D)
-        weight_K = of_answers * (is_of_A_K + probs_A_K).sum(0) + of_others * (wanted_U_K + probs_U_K).sum(0)
-        prototypes_K_D = prototypes_K_D + pull_K_D / weight_K[:, None]
         report("spread", step + 1, STEPS)
-    return classes_K, _probs(others_U_D, prototypes_K_D)
+        wanted_U_K = _wanted(probs_U_K)
+        pull_K_D = answers.pull(is_of_A_K, probs_A_K, prototypes_K_D) + others.pull(
+            wanted_U_K, probs_U_K, prototypes_K_D
+        )
+        pull_K_D /= (answers.weight * is_of_A_K.sum(0) + others.weight * wanted_U_K.sum(0))[:, None]
+        loss = answers.loss(is_of_A_K, probs_A_K) + others.loss(wanted_U_K, probs_U_K)
+        for halving in range(HALVINGS):
+            moved_K_D = prototypes_K_D + pull_K_D / 2**halving
+            moved_A_K, moved_U_K = answers.probs(moved_K_D), others.probs(moved_K_D)
+            if answers.loss(is_of_A_K, moved_A_K) + others.loss(wanted_U_K, moved_U_K) <= loss:
+                prototypes_K_D, probs_A_K, probs_U_K = moved_K_D, moved_A_K, moved_U_K
+                break
+        else:
+            break
+    return classes_K, probs_U_K
 
 
-def _probs(vectors_n_D: Floats, prototypes_K_D: Floats) -> Floats:
-    logits_n_K = SHARPNESS * (vectors_n_D @ prototypes_K_D.T - np.square(prototypes_K_D).sum(1) / 2)
-    probs_n_K = np.exp(logits_n_K - logits_n_K.max(1, keepdims=True))
-    return np.asarray(probs_n_K / probs_n_K.sum(1, keepdims=True), np.float32)
+def _wanted(probs_n_K: Floats) -> Floats:
+    """Classes of images as they would be best for the mutual information, prototypes left where they are."""
+    wanted_n_K = probs_n_K ** (1 + SURENESS)
+    wanted_n_K /= np.sqrt(wanted_n_K.sum(0) + TINY)
+    return np.asarray(wanted_n_K / (wanted_n_K.sum(1, keepdims=True) + TINY), np.float32)
 
 
-def _pull(vectors_n_D: Floats, lacking_n_K: Floats, prototypes_K_D: Floats) -> Floats:
-    """Towards the images of which a class has too little, and away from those of which it has too much."""
-    return np.asarray(lacking_n_K.T @ vectors_n_D - prototypes_K_D * lacking_n_K.sum(0)[:, None], np.float32)
+@dataclass(frozen=True)
+class _Side:
+    """Images that count alike.
+
+    Args:
+        vectors_n_D: Of length 1.
+        weight: Of each.
+    """
+
+    vectors_n_D: Floats
+    weight: float
+
+    def probs(self, prototypes_K_D: Floats) -> Floats:
+        """The nearer a prototype, the likelier its class."""
+        closeness_n_K = self.vectors_n_D @ prototypes_K_D.T - np.square(prototypes_K_D).sum(1) / 2
+        logits_n_K = SHARPNESS * closeness_n_K
+        probs_n_K = np.exp(logits_n_K - logits_n_K.max(1, keepdims=True))
+        return np.asarray(probs_n_K / probs_n_K.sum(1, keepdims=True), np.float32)
+
+    def pull(self, wanted_n_K: Floats, probs_n_K: Floats, prototypes_K_D: Floats) -> Floats:
+        """Towards the images of which a class has too little, away from those of which it has too much."""
+        lacking_n_K = self.weight * (wanted_n_K - probs_n_K)
+        return np.asarray(lacking_n_K.T @ self.vectors_n_D - prototypes_K_D * lacking_n_K.sum(0)[:, None], np.float32)
+
+    def loss(self, wanted_n_K: Floats, probs_n_K: Floats) -> float:
+        """The cross entropy of all, in nats."""
+        return -self.weight * float((wanted_n_K * np.log(probs_n_K + TINY)).sum(dtype=np.float64))
