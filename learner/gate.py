@@ -33,6 +33,9 @@ CHANCE = 0.15
 """One-sided, of the sign test on answers that were kept back. Few are: three gains and no loss are enough, for what was
 accepted by luck is gone back on by a click, and rounds have a gate of their own."""
 
+CONTESTED = 5
+"""Images that the two disagree about, which people are asked about before the next network."""
+
 LEAST_HELD = 50
 """Images that the graph is sure of and that were kept back; with fewer nothing can be told."""
 
@@ -139,6 +142,26 @@ def judge(
     objections = tuple(name for name in OBJECTIONS if found[name])
     n, old_right, new_right = len(labels_n), int((old_n == labels_n).sum()), int((new_n == labels_n).sum())
     return Verdict(n, old_right, new_right, difference, is_proven, agreement, forgotten, shift, objections)
+
+
+def contested(positions_S: Integers, old_S: Integers, new_S: Integers, *, seed: int) -> Integers:
+    """Images to ask people about, so that the next network can be told from the present model: on all others the two
+    are right or wrong together, or nearly so, and answers about those prove nothing.
+
+    Args:
+        positions_S: int64, of a random sample of what may be asked about.
+        old_S: What the present model predicts of them.
+        new_S: What the new one does.
+        seed: Of the draw.
+
+    Returns:
+        int64, at most `CONTESTED`, drawn at random from those that the two disagree about: neither is favoured.
+
+    Reference:
+        Seung, Opper, Sompolinsky, 1992, Query by committee, with a committee of these two.
+    """
+    differing = positions_S[old_S != new_S]
+    return np.random.default_rng(seed).permutation(differing)[:CONTESTED]
 
 
 def _difference(old_n: Integers, new_n: Integers, labels_n: Integers) -> tuple[Interval | None, int]:

@@ -112,13 +112,21 @@ def lesson_of_answers(answers: Answers, to_positions: npt.ArrayLike) -> Lesson:
     return Lesson(answers.positions_A, answers.labels_A, nothing, nothing, shares_C, named, unlabelled)
 
 
-def keep_back(answers: Answers, *, seed: int) -> tuple[Answers, Answers]:
+def keep_back(answers: Answers, *, seed: int, first: npt.ArrayLike = ()) -> tuple[Answers, Answers]:
     """Divide answers in those to learn from and `KEPT_SHARE` of them to measure by.
 
     A class keeps its answers where it has fewer than `LEAST_KEPT_OF`.
+
+    Args:
+        answers: Each image once.
+        seed: Of the draw.
+        first: int64, images to be kept back before others: those that two models disagreed about, which tell most about
+            which of the two is right (`learner.gate.contested`).
     """
     counts_C = np.bincount(answers.labels_A, minlength=answers.n_classes)
     order = np.random.default_rng(derive(seed, "kept back")).permutation(len(answers.labels_A))
+    is_later = ~np.isin(answers.positions_A[order], np.asarray(first, np.int64))
+    order = order[np.argsort(is_later, kind="stable")]
     kept: list[int] = []
     for index in order[counts_C[answers.labels_A[order]] >= LEAST_KEPT_OF].tolist():
         label = answers.labels_A[index]

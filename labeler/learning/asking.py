@@ -16,6 +16,7 @@ from labeler.learning.kept import bare_chunks, chunks_as_they_were
 from labeler.learning.requests import graph_of, learner_config, read_training_set, round_chunks, scored
 from labeler.models import Reason, Round
 from labeler.selectors.alike import group_details
+from labeler.selectors.networks import contested_positions
 from labeler.selectors.pool import pending_positions, waiting_positions
 from labeler.services.draw import Draw, Place
 
@@ -120,7 +121,10 @@ def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat)
         if is_of_a_whole(config.acquisition):  # these run the model once more
             limit_threads()
         details = asker.details(split_acquisition(config.acquisition)[1])
-        parts, rejected = _parts(asker, answered, pending, eligible, count - len(unseen), details)
+        contested = _contested(asker, eligible, count - len(unseen), details)
+        eligible = np.setdiff1d(eligible, [place.position for place in contested])
+        parts, rejected = _parts(asker, answered, pending, eligible, count - len(unseen) - len(contested), details)
+        parts = contested + parts
         others = np.setdiff1d(eligible, [place.position for place in parts])
         acquired = acquire_images(
             folder_of(model),
@@ -148,6 +152,20 @@ def _acquired_places(model: Round, acquired: Acquired, details: dict[str, object
         for position, probability, value, percentile, thought in zip(
             *columns, _thoughts(model, acquired.positions), strict=True
         )
+    ]
+
+
+def _contested(asker: _Asker, eligible: Integers, count: int, details: dict[str, object]) -> list[Place]:
+    """Places for images that a network and the present model disagree about, first of all: what people say of them
+    tells the next network from the model."""
+    wanted = contested_positions(asker.round.project)
+    if asker.round.config["acquisition"] == "random" or not wanted:
+        return []
+    positions = np.array([each for each in wanted if each in set(eligible.tolist())], np.int64)[: max(0, count)]
+    of_model = {name: value for name, value in details.items() if name == "model"}
+    return [
+        Place(position, Reason.CONTESTED, details={**thought, **of_model})
+        for position, thought in zip(positions.tolist(), _thoughts(asker.model, positions), strict=True)
     ]
 
 

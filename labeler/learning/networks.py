@@ -105,7 +105,7 @@ class _Trial:
         answers = Answers(positions, labels, len(job.labels["classes"]), rejected)
         by_itself, kept = teaches_itself(job.project), answers.within(0)
         if by_itself:
-            answers, kept = keep_back(answers, seed=job.seed)
+            answers, kept = keep_back(answers, seed=job.seed, first=job.labels.get("contested", []))
         path = stack.enter_context(local_path(graph.file))
         sees = seen_by(job.project, config, graph)
         return cls(job, report, scratch, stack, stored, rows, pixels, path, sees, config, answers, kept, by_itself)
@@ -115,7 +115,7 @@ class _Trial:
         lesson, student = self._train()
         features, chunks = self._look(student)
         made = self._link(chunks)
-        verdict, counts = self._judge(lesson, made, chunks)
+        verdict, counts, contested = self._judge(lesson, made, chunks)
         newer = newer_classes(self.job)
         pool_graph = made.pool_graph
         fields = {
@@ -124,7 +124,7 @@ class _Trial:
             "reason": compared_by(pool_graph.reason, seer_words(self.job.key)),
         }
         graph = Derived(pool_graph.save, len(pool_graph.graph), fields, {"vectors": ("npy", made.save_vectors)})
-        evidence = self._as_json(verdict, lesson, counts)
+        evidence = {**self._as_json(verdict, lesson, counts), "contested": contested}
         if newer:
             evidence |= {"newer": newer, "objections": [*evidence["objections"], "outdated"]}
         return Judged(verdict.is_accepted and not newer, evidence, student.save, features, graph)
@@ -194,9 +194,12 @@ class _Trial:
             chunks, eligible, seed=self.job.project_id, report=lambda _phase, done, total: tell(done, total)
         )
 
-    def _judge(self, lesson: Lesson, made: MadeGraph, chunks: list[PixelChunk]) -> tuple[Verdict, tuple[int, int, int]]:
-        """The gate's verdict, and how many answers it rests on: of the holdout, kept back, and from since then."""
-        from learner.gate import judge
+    def _judge(
+        self, lesson: Lesson, made: MadeGraph, chunks: list[PixelChunk]
+    ) -> tuple[Verdict, tuple[int, int, int], list[int]]:
+        """The gate's verdict, how many answers it rests on (of the holdout, kept back, and from since then), and what
+        people are to be asked for the next one."""
+        from learner.gate import UNPROVEN, contested, judge
         from learner.trial import predict_classes
 
         old, new = self._present(), self._new(made, chunks)
@@ -206,14 +209,17 @@ class _Trial:
         positions = np.array([*holdout, *kept, *since], np.int64)
         of_group = np.repeat(np.arange(len(groups)), [len(each) for each in groups])
         sample = np.random.default_rng(self.job.seed).permutation(len(made.pool_graph.graph))[:SAMPLE]
+        open_ = self._open(in_chunks(sample, counts))
         asked = np.union1d(np.union1d(positions, sample), lesson.held_positions)
+        asked_before = np.union1d(positions, open_)
         tell = self._part(TRYING)
         tell(0, 4)
-        of_old = predict_classes(old, positions, report=lambda *_: tell(1, 4))
+        of_old = predict_classes(old, asked_before, report=lambda *_: tell(1, 4))
         of_new = predict_classes(new, asked, report=lambda *_: tell(3, 4))
         at = dict(zip(asked.tolist(), of_new.tolist(), strict=True))
+        at_before = dict(zip(asked_before.tolist(), of_old.tolist(), strict=True))
         verdict = judge(
-            old_n=of_old,
+            old_n=np.array([at_before[position] for position in positions.tolist()], np.int64),
             new_n=np.array([at[position] for position in positions.tolist()], np.int64),
             labels_n=np.array([*holdout.values(), *kept.values(), *since.values()], np.int64),
             is_random_n=of_group == 0,
@@ -226,7 +232,15 @@ class _Trial:
             needs_proof=self.teaches_itself,
         )
         tell(4, 4)
-        return verdict, (len(holdout), len(kept), len(since))
+        old_said, new_said = (np.array([said[each] for each in open_.tolist()], np.int64) for said in (at_before, at))
+        is_asked = UNPROVEN in verdict.objections
+        others = contested(open_, old_said, new_said, seed=self.job.seed).tolist() if is_asked else []
+        return verdict, (len(holdout), len(kept), len(since)), others
+
+    def _open(self, sample: Positions) -> Positions:
+        """Of these, what people can be asked about; none where no proof is wanted."""
+        waiting = waiting_positions(self.job.project, is_holdout=False)
+        return np.intersect1d(sample, waiting) if self.teaches_itself else waiting[:0]
 
     def _measured(self) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
         """Class numbers by position that nobody has learned from: of the holdout, those kept back, and answers from

@@ -564,7 +564,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('rank', models.IntegerField()),
                 ('slot', models.PositiveSmallIntegerField(default=0)),
-                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('covers', 'standing for many other images'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone'), ('gold', 'of a known class, to check answers'), ('grid_check', 'accepted with others, looked at singly')], max_length=12)),
+                ('reason', models.CharField(choices=[('acquired', 'chosen by the model'), ('random', 'drawn at random'), ('holdout', 'drawn to measure accuracy'), ('cold_start', 'drawn before the first model'), ('group', 'typical of images that look alike'), ('covers', 'standing for many other images'), ('contested', 'where two models disagree'), ('relabel', 'asked again'), ('picked', 'picked by a manager'), ('class_gone', 'asked again: its class is gone'), ('gold', 'of a known class, to check answers'), ('grid_check', 'accepted with others, looked at singly')], max_length=12)),
                 ('score', models.FloatField(null=True)),
                 ('percentile', models.FloatField(null=True)),
                 ('selection_probability', models.FloatField(null=True)),

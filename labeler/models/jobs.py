@@ -268,7 +268,7 @@ class PoolNetwork(Job):
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="networks")
     seed = models.PositiveBigIntegerField()
-    labels = models.JSONField()  # {"classes": ids, "positions", "labels", "rejected", "aside": numbers}; no holdout
+    labels = models.JSONField()  # {"classes": ids, "positions", "labels", "rejected", "aside", "contested": numbers}
     answers = models.PositiveIntegerField()  # that it learned from
     checkpoint = models.CharField(max_length=200)
     file = models.CharField(max_length=200, blank=True)  # safetensors, of one that was accepted

@@ -170,6 +170,7 @@ class Reason(models.TextChoices):
     COLD_START = "cold_start", _("drawn before the first model")
     GROUP = "group", _("typical of images that look alike")
     COVERS = "covers", _("standing for many other images")
+    CONTESTED = "contested", _("where two models disagree")
     RELABEL = "relabel", _("asked again")
     PICKED = "picked", _("picked by a manager")
     CLASS_GONE = "class_gone", _("asked again: its class is gone")

@@ -106,6 +106,11 @@ class NetworkState:
         return says_something(found) or bool(found.get("is_proven"))
 
     @property
+    def contested(self) -> int:
+        """Images that people are asked about, so that the next one can be told from the present model."""
+        return len(self.last.evidence.get("contested", [])) if self.last else 0
+
+    @property
     def agreement(self) -> Interval | None:
         found = self.last.evidence.get("agreement") if self.last else None
         return None if found is None else Interval(**found)
@@ -155,6 +160,13 @@ def newer_classes(network: PoolNetwork) -> list[int]:
     labelled = training_images(network.project)
     others = labelled.exclude(label__in=network.labels.get("classes", []))
     return sorted(others.order_by().values_list("label", flat=True).distinct())
+
+
+def contested_positions(project: Project) -> list[int]:
+    """Images that people are asked about since the last network and the present model disagree about them, and no
+    answers showed which is right."""
+    last = PoolNetwork.objects.filter(project=project).exclude(state__in=UNFINISHED_JOB).first()
+    return [] if last is None else list(last.evidence.get("contested", []))
 
 
 def answers_for_next(project: Project) -> int:

@@ -53,6 +53,7 @@ KIND_OF_REASON = {
     Reason.ACQUIRED: "train",
     Reason.GROUP: "train",
     Reason.COVERS: "train",
+    Reason.CONTESTED: "train",
     Reason.COLD_START: "train",
     Reason.PICKED: "train",
     Reason.RANDOM: "random",

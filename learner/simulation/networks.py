@@ -81,6 +81,7 @@ class Networks:
         self.images, self.scratch, self.steps = images, scratch, steps
         self.last = 0
         self.made: list[tuple[int, Verdict]] = []
+        self.contested = np.empty(0, np.int64)
 
     def is_due(self, sight: Sight, n_answers: int) -> bool:
         """Whether one is trained after so many answers."""
@@ -111,7 +112,7 @@ class Networks:
         self.last = len(answers.positions_A)
         seed, may_learn, kept = derive(config.seed, "network"), self.images.may_learn, answers.within(0)
         if self.images.teaches_itself:
-            answers, kept = keep_back(answers, seed=seed)
+            answers, kept = keep_back(answers, seed=seed, first=self.contested)
             lesson = lesson_of_answers(answers, np.setdiff1d(may_learn, kept.positions_A))
         else:
             lesson = lesson_of(PoolGraph.load(sight.graph).graph, answers, may_learn, seed=seed)
@@ -121,7 +122,8 @@ class Networks:
         made = make_pool_graph(features, (), seed=derive(seed, "graph"))
         new = self._sight(made, features, self._looked_at(student, self.images.apart, folder), folder)
         old = self._model(sight, answers, kept, config, folder / "old")
-        verdict = self._judged(old, self._model(new, answers, kept, config, folder / "new"), lesson, kept, seed)
+        new_model = self._model(new, answers, kept, config, folder / "new")
+        verdict = self._judged(old, new_model, lesson, kept, seed)
         self.made.append((self.last, verdict))
         return new if verdict.is_accepted else sight
 
@@ -156,21 +158,28 @@ class Networks:
         )  # fmt: skip
 
     def _judged(self, old: RoundRequest, new: RoundRequest, lesson: Lesson, kept: Answers, seed: int) -> Verdict:
-        from learner.gate import judge
+        from learner.gate import UNPROVEN, contested, judge
         from learner.trial import predict_classes
 
         n = sum(chunk.count for chunk in self.images.chunks)
-        sample = np.random.default_rng(seed).permutation(n)[:SAMPLE]
+        sample = np.sort(np.random.default_rng(seed).permutation(n)[:SAMPLE])
         order = np.argsort(kept.positions_A)
         measured, labels = kept.positions_A[order], kept.labels_A[order]
+        open_ = np.setdiff1d(np.intersect1d(sample, self.images.may_learn), np.union1d(old.train_positions, measured))
+        if not self.images.teaches_itself:
+            open_ = open_[:0]  # no proof is wanted of it
         asked = np.union1d(np.union1d(measured, sample), lesson.held_positions)
-        of_new = dict(zip(asked.tolist(), predict_classes(new, asked).tolist(), strict=True))
+        asked_before = np.union1d(measured, open_)
+        of_new, of_old = predict_classes(new, asked), predict_classes(old, asked_before)
 
         def said(positions: Integers) -> Integers:
-            return np.array([of_new[position] for position in positions.tolist()], np.int64)
+            return np.asarray(of_new[np.searchsorted(asked, positions)])
 
-        return judge(
-            old_n=predict_classes(old, measured),
+        def said_before(positions: Integers) -> Integers:
+            return np.asarray(of_old[np.searchsorted(asked_before, positions)])
+
+        verdict = judge(
+            old_n=said_before(measured),
             new_n=said(measured),
             labels_n=labels,
             is_random_n=np.zeros(len(measured), np.bool_),
@@ -182,3 +191,6 @@ class Networks:
             named=lesson.named,
             needs_proof=self.images.teaches_itself,
         )
+        is_asked = UNPROVEN in verdict.objections
+        self.contested = contested(open_, said_before(open_), said(open_), seed=seed) if is_asked else open_[:0]
+        return verdict

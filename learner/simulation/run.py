@@ -226,6 +226,9 @@ class _Run:
     def ask(self, count: int) -> None:
         """Answers to so many more images."""
         until = len(self.asked) + count
+        if self.networks is not None:
+            self._take(np.setdiff1d(self.networks.contested, self.asked)[:count])
+            count = until - len(self.asked)
         self._take(self._at_random(int((self.coins.random(count) < self.strategy.random_share).sum())))
         if self.strategy.asks_groups and not self.doubts_graph:
             self._take(self._about_parts(until - len(self.asked)))

@@ -208,6 +208,14 @@ def test_a_fifth_of_the_answers_is_kept_back_and_no_class_loses_its_last(answers
     assert keep_back(few, seed=2)[1].positions_A.tolist() != kept.positions_A.tolist()
 
 
+def test_what_models_disagreed_about_is_kept_back_first_but_for_the_last_of_a_class(answers):
+    positions, labels = answers.positions_A, answers.labels_A
+    few = Answers(np.append(positions, [1795, 1796]), np.append(labels, [10, 10]), 11)
+    first = [int(positions[labels == label][0]) for label in (1, 2, 3, 4)]
+    kept = {*keep_back(few, seed=1, first=[*first, 1795, 5000])[1].positions_A.tolist()}
+    assert len(kept) == 6 and set(first) <= kept and 1795 not in kept
+
+
 def test_answers_alone_are_a_lesson_without_a_teacher(own_lesson, answers):
     assert own_lesson.positions.tolist() == answers.positions_A.tolist() and not len(own_lesson.held_positions)
     assert set(answers.positions_A.tolist()) <= set(own_lesson.unlabelled.tolist())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from learner import gate
 from learner.errors import LabelError
-from learner.gate import holm, judge, judge_round, paired_accuracy
+from learner.gate import CONTESTED, contested, holm, judge, judge_round, paired_accuracy
 
 CLASSES = np.arange(1000) % 4
 NONE = np.empty(0, np.int64)
@@ -38,6 +38,17 @@ def test_one_that_is_right_about_more_is_accepted_with_its_interval():
 
 def test_one_that_is_right_about_fewer_is_refused():
     assert verdict(new_n=wrong_from(89, CLASSES[:100])).objections == (gate.FEWER_RIGHT,)
+
+
+def test_people_are_asked_where_the_two_disagree_drawn_so_that_neither_is_favoured():
+    positions, old = np.arange(1000, 2000), CLASSES
+    new = np.where(np.arange(1000) % 10 == 0, CLASSES + 1, CLASSES)
+    asked = [contested(positions, old, new, seed=seed) for seed in range(40)]
+    assert {len(set(each.tolist())) for each in asked} == {CONTESTED}
+    assert not (np.concatenate(asked) % 10).any() and len(set(np.concatenate(asked).tolist())) > 60
+    assert contested(positions, old, new, seed=3).tolist() == asked[3].tolist()
+    assert sorted(contested(positions[:25], old[:25], new[:25], seed=0).tolist()) == [1000, 1010, 1020]
+    assert not len(contested(positions, old, old, seed=0)) and not len(contested(NONE, NONE, NONE, seed=0))
 
 
 NOTHING = {"old_n": NONE, "new_n": NONE, "labels_n": NONE, "is_random_n": np.empty(0, np.bool_)}

@@ -86,20 +86,19 @@ def test_one_that_is_refused_changes_nothing_but_is_not_tried_again_at_once(
 def test_nothing_is_learned_from_what_is_measured_or_kept_back(
     sight, images, digits, head, tmp_path, monkeypatch, teaches_itself
 ):
-    lessons, requests, measured = [], [], []
+    lessons, requests = [], []
     distil, predict = distillation.distil, trial.predict_classes
     monkeypatch.setattr(distillation, "distil", lambda chunks, lesson, config, **rest: (
         lessons.append(lesson), distil(chunks, lesson, config, **rest))[1])  # fmt: skip
 
     def predict_classes(request, positions):
         requests.append(request)
-        measured.append(positions)
         return predict(request, positions)
 
     monkeypatch.setattr(trial, "predict_classes", predict_classes)
     trained = Networks(replace(images, teaches_itself=teaches_itself), tmp_path / "scratch", steps=STEPS)
     trained.train(sight, answers_of(digits, 60), head, lambda *_: None)
-    kept = measured[requests.index(next(each for each in requests if each.graph == sight.graph))]
+    kept = np.setdiff1d(np.arange(60), requests[0].train_positions)
     assert len(kept) == (12 if teaches_itself else 0)
     never = np.concatenate([MEASURED, kept])
     (lesson,) = lessons
@@ -139,3 +138,48 @@ def test_feature_vectors_have_no_pixels(sight, digits, head):
     strategy = Strategy.named("networks", acquisition="power_margin", random_share=0.0)
     with pytest.raises(LabelError, match="needs the images' pixels"):
         simulate(material, strategy=strategy, config=head, budgets=(10,))
+
+
+def test_what_the_two_disagree_about_is_asked_next_and_kept_back_from_the_next_network(
+    sight, images, digits, head, tmp_path, monkeypatch
+):
+    """Of photographs: a network that nothing speaks for yet."""
+    monkeypatch.setattr(gate, "CHANCE", 0.0)
+    photographs = replace(images, teaches_itself=True)
+    trained = Networks(photographs, tmp_path / "scratch", steps=STEPS)
+    trained.train(sight, answers_of(digits, 60), head, lambda *_: None)
+    assert gate.UNPROVEN in trained.made[0][1].objections
+    asked = trained.contested
+    assert len(asked) == gate.CONTESTED and asked.min() >= 60 and not np.isin(asked, MEASURED).any()
+    learned: list[np.ndarray] = []
+    predict = trial.predict_classes
+    monkeypatch.setattr(
+        trial, "predict_classes", lambda request, *of: learned.append(request.train_positions) or predict(request, *of)
+    )
+    positions = np.concatenate([np.arange(60), asked])
+    trained.train(sight, Answers(positions, digits[1][positions], 10), head, lambda *_: None)
+    assert len(learned) == 2 and all(len(each) == 52 and not np.isin(asked, each).any() for each in learned)
+
+
+def test_a_run_asks_about_them_before_all_else(images, sight, digits, quick, monkeypatch):
+    monkeypatch.setattr(gate, "CHANCE", 0.0)
+    asked: list[tuple[np.ndarray, np.ndarray]] = []
+    train = Networks.train
+
+    def watched(self, sight, answers, *others):
+        asked.append((self.contested, answers.positions_A))
+        return train(self, sight, answers, *others)
+
+    monkeypatch.setattr(Networks, "train", watched)
+    monkeypatch.setattr(networks, "FIRST_BY_ITSELF", 30)
+    monkeypatch.setattr(distillation, "STEPS", STEPS)
+    monkeypatch.setattr(distillation, "BY_ITSELF", replace(distillation.BY_ITSELF, steps=STEPS))
+    material = Material(
+        sight.chunks, digits[1][:500], np.arange(400), MEASURED, graph=sight.graph, propagate_to=np.arange(400),
+        images=replace(images, teaches_itself=True),
+    )  # fmt: skip
+    strategy = Strategy.named("networks", acquisition="power_predictive_entropy", random_share=0.0)
+    simulate(material, strategy=strategy, config=replace(quick, architecture="head"), budgets=(30, 45))
+    (_, before), (contested, after) = asked
+    assert len(contested) == gate.CONTESTED and not np.isin(contested, before).any()
+    assert set(after[30:35].tolist()) == set(contested.tolist())

@@ -1,0 +1,93 @@
+"""Where answers do not show which of two models is right, people are asked where they disagree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from labeler.models import Image, ImageState, Reason
+from labeler.selectors import networks as selected
+from learner import distillation, trial
+from tests.labeler.graphs.conftest import queue, run
+from tests.labeler.networks.conftest import label, page, trained
+from tests.labeler.queues import fresh
+
+pytestmark = pytest.mark.django_db
+
+ODD = range(100, 108)
+
+
+@pytest.fixture
+def disagreeing(pool, monkeypatch):
+    """Photographs, of which the two models disagree about eight images that nobody has answered."""
+    predict = trial.predict_classes
+
+    def predict_classes(request, positions, **kwargs):
+        found = predict(request, positions, **kwargs)
+        if request.directory.name == "present":
+            return found
+        is_odd = [position in ODD for position in positions.tolist()]
+        others = predict(replace(request, directory=request.directory.with_name("same")), positions, **kwargs)
+        found = others.copy()
+        found[is_odd] = (found[is_odd] + 1) % 3
+        return found
+
+    monkeypatch.setattr(trial, "predict_classes", predict_classes)
+    monkeypatch.setattr(selected, "teaches_itself", lambda _project: True)
+    monkeypatch.setattr("labeler.learning.networks.teaches_itself", lambda _project: True)
+    recipe = replace(distillation.BY_ITSELF, batch=16, unlabelled=16, learning_rate=None)
+    monkeypatch.setattr(distillation, "BY_ITSELF", recipe)
+    Image.objects.filter(is_holdout=True).update(state=ImageState.POOL, label=None)
+    label(pool, range(40))
+    return pool
+
+
+def asked_now(pool):
+    """The queue of a new round."""
+    run(fresh(pool))
+    return queue(fresh(pool))
+
+
+def contested_in(places) -> set[int]:
+    return {place.image.position for place in places if place.reason == Reason.CONTESTED}
+
+
+def test_people_are_asked_first_where_the_two_disagree_and_the_next_network_is_told_by_it(
+    disagreeing, manager, client_of
+) -> None:
+    pool = disagreeing
+    refused = trained(pool)
+    assert refused.evidence["objections"] == ["unproven"]
+    contested = refused.evidence["contested"]
+    assert len(set(contested)) == 5 and set(contested) <= set(ODD)
+    assert "About 5 images it and the present model disagree, and people are asked about them" in page(
+        client_of(manager)
+    )
+    places = asked_now(pool)
+    assert contested_in(places) == set(contested)
+    chosen = [place.reason for place in places if place.reason not in (Reason.RANDOM, Reason.HOLDOUT)]
+    assert chosen == [Reason.CONTESTED] * 5 + [Reason.ACQUIRED] * (len(chosen) - 5) and len(chosen) > 5
+    assert len({place.image_id for place in places}) == len(places)
+    assert all(place.details["likely"] for place in places if place.reason == Reason.CONTESTED)
+    label(pool, contested[:2])
+    assert contested_in(asked_now(pool)) == set(contested[2:])
+    label(pool, contested)
+    again = trained(fresh(pool))
+    assert again.labels["contested"] == contested
+    assert again.evidence["kept"] == 9
+    assert (again.evidence["old_right"], again.evidence["new_right"]) == (9, 4)  # all five were kept back from both
+    assert again.evidence["contested"] == [] or "fewer_right" in again.evidence["objections"]
+
+
+def test_nobody_is_asked_so_in_a_random_order_or_once_a_network_is_accepted(disagreeing) -> None:
+    pool = disagreeing
+    refused = trained(pool)
+    pool.learning.acquisition = "random"
+    pool.learning.save()
+    assert Reason.CONTESTED not in {place.reason for place in asked_now(pool)}
+    pool.learning.acquisition = "power_predictive_entropy"
+    pool.learning.save()
+    refused.evidence = {**refused.evidence, "objections": [], "contested": []}
+    refused.save()
+    assert Reason.CONTESTED not in {place.reason for place in asked_now(pool)}
