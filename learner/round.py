@@ -69,8 +69,8 @@ class FitResult:
         files: Names of all files of the model, in the round's directory.
         notes: What a person should know about it, each a sentence.
         temperature: That the logits of all members are divided by; None where none was measured.
-        doubts_graph: Whether it learned from answers alone since the graph tells too little of them; then questions
-            are better not chosen by the graph either. See `learner.doubt`.
+        doubts_graph: Whether the graph had no part in what it learned from, since it tells too little of answers; then
+            questions are better not chosen by the graph either. See `learner.training_set`.
         ignored: So many of the first numbers of a vector it did not look at; who asks by where images lie had better
             not either (`RoundConfig.ignored`).
     """

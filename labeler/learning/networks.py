@@ -233,7 +233,7 @@ class _Trial:
         )
         tell(4, 4)
         old_said, new_said = (np.array([said[each] for each in open_.tolist()], np.int64) for said in (at_before, at))
-        is_asked = UNPROVEN in verdict.objections
+        is_asked = verdict.objections == (UNPROVEN,)
         others = contested(open_, old_said, new_said, seed=self.job.seed).tolist() if is_asked else []
         return verdict, (len(holdout), len(kept), len(since)), others
 

@@ -191,6 +191,6 @@ class Networks:
             named=lesson.named,
             needs_proof=self.images.teaches_itself,
         )
-        is_asked = UNPROVEN in verdict.objections
+        is_asked = verdict.objections == (UNPROVEN,)
         self.contested = contested(open_, said_before(open_), said(open_), seed=seed) if is_asked else open_[:0]
         return verdict

@@ -44,9 +44,9 @@ def answers_of(digits, count: int) -> Answers:
     return Answers(np.arange(count), digits[1][:count], 10)
 
 
-def let_in(monkeypatch, *, is_let_in: bool) -> None:
+def let_in(monkeypatch, *, is_let_in: bool, objection: str = gate.DISAGREES) -> None:
     judge = gate.judge
-    objections = () if is_let_in else (gate.DISAGREES,)
+    objections = () if is_let_in else (objection,)
     monkeypatch.setattr(gate, "judge", lambda **facts: replace(judge(**facts), objections=objections))
 
 
@@ -144,11 +144,10 @@ def test_what_the_two_disagree_about_is_asked_next_and_kept_back_from_the_next_n
     sight, images, digits, head, tmp_path, monkeypatch
 ):
     """Of photographs: a network that nothing speaks for yet."""
-    monkeypatch.setattr(gate, "CHANCE", 0.0)
+    let_in(monkeypatch, is_let_in=False, objection=gate.UNPROVEN)
     photographs = replace(images, teaches_itself=True)
     trained = Networks(photographs, tmp_path / "scratch", steps=STEPS)
     trained.train(sight, answers_of(digits, 60), head, lambda *_: None)
-    assert gate.UNPROVEN in trained.made[0][1].objections
     asked = trained.contested
     assert len(asked) == gate.CONTESTED and asked.min() >= 60 and not np.isin(asked, MEASURED).any()
     learned: list[np.ndarray] = []
@@ -162,7 +161,7 @@ def test_what_the_two_disagree_about_is_asked_next_and_kept_back_from_the_next_n
 
 
 def test_a_run_asks_about_them_before_all_else(images, sight, digits, quick, monkeypatch):
-    monkeypatch.setattr(gate, "CHANCE", 0.0)
+    let_in(monkeypatch, is_let_in=False, objection=gate.UNPROVEN)
     asked: list[tuple[np.ndarray, np.ndarray]] = []
     train = Networks.train
 
@@ -183,3 +182,12 @@ def test_a_run_asks_about_them_before_all_else(images, sight, digits, quick, mon
     (_, before), (contested, after) = asked
     assert len(contested) == gate.CONTESTED and not np.isin(contested, before).any()
     assert set(after[30:35].tolist()) == set(contested.tolist())
+
+
+def test_nobody_is_asked_about_one_that_is_refused_for_more_than_want_of_a_proof(
+    sight, images, digits, head, tmp_path, monkeypatch
+):
+    let_in(monkeypatch, is_let_in=False, objection=gate.FORGETS)
+    trained = Networks(replace(images, teaches_itself=True), tmp_path / "scratch", steps=STEPS)
+    trained.train(sight, answers_of(digits, 60), head, lambda *_: None)
+    assert not len(trained.contested)
