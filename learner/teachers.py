@@ -22,8 +22,9 @@ from learner.seeds import derive
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-SEEN = 4000
-"""Images without an answer that have a part in a model of vectors; of a larger pool a random sample."""
+SEEN, LEAST_SEEN = 4000, 500
+"""Images without an answer that have a part in a model of vectors; of a larger pool a random sample. Fewer where there
+are many classes (`learner.transduction.bearable`); where fewer than the second were left, there is no such model."""
 
 MOST_LEARNED = 2000
 """Answers that such a model learns from at most, a random sample."""
@@ -111,13 +112,19 @@ class ByPool:
     def others(self) -> Integers:
         """Images without an answer that have a part in it, int64, in ascending order."""
         open_ = np.setdiff1d(self.may_learn, self.answers.said_of)
-        return np.sort(np.random.default_rng(derive(self.seed, "transduction")).permutation(open_)[:SEEN])
+        drawn = np.random.default_rng(derive(self.seed, "transduction")).permutation(open_)
+        return np.sort(drawn[: min(SEEN, max(0, self._room))])
 
     @property
     def is_bearable(self) -> bool:
         """Whether it takes seconds."""
-        n = min(len(self.answers.said), MOST_LEARNED) + len(self.others)
-        return transduction.is_bearable(n, len(self.answers.kinds_K))
+        return self._room >= LEAST_SEEN
+
+    @property
+    def _room(self) -> int:
+        """For images without an answer."""
+        most = transduction.bearable(len(self.answers.kinds_K), self.pool.shape[0] - self.ignored)
+        return most - min(len(self.answers.said), MOST_LEARNED)
 
     def tell(self, known: Integers, asked: Integers) -> Integers:
         """See `Teacher`; what is rejected stays known."""

@@ -31,13 +31,13 @@ SURENESS = 1.0
 STEPS, HALVINGS = 80, 6
 TINY = 1e-12
 
-MOST_CELLS = 4_000_000
-"""Images times classes; with more it takes too long for a round."""
+MOST_PRODUCTS = 100_000_000
+"""Images times classes times D, which take some three seconds of a core."""
 
 
-def is_bearable(n_images: int, n_classes: int) -> bool:
-    """Whether so many images and classes take seconds and not minutes."""
-    return n_images * n_classes <= MOST_CELLS
+def bearable(n_classes: int, dimensions: int) -> int:
+    """So many images, with an answer or without, may have a part in it."""
+    return MOST_PRODUCTS // max(1, n_classes * dimensions)
 
 
 def transduce(

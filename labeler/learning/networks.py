@@ -208,7 +208,7 @@ class _Trial:
         holdout, kept, since = groups
         positions = np.array([*holdout, *kept, *since], np.int64)
         of_group = np.repeat(np.arange(len(groups)), [len(each) for each in groups])
-        sample = np.random.default_rng(self.job.seed).permutation(len(made.pool_graph.graph))[:SAMPLE]
+        sample = np.sort(np.random.default_rng(self.job.seed).permutation(len(made.pool_graph.graph))[:SAMPLE])
         open_ = self._open(in_chunks(sample, counts))
         asked = np.union1d(np.union1d(positions, sample), lesson.held_positions)
         asked_before = np.union1d(positions, open_)

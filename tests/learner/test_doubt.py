@@ -97,7 +97,7 @@ def test_what_is_tried_is_never_known(made) -> None:
 def test_a_round_does_without_the_graph_where_it_misleads(made, tmp_path, monkeypatch, is_bearable) -> None:
     misleads, _, labels, pool_graph, (graph, vectors) = made
     if not is_bearable:
-        monkeypatch.setattr("learner.transduction.MOST_CELLS", 0)
+        monkeypatch.setattr("learner.transduction.MOST_PRODUCTS", 0)
     chosen = np.random.default_rng(1).permutation(N)[:80]
     chunks = (Chunk(0, vectors, N, row=0),)
     config = RoundConfig(n_classes=CLASSES, architecture="head", posterior_samples=8, seed=1)

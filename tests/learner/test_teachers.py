@@ -86,9 +86,11 @@ def test_it_says_what_it_would_have_said_with_fewer_answers(blurred, chosen) -> 
 
 def test_too_many_classes_and_no_images(blurred, chosen, monkeypatch) -> None:
     assert not len(by_pool(blurred, chosen, may_learn=chosen).pass_on().positions)
-    monkeypatch.setattr("learner.transduction.MOST_CELLS", 10)
-    teacher = by_pool(blurred, chosen)
-    assert not teacher.is_bearable and not len(teacher.pass_on().positions)
+    for room, is_bearable in ((600, True), (499, False)):
+        monkeypatch.setattr("learner.transduction.MOST_PRODUCTS", (room + 12) * CLASSES * D)
+        teacher = by_pool(blurred, chosen)
+        assert teacher.is_bearable is is_bearable and len(teacher.others) == room
+        assert bool(len(teacher.pass_on().positions)) is is_bearable
 
 
 def test_more_answers_than_it_learns_from(blurred, monkeypatch) -> None:
