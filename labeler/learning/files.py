@@ -112,9 +112,8 @@ def chunks_now(project: Project, stack: ExitStack, features: PoolFeatures | None
 
 
 def in_chunks(positions: Integers, counts: dict[int, int]) -> Integers:
-    """Those of sorted positions that stand in chunks, by number and count."""
-    numbers = [*counts, *(positions[-1:] // CHUNK_SIZE).tolist()]
-    known = np.zeros(max(numbers, default=0) + 1, dtype=np.int64)
+    """Those of positions, in any order, that stand in chunks, by number and count."""
+    known = np.zeros(max([*counts, int(positions.max(initial=0)) // CHUNK_SIZE]) + 1, dtype=np.int64)
     for number, count in counts.items():
         known[number] = count
     return positions[positions % CHUNK_SIZE < known[positions // CHUNK_SIZE]]
