@@ -6,6 +6,7 @@ import math
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import numpy as np
 from labeler.learning.files import Beat, CannotLearn, Integers, folder_of, limit_threads
 from labeler.learning.kept import bare_chunks, chunks_as_they_were
 from labeler.learning.requests import graph_of, learner_config, read_training_set, round_chunks, scored
-from labeler.models import Reason, Round
+from labeler.models import PoolGraph, Reason, Round
 from labeler.selectors.alike import group_details
 from labeler.selectors.networks import contested_positions
 from labeler.selectors.pool import pending_positions, waiting_positions
@@ -46,6 +47,12 @@ class _Asker:
     @property
     def is_older(self) -> bool:
         return self.model.pk != self.round.pk
+
+    @cached_property
+    def is_loose(self) -> bool:
+        """Whether groups of the model's graph hang together loosely."""
+        graph = self.model.config.get("graph")
+        return PoolGraph.objects.filter(pk=graph, is_cohesive=False).exists()
 
     @property
     def folder(self) -> Path:
@@ -88,8 +95,11 @@ class _Asker:
             return bare_chunks(self.model), replace(by_scores, apart=0.0)
 
     def graph(self) -> Path | None:
-        """None: the graph is not asked, as it is not wanted, tells too little, or is being made again."""
-        if self.round.config["acquisition"] == "random" or self.model.metrics.get("fit", {}).get("doubts_graph"):
+        """None: the graph is not asked, as it is not wanted, misleads, or is being made again. Where groups hang together
+        loosely, it says only what looks like bad images."""
+        if self.round.config["acquisition"] == "random":
+            return None
+        if self.model.metrics.get("fit", {}).get("doubts_graph") and not self.is_loose:
             return None
         try:
             return graph_of(self.model, self.stack)
@@ -202,7 +212,7 @@ def _parts(
     what looks like bad images; nothing where that is not wanted, or answers speak against the graph. A part that
     somebody is being asked about already has no second place."""
     path, model = asker.graph(), asker.model
-    if path is None or count <= 0:
+    if path is None or count <= 0 or (asker.is_loose and not len(answered.rejected)):
         return [], np.empty(0, np.int64)
     from learner.graph.hypotheses import Answers
     from learner.graph.pool_graph import questions_about_parts

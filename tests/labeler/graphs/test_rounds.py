@@ -234,6 +234,24 @@ def test_what_looks_like_bad_images_is_asked_about_last(pool, annotator) -> None
     assert 0 not in asked
 
 
+def test_what_looks_like_bad_images_is_asked_about_last_where_groups_are_loose_too(
+    pool, annotator, monkeypatch
+) -> None:
+    """The graph has no part in what the model learns from there."""
+    monkeypatch.setattr("learner.graph.pool_graph.COHESIVE", 2.0)
+    tune(pool, budget=30, retrain_every=0, holdout_target=0, learns_from="likeness")
+    made(pool)
+    start_cold_round(project=pool)
+    assert answer(pool, annotator, 12, bad=0) == 12
+    assert pool.images.filter(state=ImageState.BAD).count() >= 2
+    round_ = run(pool)
+    assert round_.metrics["fit"]["doubts_graph"]
+    assert any("whose class answers and pool together make clear" in note for note in round_.notes)
+    asked = queue(pool)
+    assert len(asked) == 30 and {candidate.reason for candidate in asked} == {Reason.ACQUIRED}
+    assert 0 not in {truth(candidate.image.position) for candidate in asked}
+
+
 def test_bad_images_are_asked_about_where_nothing_else_is_left(pool, annotator) -> None:
     tune(pool, budget=60, retrain_every=0, holdout_target=0)
     made(pool)
