@@ -17,7 +17,7 @@ from labeler.learning.kept import bare_chunks, chunks_as_they_were
 from labeler.learning.requests import graph_of, learner_config, read_training_set, round_chunks, scored
 from labeler.models import PoolGraph, Reason, Round
 from labeler.selectors.alike import group_details
-from labeler.selectors.networks import contested_positions
+from labeler.selectors.networks import contested_now
 from labeler.selectors.pool import pending_positions, waiting_positions
 from labeler.services.draw import Draw, Place
 
@@ -95,8 +95,8 @@ class _Asker:
             return bare_chunks(self.model), replace(by_scores, apart=0.0)
 
     def graph(self) -> Path | None:
-        """None: the graph is not asked, as it is not wanted, misleads, or is being made again. Where groups hang together
-        loosely, it says only what looks like bad images."""
+        """None: the graph is not asked, as it is not wanted, misleads, or is being made again. Where groups are loose
+        it says only what looks like bad images."""
         if self.round.config["acquisition"] == "random":
             return None
         if self.model.metrics.get("fit", {}).get("doubts_graph") and not self.is_loose:
@@ -168,7 +168,7 @@ def _acquired_places(model: Round, acquired: Acquired, details: dict[str, object
 def _contested(asker: _Asker, eligible: Integers, count: int, details: dict[str, object]) -> list[Place]:
     """Places for images that a network and the present model disagree about, first of all: what people say of them
     tells the next network from the model."""
-    wanted = contested_positions(asker.round.project)
+    wanted = contested_now(asker.round.project)
     if asker.round.config["acquisition"] == "random" or not wanted:
         return []
     positions = np.array([each for each in wanted if each in set(eligible.tolist())], np.int64)[: max(0, count)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from labeler.models import Chunk, PoolNetwork
 from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by, seer_words
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import training_images
-from labeler.selectors.networks import newer_classes, teaches_itself
+from labeler.selectors.networks import contested_so_far, newer_classes, teaches_itself
 from labeler.selectors.pool import (
     Positions,
     aside_positions,
@@ -124,7 +124,7 @@ class _Trial:
             "reason": compared_by(pool_graph.reason, seer_words(self.job.key)),
         }
         graph = Derived(pool_graph.save, len(pool_graph.graph), fields, {"vectors": ("npy", made.save_vectors)})
-        evidence = {**self._as_json(verdict, lesson, counts), "contested": contested}
+        evidence = {**self._as_json(verdict, lesson, counts), **contested}
         if newer:
             evidence |= {"newer": newer, "objections": [*evidence["objections"], "outdated"]}
         return Judged(verdict.is_accepted and not newer, evidence, student.save, features, graph)
@@ -196,15 +196,16 @@ class _Trial:
 
     def _judge(
         self, lesson: Lesson, made: MadeGraph, chunks: list[PixelChunk]
-    ) -> tuple[Verdict, tuple[int, int, int], list[int]]:
-        """The gate's verdict, how many answers it rests on (of the holdout, kept back, and from since then), and what
-        people are to be asked for the next one."""
+    ) -> tuple[Verdict, tuple[int, int, int], dict[str, Any]]:
+        """The gate's verdict, how many answers it rests on (of the holdout, kept back, and from since then), about how
+        many of them models had disagreed, and what people are to be asked for the next one."""
         from learner.gate import UNPROVEN, contested, judge
         from learner.trial import predict_classes
 
         old, new = self._present(), self._new(made, chunks)
         counts = {chunk.number: chunk.count for chunk in old.chunks}
-        groups = [_within(some, counts) for some in self._measured()]
+        before = contested_so_far(self.job.project)
+        groups = [_within(some, counts) for some in self._measured(before)]
         holdout, kept, since = groups
         positions = np.array([*holdout, *kept, *since], np.int64)
         of_group = np.repeat(np.arange(len(groups)), [len(each) for each in groups])
@@ -235,16 +236,17 @@ class _Trial:
         old_said, new_said = (np.array([said[each] for each in open_.tolist()], np.int64) for said in (at_before, at))
         is_asked = verdict.objections == (UNPROVEN,)
         others = contested(open_, old_said, new_said, seed=self.job.seed).tolist() if is_asked else []
-        return verdict, (len(holdout), len(kept), len(since)), others
+        found = {"contested": others, "disagreed": int(np.isin(before, positions).sum())}
+        return verdict, (len(holdout), len(kept), len(since)), found
 
     def _open(self, sample: Positions) -> Positions:
         """Of these, what people can be asked about; none where no proof is wanted."""
         waiting = waiting_positions(self.job.project, is_holdout=False)
         return np.intersect1d(sample, waiting) if self.teaches_itself else waiting[:0]
 
-    def _measured(self) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
+    def _measured(self, contested: Collection[int]) -> tuple[dict[int, int], dict[int, int], dict[int, int]]:
         """Class numbers by position that nobody has learned from: of the holdout, those kept back, and answers from
-        since then."""
+        since then. Of these, contested images count as kept back: neither model was favoured when they were drawn."""
         number = {pk: index for index, pk in enumerate(self.job.labels["classes"])}
         known = set(self.job.labels["positions"])
         both = []
@@ -253,8 +255,9 @@ class _Trial:
             rows = labelled_images(project, is_holdout=True) if is_holdout else training_images(project)
             pairs = sorted(rows.filter(label__in=number).values_list("position", "label_id"))
             both.append({position: number[label] for position, label in pairs if position not in known})
-        kept = zip(self.kept.positions_A.tolist(), self.kept.labels_A.tolist(), strict=True)
-        return both[0], dict(kept), both[1]
+        kept = dict(zip(self.kept.positions_A.tolist(), self.kept.labels_A.tolist(), strict=True))
+        kept |= {position: label for position, label in both[1].items() if position in contested}
+        return both[0], kept, {position: label for position, label in both[1].items() if position not in kept}
 
     def _present(self) -> RoundRequest:
         """The present model with the answers of then."""

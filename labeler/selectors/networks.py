@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from labeler.intervals import Interval
-from labeler.models import LabelClass, PoolNetwork, Project
+from labeler.models import Image, ImageState, LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import numeral
 from labeler.selectors.features import Representation, chosen_representation, picked_representation, ready_features
@@ -107,8 +107,11 @@ class NetworkState:
 
     @property
     def contested(self) -> int:
-        """Images that people are asked about, so that the next one can be told from the present model."""
-        return len(self.last.evidence.get("contested", [])) if self.last else 0
+        """Images that people are being asked about, so that the next one can be told from the present model."""
+        if self.project.learning.acquisition == "random" or not (contested := contested_now(self.project)):
+            return 0
+        waiting = Image.objects.filter(project=self.project, state=ImageState.POOL, is_holdout=False)
+        return waiting.filter(position__in=contested).count()
 
     @property
     def agreement(self) -> Interval | None:
@@ -162,11 +165,21 @@ def newer_classes(network: PoolNetwork) -> list[int]:
     return sorted(others.order_by().values_list("label", flat=True).distinct())
 
 
-def contested_positions(project: Project) -> list[int]:
+def contested_now(project: Project) -> list[int]:
     """Images that people are asked about since the last network and the present model disagree about them, and no
-    answers showed which is right."""
-    last = PoolNetwork.objects.filter(project=project).exclude(state__in=UNFINISHED_JOB).first()
+    answers showed which is right. Those that have an answer are among them."""
+    last = _last(project)
     return [] if last is None else list(last.evidence.get("contested", []))
+
+
+def contested_so_far(project: Project) -> list[int]:
+    """The same of all networks so far: answers about these tell two models apart, whenever they came."""
+    last = _last(project)
+    return [] if last is None else sorted({*last.labels.get("contested", []), *contested_now(project)})
+
+
+def _last(project: Project) -> PoolNetwork | None:
+    return PoolNetwork.objects.filter(project=project).exclude(state__in=UNFINISHED_JOB).first()
 
 
 def answers_for_next(project: Project) -> int:
@@ -194,7 +207,7 @@ def objections_in_words(evidence: dict[str, Any], class_names: dict[int, str]) -
             name: numeral(evidence.get(key) or 0)
             for name, key in (("new", "new_right"), ("n", "n"), ("old", "old_right"))
         },
-        "unproven": _("answers that neither had learned from do not show yet that it is better"),
+        "unproven": _("the answers that can prove it, of the holdout and kept back, do not show yet that it is better"),
         "untaught": _("too few images hang together with answers for it to be judged by them"),
         "disagrees": _("it often disagrees about images that leave little doubt"),
         "forgets": _("it hardly ever says %(forgotten)s") % {"forgotten": forgotten},

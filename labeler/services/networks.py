@@ -39,7 +39,7 @@ from labeler.models import (
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.models.rounds import UNFINISHED
 from labeler.selectors.grid import training_images
-from labeler.selectors.networks import answers_for_next, contested_positions, why_no_network
+from labeler.selectors.networks import answers_for_next, contested_so_far, why_no_network
 from labeler.selectors.pool import aside_positions, rejected_positions
 from labeler.services import audit
 from labeler.services.derived import CannotDerive, Derived, forget_older
@@ -106,7 +106,7 @@ def request_network(*, project: Project, by: User | None = None) -> PoolNetwork 
         "labels": [number[label] for _, label in pairs],
         "rejected": rejected_positions(project, without=[position for position, _ in pairs]).tolist(),
         "aside": aside_positions(project),
-        "contested": contested_positions(project),
+        "contested": contested_so_far(project),
     }
     job = PoolNetwork.objects.create(
         project=project, created_by=by, seed=new_seed(), labels=labels, answers=len(pairs),

@@ -84,6 +84,17 @@ def test_it_says_what_it_would_have_said_with_fewer_answers(blurred, chosen) -> 
     assert replace(teacher, answers=wrong).tell(known, asked).tolist() == told.tolist()  # it does not look them up
 
 
+def test_what_is_rejected_stays_known_while_answers_are_kept_back(blurred) -> None:
+    """Without, it would say a class of what looks like the rejected images."""
+    _, labels = blurred
+    rng = np.random.default_rng(2)
+    of = {label: rng.permutation(np.flatnonzero(labels == label))[:12] for label in range(CLASSES)}
+    good = np.concatenate([of[0], of[1], of[2], of[3][:4]])  # somebody gave four of them a class all the same
+    teacher = by_pool(blurred, good, np.sort(of[3][4:]))
+    told = teacher.tell(np.arange(36), np.arange(36, 40))
+    assert (told == CLASSES).sum() >= 3
+
+
 def test_too_many_classes_and_no_images(blurred, chosen, monkeypatch) -> None:
     assert not len(by_pool(blurred, chosen, may_learn=chosen).pass_on().positions)
     for room, is_bearable in ((600, True), (499, False)):

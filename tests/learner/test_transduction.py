@@ -59,6 +59,18 @@ def test_classes_twenty_times_as_large_as_others_do_not_suffer() -> None:
     assert of_all.mean() > -0.02 and by_class.mean() > 0
 
 
+def test_no_class_is_swallowed_by_its_neighbours() -> None:
+    """One answer a class, of which two lie near to each other: the pool shows that both classes are as large."""
+    smallest = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        vectors, labels = clusters(rng, (100,) * CLASSES, spread=0.3)
+        asked = one_each(labels, rng)
+        _, probs = transduce(vectors[asked], labels[asked], vectors)
+        smallest.append(np.bincount(probs.argmax(1), minlength=CLASSES).min() / len(labels))
+    assert min(smallest) > 0.2  # without a pull to equal sizes a class is lost on two of the eight
+
+
 def test_probabilities_are_of_the_labels_that_occur_and_sum_up() -> None:
     rng = np.random.default_rng(0)
     vectors, labels = clusters(rng, (50,) * CLASSES)

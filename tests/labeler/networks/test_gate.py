@@ -123,7 +123,9 @@ def test_photographs_are_learned_without_a_graph_and_judged_by_answers_that_were
     label(pool, range(40, 60))
     again = trained(fresh(pool))
     assert again.is_accepted is False and "unproven" in again.evidence["objections"]
-    assert "answers that neither had learned from do not show yet that it is better" in page(client_of(manager))
+    assert "the answers that can prove it, of the holdout and kept back, do not show yet that it is better" in page(
+        client_of(manager)
+    )
 
 
 def test_one_that_does_not_know_a_class_which_people_found_meanwhile_is_refused(pool, manager, client_of) -> None:
