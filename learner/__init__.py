@@ -12,6 +12,9 @@ fitting and scoring do.
 | `pool` | pixels or feature vectors in files of 4,096 images |
 | `network` | architectures, each a deterministic trunk and a stochastic head |
 | `fit` | the training loop; `augmentation` its affine views |
+| `training_set` | what a round learns from beside the answers; `teachers` pass them on, `doubt` tries these |
+| `graph` | which images look alike, and what that says; `transduction` what answers and pool say without it |
+| `distillation` | a full network on the pool's pixels; `lessons` what it is taught, `gate` whether it takes over |
 | `estimators` | posterior approximations under one contract |
 | `uncertainty` | measures from posterior samples |
 | `scores` | one score file a chunk |

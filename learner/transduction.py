@@ -31,8 +31,8 @@ SURENESS = 1.0
 STEPS, HALVINGS = 80, 6
 TINY = 1e-12
 
-MOST_PRODUCTS = 100_000_000
-"""Images times classes times D, which take some three seconds of a core."""
+MOST_PRODUCTS = 50_000_000
+"""Images times classes times D, which take about a second of a core; a round that tries it does that five times."""
 
 
 def bearable(n_classes: int, dimensions: int) -> int:

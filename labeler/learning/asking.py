@@ -171,7 +171,7 @@ def _contested(asker: _Asker, eligible: Integers, count: int, details: dict[str,
     wanted = contested_now(asker.round.project)
     if asker.round.config["acquisition"] == "random" or not wanted:
         return []
-    positions = np.array([each for each in wanted if each in set(eligible.tolist())], np.int64)[: max(0, count)]
+    positions = np.array(wanted, np.int64)[np.isin(wanted, eligible)][: max(0, count)]
     of_model = {name: value for name, value in details.items() if name == "model"}
     return [
         Place(position, Reason.CONTESTED, details={**thought, **of_model})

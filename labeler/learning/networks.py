@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,44 +200,37 @@ class _Trial:
         """The gate's verdict, how many answers it rests on (of the holdout, kept back, and from since then), about how
         many of them models had disagreed, and what people are to be asked for the next one."""
         from learner.gate import UNPROVEN, contested, judge
-        from learner.trial import predict_classes
 
         old, new = self._present(), self._new(made, chunks)
         counts = {chunk.number: chunk.count for chunk in old.chunks}
         before = contested_so_far(self.job.project)
         groups = [_within(some, counts) for some in self._measured(before)]
-        holdout, kept, since = groups
-        positions = np.array([*holdout, *kept, *since], np.int64)
-        of_group = np.repeat(np.arange(len(groups)), [len(each) for each in groups])
+        measured, sizes = {**groups[0], **groups[1], **groups[2]}, [len(each) for each in groups]
+        of_group = np.repeat(np.arange(len(groups)), sizes)
         sample = np.sort(np.random.default_rng(self.job.seed).permutation(len(made.pool_graph.graph))[:SAMPLE])
         open_ = self._open(in_chunks(sample, counts))
-        asked = np.union1d(np.union1d(positions, sample), lesson.held_positions)
-        asked_before = np.union1d(positions, open_)
         tell = self._part(TRYING)
         tell(0, 4)
-        of_old = predict_classes(old, asked_before, report=lambda *_: tell(1, 4))
-        of_new = predict_classes(new, asked, report=lambda *_: tell(3, 4))
-        at = dict(zip(asked.tolist(), of_new.tolist(), strict=True))
-        at_before = dict(zip(asked_before.tolist(), of_old.tolist(), strict=True))
+        of_old = _predictor(old, [*measured, *open_], lambda *_: tell(1, 4))
+        of_new = _predictor(new, [*measured, *sample, *lesson.held_positions], lambda *_: tell(3, 4))
         verdict = judge(
-            old_n=np.array([at_before[position] for position in positions.tolist()], np.int64),
-            new_n=np.array([at[position] for position in positions.tolist()], np.int64),
-            labels_n=np.array([*holdout.values(), *kept.values(), *since.values()], np.int64),
+            old_n=of_old(measured),
+            new_n=of_new(measured),
+            labels_n=np.array(list(measured.values()), np.int64),
             is_random_n=of_group == 0,
             is_kept_n=of_group == 1,
-            held_m=np.array([at[position] for position in lesson.held_positions.tolist()], np.int64),
+            held_m=of_new(lesson.held_positions),
             held_labels_m=lesson.held_labels,
-            sample_S=np.array([at[position] for position in sample.tolist()], np.int64),
+            sample_S=of_new(sample),
             shares_C=lesson.shares_C,
             named=lesson.named,
             needs_proof=self.teaches_itself,
         )
         tell(4, 4)
-        old_said, new_said = (np.array([said[each] for each in open_.tolist()], np.int64) for said in (at_before, at))
         is_asked = verdict.objections == (UNPROVEN,)
-        others = contested(open_, old_said, new_said, seed=self.job.seed).tolist() if is_asked else []
-        found = {"contested": others, "disagreed": int(np.isin(before, positions).sum())}
-        return verdict, (len(holdout), len(kept), len(since)), found
+        others = contested(open_, of_old(open_), of_new(open_), seed=self.job.seed).tolist() if is_asked else []
+        found = {"contested": others, "disagreed": len({*before} & {*measured})}
+        return verdict, (sizes[0], sizes[1], sizes[2]), found
 
     def _open(self, sample: Positions) -> Positions:
         """Of these, what people can be asked about; none where no proof is wanted."""
@@ -326,6 +319,17 @@ class _Trial:
             "shift": round(verdict.shift, 4),
             "objections": list(verdict.objections),
         }
+
+
+def _predictor(
+    request: RoundRequest, positions: Iterable[int], report: Callable[..., None]
+) -> Callable[[Iterable[int]], Positions]:
+    """What a model says of some images, each of them once; afterwards looked up by position."""
+    from learner.trial import predict_classes
+
+    asked = np.unique(np.array([int(each) for each in positions], np.int64))
+    at = dict(zip(asked.tolist(), predict_classes(request, asked, report=report).tolist(), strict=True))
+    return lambda some: np.array([at[int(each)] for each in some], np.int64)
 
 
 def _within(labels: dict[int, int], counts: dict[int, int]) -> dict[int, int]:

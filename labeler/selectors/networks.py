@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from labeler.intervals import Interval
-from labeler.models import Image, ImageState, LabelClass, PoolNetwork, Project
+from labeler.models import Image, ImageState, JobState, LabelClass, PoolNetwork, Project
 from labeler.models.jobs import UNFINISHED_JOB
 from labeler.numerals import numeral
 from labeler.selectors.features import Representation, chosen_representation, picked_representation, ready_features
@@ -179,7 +179,8 @@ def contested_so_far(project: Project) -> list[int]:
 
 
 def _last(project: Project) -> PoolNetwork | None:
-    return PoolNetwork.objects.filter(project=project).exclude(state__in=UNFINISHED_JOB).first()
+    """The last that was judged: one that was stopped or failed says nothing."""
+    return PoolNetwork.objects.filter(project=project, state=JobState.DONE).first()
 
 
 def answers_for_next(project: Project) -> int:
