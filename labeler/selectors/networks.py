@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from labeler.intervals import Interval
@@ -166,21 +167,20 @@ def newer_classes(network: PoolNetwork) -> list[int]:
 
 
 def contested_now(project: Project) -> list[int]:
-    """Images that people are asked about since the last network and the present model disagree about them, and no
-    answers showed which is right. Those that have an answer are among them."""
-    last = _last(project)
-    return [] if last is None else list(last.evidence.get("contested", []))
+    """Images that people are asked about since the last network that was judged and the present model disagree about
+    them, and no answers showed which is right. Those that have an answer are among them."""
+    return list((_judged(project).values_list("evidence__contested", flat=True).first()) or [])
 
 
 def contested_so_far(project: Project) -> list[int]:
     """The same of all networks so far: answers about these tell two models apart, whenever they came."""
-    last = _last(project)
-    return [] if last is None else sorted({*last.labels.get("contested", []), *contested_now(project)})
+    before = _judged(project).values_list("labels__contested", flat=True).first() or []
+    return sorted({*before, *contested_now(project)})
 
 
-def _last(project: Project) -> PoolNetwork | None:
-    """The last that was judged: one that was stopped or failed says nothing."""
-    return PoolNetwork.objects.filter(project=project, state=JobState.DONE).first()
+def _judged(project: Project) -> QuerySet[PoolNetwork]:
+    """The last one first; one that was stopped or failed says nothing. Answers that they learned from may be many."""
+    return PoolNetwork.objects.filter(project=project, state=JobState.DONE)
 
 
 def answers_for_next(project: Project) -> int:

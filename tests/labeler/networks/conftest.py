@@ -53,6 +53,18 @@ def pool(project, make_images) -> Project:
     return fresh(project)
 
 
+@pytest.fixture
+def photographs(pool, monkeypatch) -> Project:
+    """The same, as photographs: a network teaches itself, and answers that were kept back measure it; 40 labels."""
+    monkeypatch.setattr(selected, "teaches_itself", lambda _project: True)
+    monkeypatch.setattr("labeler.learning.networks.teaches_itself", lambda _project: True)
+    recipe = replace(distillation.BY_ITSELF, batch=16, unlabelled=16, learning_rate=None)
+    monkeypatch.setattr(distillation, "BY_ITSELF", recipe)
+    Image.objects.filter(is_holdout=True).update(state=ImageState.POOL, label=None)
+    label(pool, range(40))
+    return pool
+
+
 def label(project, positions) -> None:
     classes = list(LabelClass.objects.filter(project=project))
     images = list(Image.objects.filter(project=project, position__in=positions))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from labeler import tasks
-from labeler.models import Image, ImageState, Reason
-from labeler.selectors import networks as selected
-from learner import distillation, trial
+from labeler.models import Reason
+from learner import trial
 from tests.labeler.graphs.conftest import queue, run
 from tests.labeler.networks.conftest import asked, label, page, trained
 from tests.labeler.queues import fresh
@@ -27,7 +24,7 @@ def wrong() -> set[str]:
 
 
 @pytest.fixture
-def disagreeing(pool, monkeypatch, wrong):
+def disagreeing(photographs, monkeypatch, wrong):
     """Photographs, of which the two models disagree about eight images that nobody has answered."""
     predict = trial.predict_classes
 
@@ -36,13 +33,7 @@ def disagreeing(pool, monkeypatch, wrong):
         return np.where(np.isin(positions, ODD) & (request.directory.name in wrong), (found + 1) % 3, found)
 
     monkeypatch.setattr(trial, "predict_classes", predict_classes)
-    monkeypatch.setattr(selected, "teaches_itself", lambda _project: True)
-    monkeypatch.setattr("labeler.learning.networks.teaches_itself", lambda _project: True)
-    recipe = replace(distillation.BY_ITSELF, batch=16, unlabelled=16, learning_rate=None)
-    monkeypatch.setattr(distillation, "BY_ITSELF", recipe)
-    Image.objects.filter(is_holdout=True).update(state=ImageState.POOL, label=None)
-    label(pool, range(40))
-    return pool
+    return photographs
 
 
 def asked_now(pool):

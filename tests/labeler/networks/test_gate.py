@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -33,7 +32,7 @@ from labeler.services import features, graphs, networks
 from labeler.services.leftovers import forget_unnamed_files
 from labeler.services.projects import change_learning
 from labeler.told import said
-from learner import distillation, gate, trial
+from learner import gate, trial
 from tests.labeler.networks.conftest import N, asked, files, label, page, trained
 from tests.labeler.queues import fresh
 from tests.labeler.rounds import paint
@@ -96,9 +95,10 @@ def test_one_that_is_refused_changes_nothing_and_says_why(pool, worse, manager, 
 
 
 def test_photographs_are_learned_without_a_graph_and_judged_by_answers_that_were_kept_back(
-    pool, manager, client_of, monkeypatch
+    photographs, manager, client_of, monkeypatch
 ) -> None:
     """Of the images that were answered, the present model is made to be wrong about all."""
+    pool = photographs
     predict = trial.predict_classes
 
     def predict_classes(request, positions, **kwargs):
@@ -106,12 +106,6 @@ def test_photographs_are_learned_without_a_graph_and_judged_by_answers_that_were
         return (found + 1) % 3 if request.directory.name == "present" else found
 
     monkeypatch.setattr(trial, "predict_classes", predict_classes)
-    monkeypatch.setattr(selected, "teaches_itself", lambda _project: True)
-    monkeypatch.setattr("labeler.learning.networks.teaches_itself", lambda _project: True)
-    recipe = replace(distillation.BY_ITSELF, batch=16, unlabelled=16, learning_rate=None)
-    monkeypatch.setattr(distillation, "BY_ITSELF", recipe)
-    Image.objects.filter(is_holdout=True).update(state=ImageState.POOL, label=None)
-    label(pool, range(40))
     job = trained(pool)
     assert (job.evidence["kept"], job.evidence["holdout"], job.evidence["n"]) == (8, 0, 8)
     assert job.evidence["teaches_itself"] and job.evidence["agreement"] is None
