@@ -191,7 +191,11 @@ class _Trial:
         tell = self._part(LINKING)
         eligible = in_chunks(waiting_positions(self.job.project, is_holdout=False), self._counts())
         return make_pool_graph(
-            chunks, eligible, seed=self.job.project_id, report=lambda _phase, done, total: tell(done, total)
+            chunks,
+            eligible,
+            seed=self.job.project_id,
+            beside=() if self.teaches_itself else self.pixels,
+            report=lambda _phase, done, total: tell(done, total),
         )
 
     def _judge(

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words, mending
+from labeler.learning.files import CannotLearn, chunks_now, in_chunks, in_words, mending, opened
 from labeler.learning.spoken import compared_by
-from labeler.models import Project
-from labeler.selectors.features import ready_features, seer_words
+from labeler.models import PoolFeatures, Project
+from labeler.selectors.features import ChunkInput, chunk_inputs, ready_features, seer_words
+from labeler.selectors.networks import teaches_itself
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services.derived import CannotDerive, Derived
+
+if TYPE_CHECKING:
+    from learner.pool import Chunk as PixelChunk
 
 
 def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
@@ -41,6 +46,7 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
             in_chunks(waiting_positions(project, is_holdout=False), counts),
             answered=in_chunks(np.array(sorted(labelled), np.int64), counts),
             seed=project.pk,
+            beside=_pixels_beside(project, features, stack),
             report=lambda _phase, done, total: report(done, total),
         )
     graph = made.pool_graph
@@ -51,6 +57,14 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
         "features": features,
     }
     return Derived(graph.save, len(graph.graph), fields, {"vectors": ("npy", made.save_vectors)})
+
+
+def _pixels_beside(project: Project, features: PoolFeatures | None, stack: ExitStack) -> list[PixelChunk]:
+    """The pixels of the images that have features, where these are of a network that a graph has taught."""
+    network = project.learning.network
+    if features is None or network is None or features.key != network.key or teaches_itself(project):
+        return []
+    return [opened(ChunkInput(each.chunk, each.count), stack) for each in chunk_inputs(project, features)]
 
 
 @contextmanager

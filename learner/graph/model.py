@@ -51,17 +51,20 @@ class Graph:
         return len(self.tree.leaf_N)
 
 
-def build(neighbours: Neighbours, *, seed: int) -> Graph:
+def build(neighbours: Neighbours, *, seed: int, beside: Neighbours | None = None) -> Graph:
     """Make the graph of a pool.
 
     Args:
         neighbours: Of the pool.
         seed: Of the communities.
+        beside: Of the same images by other vectors: a tie's weight is the mean of both.
 
     Returns:
         The graph; the same neighbours and seed, the same graph.
     """
     weights = affinity(neighbours)
+    if beside is not None:
+        weights = ((weights + affinity(beside)) / 2).tocsr()
     return Graph(weights, grow(weights, seed))
 
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from learner.config import Report, ignore
-from learner.errors import ArtifactError
+from learner.errors import ArtifactError, LearnerError
 from learner.graph.communities import Tree, assortativity, leiden
 from learner.graph.covering import cover
 from learner.graph.diffusion import diffusion_map
 from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, build, is_bearable, predict
-from learner.graph.neighbours import NEIGHBOURS, Floats, Searcher, closeness, of_length_1
+from learner.graph.neighbours import NEIGHBOURS, Floats, Neighbours, Searcher, closeness, of_length_1
 from learner.graph.representation import Representation, represent, rotation
 from learner.graph.strategy import Question, ask
 from learner.pool import Chunk, Inputs
@@ -49,6 +49,9 @@ the pool teach more (docs/log.md)."""
 WORTH = 0.01
 """A part of the pool is asked about before the images that the network is least sure of, while its answer is expected
 to put at least this share of all images right."""
+
+MOST_BESIDE = 500_000
+"""Of more images ties of one kind are all that there is memory for: a million fill 4 GiB."""
 
 FIRST = 200
 """Questions that are chosen before there is an answer: more than a first queue, as a rule."""
@@ -203,9 +206,14 @@ def make_pool_graph(
     answered: npt.ArrayLike = (),
     seed: int,
     first: int = FIRST,
+    beside: Sequence[Chunk] = (),
     report: Report = ignore,
 ) -> MadeGraph:
     """Look at all images, and choose what to ask first.
+
+    A network that was taught a wrong class of images that look alike sees them in the middle of that class, and its
+    features do not tell. Ties by pixels beside those by features leave such images between two classes, where they
+    teach nothing and are asked about (docs/log.md).
 
     Args:
         chunks: The pool's files, chunk 0, 1, 2 and so on.
@@ -213,6 +221,8 @@ def make_pool_graph(
         answered: int64, images whose class is known already: questions that cover the pool keep away from them.
         seed: Of all chance.
         first: How many questions; fewer where fewer are eligible.
+        beside: The same images seen in another way, as many in each file: the ties of both count alike. Vectors and
+            questions that cover the pool are of `chunks` alone. Left out past `MOST_BESIDE` images.
         report: Called with the phase `"graph"`, in images and some more.
 
     Returns:
@@ -220,34 +230,56 @@ def make_pool_graph(
 
     Raises:
         ChunkError: If images are missing, damaged or of different shapes.
-        LearnerError: If there are fewer than 2 images.
+        LearnerError: If there are fewer than 2 images, or not as many beside.
+
+    Reference:
+        Zhou, Burges, 2007, Spectral clustering and transductive learning with multiple views, section 2: a random walk
+        that goes by either.
     """
     n = sum(chunk.count for chunk in chunks)
-    total = 2 * n + first
-    representation, vectors_N_D = represent(
-        chunks, seed=seed, report=lambda _phase, done, _n: report("graph", done, total)
-    )
-    searcher = Searcher(vectors_N_D, seed=derive(seed, "cells"))
-    neighbours = searcher.neighbours(report=lambda _phase, done, _n: report("graph", n + done, total))
-    graph = build(neighbours, seed=seed)
-    report("graph", 2 * n, total)
+    beside = beside if n <= MOST_BESIDE else ()
+    total = (seen := (2 + 2 * bool(beside)) * n) + first
+
+    def tell(done: int) -> None:
+        report("graph", done, total)
+
+    found = _look(chunks, n, seed, tell)
+    another = _look(beside, n, seed, lambda done: tell(2 * n + done)) if beside else None
+    graph = build(found.neighbours, seed=seed, beside=another.neighbours if another else None)
+    tell(seen)
     groups_N = leiden(graph.affinity, GROUPS_AT, derive(seed, "groups"))
     cohesion = assortativity(graph.affinity, leiden(graph.affinity, COHESION_AT, derive(seed, "cohesion")))
-    eligible, known = (np.unique(np.asarray(some, np.int64)) for some in (eligible_positions, answered))
+    vectors_N_D, reason = found.searcher.vectors_N_D, found.representation.reason
 
     def asking(_phase: str, done: int, _n: int) -> None:
-        report("graph", 2 * n + done, total)
+        tell(seen + done)
 
+    eligible, known = (np.unique(np.asarray(some, np.int64)) for some in (eligible_positions, answered))
     if is_cohesive(cohesion, n):
         questions = _about_groups(graph, eligible, first, seed, asking)
     else:
         questions = cover(lambda some: vectors_N_D[some], n, eligible, known, first, seed=seed, report=asking)
-    coordinates_N_m = diffusion_map(graph, report=lambda _phase, _done, _n: report("graph", total - 1, total))
-    report("graph", total, total)
-    n_groups, m = int(groups_N.max()) + 1, coordinates_N_m.shape[1]
-    pool_graph = PoolGraph(graph, tuple(questions), n_groups, representation.reason, m, cohesion)
+    coordinates_N_m = diffusion_map(graph, report=lambda _phase, _done, _n: tell(total - 1))
+    tell(total)
+    m, reason = coordinates_N_m.shape[1], f"{reason}, beside {another.representation.reason}" if another else reason
+    pool_graph = PoolGraph(graph, tuple(questions), int(groups_N.max()) + 1, reason, m, cohesion)
     both_N_D = side_by_side(np.asarray(coordinates_N_m @ rotation(m), np.float32), vectors_N_D)
-    return MadeGraph(pool_graph, both_N_D, representation, searcher)
+    return MadeGraph(pool_graph, both_N_D, found.representation, found.searcher)
+
+
+class _Look(NamedTuple):
+    representation: Representation
+    searcher: Searcher
+    neighbours: Neighbours
+
+
+def _look(chunks: Sequence[Chunk], n: int, seed: int, report: Callable[[int], None]) -> _Look:
+    """What n images are compared by, and the neighbours of each; reported in images, each of them twice."""
+    if (there := sum(chunk.count for chunk in chunks)) != n:
+        raise LearnerError(f"{n:,} images, and {there:,} of them beside: both have to be the same")
+    representation, vectors_N_D = represent(chunks, seed=seed, report=lambda _phase, done, _n: report(done))
+    searcher = Searcher(vectors_N_D, seed=derive(seed, "cells"))
+    return _Look(representation, searcher, searcher.neighbours(report=lambda _phase, done, _n: report(n + done)))
 
 
 def is_cohesive(cohesion: float, n: int) -> bool:

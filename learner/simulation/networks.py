@@ -119,7 +119,8 @@ class Networks:
         student = distil(self.images.chunks, lesson, self._config(answers.n_classes, seed, config), report=report)
         folder = self.scratch / f"network {self.last}"
         features = self._looked_at(student, self.images.chunks, folder)
-        made = make_pool_graph(features, (), seed=derive(seed, "graph"))
+        beside = () if self.images.teaches_itself else self.images.chunks
+        made = make_pool_graph(features, (), seed=derive(seed, "graph"), beside=beside)
         new = self._sight(made, features, self._looked_at(student, self.images.apart, folder), folder)
         old = self._model(sight, answers, kept, config, folder / "old")
         new_model = self._model(new, answers, kept, config, folder / "new")

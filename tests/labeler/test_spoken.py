@@ -22,7 +22,8 @@ from learner.doubt import Trial
 from learner.errors import BackboneError, LabelError, LearnerError
 from learner.estimators.gaussian_process import find_kernel
 from learner.fit import diverged
-from learner.graph.pool_graph import PoolGraph
+from learner.folder import write_chunks
+from learner.graph.pool_graph import PoolGraph, make_pool_graph
 from learner.graph.representation import represent
 from learner.pool import Chunk, Pool
 from learner.round import fit
@@ -97,6 +98,18 @@ def test_by_whose_features_they_are_compared(tmp_path: Path) -> None:
     words = compared_by(represent((Chunk(0, path, 30),))[0].reason, "efficientnet_lite0")
     assert words == "features of efficientnet_lite0, vectors of 16 features, compared by direction"
     assert german(words) == "Merkmale von efficientnet_lite0, Vektoren aus 16 Merkmalen, verglichen nach der Richtung"
+
+
+def test_that_they_are_compared_in_two_ways(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    features = write_chunks(rng.normal(size=(30, 16)).astype(np.float16), tmp_path / "features")
+    pixels = write_chunks(rng.integers(0, 255, (30, 1, 8, 8), np.uint8), tmp_path / "pixels")
+    words = compared_by(make_pool_graph(features, (), seed=0, beside=pixels).pool_graph.reason, "network 3")
+    assert words == (
+        "features of network 3, vectors of 16 features, compared by direction, and beside that as grey images brought "
+        "to 8 × 8 pixels, compared by their 50 principal components"
+    )
+    assert "und daneben als graue Bilder" in german(words)
 
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|has|have|it|its|from|that|images?|labels?)\b")

@@ -158,3 +158,27 @@ def test_what_is_no_graph_is_refused(chunks, tmp_path):
     np.savez(tmp_path / "other.npz", version=np.array(99))
     with pytest.raises(ArtifactError, match="another version"):
         PoolGraph.load(tmp_path / "other.npz")
+
+
+def test_what_a_network_was_taught_wrongly_is_in_doubt_beside_pixels(chunks, digits, tmp_path):
+    """A network that was taught that some ones are eights sees them among the eights; their pixels know better."""
+    truth, rng = digits[1][:500], np.random.default_rng(0)
+    ones = np.flatnonzero(truth == 1)
+    taught = truth.copy()
+    taught[ones[: len(ones) // 3]] = 8
+    features = np.eye(10)[taught] + 0.2 * rng.normal(size=(500, 10))
+    seen = write_chunks(features.astype(np.float32), tmp_path / "features")
+    answered = np.array([np.flatnonzero((truth == c) & (taught == c))[0] for c in range(10)])
+    answers, wrong = Answers(answered, truth[answered], 10), {}
+    for name, beside in (("alone", ()), ("beside", chunks)):
+        graph = make_pool_graph(seen, (), seed=0, beside=beside).pool_graph.graph
+        probs = predict(graph, answers).class_probs(ones[: len(ones) // 3])
+        wrong[name] = float((probs[:, 8] > 0.8).mean())
+    assert wrong["alone"] > 0.9 and wrong["beside"] < 0.1
+
+
+def test_what_is_beside_is_of_the_same_images(chunks, digits, tmp_path):
+    made = make_pool_graph(chunks, (), seed=0, beside=chunks)
+    assert made.pool_graph.reason.count("principal components") == 2
+    with pytest.raises(LearnerError, match="500 images, and 400 of them beside"):
+        make_pool_graph(chunks, (), seed=0, beside=write_chunks(digits[0][:400], tmp_path / "fewer"))
