@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from labeler.learning.files import Beat, CannotLearn, Integers, folder_of, limit
 from labeler.learning.kept import bare_chunks, chunks_as_they_were
 from labeler.learning.requests import graph_of, learner_config, read_training_set, round_chunks, scored
 from labeler.models import PoolGraph, Reason, Round
+from labeler.models.jobs import is_network_key
 from labeler.selectors.alike import group_details
-from labeler.selectors.networks import contested_now
+from labeler.selectors.networks import contested_now, teaches_itself
 from labeler.selectors.pool import pending_positions, waiting_positions
 from labeler.services.draw import Draw, Place
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from labeler.learning.requests import TrainingSet
     from learner.candidates import Acquired
     from learner.config import RoundConfig
+    from learner.graph.hypotheses import Answers
+    from learner.graph.second_opinion import Opinion
+    from learner.graph.strategy import Question
     from learner.pool import Chunk as PixelChunk
 
 UNSEEN_SEED = 30  # beside those of services/draw.py
@@ -107,6 +112,13 @@ class _Asker:
             if self.is_older:
                 return None
             raise
+
+    def opinion(self) -> Opinion | None:
+        """Of a model that goes by a network which the graph has taught: it sees more than the graph."""
+        from learner.scores import probs_of
+
+        is_taught = is_network_key(self.model.config.get("features")) and not teaches_itself(self.model.project)
+        return partial(probs_of, self.folder) if is_taught else None
 
     def details(self, measure: str) -> dict[str, object]:
         """What a place says of whose model it was, where that is not the round's own."""
@@ -214,32 +226,48 @@ def _parts(
     path, model = asker.graph(), asker.model
     if path is None or count <= 0 or (asker.is_loose and not len(answered.rejected)):
         return [], np.empty(0, np.int64)
-    from learner.graph.hypotheses import Answers
     from learner.graph.pool_graph import questions_about_parts
+
+    advice = questions_about_parts(
+        path,
+        _answers(answered, model),
+        eligible,
+        count,
+        pending=pending,
+        opinion=asker.opinion(),
+        seed=asker.round.seed,
+        report=asker.beat,
+    )
+    return _group_places(model, path, advice.questions, details), advice.rejected
+
+
+def _answers(answered: TrainingSet, model: Round) -> Answers:
+    """Those of classes that the model knows, by its numbers."""
+    from learner.graph.hypotheses import Answers
 
     is_known = np.isin([answered.classes[label] for label in answered.labels], model.classes)
     number = {pk: index for index, pk in enumerate(model.classes)}
     labels = [number[answered.classes[label]] for label in answered.labels[is_known].tolist()]
-    answers = Answers(
-        answered.positions[is_known], np.array(labels, np.int64), len(model.classes), answered.rejected
-    )  # fmt: skip
-    advice = questions_about_parts(
-        path, answers, eligible, count, pending=pending, seed=asker.round.seed, report=asker.beat
-    )
-    thoughts = _thoughts(model, np.array([each.position for each in advice.questions], np.int64))
+    return Answers(answered.positions[is_known], np.array(labels, np.int64), len(model.classes), answered.rejected)
+
+
+def _group_places(model: Round, path: Path, questions: Sequence[Question], details: dict[str, object]) -> list[Place]:
+    from learner.graph.second_opinion import DOUBTED
+
+    thoughts = _thoughts(model, np.array([each.position for each in questions], np.int64))
     of_model = {name: value for name, value in details.items() if name == "model"}
-    groups = group_details(model.project, path, [(each.position, each.size) for each in advice.questions])
-    places = [
+    groups = group_details(model.project, path, [(each.position, each.size) for each in questions])
+    doubts = [{"doubted": True} if each.reason == DOUBTED else {} for each in questions]
+    return [
         Place(
             each.position,
             Reason.GROUP,
             each.probability,
             score=each.gain,
-            details={**group, **thought, **of_model},
+            details={**group, **doubt, **thought, **of_model},
         )
-        for each, group, thought in zip(advice.questions, groups, thoughts, strict=True)
+        for each, group, doubt, thought in zip(questions, groups, doubts, thoughts, strict=True)
     ]
-    return places, advice.rejected
 
 
 def _thoughts(model: Round, positions: Integers) -> list[dict[str, object]]:

@@ -24,7 +24,7 @@ from labeler.learning.networks import load_student
 from labeler.learning.pool import cannot_derive
 from labeler.models import Chunk, ChunkFeatures, JobState, ModelExport, PoolGraph, PoolNetwork, Round
 from labeler.models.images import CHUNK_SIZE
-from labeler.models.jobs import network_key
+from labeler.models.jobs import is_network_key, network_key
 from labeler.round_files import hand_on
 from labeler.selectors.served import about_round
 from labeler.services.derived import Report
@@ -89,7 +89,7 @@ def _seen(round_: Round) -> _Seen:
     network = next((row for row in PoolNetwork.objects.filter(project=project) if network_key(row.pk) == key), None)
     if network is not None:
         return _Seen(Look.of_network(load_student(network).network.cpu()), small, form)
-    if key.startswith(network_key(0)[:-1]):
+    if is_network_key(key):
         raise CannotLearn(
             told(
                 "The %(key)s that round %(number)s looked through was deleted. Start a round.",

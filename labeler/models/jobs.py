@@ -293,6 +293,11 @@ class PoolNetwork(Job):
         return [self.file, self.checkpoint] if self.state in UNFINISHED_JOB else [self.file]
 
 
+def is_network_key(key: str | None) -> bool:
+    """Whether features are a network's of the project."""
+    return bool(key) and str(key).startswith(network_key(0)[:-1])
+
+
 def network_key(pk: int) -> str:
     """The name of its features, where others have a backbone's: see `PoolFeatures.key`."""
     return f"network {pk}"

@@ -23,6 +23,7 @@ from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, build, is_bearable, predict
 from learner.graph.neighbours import NEIGHBOURS, Floats, Neighbours, Searcher, closeness, of_length_1
 from learner.graph.representation import Representation, represent, rotation
+from learner.graph.second_opinion import Opinion, ask_what_is_doubted
 from learner.graph.strategy import Question, ask
 from learner.pool import Chunk, Inputs
 from learner.seeds import derive
@@ -322,6 +323,7 @@ def questions_about_parts(
     count: int,
     *,
     pending: npt.ArrayLike = (),
+    opinion: Opinion | None = None,
     seed: int,
     report: Report = ignore,
 ) -> Advice:
@@ -333,12 +335,15 @@ def questions_about_parts(
         eligible_positions: int64, which images may be asked about.
         count: How many at most.
         pending: int64, images whose answers are on their way. Those that came after the graph are left out.
+        opinion: Of a model that sees more than the graph does: once no other question is worth it, parts that it doubts
+            are asked about.
         seed: Of the draws.
         report: Called with the phases `"spread"` and `"acquire"`.
 
     Returns:
-        Questions that are each expected to put `WORTH` of all images right, and which of the eligible images look like
-        rejected ones. Nothing where there are too many classes to say (`learner.graph.model.MOST_BELIEFS`).
+        Questions that are each expected to put `WORTH` of all images right, then those about doubted parts, and which
+        of the eligible images look like rejected ones. Nothing where there are too many classes to say
+        (`learner.graph.model.MOST_BELIEFS`).
 
     Raises:
         ArtifactError: If the graph cannot be read.
@@ -357,8 +362,16 @@ def questions_about_parts(
     if not pool_graph.is_cohesive:
         return Advice((), rejected)
     coming = np.asarray(pending, np.int64)
+    coming = coming[coming < len(graph)]
     questions = ask(
-        prediction, is_eligible_N, count, pending=coming[coming < len(graph)], least_gain=WORTH * len(graph),
-        seed=derive(seed, "parts"), report=report,
+        prediction, is_eligible_N, count, pending=coming, least_gain=WORTH * len(graph), seed=derive(seed, "parts"),
+        report=report,
     )  # fmt: skip
+    if opinion is not None:
+        asked = np.array([each.position for each in questions], np.int64)
+        is_eligible_N[asked] = False
+        coming = np.concatenate([coming, asked])
+        questions += ask_what_is_doubted(
+            prediction, opinion, is_eligible_N, count - len(questions), pending=coming, seed=seed
+        )
     return Advice(tuple(questions), rejected)

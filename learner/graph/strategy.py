@@ -41,7 +41,8 @@ class Question:
     Args:
         position: In the pool.
         gain: How many images its answer is expected to put right, at least 0.
-        reason: `"unnamed"`, `"named"` (a part of a community that has a name) or `"unsure"`.
+        reason: `"unnamed"`, `"named"` (a part of a community that has a name), `"doubted"` (a part that a model doubts,
+            see `learner.graph.second_opinion`) or `"unsure"`.
         size: Images of the part that is asked about.
         probability: That it was drawn from its part, in (0, 1].
 
@@ -198,14 +199,14 @@ def _best(prediction: Prediction, gains: Gains, is_open_N: npt.NDArray[np.bool_]
     disputed = int(path[gains.dispute_V[path].argmax()])
     if gains.dispute_V[disputed] > gains.part_V[part]:
         part = disputed
-    position, probability = _draw_typical(prediction, part, gain_L >= AS_GOOD * gain_L[leaf], is_apart_N, rng)
+    position, probability = draw_typical(prediction, part, gain_L >= AS_GOOD * gain_L[leaf], is_apart_N, rng)
     is_named = prediction.probs_N_K1[position, :-1].max(initial=0.0) > 0.5
     return Question(
         position, float(gain_L[leaf]), "named" if is_named else "unnamed", int(tree.size_V[part]), probability
     )
 
 
-def _draw_typical(
+def draw_typical(
     prediction: Prediction, part: int, is_good_L: npt.NDArray[np.bool_], is_open_N: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> tuple[int, float]:  # fmt: skip

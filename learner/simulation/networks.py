@@ -79,16 +79,18 @@ class Networks:
 
     def __init__(self, images: Images, scratch: Path, *, steps: int | None = None) -> None:
         self.images, self.scratch, self.steps = images, scratch, steps
-        self.last = 0
+        self.last, self.known = 0, np.empty(0, np.int64)
         self.made: list[tuple[int, Verdict]] = []
         self.contested = np.empty(0, np.int64)
 
-    def is_due(self, sight: Sight, n_answers: int) -> bool:
-        """Whether one is trained after so many answers."""
+    def is_due(self, sight: Sight, answers: Answers) -> bool:
+        """Whether one is trained now: once there are enough answers, or one of a class that the last does not know."""
         from learner.graph.pool_graph import PoolGraph
 
+        n_answers = len(answers.positions_A)
         if self.last:
-            return n_answers >= max(self.last + 1, round(GROWTH * self.last))
+            is_newer = bool(np.setdiff1d(answers.classes_K, self.known).size)
+            return n_answers >= (self.last + 1 if is_newer else max(self.last + 1, round(GROWTH * self.last)))
         if self.images.teaches_itself:
             return n_answers >= FIRST_BY_ITSELF
         return n_answers >= max(FIRST_ANSWERS, PoolGraph.load(sight.graph).n_groups)
@@ -109,7 +111,7 @@ class Networks:
         from learner.graph.pool_graph import PoolGraph, make_pool_graph
         from learner.lessons import keep_back, lesson_of, lesson_of_answers
 
-        self.last = len(answers.positions_A)
+        self.last, self.known = len(answers.positions_A), answers.classes_K
         seed, may_learn, kept = derive(config.seed, "network"), self.images.may_learn, answers.within(0)
         if self.images.teaches_itself:
             answers, kept = keep_back(answers, seed=seed, first=self.contested)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from learner.embedding import shrink
 from learner.errors import LabelError, UnknownNameError
 from learner.pool import Chunk, Pool
 from learner.round import acquire, fit
-from learner.scores import scores_at
+from learner.scores import probs_of, scores_at
 from learner.seeds import derive
 from learner.simulation.networks import Images, Networks, Sight
 
@@ -255,9 +256,17 @@ class _Run:
             questions = _first_questions(graph, Pool(self.chunks), answers, eligible, count, self.config.seed)
         else:
             seed = self.round_config.seed
-            advice = questions_about_parts(graph, answers, eligible, count, seed=seed, report=self.report)
+            opinion = partial(probs_of, self.directory) if self._sees_more() else None
+            advice = questions_about_parts(
+                graph, answers, eligible, count, opinion=opinion, seed=seed, report=self.report
+            )
             questions = list(advice.questions)
         return np.array([each.position for each in questions], np.int64)
+
+    def _sees_more(self) -> bool:
+        """Whether the model goes by a network that the graph has taught."""
+        images = self.material.images
+        return self.graph != self.material.graph and images is not None and not images.teaches_itself
 
     def _by_model(self, count: int) -> Integers:
         if self.directory is None or self.strategy.acquisition == "random":
@@ -278,7 +287,7 @@ class _Run:
         if self.networks is None or self.graph is None or len(answers.classes_K) < 2:
             return
         sight = Sight(self.chunks, self.apart, self.graph)
-        if not self.networks.is_due(sight, len(self.asked)):
+        if not self.networks.is_due(sight, answers):
             return
         config = replace(self.config, seed=derive(self.config.seed, f"network of {len(self.asked)} answers"))
         sight = self.networks.train(sight, answers, config, self.report)

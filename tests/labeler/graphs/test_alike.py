@@ -71,6 +71,15 @@ def test_a_rounds_questions_have_them_too(grouped) -> None:
     assert {truth(position) for position in others.values_list("position", flat=True)} == {2}
 
 
+def test_that_the_model_doubts_some_of_them_is_said(grouped) -> None:
+    place = queue(grouped)[0]
+    assert item(place)["alike"] == WORDS
+    place.details["doubted"] = True
+    assert item(place)["alike"] == f"{WORDS}, some of which the model doubts"
+    with override("de"):
+        assert item(place)["alike"].startswith("Typisch für 20 Bilder, die einander ähneln und an denen das Modell")
+
+
 def test_images_that_measure_or_check_are_never_among_them(pool, manager) -> None:
     of_kind = [image for image in pool.images.all() if truth(image.position) == 0]
     free = {image.pk for image in of_kind[:4]}

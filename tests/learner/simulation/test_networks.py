@@ -8,6 +8,7 @@ import pytest
 from labeler.selectors import networks as product
 from learner import distillation, gate, trial
 from learner.errors import LabelError
+from learner.graph import pool_graph
 from learner.graph.hypotheses import Answers
 from learner.graph.pool_graph import PoolGraph, make_pool_graph
 from learner.pool import open_chunk
@@ -56,11 +57,17 @@ def test_they_are_trained_when_the_product_would(sight, images, tmp_path):
     by_graph = Networks(images, tmp_path)
     groups = PoolGraph.load(sight.graph).n_groups
     assert groups > networks.FIRST_ANSWERS
-    assert not by_graph.is_due(sight, groups - 1) and by_graph.is_due(sight, groups)
-    by_graph.last = 20
-    assert not by_graph.is_due(sight, 29) and by_graph.is_due(sight, 30)
+
+    def is_due(of: Networks, count: int) -> bool:
+        return of.is_due(sight, Answers(np.arange(count), np.arange(count) % 3, 10))
+
+    assert not is_due(by_graph, groups - 1) and is_due(by_graph, groups)
+    by_graph.last, by_graph.known = 20, np.arange(3)
+    assert not is_due(by_graph, 29) and is_due(by_graph, 30)
+    by_graph.known = np.arange(2)  # there are answers of a class that it has not seen
+    assert not is_due(by_graph, 20) and is_due(by_graph, 21)
     by_itself = Networks(replace(images, teaches_itself=True), tmp_path)
-    assert not by_itself.is_due(sight, 29) and by_itself.is_due(sight, 30)
+    assert not is_due(by_itself, 29) and is_due(by_itself, 30)
 
 
 def test_one_that_is_let_in_is_what_the_loop_goes_by(sight, images, digits, head, tmp_path, monkeypatch):
@@ -79,7 +86,7 @@ def test_one_that_is_refused_changes_nothing_but_is_not_tried_again_at_once(
     let_in(monkeypatch, is_let_in=False)
     trained = Networks(images, tmp_path / "scratch", steps=STEPS)
     assert trained.train(sight, answers_of(digits, 60), head, lambda *_: None) == sight
-    assert not trained.is_due(sight, 61)
+    assert not trained.is_due(sight, answers_of(digits, 61))
 
 
 @pytest.mark.parametrize("teaches_itself", [False, True])
@@ -131,6 +138,34 @@ def test_a_run_with_networks_goes_on_after_one_has_taken_over(sight, images, dig
     assert curves["groups"][0] == curves["networks"][0]
     assert curves["groups"][1] != curves["networks"][1]
     assert np.mean(curves["networks"][2]) > 0.5
+
+
+@pytest.mark.parametrize("teaches_itself", [False, True])
+def test_what_the_model_doubts_is_asked_once_a_network_that_the_graph_taught_is_in_use(
+    sight, images, digits, head, monkeypatch, teaches_itself
+):
+    let_in(monkeypatch, is_let_in=True)
+    for name in ("BY_GRAPH", "BY_ITSELF"):
+        monkeypatch.setattr(distillation, name, replace(getattr(distillation, name), steps=STEPS))
+    opinions = []
+    asked = pool_graph.questions_about_parts
+
+    def questions_about_parts(*given, opinion=None, **rest):
+        opinions.append(opinion)
+        if opinion is not None:
+            probs = opinion(np.array([410, 3]), np.array([0, 1]))
+            assert probs.shape == (2,) and ((probs >= 0) & (probs <= 1)).all()
+        return asked(*given, opinion=opinion, **rest)
+
+    monkeypatch.setattr(pool_graph, "questions_about_parts", questions_about_parts)
+    material = Material(
+        sight.chunks, digits[1][:500], np.arange(400), MEASURED, graph=sight.graph, propagate_to=np.arange(400),
+        images=replace(images, teaches_itself=teaches_itself),
+    )  # fmt: skip
+    groups = max(PoolGraph.load(sight.graph).n_groups, networks.FIRST_BY_ITSELF * teaches_itself)
+    strategy = Strategy.named("networks", acquisition="power_margin", random_share=0.0)
+    simulate(material, strategy=strategy, config=head, budgets=(groups - 2, groups - 1, groups, groups + 1, groups + 2))
+    assert [each is not None for each in opinions] == [False, False, not teaches_itself, not teaches_itself]
 
 
 def test_feature_vectors_have_no_pixels(sight, digits, head):

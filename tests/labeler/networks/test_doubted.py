@@ -1,0 +1,48 @@
+"""Where a network is in use that the graph has taught, people are asked about parts of the pool that a model doubts."""
+
+from __future__ import annotations
+
+import pytest
+
+from labeler import tasks
+from labeler.models import Reason, Round, RoundState
+from learner.graph import second_opinion
+from tests.labeler.graphs.conftest import queue, run
+from tests.labeler.networks.conftest import trained
+from tests.labeler.queues import fresh
+from tests.labeler.rounds import tune
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def least(monkeypatch) -> None:
+    """Any doubt at all counts: the three kinds are easily told."""
+    monkeypatch.setattr(second_opinion, "LEAST", 1e-6)
+
+
+def doubted(pool) -> list:
+    """Those of the queue of a new round: where a network has just taken over, one waits."""
+    waiting = Round.objects.filter(project=pool, state=RoundState.QUEUED).first()
+    tasks.run_round(waiting.pk) if waiting else run(fresh(pool))
+    return [place for place in queue(fresh(pool)) if place.details.get("doubted")]
+
+
+def test_parts_that_the_model_doubts_are_asked_about_before_single_images(pool) -> None:
+    tune(pool, learns_from="likeness", retrain_every=0, random_share=0.0, holdout_questions=0.0)
+    assert doubted(pool) == []  # the model has learned from the very graph, and sees nothing else
+    assert trained(fresh(pool)).is_accepted
+    places = doubted(pool)
+    assert places and all(place.reason == Reason.GROUP and place.score > 0 for place in places)
+    assert all(place.details["likely"] and place.details["group"] >= 1 for place in places)
+    assert [place.score for place in places] == sorted((place.score for place in places), reverse=True)
+    chosen = [place.reason for place in queue(fresh(pool))]
+    assert set(chosen[: len(places)]) == {Reason.GROUP}
+
+
+@pytest.mark.parametrize("values", [{"acquisition": "random"}, {"propagation": False}])
+def test_not_where_the_graph_asks_nothing(pool, values) -> None:
+    tune(pool, learns_from="likeness", retrain_every=0, random_share=0.0, holdout_questions=0.0)
+    assert trained(fresh(pool)).is_accepted
+    tune(fresh(pool), **values)
+    assert doubted(pool) == []
