@@ -32,7 +32,7 @@ import torch
 from benchmarks.labels import features_of
 from benchmarks.servers import machine_line
 from learner.config import RoundConfig, RoundRequest, ignore
-from learner.distillation import BY_GRAPH, BY_ITSELF, STEPS, Student, distil, student_config
+from learner.distillation import Student, distil, recipe_for, student_config
 from learner.files import write_array, write_atomically
 from learner.folder import UNKNOWN, Collection, read_collection, write_chunks
 from learner.gate import Verdict, judge
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--answers", type=int, nargs="+", default=[15, 25, 100])
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, help="as in the product by default")
     parser.add_argument("--side", type=int)
     parser.add_argument("--features", help="name of a backbone: photographs")
     parser.add_argument("--cache", type=Path, default=Path("data/benchmarks"), help="folder where features are kept")
@@ -132,7 +132,7 @@ def run(data: Data, options: argparse.Namespace, seed: int, folder: Path) -> lis
             if options.features
             else lesson_of(graph, answers, pool, seed=seed)
         )
-        recipe = BY_ITSELF if options.features else BY_GRAPH
+        recipe = recipe_for(len(learned.positions_A), teaches_itself=bool(options.features))
         config = student_config(
             data.n_classes,
             Pool(data.chunks).shape,
@@ -142,7 +142,8 @@ def run(data: Data, options: argparse.Namespace, seed: int, folder: Path) -> lis
         )
         student, seconds = distil(data.chunks, lesson, config), time.perf_counter() - began
         features, apart = (looked_at(student, chunks, folder) for chunks in (data.chunks, data.apart))
-        again = make_pool_graph(features, (), seed=derive(seed, "graph"))
+        beside = () if options.features else data.chunks
+        again = make_pool_graph(features, (), seed=derive(seed, "graph"), beside=beside)
         old = model_of(data, made, seen_apart, learned, kept, folder / f"old {count}", seed)
         new = model_of(data, again, apart, learned, kept, folder / f"new {count}", seed)
         where = np.concatenate([chunk.positions for chunk in data.apart])

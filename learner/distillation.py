@@ -43,6 +43,10 @@ BY_ITSELF = Recipe(
 )
 """How a network learns from the graph, and without it."""
 
+PURE, LONGEST = 20, 3.0
+"""An early teacher's mistakes are learned by heart in longer training; after so many answers few are left, and steps
+grow with the answers from there on, up to three times those of before (docs/log.md)."""
+
 EVERY = 100
 """Steps between two checkpoints."""
 
@@ -68,6 +72,23 @@ def student_config(
     architecture = "deep_cnn" if max(shape[1:], default=0) > SMALL else "cnn"
     recipe = replace(recipe, steps=recipe.steps if steps is None else steps)
     return RoundConfig(n_classes=n_classes, architecture=architecture, seed=seed, device=device, recipe=recipe)
+
+
+def recipe_for(n_answers: int, *, teaches_itself: bool) -> Recipe:
+    """How a network is taught.
+
+    Args:
+        n_answers: Those that its teacher goes by.
+        teaches_itself: Whether that is the network, not the graph.
+
+    >>> [recipe_for(n, teaches_itself=False).steps for n in (10, 30, 60, 1000)]
+    [1200, 1800, 3600, 3600]
+    >>> recipe_for(60, teaches_itself=True).steps
+    1200
+    """
+    if teaches_itself:
+        return BY_ITSELF
+    return replace(BY_GRAPH, steps=round((BY_GRAPH.steps or STEPS) * min(LONGEST, max(1.0, n_answers / PURE))))
 
 
 @dataclass(frozen=True)

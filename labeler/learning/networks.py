@@ -130,15 +130,15 @@ class _Trial:
         return Judged(verdict.is_accepted and not newer, evidence, student.save, features, graph)
 
     def _train(self) -> tuple[Lesson, Student]:
-        from learner.distillation import BY_GRAPH, BY_ITSELF, EVERY, distil, student_config
+        from learner.distillation import EVERY, distil, recipe_for, student_config
         from learner.pool import Pool
 
-        lesson, recipe = self._lesson(), BY_ITSELF if self.teaches_itself else BY_GRAPH
+        lesson = self._lesson()
         config = student_config(
             self.answers.n_classes,
             Pool(self.pixels).shape,
             seed=self.job.seed,
-            recipe=recipe,
+            recipe=recipe_for(len(self.answers.positions_A), teaches_itself=self.teaches_itself),
             device=settings.LEARNER_DEVICE,
         )
         tell = self._part(TRAINING)
