@@ -13,6 +13,7 @@ from labeler import clock, storage
 from labeler.models import Image, Project, Round
 from labeler.services import importing, packing, rounds
 from learner.config import Recipe
+from tests.e2e.furnished import furnish
 from tests.labeler.monitored import measured_round
 from tests.labeler.queues import fill_queue, fresh
 
@@ -82,3 +83,11 @@ def open_project(project, make_images) -> Project:
     Project.objects.filter(pk=project.pk).update(takes_proposals=True)
     fill_queue(project, make_images(project, 6))
     return fresh(project)
+
+
+@pytest.fixture
+def furnished(db, make_user) -> Project:
+    """Some of everything that a project can have."""
+    for name in ("mia", "ann", "bob"):
+        make_user(name)
+    return furnish("Digits")[0]
