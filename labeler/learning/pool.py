@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from labeler.selectors.features import ChunkInput, chunk_inputs, ready_features,
 from labeler.selectors.networks import teaches_itself
 from labeler.selectors.pool import labelled_images, waiting_positions
 from labeler.services.derived import CannotDerive, Derived
-
-if TYPE_CHECKING:
-    from learner.pool import Chunk as PixelChunk
 
 
 def draw_map(project: Project, report: Callable[[int, int], None]) -> Derived:
@@ -38,15 +34,17 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
     with cannot_derive(), mending(project), ExitStack() as stack:
         from learner.graph.pool_graph import make_pool_graph
 
-        chunks = chunks_now(project, stack, features)
+        inputs = chunk_inputs(project, features)
+        chunks = [opened(each, stack) for each in inputs]
         counts = {chunk.number: chunk.count for chunk in chunks}
+        pixels = [ChunkInput(each.chunk, each.count) for each in inputs] if _is_taught(project, features) else []
         labelled = labelled_images(project, is_holdout=False).values_list("position", flat=True)
         made = make_pool_graph(
             chunks,
             in_chunks(waiting_positions(project, is_holdout=False), counts),
             answered=in_chunks(np.array(sorted(labelled), np.int64), counts),
             seed=project.pk,
-            beside=_pixels_beside(project, features, stack),
+            beside=[opened(each, stack) for each in pixels],
             report=lambda _phase, done, total: report(done, total),
         )
     graph = made.pool_graph
@@ -59,12 +57,10 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
     return Derived(graph.save, len(graph.graph), fields, {"vectors": ("npy", made.save_vectors)})
 
 
-def _pixels_beside(project: Project, features: PoolFeatures | None, stack: ExitStack) -> list[PixelChunk]:
-    """The pixels of the images that have features, where these are of a network that a graph has taught."""
+def _is_taught(project: Project, features: PoolFeatures | None) -> bool:
+    """Whether features are of the network in use, and a graph has taught it."""
     network = project.learning.network
-    if features is None or network is None or features.key != network.key or teaches_itself(project):
-        return []
-    return [opened(ChunkInput(each.chunk, each.count), stack) for each in chunk_inputs(project, features)]
+    return features is not None and network is not None and features.key == network.key and not teaches_itself(project)
 
 
 @contextmanager
