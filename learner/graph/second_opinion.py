@@ -24,9 +24,9 @@ Opinion = Callable[[Integers, Integers], Floats]
 DOUBTED = "doubted"
 """The reason of such questions."""
 
-LEAST = 10.0
+LEAST, LEAST_SHARE = 10.0, 1 / 6000
 """Where a model expects fewer images of a leaf to be of another class, those that it is least sure of tell more, one by
-one."""
+one; in a pool of more than 60,000 images, whose leaves are larger, fewer than a share of all."""
 
 
 def ask_what_is_doubted(
@@ -45,7 +45,8 @@ def ask_what_is_doubted(
 
     Returns:
         At most b questions about as many leaves, the largest gain first: how many of its images the model expects to be
-        of another class than the graph says, divided by one more than the answers there; at least `LEAST`.
+        of another class than the graph says, divided by one more than the answers there; at least `LEAST`, and
+        `LEAST_SHARE` of all.
 
     Reference:
         Northcutt, Jiang, Chuang, 2021, Confident learning, section 3, for parts of the pool in place of single images;
@@ -57,9 +58,10 @@ def ask_what_is_doubted(
     doubt_n = 1 - opinion(open_n, said_N[open_n]).astype(np.float64)
     answered = np.concatenate([prediction.answers.said_of, pending])
     gain_L = np.bincount(leaf_N[open_n], doubt_n, n_leaves) / (1 + np.bincount(leaf_N[answered], minlength=n_leaves))
+    least = max(LEAST, LEAST_SHARE * len(leaf_N))
     rng, questions = np.random.default_rng(derive(seed, "doubted")), list[Question]()
     for leaf in np.argsort(-gain_L, kind="stable")[:count].tolist():
-        if gain_L[leaf] < LEAST:
+        if gain_L[leaf] < least:
             break
         position, probability = draw_typical(prediction, leaf, np.arange(n_leaves) == leaf, is_eligible_N, rng)
         size = int(prediction.graph.tree.size_V[leaf])

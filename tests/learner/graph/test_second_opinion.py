@@ -60,6 +60,15 @@ def test_the_part_with_most_wrong_images_is_first_and_each_has_one_question(pred
     assert [each.position for each in one] == [questions[0].position]
 
 
+def test_in_a_large_pool_more_have_to_be_wrong(prediction, monkeypatch):
+    first, *_ = leaves_by_size(prediction).tolist()
+    opinion = doubting(prediction, {first: 0.9})
+    monkeypatch.setattr(second_opinion, "LEAST_SHARE", 4 / 600)  # as if leaves were a part of a larger pool
+    assert len(ask_what_is_doubted(prediction, opinion, ALL, 5, pending=NONE, seed=0)) == 1
+    monkeypatch.setattr(second_opinion, "LEAST_SHARE", 40 / 600)
+    assert ask_what_is_doubted(prediction, opinion, ALL, 5, pending=NONE, seed=0) == []
+
+
 def test_where_the_model_agrees_nothing_is_asked(prediction):
     assert ask_what_is_doubted(prediction, doubting(prediction, {}), ALL, 5, pending=NONE, seed=0) == []
 
