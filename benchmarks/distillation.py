@@ -132,7 +132,7 @@ def run(data: Data, options: argparse.Namespace, seed: int, folder: Path) -> lis
             if options.features
             else lesson_of(graph, answers, pool, seed=seed)
         )
-        recipe = recipe_for(len(learned.positions_A), teaches_itself=bool(options.features))
+        recipe = recipe_for(len(learned.positions_A), len(lesson.positions), teaches_itself=bool(options.features))
         config = student_config(
             data.n_classes,
             Pool(data.chunks).shape,

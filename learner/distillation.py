@@ -43,9 +43,10 @@ BY_ITSELF = Recipe(
 )
 """How a network learns from the graph, and without it."""
 
-PURE, LONGEST = 20, 3.0
+PURE, LONGEST, PASSES = 20, 3.0, 12
 """An early teacher's mistakes are learned by heart in longer training; after so many answers few are left, and steps
-grow with the answers from there on, up to three times those of before (docs/log.md)."""
+grow with the answers from there on, up to three times those of before (docs/log.md); but not past so many times
+through all that is taught, which few images need."""
 
 EVERY = 100
 """Steps between two checkpoints."""
@@ -74,21 +75,24 @@ def student_config(
     return RoundConfig(n_classes=n_classes, architecture=architecture, seed=seed, device=device, recipe=recipe)
 
 
-def recipe_for(n_answers: int, *, teaches_itself: bool) -> Recipe:
+def recipe_for(n_answers: int, n_taught: int, *, teaches_itself: bool) -> Recipe:
     """How a network is taught.
 
     Args:
         n_answers: Those that its teacher goes by.
-        teaches_itself: Whether that is the network, not the graph.
+        n_taught: Images with a label to learn from.
+        teaches_itself: Whether the teacher is the network, not the graph.
 
-    >>> [recipe_for(n, teaches_itself=False).steps for n in (10, 30, 60, 1000)]
+    >>> [recipe_for(n, 50_000, teaches_itself=False).steps for n in (10, 30, 60, 1000)]
     [1200, 1800, 3600, 3600]
-    >>> recipe_for(60, teaches_itself=True).steps
-    1200
+    >>> recipe_for(60, 2_000, teaches_itself=False).steps, recipe_for(60, 60, teaches_itself=True).steps
+    (1200, 1200)
     """
     if teaches_itself:
         return BY_ITSELF
-    return replace(BY_GRAPH, steps=round((BY_GRAPH.steps or STEPS) * min(LONGEST, max(1.0, n_answers / PURE))))
+    steps = BY_GRAPH.steps or STEPS
+    most = max(steps, PASSES * n_taught // BY_GRAPH.batch)
+    return replace(BY_GRAPH, steps=min(most, round(steps * min(LONGEST, max(1.0, n_answers / PURE)))))
 
 
 @dataclass(frozen=True)

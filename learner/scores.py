@@ -97,10 +97,10 @@ def scores_at(directory: Path, positions: npt.NDArray[np.int64], name: str) -> n
     return np.empty(0, dtype=np.float32) if out is None else out
 
 
-def probs_of(
+def opinion_of(
     directory: Path, positions: npt.NDArray[np.int64], classes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.floating[Any]]:
-    """How likely the round's model finds that images are each of some class.
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]:
+    """What the round's model finds likeliest of images, and how likely it finds that each is of some class.
 
     Args:
         directory: The round's.
@@ -108,17 +108,18 @@ def probs_of(
         classes: int64 `[n]`.
 
     Returns:
-        float16 `[n]`, means over the posterior samples. Memory beside it is that of the probabilities of a chunk.
+        int64 `[n]`, the likeliest classes, and float16 `[n]`, the probabilities of `classes`; both by means over the
+        posterior samples. Memory beside them is that of the probabilities of a chunk.
 
     Raises:
         ArtifactError: As of `scores_at`.
     """
-    out = np.empty(len(positions), np.float16)
+    best, probs = np.empty(len(positions), np.int64), np.empty(len(positions), np.float16)
     for start in range(0, len(positions), CHUNK_SIZE):
         part = slice(start, start + CHUNK_SIZE)
         probs_b_C = scores_at(directory, positions[part], "mean_probs_N_C")
-        out[part] = probs_b_C[np.arange(len(probs_b_C)), classes[part]]
-    return out
+        best[part], probs[part] = probs_b_C.argmax(1), probs_b_C[np.arange(len(probs_b_C)), classes[part]]
+    return best, probs
 
 
 def _read(directory: Path, number: int, name: str) -> npt.NDArray[Any]:

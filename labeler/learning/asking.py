@@ -115,10 +115,10 @@ class _Asker:
 
     def opinion(self) -> Opinion | None:
         """Of a model that goes by a network which the graph has taught: it sees more than the graph."""
-        from learner.scores import probs_of
+        from learner.scores import opinion_of
 
         is_taught = is_network_key(self.model.config.get("features")) and not teaches_itself(self.model.project)
-        return partial(probs_of, self.folder) if is_taught else None
+        return partial(opinion_of, self.folder) if is_taught else None
 
     def details(self, measure: str) -> dict[str, object]:
         """What a place says of whose model it was, where that is not the round's own."""

@@ -138,7 +138,7 @@ class _Trial:
             self.answers.n_classes,
             Pool(self.pixels).shape,
             seed=self.job.seed,
-            recipe=recipe_for(len(self.answers.positions_A), teaches_itself=self.teaches_itself),
+            recipe=recipe_for(len(self.answers.positions_A), len(lesson.positions), teaches_itself=self.teaches_itself),
             device=settings.LEARNER_DEVICE,
         )
         tell = self._part(TRAINING)

@@ -37,7 +37,7 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
         inputs = chunk_inputs(project, features)
         chunks = [opened(each, stack) for each in inputs]
         counts = {chunk.number: chunk.count for chunk in chunks}
-        pixels = [ChunkInput(each.chunk, each.count) for each in inputs] if _is_taught(project, features) else []
+        pixels = [ChunkInput(each.chunk, each.count) for each in inputs] if is_taught(project, features) else []
         labelled = labelled_images(project, is_holdout=False).values_list("position", flat=True)
         made = make_pool_graph(
             chunks,
@@ -57,7 +57,7 @@ def make_graph(project: Project, report: Callable[[int, int], None]) -> Derived:
     return Derived(graph.save, len(graph.graph), fields, {"vectors": ("npy", made.save_vectors)})
 
 
-def _is_taught(project: Project, features: PoolFeatures | None) -> bool:
+def is_taught(project: Project, features: PoolFeatures | None) -> bool:
     """Whether features are of the network in use, and a graph has taught it."""
     network = project.learning.network
     return features is not None and network is not None and features.key == network.key and not teaches_itself(project)

@@ -253,7 +253,7 @@ def make_pool_graph(
     vectors_N_D, reason = found.searcher.vectors_N_D, found.representation.reason
 
     def asking(_phase: str, done: int, _n: int) -> None:
-        tell(seen + done)
+        tell(min(seen + done, total - 1))
 
     eligible, known = (np.unique(np.asarray(some, np.int64)) for some in (eligible_positions, answered))
     if is_cohesive(cohesion, n):

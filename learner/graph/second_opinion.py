@@ -1,7 +1,8 @@
-"""Which parts of the pool a model doubts: of whose images it does not believe what the graph says.
+"""Which parts of the pool a model doubts: whose images it finds to be of another class than the graph says.
 
 An answer about an image tells about the part around it. So what counts is not the image that the model is least sure
-of, but the part in which it expects most images to be of another class.
+of, but the part of which it would give most images to another class. That it is not sure of what it says itself is no
+doubt: a head that is right about nearly all of a pool leaves six parts in a hundred to other classes.
 """
 
 from __future__ import annotations
@@ -12,28 +13,25 @@ import numpy as np
 import numpy.typing as npt
 
 from learner.graph.model import Prediction
-from learner.graph.strategy import Question, draw_typical
+from learner.graph.strategy import REACH, Question, draw_typical
 from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
 
-Opinion = Callable[[Integers, Integers], Floats]
-"""How likely a model finds that images, by their positions, are each of some class: probabilities, in their order."""
+Opinion = Callable[[Integers, Integers], tuple[Integers, Floats]]
+"""Of images, by their positions, and a class for each: the likeliest classes, as a model has it, and how likely it
+finds the given ones."""
 
 DOUBTED = "doubted"
 """The reason of such questions."""
-
-LEAST, LEAST_SHARE = 10.0, 1 / 6000
-"""Where a model expects fewer images of a leaf to be of another class, those that it is least sure of tell more, one by
-one; in a pool of more than 60,000 images, whose leaves are larger, fewer than a share of all."""
 
 
 def ask_what_is_doubted(
     prediction: Prediction, opinion: Opinion, is_eligible_N: npt.NDArray[np.bool_], count: int, *,
     pending: Integers, seed: int,
 ) -> list[Question]:  # fmt: skip
-    """Choose images that are typical of the leaves that a model doubts most.
+    """Choose images of the leaves that a model doubts most.
 
     Args:
         prediction: From all answers so far.
@@ -44,26 +42,30 @@ def ask_what_is_doubted(
         seed: Of the draws.
 
     Returns:
-        At most b questions about as many leaves, the largest gain first: how many of its images the model expects to be
-        of another class than the graph says, divided by one more than the answers there; at least `LEAST`, and
-        `LEAST_SHARE` of all.
+        At most b questions about as many leaves, the largest gain first: how many of its images the model would give to
+        another class than the graph does, each as far as it does not believe the graph, divided by one more than the
+        answers there; at least as many as an answer puts right where every image stands for itself. The image is drawn
+        from those in doubt that are typical of the leaf.
 
     Reference:
-        Northcutt, Jiang, Chuang, 2021, Confident learning, section 3, for parts of the pool in place of single images;
-        Dasgupta, Hsu, 2008, Hierarchical sampling for active learning, section 3.
+        Seung, Opper, Sompolinsky, 1992, Query by committee, section 2, with a committee of graph and model; Northcutt,
+        Jiang, Chuang, 2021, Confident learning, section 3; both for parts of the pool in place of single images.
     """
-    leaf_N, n_leaves = prediction.graph.tree.leaf_N, prediction.graph.tree.n_leaves
-    said_N = prediction.best()
-    open_n = np.flatnonzero(is_eligible_N & (said_N >= 0) & (said_N < prediction.answers.n_classes))
-    doubt_n = 1 - opinion(open_n, said_N[open_n]).astype(np.float64)
+    tree, said_N = prediction.graph.tree, prediction.best()
+    asked_n = np.flatnonzero(is_eligible_N & (said_N >= 0) & (said_N < prediction.answers.n_classes))
+    if count <= 0 or not len(asked_n):
+        return []
+    best_n, believed_n = opinion(asked_n, said_N[asked_n])
+    is_other_n = best_n != said_N[asked_n]
+    doubted_d, doubt_d = asked_n[is_other_n], 1 - believed_n[is_other_n].astype(np.float64)
     answered = np.concatenate([prediction.answers.said_of, pending])
-    gain_L = np.bincount(leaf_N[open_n], doubt_n, n_leaves) / (1 + np.bincount(leaf_N[answered], minlength=n_leaves))
-    least = max(LEAST, LEAST_SHARE * len(leaf_N))
+    answers_L = np.bincount(tree.leaf_N[answered], minlength=tree.n_leaves)
+    gain_L = np.bincount(tree.leaf_N[doubted_d], doubt_d, tree.n_leaves) / (1 + answers_L)
+    is_doubted_N = np.isin(np.arange(len(said_N)), doubted_d)
     rng, questions = np.random.default_rng(derive(seed, "doubted")), list[Question]()
     for leaf in np.argsort(-gain_L, kind="stable")[:count].tolist():
-        if gain_L[leaf] < least:
+        if gain_L[leaf] < REACH:
             break
-        position, probability = draw_typical(prediction, leaf, np.arange(n_leaves) == leaf, is_eligible_N, rng)
-        size = int(prediction.graph.tree.size_V[leaf])
-        questions.append(Question(position, float(gain_L[leaf]), DOUBTED, size, probability))
+        position, probability = draw_typical(prediction, leaf, np.arange(tree.n_leaves) == leaf, is_doubted_N, rng)
+        questions.append(Question(position, float(gain_L[leaf]), DOUBTED, int(tree.size_V[leaf]), probability))
     return questions

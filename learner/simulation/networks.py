@@ -118,7 +118,7 @@ class Networks:
             lesson = lesson_of_answers(answers, np.setdiff1d(may_learn, kept.positions_A))
         else:
             lesson = lesson_of(PoolGraph.load(sight.graph).graph, answers, may_learn, seed=seed)
-        student = distil(self.images.chunks, lesson, self._config(answers, seed, config), report=report)
+        student = distil(self.images.chunks, lesson, self._config(answers, lesson, seed, config), report=report)
         folder = self.scratch / f"network {self.last}"
         features = self._looked_at(student, self.images.chunks, folder)
         beside = () if self.images.teaches_itself else self.images.chunks
@@ -130,10 +130,11 @@ class Networks:
         self.made.append((self.last, verdict))
         return new if verdict.is_accepted else sight
 
-    def _config(self, answers: Answers, seed: int, config: RoundConfig) -> RoundConfig:
+    def _config(self, answers: Answers, lesson: Lesson, seed: int, config: RoundConfig) -> RoundConfig:
         from learner.distillation import recipe_for, student_config
 
-        recipe = recipe_for(len(answers.positions_A), teaches_itself=self.images.teaches_itself)
+        teaches_itself = self.images.teaches_itself
+        recipe = recipe_for(len(answers.positions_A), len(lesson.positions), teaches_itself=teaches_itself)
         shape, device = Pool(self.images.chunks).shape, config.device
         return student_config(answers.n_classes, shape, seed=seed, recipe=recipe, steps=self.steps, device=device)
 

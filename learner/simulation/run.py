@@ -20,7 +20,7 @@ from learner.embedding import shrink
 from learner.errors import LabelError, UnknownNameError
 from learner.pool import Chunk, Pool
 from learner.round import acquire, fit
-from learner.scores import probs_of, scores_at
+from learner.scores import opinion_of, scores_at
 from learner.seeds import derive
 from learner.simulation.networks import Images, Networks, Sight
 
@@ -256,7 +256,7 @@ class _Run:
             questions = _first_questions(graph, Pool(self.chunks), answers, eligible, count, self.config.seed)
         else:
             seed = self.round_config.seed
-            opinion = partial(probs_of, self.directory) if self._sees_more() else None
+            opinion = partial(opinion_of, self.directory) if self._sees_more() else None
             advice = questions_about_parts(
                 graph, answers, eligible, count, opinion=opinion, seed=seed, report=self.report
             )

@@ -4,7 +4,7 @@ import pytest
 from learner.config import MEASURES, OWN_MEASURES
 from learner.errors import ArtifactError, UnknownNameError
 from learner.pool import CHUNK_SIZE
-from learner.scores import columns_of, is_scored, probs_of, read_scores, score_path, scores_at, write_scores
+from learner.scores import columns_of, is_scored, opinion_of, read_scores, score_path, scores_at, write_scores
 
 
 def columns(n, offset=0.0):
@@ -34,17 +34,21 @@ def test_single_positions_across_chunks(scored):
         scores_at(scored, np.array([4]), "margin")
 
 
-def test_probabilities_of_one_class_each(tmp_path):
+def test_an_opinion_is_the_likeliest_class_and_the_probability_of_a_given_one(tmp_path):
     probs = np.random.default_rng(0).dirichlet(np.ones(3), 50).astype(np.float16)
     for chunk, part in ((0, probs[:30]), (2, probs[30:])):
         write_scores(tmp_path, chunk, "model", columns(len(part)) | {"mean_probs_N_C": part})
     positions = np.concatenate([np.arange(30), 2 * CHUNK_SIZE + np.arange(20)])
     classes = np.arange(50) % 3
     expected = probs[np.arange(50), classes]
-    np.testing.assert_array_equal(probs_of(tmp_path, positions, classes), expected)
+    best, found = opinion_of(tmp_path, positions, classes)
+    np.testing.assert_array_equal(best, probs.argmax(1))
+    np.testing.assert_array_equal(found, expected)
     order = np.random.default_rng(1).permutation(50)
-    np.testing.assert_array_equal(probs_of(tmp_path, positions[order], classes[order]), expected[order])
-    assert probs_of(tmp_path, positions[:0], classes[:0]).shape == (0,)
+    best, found = opinion_of(tmp_path, positions[order], classes[order])
+    np.testing.assert_array_equal(best, probs.argmax(1)[order])
+    np.testing.assert_array_equal(found, expected[order])
+    assert [len(each) for each in opinion_of(tmp_path, positions[:0], classes[:0])] == [0, 0]
 
 
 def test_an_unknown_column_lists_the_known_ones(scored):

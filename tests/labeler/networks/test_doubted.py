@@ -6,7 +6,7 @@ import pytest
 
 from labeler import tasks
 from labeler.models import Reason, Round, RoundState
-from learner.graph import second_opinion
+from learner import scores
 from tests.labeler.graphs.conftest import queue, run
 from tests.labeler.networks.conftest import trained
 from tests.labeler.queues import fresh
@@ -16,9 +16,16 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def least(monkeypatch) -> None:
-    """Any doubt at all counts: the three kinds are easily told."""
-    monkeypatch.setattr(second_opinion, "LEAST", 1e-6)
+def contradicting(monkeypatch) -> None:
+    """A model that gives every image to another class than the graph: the three kinds are easily told."""
+    found = scores.opinion_of
+
+    def opinion_of(directory, positions, classes):
+        best, probs = found(directory, positions, classes)
+        assert best.shape == probs.shape == classes.shape
+        return (classes + 1) % 3, probs * 0
+
+    monkeypatch.setattr(scores, "opinion_of", opinion_of)
 
 
 def doubted(pool) -> list:

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import override
 
 from labeler import clock, storage, tasks
+from labeler.learning.pool import is_taught
 from labeler.models import (
     Chunk,
     ChunkFeatures,
@@ -199,6 +200,14 @@ def test_a_manager_goes_back_and_takes_it_again(pool, manager, client_of) -> Non
     refused = asked(pool)
     client.post(reverse("network-take", args=["signs", refused.pk]))
     assert fresh(pool).learning.network == job
+
+
+def test_pixels_are_beside_features_of_the_network_in_use_alone(pool) -> None:
+    job = trained(pool)
+    pool = fresh(pool)
+    assert is_taught(pool, ready_features(pool)) and ready_features(pool).network == job
+    assert not is_taught(pool, PoolFeatures(project=pool, backbone="efficientnet_lite0"))  # until its own are there
+    assert not is_taught(pool, None)
 
 
 def test_who_chooses_what_images_are_seen_by_leaves_the_network(pool) -> None:

@@ -70,6 +70,16 @@ def test_a_killed_worker_goes_on_at_the_last_checkpoint(pool, monkeypatch) -> No
     assert not default_storage.exists(job.checkpoint)
 
 
+def test_the_longer_the_more_answers_its_teacher_has(pool, monkeypatch) -> None:
+    given = []
+    recipe_for = distillation.recipe_for
+    monkeypatch.setattr(distillation, "recipe_for", lambda *of, **how: given.append(of) or recipe_for(*of, **how))
+    job = asked(pool)
+    tasks.train_network(job.pk)
+    ((answers, taught),) = given
+    assert (answers, job.answers) == (15, 15) and 15 < taught <= N + 4 * 15
+
+
 def test_it_makes_room_for_others_where_nothing_is_lost(
     pool, monkeypatch, sent, django_capture_on_commit_callbacks
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from learner.errors import LearnerError
 from learner.graph import model
 from learner.graph.hypotheses import Answers
-from learner.graph.model import inductive, predict
+from learner.graph.model import build, inductive, predict
 from learner.graph.neighbours import Searcher
 from learner.graph.propagation import propagate
 
@@ -90,3 +90,11 @@ def test_more_beliefs_than_memory_are_refused_and_nothing_is_passed_on(planted, 
     with pytest.raises(LearnerError, match="600 images of 3 classes are too many"):
         predict(graph, answers)
     assert propagate(graph, answers, np.arange(600), seed=0).n_sure == 0
+
+
+def test_ties_of_two_kinds_count_alike(planted):
+    """Those by other vectors beside: a weight is the mean of both."""
+    one, other = (Searcher(vectors).neighbours() for vectors in (planted[0], planted[0][:, ::-1] ** 2))
+    both = build(one, seed=0, beside=other)
+    mean = (build(one, seed=0).affinity + build(other, seed=0).affinity) / 2
+    assert abs(both.affinity - mean).max() < 1e-9 and both.affinity.max() <= 1

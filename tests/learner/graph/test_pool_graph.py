@@ -10,6 +10,7 @@ import pytest
 
 from learner.errors import ArtifactError, LearnerError
 from learner.folder import write_chunks
+from learner.graph import pool_graph
 from learner.graph.hypotheses import Answers
 from learner.graph.model import predict
 from learner.graph.pool_graph import (
@@ -182,3 +183,19 @@ def test_what_is_beside_is_of_the_same_images(chunks, digits, tmp_path):
     assert made.pool_graph.reason.count("principal components") == 2
     with pytest.raises(LearnerError, match="500 images, and 400 of them beside"):
         make_pool_graph(chunks, (), seed=0, beside=write_chunks(digits[0][:400], tmp_path / "fewer"))
+
+
+def test_of_too_many_images_there_is_memory_for_ties_of_one_kind(chunks, monkeypatch):
+    alone = make_pool_graph(chunks, (), seed=0).pool_graph.reason
+    assert make_pool_graph(chunks, (), seed=0, beside=chunks).pool_graph.reason != alone
+    monkeypatch.setattr(pool_graph, "MOST_BESIDE", 499)
+    assert make_pool_graph(chunks, (), seed=0, beside=chunks).pool_graph.reason == alone
+
+
+def test_progress_never_goes_back_with_both(chunks):
+    told = []
+    make_pool_graph(
+        chunks, range(500), seed=0, first=20, beside=chunks, report=lambda _, done, total: told.append((done, total))
+    )
+    done = [done for done, _ in told]
+    assert done == sorted(done) and done[-1] == told[-1][1] and len({total for _, total in told}) == 1
