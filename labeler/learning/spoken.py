@@ -78,9 +78,8 @@ def _number(value: str) -> str | int:
 def compared_by(words: str, backbone: str) -> str:
     """By what images are compared; `backbone` is whose features they are, or empty."""
     first, _beside, second = words.partition(", beside ")
-    if second:
-        both = {"first": compared_by(first, backbone), "second": compared_by(second, "")}
-        return told("%(first)s, and beside that as %(second)s", **both)
+    if second and PATTERNS["pixels"].fullmatch(second):
+        return told("%(first)s, and neighbours by pixels beside", first=compared_by(first, backbone))
     if (found := PATTERNS["pixels"].fullmatch(words)) is not None:
         values = {"size": found["size"], "number": found["number"]}
         if found["kind"] == "grey":

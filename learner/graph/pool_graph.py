@@ -244,13 +244,11 @@ def make_pool_graph(
     def tell(done: int) -> None:
         report("graph", done, total)
 
-    found = _look(chunks, n, seed, tell)
-    another = _look(beside, n, seed, lambda done: tell(2 * n + done)) if beside else None
-    graph = build(found.neighbours, seed=seed, beside=another.neighbours if another else None)
+    representation, searcher, graph, reason = _link(chunks, beside, n, seed, tell)
     tell(seen)
     groups_N = leiden(graph.affinity, GROUPS_AT, derive(seed, "groups"))
     cohesion = assortativity(graph.affinity, leiden(graph.affinity, COHESION_AT, derive(seed, "cohesion")))
-    vectors_N_D, reason = found.searcher.vectors_N_D, found.representation.reason
+    vectors_N_D = searcher.vectors_N_D
 
     def asking(_phase: str, done: int, _n: int) -> None:
         tell(min(seen + done, total - 1))
@@ -262,25 +260,43 @@ def make_pool_graph(
         questions = cover(lambda some: vectors_N_D[some], n, eligible, known, first, seed=seed, report=asking)
     coordinates_N_m = diffusion_map(graph, report=lambda _phase, _done, _n: tell(total - 1))
     tell(total)
-    m, reason = coordinates_N_m.shape[1], f"{reason}, beside {another.representation.reason}" if another else reason
+    m = coordinates_N_m.shape[1]
     pool_graph = PoolGraph(graph, tuple(questions), int(groups_N.max()) + 1, reason, m, cohesion)
     both_N_D = side_by_side(np.asarray(coordinates_N_m @ rotation(m), np.float32), vectors_N_D)
-    return MadeGraph(pool_graph, both_N_D, found.representation, found.searcher)
+    return MadeGraph(pool_graph, both_N_D, representation, searcher)
 
 
-class _Look(NamedTuple):
+class _Linked(NamedTuple):
     representation: Representation
     searcher: Searcher
-    neighbours: Neighbours
+    graph: Graph
+    reason: str
 
 
-def _look(chunks: Sequence[Chunk], n: int, seed: int, report: Callable[[int], None]) -> _Look:
-    """What n images are compared by, and the neighbours of each; reported in images, each of them twice."""
+def _link(
+    chunks: Sequence[Chunk], beside: Sequence[Chunk], n: int, seed: int, report: Callable[[int], None]
+) -> _Linked:
+    """The graph of n images, by what it was made, and by what they were compared in words. Reported in images, each of
+    them twice, or four times where there are others beside."""
+    others, words = None, ""
+    if beside:
+        also, others = _look(beside, n, seed, report)[::2]
+        words = f", beside {also.reason}"
+    before = 2 * n * bool(beside)
+    representation, searcher, neighbours = _look(chunks, n, seed, lambda done: report(before + done))
+    graph = build(neighbours, seed=seed, beside=others)
+    return _Linked(representation, searcher, graph, f"{representation.reason}{words}")
+
+
+def _look(
+    chunks: Sequence[Chunk], n: int, seed: int, report: Callable[[int], None]
+) -> tuple[Representation, Searcher, Neighbours]:
+    """What n images are compared by, and the neighbours of each."""
     if (there := sum(chunk.count for chunk in chunks)) != n:
         raise LearnerError(f"{n:,} images, and {there:,} of them beside: both have to be the same")
     representation, vectors_N_D = represent(chunks, seed=seed, report=lambda _phase, done, _n: report(done))
     searcher = Searcher(vectors_N_D, seed=derive(seed, "cells"))
-    return _Look(representation, searcher, searcher.neighbours(report=lambda _phase, done, _n: report(n + done)))
+    return representation, searcher, searcher.neighbours(report=lambda _phase, done, _n: report(n + done))
 
 
 def is_cohesive(cohesion: float, n: int) -> bool:

@@ -53,3 +53,11 @@ def test_not_where_the_graph_asks_nothing(pool, values) -> None:
     assert trained(fresh(pool)).is_accepted
     tune(fresh(pool), **values)
     assert doubted(pool) == []
+
+
+def test_not_where_the_network_has_taught_itself(pool, monkeypatch) -> None:
+    """As one of photographs: there the graph says little that a model could doubt."""
+    tune(pool, learns_from="likeness", retrain_every=0, random_share=0.0, holdout_questions=0.0)
+    assert trained(fresh(pool)).is_accepted
+    monkeypatch.setattr("labeler.learning.asking.teaches_itself", lambda _project: True)
+    assert doubted(pool) == []
