@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 Integers = npt.NDArray[np.int64]
 
-FIRST_ANSWERS, FIRST_BY_ITSELF, GROWTH = 10, 30, 1.5
+FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 30
 """Answers before the first network, where the graph teaches it (or as many as there are groups) and where it teaches
-itself; from one network to the next they grow by half."""
+itself."""
+
+EARLY, EARLY_GROWTH, GROWTH = 20, 1.25, 1.5
+"""From one network to the next answers grow by half, up to so many by a quarter: the second is taught by a graph that
+sees what the first does, and is far better (docs/log.md)."""
 
 SAMPLE = 4000
 """Images by which it is seen how large the classes are."""
@@ -90,7 +94,8 @@ class Networks:
         n_answers = len(answers.positions_A)
         if self.last:
             is_newer = bool(np.setdiff1d(answers.classes_K, self.known).size)
-            return n_answers >= (self.last + 1 if is_newer else max(self.last + 1, round(GROWTH * self.last)))
+            growth = EARLY_GROWTH if self.last < EARLY else GROWTH
+            return n_answers >= (self.last + 1 if is_newer else max(self.last + 1, round(growth * self.last)))
         if self.images.teaches_itself:
             return n_answers >= FIRST_BY_ITSELF
         return n_answers >= max(FIRST_ANSWERS, PoolGraph.load(sight.graph).n_groups)
