@@ -114,9 +114,12 @@ class _Asker:
             raise
 
     def opinion(self) -> Opinion | None:
-        """Of a model that goes by a network which the graph has taught: it sees more than the graph."""
+        """Of a model that goes by a network which the graph has taught: it sees more than the graph. An older model
+        does not know all answers that the graph goes by."""
         from learner.scores import opinion_of
 
+        if self.is_older:
+            return None
         is_taught = is_network_key(self.model.config.get("features")) and not teaches_itself(self.model.project)
         return partial(opinion_of, self.folder) if is_taught else None
 

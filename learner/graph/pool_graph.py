@@ -324,7 +324,7 @@ class Advice:
     """What the graph says of whom to ask about.
 
     Args:
-        questions: Images that stand for a part, the largest gain first.
+        questions: Images that stand for a part, the largest gain first; then those about doubted parts, likewise.
         rejected: int64, images that look like those that people rejected: worth a question when nothing else is left.
     """
 

@@ -44,8 +44,9 @@ def ask_what_is_doubted(
     Returns:
         At most b questions about as many leaves, the largest gain first: how many of its images the model would give to
         another class than the graph does, each as far as it does not believe the graph, divided by one more than the
-        answers there; at least as many as an answer puts right where every image stands for itself. The image is drawn
-        from those in doubt that are typical of the leaf.
+        answers there; at least as many as an answer puts right where every image stands for itself. A class that the
+        model never says it has not learned: that is no doubt. The image is drawn from those in doubt that are typical
+        of the leaf.
 
     Reference:
         Seung, Opper, Sompolinsky, 1992, Query by committee, section 2, with a committee of graph and model; Northcutt,
@@ -56,16 +57,18 @@ def ask_what_is_doubted(
     if count <= 0 or not len(asked_n):
         return []
     best_n, believed_n = opinion(asked_n, said_N[asked_n])
-    is_other_n = best_n != said_N[asked_n]
+    is_known_C = np.bincount(best_n, minlength=prediction.answers.n_classes) > 0
+    is_other_n = (best_n != said_N[asked_n]) & is_known_C[said_N[asked_n]]
     doubted_d, doubt_d = asked_n[is_other_n], 1 - believed_n[is_other_n].astype(np.float64)
     answered = np.concatenate([prediction.answers.said_of, pending])
     answers_L = np.bincount(tree.leaf_N[answered], minlength=tree.n_leaves)
     gain_L = np.bincount(tree.leaf_N[doubted_d], doubt_d, tree.n_leaves) / (1 + answers_L)
     is_doubted_N = np.isin(np.arange(len(said_N)), doubted_d)
+    is_any_L = np.ones(tree.n_leaves, np.bool_)
     rng, questions = np.random.default_rng(derive(seed, "doubted")), list[Question]()
     for leaf in np.argsort(-gain_L, kind="stable")[:count].tolist():
         if gain_L[leaf] < REACH:
             break
-        position, probability = draw_typical(prediction, leaf, np.arange(tree.n_leaves) == leaf, is_doubted_N, rng)
+        position, probability = draw_typical(prediction, leaf, is_any_L, is_doubted_N, rng)
         questions.append(Question(position, float(gain_L[leaf]), DOUBTED, int(tree.size_V[leaf]), probability))
     return questions

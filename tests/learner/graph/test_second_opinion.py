@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from learner.graph import second_opinion
 from learner.graph.hypotheses import Answers
 from learner.graph.model import predict
 from learner.graph.pool_graph import PoolGraph, questions_about_parts
@@ -88,9 +89,10 @@ def test_a_part_that_has_an_answer_counts_half(graph, planted, prediction):
 def test_only_what_may_be_asked_about_is_asked_or_doubted(prediction):
     tree, (first, *_) = prediction.graph.tree, leaves_by_size(prediction).tolist()
     opinion = doubting(prediction, {first: 0.9})
-    few = np.isin(np.arange(600), np.flatnonzero(tree.leaf_N == first)[:8])
+    few = np.isin(np.arange(600), np.flatnonzero(tree.leaf_N == first)[:8]) | (tree.leaf_N != first)
     (question,) = ask_what_is_doubted(prediction, opinion, few, 5, pending=NONE, seed=0)
-    assert few[question.position] and question.gain == pytest.approx(0.9 * 8, rel=0.01)
+    assert few[question.position] and tree.leaf_N[question.position] == first
+    assert question.gain == pytest.approx(0.9 * 8, rel=0.01)
     assert ask_what_is_doubted(prediction, opinion, tree.leaf_N != first, 5, pending=NONE, seed=0) == []
     assert ask_what_is_doubted(prediction, opinion, ~ALL, 5, pending=NONE, seed=0) == []
 
@@ -127,17 +129,23 @@ def test_bad_images_are_not_doubted(prediction, graph, planted):
     assert only == []
 
 
-def test_it_follows_the_questions_of_the_graph(prediction, tmp_path):
-    """As long as the graph has some that are worth it, those come first, and no image is asked about twice."""
-    path = tmp_path / "graph.npz"
-    with path.open("wb") as file:
+@pytest.fixture
+def asked(prediction, tmp_path):
+    """The questions by the graph's file."""
+    with (tmp_path / "graph.npz").open("wb") as file:
         PoolGraph(prediction.graph, (), 6, "").save(file)
-    first, *_ = leaves_by_size(prediction).tolist()
+
+    def asked(answers, opinion, count=8):
+        path = tmp_path / "graph.npz"
+        return questions_about_parts(path, answers, np.arange(600), count, opinion=opinion, seed=0).questions
+
+    return asked
+
+
+def test_it_follows_the_questions_of_the_graph(prediction, asked, tmp_path, monkeypatch):
+    """As long as the graph has some that are worth it, those come first, and no image is asked about twice."""
+    path, (first, *_) = tmp_path / "graph.npz", leaves_by_size(prediction).tolist()
     opinion = doubting(prediction, {first: 0.9})
-
-    def asked(answers, opinion):
-        return questions_about_parts(path, answers, np.arange(600), 8, opinion=opinion, seed=0).questions
-
     named, half = prediction.answers, Answers(prediction.answers.positions_A[:3], np.arange(3), 6)
     assert DOUBTED not in {each.reason for each in asked(named, None)}
     assert DOUBTED in {each.reason for each in asked(named, opinion)}
@@ -146,6 +154,31 @@ def test_it_follows_the_questions_of_the_graph(prediction, tmp_path):
     assert len(questions) == 8
     leaves = prediction.graph.tree.leaf_N[[each.position for each in questions]].tolist()
     assert len(set(leaves)) == 8  # where the graph has just asked, nobody is asked again
+    monkeypatch.setattr(second_opinion, "REACH", 0.1)
     few = np.array([each.position for each in questions[:3]])  # nothing else may be asked about
     again = questions_about_parts(path, half, few, 8, opinion=nothing_believed, seed=0).questions
     assert sorted(each.position for each in again) == sorted(few.tolist())
+
+
+def test_a_part_that_the_graph_asks_about_itself_has_an_answer_on_its_way(prediction, asked):
+    half = Answers(prediction.answers.positions_A[:3], np.arange(3), 6)
+    tree, first = prediction.graph.tree, asked(half, None, 1)[0].position
+    leaf = int(tree.leaf_N[first])
+    share = 1.5 * REACH / (np.bincount(tree.leaf_N)[leaf] - 1)
+    believed = predict(prediction.graph, half)
+    questions = asked(half, doubting(believed, {leaf: share}), 8)
+    assert questions[0].position == first and DOUBTED not in {each.reason for each in questions}
+    before = ask_what_is_doubted(believed, doubting(believed, {leaf: share}), ALL, 8, pending=NONE, seed=0)
+    assert [tree.leaf_N[each.position] for each in before] == [leaf]
+
+
+def test_a_class_that_the_model_never_says_it_has_not_learned(prediction):
+    """Its answers came while the model was being fitted."""
+    opinion = doubting(prediction, {})
+
+    def without_the_first(positions, classes):
+        best, probs = opinion(positions, classes)
+        return np.where(best == 0, 1, best), np.where(best == 0, 0, probs)
+
+    assert (prediction.best() == 0).sum() > 10
+    assert ask_what_is_doubted(prediction, without_the_first, ALL, 5, pending=NONE, seed=0) == []
