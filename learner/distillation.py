@@ -45,8 +45,8 @@ BY_ITSELF = Recipe(
 
 PURE, LONGEST, PASSES = 20, 3.0, 12
 """An early teacher's mistakes are learned by heart in longer training; after so many answers few are left, and steps
-grow with the answers from there on, up to three times those of before (docs/log.md); but not past so many times
-through all that is taught, which few images need."""
+grow with the answers from there on, up to three times those of before (docs/log.md); but nothing is gone through more
+than so many times for that, so that a small pool does not keep a worker busy."""
 
 EVERY = 100
 """Steps between two checkpoints."""
@@ -80,7 +80,7 @@ def recipe_for(n_answers: int, n_taught: int, *, teaches_itself: bool) -> Recipe
 
     Args:
         n_answers: Those that its teacher goes by.
-        n_taught: Images with a label to learn from.
+        n_taught: Labels to learn from.
         teaches_itself: Whether the teacher is the network, not the graph.
 
     >>> [recipe_for(n, 50_000, teaches_itself=False).steps for n in (10, 30, 60, 1000)]

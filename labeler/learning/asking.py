@@ -20,7 +20,7 @@ from labeler.models import PoolGraph, Reason, Round
 from labeler.models.jobs import is_network_key
 from labeler.selectors.alike import group_details
 from labeler.selectors.networks import contested_now, teaches_itself
-from labeler.selectors.pool import pending_positions, waiting_positions
+from labeler.selectors.pool import pending_positions, positions_since, waiting_positions
 from labeler.services.draw import Draw, Place
 
 if TYPE_CHECKING:
@@ -114,12 +114,9 @@ class _Asker:
             raise
 
     def opinion(self) -> Opinion | None:
-        """Of a model that goes by a network which the graph has taught: it sees more than the graph. An older model
-        does not know all answers that the graph goes by."""
+        """Of a model that goes by a network which the graph has taught: it sees more than the graph."""
         from learner.scores import opinion_of
 
-        if self.is_older:
-            return None
         is_taught = is_network_key(self.model.config.get("features")) and not teaches_itself(self.model.project)
         return partial(opinion_of, self.folder) if is_taught else None
 
@@ -238,6 +235,7 @@ def _parts(
         count,
         pending=pending,
         opinion=asker.opinion(),
+        unseen=positions_since(model.project, model.last_annotation_id),
         seed=asker.round.seed,
         report=asker.beat,
     )

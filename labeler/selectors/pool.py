@@ -135,6 +135,12 @@ def labelled_images(project: Project, *, is_holdout: bool) -> QuerySet[Image]:
     return images.exclude(state=ImageState.POOL).order_by()
 
 
+def positions_since(project: Project, annotation_id: int) -> Positions:
+    """Positions of images that have an answer, or lost one, since some answer; in ascending order, none twice."""
+    since = Annotation.objects.filter(project=project, pk__gt=annotation_id).order_by()
+    return np.unique(np.array(since.values_list("image__position", flat=True), np.int64))
+
+
 def total_images(project: Project) -> int:
     return Chunk.objects.filter(project=project).aggregate(n=Sum("count"))["n"] or 0
 

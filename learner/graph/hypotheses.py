@@ -82,6 +82,14 @@ class Answers:
         rejected_R = self.rejected_R[self.rejected_R < n]
         return Answers(self.positions_A[is_inside_A], self.labels_A[is_inside_A], self.n_classes, rejected_R)
 
+    def without(self, positions: npt.ArrayLike) -> Answers:
+        """Those about other images."""
+        left = np.asarray(positions, np.int64)
+        is_left_A, is_left_R = ~np.isin(self.positions_A, left), ~np.isin(self.rejected_R, left)
+        return Answers(
+            self.positions_A[is_left_A], self.labels_A[is_left_A], self.n_classes, self.rejected_R[is_left_R]
+        )
+
     @cached_property
     def classes_K(self) -> Integers:  # noqa: N802
         """The classes that somebody has named, in ascending order."""

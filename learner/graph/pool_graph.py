@@ -48,8 +48,8 @@ everything. Of photographs by a backbone it is .83: groups mix what shares a lig
 the pool teach more (docs/log.md)."""
 
 WORTH = 0.01
-"""A part of the pool is asked about before the images that the network is least sure of, while its answer is expected
-to put at least this share of all images right."""
+"""A part of the pool is asked about before what the model doubts or is least sure of, while its answer is expected to
+put at least this share of all images right."""
 
 MOST_BESIDE = 500_000
 """Of more images ties of one kind are all that there is memory for: a million fill 4 GiB."""
@@ -293,7 +293,7 @@ def _look(
 ) -> tuple[Representation, Searcher, Neighbours]:
     """What n images are compared by, and the neighbours of each."""
     if (there := sum(chunk.count for chunk in chunks)) != n:
-        raise LearnerError(f"{n:,} images, and {there:,} of them beside: both have to be the same")
+        raise LearnerError(f"{n:,} images, and {there:,} beside: both have to be the same")
     representation, vectors_N_D = represent(chunks, seed=seed, report=lambda _phase, done, _n: report(done))
     searcher = Searcher(vectors_N_D, seed=derive(seed, "cells"))
     return representation, searcher, searcher.neighbours(report=lambda _phase, done, _n: report(n + done))
@@ -340,6 +340,7 @@ def questions_about_parts(
     *,
     pending: npt.ArrayLike = (),
     opinion: Opinion | None = None,
+    unseen: npt.ArrayLike = (),
     seed: int,
     report: Report = ignore,
 ) -> Advice:
@@ -353,6 +354,7 @@ def questions_about_parts(
         pending: int64, images whose answers are on their way. Those that came after the graph are left out.
         opinion: Of a model that sees more than the graph does: once no other question is worth it, parts that it doubts
             are asked about.
+        unseen: int64, images whose answers it has not learned from.
         seed: Of the draws.
         report: Called with the phases `"spread"` and `"acquire"`.
 
@@ -383,11 +385,10 @@ def questions_about_parts(
         prediction, is_eligible_N, count, pending=coming, least_gain=WORTH * len(graph), seed=derive(seed, "parts"),
         report=report,
     )  # fmt: skip
-    if opinion is not None:
-        asked = np.array([each.position for each in questions], np.int64)
-        is_eligible_N[asked] = False
-        coming = np.concatenate([coming, asked])
-        questions += ask_what_is_doubted(
-            prediction, opinion, is_eligible_N, count - len(questions), pending=coming, seed=seed
-        )
+    if opinion is not None and len(questions) < count:
+        asked, since = (np.array(some, np.int64) for some in ([each.position for each in questions], unseen))
+        since, is_eligible_N[asked] = since[since < len(graph)], False
+        seen = predict(graph, known.without(since), report=report) if len(since) else prediction
+        coming, count = np.concatenate([coming, asked, since]), count - len(questions)
+        questions += ask_what_is_doubted(seen, opinion, is_eligible_N, count, pending=coming, seed=seed)
     return Advice(tuple(questions), rejected)

@@ -2,7 +2,7 @@
 
 An answer about an image tells about the part around it. So what counts is not the image that the model is least sure
 of, but the part of which it would give most images to another class. That it is not sure of what it says itself is no
-doubt: a head that is right about nearly all of a pool leaves six parts in a hundred to other classes.
+doubt: one that is right about nearly all of a pool may leave six parts in a hundred to other classes (docs/log.md).
 """
 
 from __future__ import annotations
@@ -34,36 +34,36 @@ def ask_what_is_doubted(
     """Choose images of the leaves that a model doubts most.
 
     Args:
-        prediction: From all answers so far.
+        prediction: From the answers that the model has learned from: what people have said since is no doubt.
         opinion: Of a model that sees more of an image than the graph does.
         is_eligible_N: bool, which images may be asked about. The model is asked about these alone.
         count: b.
-        pending: int64, images that people are being asked about: each counts as an answer.
+        pending: int64, images that people are being asked about, or have answered since: each counts as an answer.
         seed: Of the draws.
 
     Returns:
         At most b questions about as many leaves, the largest gain first: how many of its images the model would give to
         another class than the graph does, each as far as it does not believe the graph, divided by one more than the
-        answers there; at least as many as an answer puts right where every image stands for itself. A class that the
-        model never says it has not learned: that is no doubt. The image is drawn from those in doubt that are typical
-        of the leaf.
+        answers there; at least as many as an answer puts right where every image stands for itself. The image is drawn
+        from those in doubt that are typical of the leaf.
 
     Reference:
         Seung, Opper, Sompolinsky, 1992, Query by committee, section 2, with a committee of graph and model; Northcutt,
-        Jiang, Chuang, 2021, Confident learning, section 3; both for parts of the pool in place of single images.
+        Jiang, Chuang, 2021, Confident learning, section 3, without its thresholds by class; both for parts of the pool
+        in place of single images.
     """
     tree, said_N = prediction.graph.tree, prediction.best()
     asked_n = np.flatnonzero(is_eligible_N & (said_N >= 0) & (said_N < prediction.answers.n_classes))
     if count <= 0 or not len(asked_n):
         return []
     best_n, believed_n = opinion(asked_n, said_N[asked_n])
-    is_known_C = np.bincount(best_n, minlength=prediction.answers.n_classes) > 0
-    is_other_n = (best_n != said_N[asked_n]) & is_known_C[said_N[asked_n]]
+    is_other_n = best_n != said_N[asked_n]
     doubted_d, doubt_d = asked_n[is_other_n], 1 - believed_n[is_other_n].astype(np.float64)
     answered = np.concatenate([prediction.answers.said_of, pending])
     answers_L = np.bincount(tree.leaf_N[answered], minlength=tree.n_leaves)
     gain_L = np.bincount(tree.leaf_N[doubted_d], doubt_d, tree.n_leaves) / (1 + answers_L)
-    is_doubted_N = np.isin(np.arange(len(said_N)), doubted_d)
+    is_doubted_N = np.zeros(len(said_N), np.bool_)
+    is_doubted_N[doubted_d] = True
     is_any_L = np.ones(tree.n_leaves, np.bool_)
     rng, questions = np.random.default_rng(derive(seed, "doubted")), list[Question]()
     for leaf in np.argsort(-gain_L, kind="stable")[:count].tolist():

@@ -30,8 +30,8 @@ FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 30
 itself."""
 
 EARLY, EARLY_GROWTH, GROWTH = 20, 1.25, 1.5
-"""From one network to the next answers grow by half, up to so many by a quarter: the second is taught by a graph that
-sees what the first does, and is far better (docs/log.md)."""
+"""From one network to the next answers grow by half, where the last had fewer than `EARLY` by a quarter: the second is
+taught by a graph that sees what the first does, and is far better (docs/benchmarks.md)."""
 
 SAMPLE = 4000
 """Images by which it is seen how large the classes are."""

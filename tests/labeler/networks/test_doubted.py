@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from labeler import tasks
+from labeler.learning import rounds
 from labeler.models import Reason, Round, RoundState
 from learner import scores
+from learner.graph import pool_graph
 from tests.labeler.graphs.conftest import queue, run
 from tests.labeler.networks.conftest import trained
 from tests.labeler.queues import fresh
-from tests.labeler.rounds import tune
+from tests.labeler.rounds import answer, tune
 
 pytestmark = pytest.mark.django_db
 
@@ -61,3 +63,27 @@ def test_not_where_the_network_has_taught_itself(pool, monkeypatch) -> None:
     assert trained(fresh(pool)).is_accepted
     monkeypatch.setattr("labeler.learning.asking.teaches_itself", lambda _project: True)
     assert doubted(pool) == []
+
+
+def test_what_people_say_after_the_model_began_is_no_doubt(pool, make_user, monkeypatch) -> None:
+    """The positions of answers since then, and of those that were taken back, are told to the graph."""
+    tune(pool, learns_from="likeness", retrain_every=0, random_share=0.0, holdout_questions=0.0)
+    assert trained(fresh(pool)).is_accepted
+    given, asked = [], pool_graph.questions_about_parts
+
+    def questions_about_parts(*of, unseen, **rest):
+        given.append(unseen.tolist())
+        return asked(*of, unseen=unseen, **rest)
+
+    monkeypatch.setattr(pool_graph, "questions_about_parts", questions_about_parts)
+    chosen, people = rounds.acquire, [make_user("zoe")]
+
+    def acquire(*of):
+        if people:
+            answer(pool, people.pop(), 2)  # a moment before
+        return chosen(*of)
+
+    monkeypatch.setattr(rounds, "acquire", acquire)
+    doubted(pool)
+    said = pool.annotations.order_by("-pk").values_list("image__position", flat=True)[:2]
+    assert len(said) == 2 and given[0] == sorted(said)

@@ -181,7 +181,7 @@ def test_what_a_network_was_taught_wrongly_is_in_doubt_beside_pixels(chunks, dig
 def test_what_is_beside_is_of_the_same_images(chunks, digits, tmp_path):
     made = make_pool_graph(chunks, (), seed=0, beside=chunks)
     assert made.pool_graph.reason.count("principal components") == 2
-    with pytest.raises(LearnerError, match="500 images, and 400 of them beside"):
+    with pytest.raises(LearnerError, match="500 images, and 400 beside"):
         make_pool_graph(chunks, (), seed=0, beside=write_chunks(digits[0][:400], tmp_path / "fewer"))
 
 
