@@ -240,8 +240,8 @@ class LearningForm(ChangeForm):
         help_text=_(
             "A worker trains it while nothing else is to be done, for minutes: on the labels and on images whose class "
             "leaves little doubt, once groups have names, or at 30 labels of photographs, then whenever the labels "
-            "have grown by half, below 20 by a quarter. If it proves to be the better model, it takes the place of "
-            "what is chosen above. Where no proof is at hand, people are asked where the two disagree."
+            "have grown by half. If it proves to be the better model, it takes the place of what is chosen above. "
+            "Where no proof is at hand, people are asked where the two disagree."
         ),
     )
     learns_from = forms.ChoiceField(

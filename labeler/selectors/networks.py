@@ -21,8 +21,7 @@ from labeler.selectors.pool import pool_counts, says_something, total_images
 
 LEAST_IMAGES = 200  # of fewer nothing is learned that the graph does not know
 FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 30  # where the graph teaches, and where answers alone do
-EARLY = 20  # answers; up to so many the next network knows much that the last one did not
-EARLY_GROWTH, GROWTH = 1.25, 1.5  # of the answers, from one network to the next
+GROWTH = 1.5  # of the answers, from one network to the next
 
 
 @dataclass(frozen=True)
@@ -186,12 +185,11 @@ def _judged(project: Project) -> QuerySet[PoolNetwork]:
 
 def answers_for_next(project: Project) -> int:
     """Labels from which on the next one begins by itself: as many as there are groups, or `FIRST_BY_ITSELF`; then half
-    as many again as the last one had, early a quarter, whatever came of it, or the next label if there is a class that
-    it does not know."""
+    as many again as the last one had, whatever came of it, or the next label if there is a class that it does not
+    know."""
     last = PoolNetwork.objects.filter(project=project).first()
     if last is not None:
-        growth = EARLY_GROWTH if last.answers < EARLY else GROWTH
-        return last.answers + 1 if newer_classes(last) else max(last.answers + 1, round(growth * last.answers))
+        return last.answers + 1 if newer_classes(last) else max(last.answers + 1, round(GROWTH * last.answers))
     if teaches_itself(project):
         return FIRST_BY_ITSELF
     graph = current_graph(project)

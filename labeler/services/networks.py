@@ -180,7 +180,7 @@ def _idle_projects() -> list[Project]:
 
 
 def _began(project: Project) -> bool:
-    """Begin one where it pays: the groups have names, and there are enough for the next one."""
+    """Begin one where it pays: the groups have names, and the answers have grown by half since the last."""
     if not project.learning.trains_network or why_no_network(project):
         return False
     if training_images(project).count() < answers_for_next(project):

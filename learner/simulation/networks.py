@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 
 Integers = npt.NDArray[np.int64]
 
-FIRST_ANSWERS, FIRST_BY_ITSELF = 10, 30
+FIRST_ANSWERS, FIRST_BY_ITSELF, GROWTH = 10, 30, 1.5
 """Answers before the first network, where the graph teaches it (or as many as there are groups) and where it teaches
-itself."""
-
-EARLY, EARLY_GROWTH, GROWTH = 20, 1.25, 1.5
-"""From one network to the next answers grow by half, where the last had fewer than `EARLY` by a quarter: the second is
-taught by a graph that sees what the first does, and is far better (docs/benchmarks.md)."""
+itself; from one network to the next they grow by half."""
 
 SAMPLE = 4000
 """Images by which it is seen how large the classes are."""
@@ -94,8 +90,7 @@ class Networks:
         n_answers = len(answers.positions_A)
         if self.last:
             is_newer = bool(np.setdiff1d(answers.classes_K, self.known).size)
-            growth = EARLY_GROWTH if self.last < EARLY else GROWTH
-            return n_answers >= (self.last + 1 if is_newer else max(self.last + 1, round(growth * self.last)))
+            return n_answers >= (self.last + 1 if is_newer else max(self.last + 1, round(GROWTH * self.last)))
         if self.images.teaches_itself:
             return n_answers >= FIRST_BY_ITSELF
         return n_answers >= max(FIRST_ANSWERS, PoolGraph.load(sight.graph).n_groups)

@@ -191,15 +191,10 @@ def test_the_sweep_begins_one_where_it_pays(pool, django_capture_on_commit_callb
     assert sent == [(networks.TRAIN, job.pk)] and job.created_by is None
     assert networks.sweep_networks() == 0  # one at a time
     PoolNetwork.objects.update(state=JobState.DONE, is_accepted=False)
-    label(pool, range(20, 23))
-    assert networks.sweep_networks() == 0  # 18 labels after 15
-    label(pool, [23])
-    assert networks.sweep_networks() == 1  # a quarter more
-    PoolNetwork.objects.update(state=JobState.DONE, is_accepted=False, answers=20)
-    label(pool, range(24, 34))
-    assert networks.sweep_networks() == 0  # 29 labels after 20
-    label(pool, [34])
-    assert networks.sweep_networks() == 1  # half as many again
+    label(pool, range(20, 26))
+    assert networks.sweep_networks() == 0  # 21 labels after 15
+    label(pool, [26])
+    assert networks.sweep_networks() == 1
 
 
 @pytest.mark.parametrize("why", ["no", "few", "round", "graph", "photographs", "paused", "small"])
@@ -232,9 +227,9 @@ def test_when_the_next_one_begins_is_said_by_what_there_is(pool, manager, client
     job = asked(pool)
     said = page(client)
     assert f"trained on {job.answers} labels" in said or "waits for a worker" in said
-    assert "The next one begins by itself at 19 labels, when nothing else is to be done. There are 15." in said
+    assert "The next one begins by itself at 22 labels, when nothing else is to be done. There are 15." in said
     label(pool, range(40))
-    words = "after this one, when nothing else is to be done: it has 40 labels to learn from, and 19 are enough"
+    words = "after this one, when nothing else is to be done: it has 40 labels to learn from, and 22 are enough"
     assert f"The next one begins by itself {words}" in page(client)
     assert networks.sweep_networks() == 0  # not before the one that waits for a worker
     PoolNetwork.objects.update(state=JobState.DONE, is_accepted=False)

@@ -52,7 +52,7 @@ def let_in(monkeypatch, *, is_let_in: bool, objection: str = gate.DISAGREES) -> 
 
 
 def test_they_are_trained_when_the_product_would(sight, images, tmp_path):
-    names = ("FIRST_ANSWERS", "FIRST_BY_ITSELF", "EARLY", "EARLY_GROWTH", "GROWTH")
+    names = ("FIRST_ANSWERS", "FIRST_BY_ITSELF", "GROWTH")
     assert [getattr(networks, name) for name in names] == [getattr(product, name) for name in names]
     by_graph = Networks(images, tmp_path)
     groups = PoolGraph.load(sight.graph).n_groups
@@ -64,9 +64,6 @@ def test_they_are_trained_when_the_product_would(sight, images, tmp_path):
     assert not is_due(by_graph, groups - 1) and is_due(by_graph, groups)
     by_graph.last, by_graph.known = 20, np.arange(3)
     assert not is_due(by_graph, 29) and is_due(by_graph, 30)
-    by_graph.last = 12  # early by a quarter
-    assert not is_due(by_graph, 14) and is_due(by_graph, 15)
-    by_graph.last = 20
     by_graph.known = np.arange(2)  # there are answers of a class that it has not seen
     assert not is_due(by_graph, 20) and is_due(by_graph, 21)
     by_itself = Networks(replace(images, teaches_itself=True), tmp_path)
