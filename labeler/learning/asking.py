@@ -228,14 +228,15 @@ def _parts(
         return [], np.empty(0, np.int64)
     from learner.graph.pool_graph import questions_about_parts
 
+    opinion = asker.opinion()
     advice = questions_about_parts(
         path,
         _answers(answered, model),
         eligible,
         count,
         pending=pending,
-        opinion=asker.opinion(),
-        unseen=positions_since(model.project, model.last_annotation_id),
+        opinion=opinion,
+        unseen=() if opinion is None else positions_since(model.project, model.last_annotation_id),
         seed=asker.round.seed,
         report=asker.beat,
     )
