@@ -152,7 +152,7 @@ def alike_item(project: Project, place: Candidate) -> dict[str, Any]:
     images = numeral(images_alike(place) or 1)
     words = _("Typical of %(images)s images that look alike") % {"images": images} if details else ""
     if details.get("doubted"):
-        words = _("One of %(images)s images that look alike, some of which the model doubts") % {"images": images}
+        words = _("One of %(images)s that look alike, some in doubt") % {"images": images}
     if place.reason == Reason.COVERS and place.details.get("stands", 0) > 1:
         words = _("Stands for about %(images)s images") % {"images": numeral(place.details["stands"])}
     groups = details.get("groups", 0)

@@ -75,9 +75,9 @@ def test_that_the_model_doubts_some_of_them_is_said(grouped) -> None:
     place = queue(grouped)[0]
     assert item(place)["alike"] == WORDS
     place.details["doubted"] = True
-    assert item(place)["alike"] == "One of 20 images that look alike, some of which the model doubts"
+    assert item(place)["alike"] == "One of 20 that look alike, some in doubt"
     with override("de"):
-        assert item(place)["alike"] == "Eins von 20 Bildern, die einander ähneln; bei manchen zweifelt das Modell"
+        assert item(place)["alike"] == "Eins von 20 ähnlichen, manche zweifelhaft"
 
 
 def test_images_that_measure_or_check_are_never_among_them(pool, manager) -> None:
