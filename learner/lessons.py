@@ -12,7 +12,7 @@ from learner.config import Report, ignore
 from learner.errors import LabelError
 from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, is_bearable, predict
-from learner.graph.propagation import SURE
+from learner.graph.propagation import is_sure
 from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
@@ -82,7 +82,7 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, se
     candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.said_of)
     candidates = candidates[candidates < len(graph)]
     candidates = candidates[best_N[candidates] < answers.n_classes]  # not what is to be rejected
-    sure = candidates[prediction.probs_N_K1[candidates, :-1].max(1) >= SURE]
+    sure = candidates[is_sure(prediction, candidates)]
     shuffled = np.random.default_rng(derive(seed, "held back")).permutation(sure)
     n_held = min(MOST_HELD, int(HELD_SHARE * len(sure)))
     held, learned = np.sort(shuffled[:n_held]), np.sort(shuffled[n_held:])

@@ -81,8 +81,7 @@ def propagate(
     best_N = prediction.best()
     looks_rejected_n = prediction.looks_rejected(candidates)
     candidates = candidates[~looks_rejected_n & (best_N[candidates] < answers.n_classes)]
-    chance_n = prediction.probs_N_K1[candidates, :-1].max(1)
-    is_sure_n = (chance_n >= SURE) | _is_clear(prediction, candidates)
+    chance_n, is_sure_n = prediction.probs_N_K1[candidates, :-1].max(1), is_sure(prediction, candidates)
     sure = candidates[is_sure_n]
     rng = np.random.default_rng(derive(seed, "propagation"))
     drawn = rng.permutation(sure)[:MOST]
@@ -90,6 +89,11 @@ def propagate(
     more = likely[_of_scarce_classes(known.classes_K, best_N[drawn], best_N[likely])]
     positions = np.sort(np.concatenate([drawn, more]))
     return Propagated(positions, best_N[positions], len(sure), int(looks_rejected_n.sum()))
+
+
+def is_sure(prediction: Prediction, positions: Integers) -> npt.NDArray[np.bool_]:
+    """Of which images the likeliest class may be passed on: bool `[n]`. See `SURE` and `CLEAR`."""
+    return np.asarray((prediction.probs_N_K1[positions, :-1].max(1) >= SURE) | _is_clear(prediction, positions))
 
 
 def _is_clear(prediction: Prediction, positions: Integers) -> npt.NDArray[np.bool_]:

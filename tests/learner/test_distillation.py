@@ -11,7 +11,9 @@ from learner import distillation
 from learner.distillation import BY_ITSELF, Student, distil, student_config
 from learner.errors import ArtifactError, ChunkError, ConfigError, LabelError, LearnerError
 from learner.graph.hypotheses import Answers
+from learner.graph.model import predict
 from learner.graph.pool_graph import make_pool_graph
+from learner.graph.propagation import SURE
 from learner.lessons import ANSWERS_COUNT, Lesson, keep_back, lesson_of, lesson_of_answers
 
 QUICK = student_config(10, (1, 8, 8), seed=3, steps=30, device="cpu")
@@ -63,6 +65,17 @@ def test_the_graph_teaches_what_it_is_sure_of(lesson, answers, digits):
     for position in answers.positions_A:
         assert (lesson.positions == position).sum() == ANSWERS_COUNT
     assert lesson.shares_C.sum() == pytest.approx(1) and lesson.named.tolist() == list(range(10))
+
+
+def test_of_classes_with_few_answers_what_is_clear_is_taught_too(digits_graph, digits):
+    """After one answer a class the graph is sure of little; taught that alone, a network misses most shapes."""
+    positions = np.array([np.flatnonzero(digits[1] == label)[0] for label in range(10)])
+    few = Answers(positions, digits[1][positions], 10)
+    sure = (predict(digits_graph[1], few).probs_N_K1[:, :-1].max(1) >= SURE).sum()
+    found = lesson_of(digits_graph[1], few, np.arange(1797), seed=0)
+    taught = len(np.setdiff1d(found.positions, positions)) + len(found.held_positions)
+    assert taught > 2 * sure and taught > 900
+    assert (digits[1][found.positions] == found.labels).mean() > 0.95
 
 
 def test_answers_about_images_that_came_after_the_graph_are_taught_too(digits_graph):
