@@ -23,7 +23,7 @@ from learner.graph.hypotheses import Answers
 from learner.graph.model import Graph, build, is_bearable, predict
 from learner.graph.neighbours import NEIGHBOURS, Floats, Neighbours, Searcher, closeness, of_length_1
 from learner.graph.representation import Representation, represent, rotation
-from learner.graph.second_opinion import Opinion, ask_what_is_doubted
+from learner.graph.second_opinion import Opinion, ask_what_is_doubted, share_of_doubts
 from learner.graph.strategy import Question, ask
 from learner.pool import Chunk, Inputs
 from learner.seeds import derive
@@ -352,8 +352,8 @@ def questions_about_parts(
         eligible_positions: int64, which images may be asked about.
         count: How many at most.
         pending: int64, images whose answers are on their way. Those that came after the graph are left out.
-        opinion: Of a model that sees more than the graph does: once no other question is worth it, parts that it doubts
-            are asked about.
+        opinion: Of a model that sees more than the graph does: once no other question is worth it, half of those that
+            are left, by chance one more or less, are about parts that it doubts.
         unseen: int64, images whose answers it has not learned from.
         seed: Of the draws.
         report: Called with the phases `"spread"` and `"acquire"`.
@@ -389,6 +389,6 @@ def questions_about_parts(
         asked, since = (np.array(some, np.int64) for some in ([each.position for each in questions], unseen))
         since, is_eligible_N[asked] = since[since < len(graph)], False
         seen = predict(graph, known.without(since), report=report) if len(since) else prediction
-        coming, count = np.concatenate([coming, asked, since]), count - len(questions)
-        questions += ask_what_is_doubted(seen, opinion, is_eligible_N, count, pending=coming, seed=seed)
+        coming, share = np.concatenate([coming, asked, since]), share_of_doubts(count - len(questions), seed)
+        questions += ask_what_is_doubted(seen, opinion, is_eligible_N, share, pending=coming, seed=seed)
     return Advice(tuple(questions), rejected)

@@ -27,6 +27,16 @@ DOUBTED = "doubted"
 """The reason of such questions."""
 
 
+def share_of_doubts(count: int, seed: int) -> int:
+    """How many of some questions may be about what is in doubt: half; of an odd one a coin decides.
+
+    What neither graph nor model knows, such as a class without an answer inside another one's group, neither doubts.
+    The rest of a batch goes to what is like nothing answered yet (docs/log.md).
+    """
+    coin = int(np.random.default_rng(derive(seed, "share of doubts")).integers(2))
+    return (count + coin) // 2
+
+
 def ask_what_is_doubted(
     prediction: Prediction, opinion: Opinion, is_eligible_N: npt.NDArray[np.bool_], count: int, *,
     pending: Integers, seed: int,
