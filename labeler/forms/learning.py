@@ -10,21 +10,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
+from labeler import choices
 from labeler.backbones import weight_files, why_not_backbone
-from labeler.choices import (
-    ACQUISITION_GROUPS,
-    ARCHITECTURES,
-    DEFAULT_BACKBONE,
-    ESTIMATOR_COSTS,
-    ESTIMATORS,
-    FEATURE_ARCHITECTURES,
-    GRID,
-    LAPLACE_PRIORS,
-    LEARNS_FROM,
-    RELABEL,
-    REPRESENTATIONS,
-    SUGGESTIONS,
-)
 from labeler.forms.base import ChangeForm, PercentField
 from labeler.models import LearningConfig
 from labeler.services.schedule import DAYS, WEEK, schedule_of
@@ -117,7 +104,7 @@ class LearningForm(ChangeForm):
         ),
     )
     relabel = forms.ChoiceField(
-        choices=RELABEL,
+        choices=choices.RELABEL,
         widget=forms.RadioSelect,
         label=_("Ask again about labels that are in doubt"),
         help_text=_(
@@ -132,7 +119,7 @@ class LearningForm(ChangeForm):
         help_text=_("Of the places that the model fills; each takes the place of a new image."),
     )
     suggestions = forms.ChoiceField(
-        choices=SUGGESTIONS,
+        choices=choices.SUGGESTIONS,
         widget=forms.RadioSelect,
         label=_("Show what the model says"),
         help_text=_(
@@ -151,7 +138,7 @@ class LearningForm(ChangeForm):
         ),
     )
     grid = forms.ChoiceField(
-        choices=GRID,
+        choices=choices.GRID,
         widget=forms.RadioSelect,
         label=_("Accept whole pages of tiles (grid)"),
         help_text=_(
@@ -190,7 +177,7 @@ class LearningForm(ChangeForm):
         ),
     )
     acquisition = forms.ChoiceField(
-        choices=ACQUISITION_GROUPS,
+        choices=choices.ACQUISITION_GROUPS,
         label=_("What is asked next"),
         help_text=_(
             "Herding takes what stands for most of what is unsure and is like nothing answered; sampling avoids the "
@@ -209,7 +196,7 @@ class LearningForm(ChangeForm):
         ),
     )
     representation = forms.ChoiceField(
-        choices=REPRESENTATIONS,
+        choices=choices.REPRESENTATIONS,
         widget=forms.RadioSelect,
         label=_("Images are compared by and learned from"),
         help_text=format_lazy(
@@ -217,7 +204,7 @@ class LearningForm(ChangeForm):
                 "Let them decide: small grey images go by their pixels, all others by {backbone}, which needs no "
                 "network. A worker computes features once an image; until then it goes by pixels."
             ),
-            backbone=DEFAULT_BACKBONE,
+            backbone=choices.DEFAULT_BACKBONE,
         ),
     )
     backbone = forms.CharField(
@@ -245,7 +232,7 @@ class LearningForm(ChangeForm):
         ),
     )
     learns_from = forms.ChoiceField(
-        choices=LEARNS_FROM,
+        choices=choices.LEARNS_FROM,
         widget=forms.RadioSelect,
         label=_("A round learns from"),
         help_text=_(
@@ -257,7 +244,7 @@ class LearningForm(ChangeForm):
         ),
     )
     architecture = forms.ChoiceField(
-        choices=ARCHITECTURES,
+        choices=choices.ARCHITECTURES,
         widget=forms.RadioSelect,
         label=_("Network on pixels"),
         help_text=_(
@@ -266,7 +253,7 @@ class LearningForm(ChangeForm):
         ),
     )
     feature_architecture = forms.ChoiceField(
-        choices=FEATURE_ARCHITECTURES,
+        choices=choices.FEATURE_ARCHITECTURES,
         widget=forms.RadioSelect,
         label=_("Network on vectors"),
         help_text=_(
@@ -277,13 +264,15 @@ class LearningForm(ChangeForm):
         required=False,
         label=_("Begin with images that look alike"),
         help_text=_(
-            "Groups whose class is not known come first (where they are loose, images standing for many), and the "
-            "network learns from images without an answer, too, where their neighbours or the pool leave little doubt."
+            "Groups whose class is not known come first (where they are loose, images standing for many); later, up to "
+            "half of the questions are about parts of groups that a network in use doubts. Rounds learn from images "
+            "without an answer, too, where their neighbours or the pool leave little doubt."
         ),
     )
     estimator = forms.ChoiceField(
         choices=[
-            (name, _html('{} <span class="soft">{}</span>', words, ESTIMATOR_COSTS[name])) for name, words in ESTIMATORS
+            (name, _html('{} <span class="soft">{}</span>', words, choices.ESTIMATOR_COSTS[name]))
+            for name, words in choices.ESTIMATORS
         ],
         widget=forms.RadioSelect,
         label=_("Posterior"),
@@ -320,7 +309,7 @@ class LearningForm(ChangeForm):
         ),
     )
     laplace_prior = forms.ChoiceField(
-        choices=LAPLACE_PRIORS,
+        choices=choices.LAPLACE_PRIORS,
         widget=forms.RadioSelect,
         label=_("Prior of the weights"),
         help_text=_("Laplace only: how wide the spread may be."),
@@ -370,7 +359,7 @@ class LearningForm(ChangeForm):
             self.add_error(why.field, why.words)
 
     def words_of(self, name: str, value: Any) -> str:
-        return str(dict(ESTIMATORS)[value]) if name == "estimator" else super().words_of(name, value)
+        return str(dict(choices.ESTIMATORS)[value]) if name == "estimator" else super().words_of(name, value)
 
     def advice(self, *, people: int, has_holdout: bool) -> list[str]:
         """What is sound but surprising, to be said after it is saved."""
