@@ -20,6 +20,11 @@ Integers = npt.NDArray[np.int64]
 HELD_SHARE, MOST_HELD = 0.1, 2000
 """Of the images that the graph is sure of so many are kept back, to see whether the student agrees about them."""
 
+ENOUGH = 0.8
+"""Where the graph is sure of this share of the pool, that alone is taught. After a dozen answers it is sure of less, of
+some classes nearly nothing, and a network that sees few of their shapes is worse than one that is taught some wrong
+labels; later the wrong ones do more harm (docs/log.md)."""
+
 ANSWERS_COUNT = 5
 """An answer is drawn as often as so many labels of the graph."""
 
@@ -82,7 +87,7 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, se
     candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.said_of)
     candidates = candidates[candidates < len(graph)]
     candidates = candidates[best_N[candidates] < answers.n_classes]  # not what is to be rejected
-    sure = candidates[is_sure(prediction, candidates)]
+    sure = candidates[is_sure(prediction, candidates, enough=ENOUGH)]
     shuffled = np.random.default_rng(derive(seed, "held back")).permutation(sure)
     n_held = min(MOST_HELD, int(HELD_SHARE * len(sure)))
     held, learned = np.sort(shuffled[:n_held]), np.sort(shuffled[n_held:])

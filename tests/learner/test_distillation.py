@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from learner import distillation
+from learner import distillation, lessons
 from learner.distillation import BY_ITSELF, Student, distil, student_config
 from learner.errors import ArtifactError, ChunkError, ConfigError, LabelError, LearnerError
 from learner.graph.hypotheses import Answers
@@ -76,6 +76,22 @@ def test_of_classes_with_few_answers_what_is_clear_is_taught_too(digits_graph, d
     taught = len(np.setdiff1d(found.positions, positions)) + len(found.held_positions)
     assert taught > 2 * sure and taught > 900
     assert (digits[1][found.positions] == found.labels).mean() > 0.95
+
+
+def test_where_the_graph_is_sure_of_most_that_alone_is_taught(digits_graph, digits, monkeypatch):
+    positions = np.concatenate([np.flatnonzero(digits[1] == label)[2:4] for label in range(10)])
+    two_each = Answers(positions, digits[1][positions], 10)
+    prediction = predict(digits_graph[1], two_each)
+    others = np.setdiff1d(np.arange(1797), positions)
+    is_sure = prediction.probs_N_K1[others, :-1].max(1) >= SURE
+
+    def taught() -> int:
+        found = lesson_of(digits_graph[1], two_each, np.arange(1797), seed=0)
+        return len(np.setdiff1d(found.positions, positions)) + len(found.held_positions)
+
+    for enough, is_more in ((is_sure.mean() - 0.01, False), (is_sure.mean() + 0.01, True)):
+        monkeypatch.setattr(lessons, "ENOUGH", enough)
+        assert (taught() > is_sure.sum()) == is_more
 
 
 def test_answers_about_images_that_came_after_the_graph_are_taught_too(digits_graph):
