@@ -173,6 +173,33 @@ class Student:
         return features_n_D, probs_n_C
 
 
+def classes_by(
+    student: Student, chunks: tuple[Chunk, ...], positions: Integers, *, report: Report = ignore
+) -> Integers:
+    """The classes that a network finds likeliest of some images.
+
+    Args:
+        student: The network.
+        chunks: The pool's pixels, of the shape that it was trained on.
+        positions: int64 `[n]`, in ascending order.
+        report: Called every `IMAGES_AT_ONCE` images with the phase `"features"`.
+
+    Returns:
+        int64 `[n]`.
+
+    Raises:
+        ChunkError: If images cannot be read.
+    """
+    pool, best = Pool(chunks), np.empty(len(positions), np.int64)
+    for at in range(0, len(positions), IMAGES_AT_ONCE):
+        some = slice(at, at + IMAGES_AT_ONCE)
+        with torch.inference_mode():
+            inputs = student.network.tensor_of(pool.inputs(positions[some]))
+            best[some] = student.network.head(student.network.features(inputs)).argmax(1).cpu().numpy()
+        report("features", min(at + IMAGES_AT_ONCE, len(positions)), len(positions))
+    return best
+
+
 def distil(
     chunks: tuple[Chunk, ...],
     lesson: Lesson,

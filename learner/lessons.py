@@ -1,8 +1,13 @@
-"""What a full network is taught: what the graph is sure of, or answers; and what is kept back to measure it by."""
+"""What a full network is taught: what the graph is sure of, or answers; and what is kept back to measure it by.
+
+What is taught has to hold all shapes of a class. A part that is left out for want of certainty goes by a wrong name
+afterwards, and all of it (docs/log.md).
+"""
 
 # ruff: noqa: N815 (shapes in names)
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,19 +16,17 @@ import numpy.typing as npt
 from learner.config import Report, ignore
 from learner.errors import LabelError
 from learner.graph.hypotheses import Answers
-from learner.graph.model import Graph, is_bearable, predict
-from learner.graph.propagation import is_sure
+from learner.graph.model import Graph, Prediction, is_bearable, predict
+from learner.graph.propagation import SURE, is_sure
 from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
 
+Opinion = Callable[[Integers], Integers]
+"""The likeliest classes of some images, by their positions in ascending order; -1 where there is none."""
+
 HELD_SHARE, MOST_HELD = 0.1, 2000
 """Of the images that the graph is sure of so many are kept back, to see whether the student agrees about them."""
-
-ENOUGH = 0.8
-"""Where the graph is sure of this share of the pool, that alone is taught. After a dozen answers it is sure of less, of
-some classes nearly nothing, and a network that sees few of their shapes is worse than one that is taught some wrong
-labels; later the wrong ones do more harm (docs/log.md)."""
 
 ANSWERS_COUNT = 5
 """An answer is drawn as often as so many labels of the graph."""
@@ -58,15 +61,18 @@ class Lesson:
     unlabelled: Integers = field(default_factory=lambda: np.empty(0, np.int64))
 
 
-def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, seed: int,
+def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, opinion: Opinion | None = None, seed: int,
               report: Report = ignore) -> Lesson:  # fmt: skip
-    """Ask the graph what it is sure of.
+    """Ask the graph what it is sure of, and a network that is in use already what else is so.
 
     Args:
         graph: Of the pool.
         answers: All that count, each image once.
         to_positions: int64, images that may be learned from without an answer. Those that accuracy is measured on must
             not be among them.
+        opinion: Of a network that is in use: which classes it finds likeliest of some images. It is asked about those
+            that the graph is not sure of; where both say the same, that is taught. None where there is no such network:
+            then what is clear is taught beside what is sure (`CLEAR` in `learner.graph.propagation`).
         seed: Of what is kept back.
         report: Called with the phase `"spread"`, in steps.
 
@@ -76,7 +82,8 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, se
 
     Reference:
         Lee, 2013, Pseudo-label, section 2.2, with the graph's labels in place of the network's own; Hinton, Vinyals,
-        Dean, 2015, Distilling the knowledge in a neural network, section 2 at temperature 0.
+        Dean, 2015, Distilling the knowledge in a neural network, section 2 at temperature 0; Blum and Mitchell, 1998,
+        Combining labeled and unlabeled data with co-training, for two views that teach where they agree.
     """
     named = _named(answers)
     known = answers.within(len(graph))
@@ -87,7 +94,7 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, se
     candidates = np.setdiff1d(np.asarray(to_positions, np.int64), answers.said_of)
     candidates = candidates[candidates < len(graph)]
     candidates = candidates[best_N[candidates] < answers.n_classes]  # not what is to be rejected
-    sure = candidates[is_sure(prediction, candidates, enough=ENOUGH)]
+    sure = candidates[_is_taught(prediction, candidates, opinion)]
     shuffled = np.random.default_rng(derive(seed, "held back")).permutation(sure)
     n_held = min(MOST_HELD, int(HELD_SHARE * len(sure)))
     held, learned = np.sort(shuffled[:n_held]), np.sort(shuffled[n_held:])
@@ -99,6 +106,15 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, se
         prediction.class_probs().mean(0, dtype=np.float64),
         named,
     )
+
+
+def _is_taught(prediction: Prediction, candidates: Integers, opinion: Opinion | None) -> npt.NDArray[np.bool_]:
+    if opinion is None:
+        return is_sure(prediction, candidates)
+    is_taught_n = prediction.probs_N_K1[candidates, :-1].max(1) >= SURE
+    unsure = candidates[~is_taught_n]
+    is_taught_n[~is_taught_n] = opinion(unsure) == prediction.best()[unsure]
+    return np.asarray(is_taught_n)
 
 
 def lesson_of_answers(answers: Answers, to_positions: npt.ArrayLike) -> Lesson:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from learner.gate import Verdict
     from learner.graph.hypotheses import Answers
     from learner.graph.pool_graph import MadeGraph
-    from learner.lessons import Lesson
+    from learner.lessons import Lesson, Opinion
     from learner.pool import Chunk as PixelChunk
 
 SAMPLE = 4000  # images by which it is seen how large the classes are
@@ -165,7 +165,29 @@ class _Trial:
         if self.teaches_itself:
             unmeasured = np.setdiff1d(in_chunks(may_learn, self._counts()), self.kept.positions_A)
             return lesson_of_answers(self.answers, unmeasured)
-        return lesson_of(PoolGraph.load(self.graph).graph, self.answers, may_learn, seed=self.job.seed)
+        graph = PoolGraph.load(self.graph).graph
+        return lesson_of(graph, self.answers, may_learn, opinion=self._opinion(), seed=self.job.seed)
+
+    def _opinion(self) -> Opinion | None:
+        """The classes that the network in use finds likeliest, by the numbers that they have in this job; None where no
+        network is in use, or none that can look at these images."""
+        from learner.distillation import classes_by
+        from learner.errors import LearnerError
+        from learner.pool import Pool
+
+        used = self.job.project.learning.network
+        if used is None:
+            return None
+        try:
+            student = load_student(used)
+        except (CannotLearn, LearnerError):  # whoever needs it hears of that
+            return None
+        if list(Pool(self.pixels).shape) != list(student.facts["shape"]):
+            return None
+        number = {pk: index for index, pk in enumerate(self.job.labels["classes"])}
+        numbers = np.array([number.get(pk, -1) for pk in used.labels["classes"]], np.int64)
+        tell = self._part(TRAINING)
+        return lambda some: numbers[classes_by(student, self.pixels, some, report=lambda *_: tell(0, 1))]
 
     def _look(self, student: Student) -> tuple[list[tuple[Chunk, int, str]], list[PixelChunk]]:
         """Files of features in the storage, and the same as chunks."""

@@ -91,17 +91,9 @@ def propagate(
     return Propagated(positions, best_N[positions], len(sure), int(looks_rejected_n.sum()))
 
 
-def is_sure(prediction: Prediction, positions: Integers, *, enough: float = 1.0) -> npt.NDArray[np.bool_]:
-    """Of which images the likeliest class may be passed on: bool `[n]`.
-
-    Args:
-        prediction: From all answers.
-        positions: int64 `[n]`, the images.
-        enough: Where the graph is sure of this share of them by `SURE`, being `CLEAR` is not enough.
-    """
-    is_sure_n = prediction.probs_N_K1[positions, :-1].max(1) >= SURE
-    is_enough = is_sure_n.sum() >= enough * len(positions)
-    return np.asarray(is_sure_n if is_enough else is_sure_n | _is_clear(prediction, positions))
+def is_sure(prediction: Prediction, positions: Integers) -> npt.NDArray[np.bool_]:
+    """Of which images the likeliest class may be passed on: bool `[n]`. See `SURE` and `CLEAR`."""
+    return np.asarray((prediction.probs_N_K1[positions, :-1].max(1) >= SURE) | _is_clear(prediction, positions))
 
 
 def _is_clear(prediction: Prediction, positions: Integers) -> npt.NDArray[np.bool_]:

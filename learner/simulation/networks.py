@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,7 @@ class Networks:
         self.images, self.scratch, self.steps = images, scratch, steps
         self.last, self.known = 0, np.empty(0, np.int64)
         self.made: list[tuple[int, Verdict]] = []
+        self.used: Student | None = None
         self.contested = np.empty(0, np.int64)
 
     def is_due(self, sight: Sight, answers: Answers) -> bool:
@@ -107,7 +109,7 @@ class Networks:
         Returns:
             What the loop goes by from now on: of the new network, or as before.
         """
-        from learner.distillation import distil
+        from learner.distillation import classes_by, distil
         from learner.graph.pool_graph import PoolGraph, make_pool_graph
         from learner.lessons import keep_back, lesson_of, lesson_of_answers
 
@@ -117,7 +119,8 @@ class Networks:
             answers, kept = keep_back(answers, seed=seed, first=self.contested)
             lesson = lesson_of_answers(answers, np.setdiff1d(may_learn, kept.positions_A))
         else:
-            lesson = lesson_of(PoolGraph.load(sight.graph).graph, answers, may_learn, seed=seed)
+            opinion = None if self.used is None else partial(classes_by, self.used, self.images.chunks)
+            lesson = lesson_of(PoolGraph.load(sight.graph).graph, answers, may_learn, opinion=opinion, seed=seed)
         student = distil(self.images.chunks, lesson, self._config(answers, lesson, seed, config), report=report)
         folder = self.scratch / f"network {self.last}"
         features = self._looked_at(student, self.images.chunks, folder)
@@ -128,7 +131,10 @@ class Networks:
         new_model = self._model(new, answers, kept, config, folder / "new")
         verdict = self._judged(old, new_model, lesson, kept, seed)
         self.made.append((self.last, verdict))
-        return new if verdict.is_accepted else sight
+        if not verdict.is_accepted:
+            return sight
+        self.used = student
+        return new
 
     def _config(self, answers: Answers, lesson: Lesson, seed: int, config: RoundConfig) -> RoundConfig:
         from learner.distillation import recipe_for, student_config

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from labeler.selectors import networks as product
-from learner import distillation, gate, trial
+from learner import distillation, gate, lessons, trial
 from learner.errors import LabelError
 from learner.graph import pool_graph
 from learner.graph.hypotheses import Answers
@@ -87,6 +87,26 @@ def test_one_that_is_refused_changes_nothing_but_is_not_tried_again_at_once(
     trained = Networks(images, tmp_path / "scratch", steps=STEPS)
     assert trained.train(sight, answers_of(digits, 60), head, lambda *_: None) == sight
     assert not trained.is_due(sight, answers_of(digits, 61))
+
+
+@pytest.mark.parametrize("is_let_in", [True, False])
+def test_the_one_in_use_has_a_say_in_what_the_next_one_is_taught(
+    sight, images, digits, head, tmp_path, monkeypatch, is_let_in
+):
+    let_in(monkeypatch, is_let_in=is_let_in)
+    opinions, lesson_of = [], lessons.lesson_of
+    monkeypatch.setattr(
+        lessons,
+        "lesson_of",
+        lambda *of, opinion, **rest: opinions.append(opinion) or lesson_of(*of, opinion=opinion, **rest),
+    )
+    trained = Networks(images, tmp_path / "scratch", steps=STEPS)
+    new = trained.train(sight, answers_of(digits, 60), head, lambda *_: None)
+    trained.train(new, answers_of(digits, 90), head, lambda *_: None)
+    assert [opinion is not None for opinion in opinions] == [False, is_let_in]
+    if is_let_in:
+        said = opinions[1](np.arange(500))
+        assert len(set(said.tolist())) > 2 and (said == digits[1][:500]).mean() > 0.3
 
 
 @pytest.mark.parametrize("teaches_itself", [False, True])

@@ -1,0 +1,86 @@
+"""What the graph is not sure of, the network in use is asked about before the next one is taught."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from django.core.files.storage import default_storage
+
+from labeler import tasks
+from labeler.learning.networks import load_student
+from labeler.models import JobState
+from learner import lessons
+from tests.labeler.networks.conftest import N, asked, trained
+from tests.labeler.queues import fresh
+
+pytestmark = pytest.mark.django_db
+
+SOME = np.arange(0, N, 7)
+
+
+@pytest.fixture
+def opinions(monkeypatch) -> list:
+    """What each lesson heard about some images; None where nobody was there to ask."""
+    heard, lesson_of = [], lessons.lesson_of
+
+    def hear(*of, opinion, **rest):
+        heard.append(None if opinion is None else opinion(SOME).tolist())
+        return lesson_of(*of, opinion=opinion, **rest)
+
+    monkeypatch.setattr(lessons, "lesson_of", hear)
+    return heard
+
+
+def of_the_network(pool, network) -> list[int]:
+    """Its likeliest classes, by the numbers that they had when it was trained."""
+    from contextlib import ExitStack
+
+    from labeler.learning.files import opened
+    from labeler.selectors.features import chunk_inputs
+
+    with ExitStack() as stack:
+        chunks = [opened(each, stack) for each in chunk_inputs(pool, None)]
+        of_all = np.concatenate([load_student(network).look_at(chunk)[1] for chunk in chunks])
+    return of_all[SOME].argmax(1).tolist()
+
+
+def test_the_first_one_asks_nobody_and_the_next_one_the_one_in_use(pool, opinions) -> None:
+    first = trained(pool)
+    assert first.is_accepted and opinions == [None]
+    assert trained(fresh(pool)).state == JobState.DONE
+    assert opinions[1] == of_the_network(pool, first)
+    assert len(set(opinions[1])) > 1
+
+
+def test_classes_go_by_the_numbers_that_they_have_now_and_those_that_are_gone_by_none(pool, opinions) -> None:
+    first = trained(pool)
+    before = of_the_network(pool, first)
+    classes = first.labels["classes"]
+    first.labels["classes"] = [0, *classes[1:][::-1]]  # as if they had been these
+    first.save(update_fields=["labels"])
+    trained(fresh(pool))
+    number = {0: -1} | {index: len(classes) - index for index in range(1, len(classes))}
+    assert opinions[1] == [number[each] for each in before]
+
+
+def test_one_whose_file_was_lost_is_not_asked(pool, opinions) -> None:
+    first = trained(pool)
+    default_storage.delete(first.file)
+    job = asked(fresh(pool))
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error, opinions) == (JobState.DONE, "", [None, None])
+
+
+def test_one_that_knows_images_of_another_size_is_not_asked(pool, opinions, monkeypatch) -> None:
+    trained(pool)
+    load = load_student
+
+    def of_another_size(network):
+        student = load(network)
+        student.facts["shape"] = [1, 64, 64]
+        return student
+
+    monkeypatch.setattr("labeler.learning.networks.load_student", of_another_size)
+    trained(fresh(pool))
+    assert opinions == [None, None]
