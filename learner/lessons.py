@@ -22,9 +22,6 @@ from learner.seeds import derive
 
 Integers = npt.NDArray[np.int64]
 
-Opinion = Callable[[Integers], Integers]
-"""The likeliest classes of some images, by their positions in ascending order; -1 where there is none."""
-
 HELD_SHARE, MOST_HELD = 0.1, 2000
 """Of the images that the graph is sure of so many are kept back, to see whether the student agrees about them."""
 
@@ -37,6 +34,20 @@ have `LEAST_KEPT_OF` at least."""
 
 
 @dataclass(frozen=True)
+class Opinion:
+    """Of a network that is in use.
+
+    Args:
+        of: Gives the likeliest classes of some images, by their positions in ascending order; -1 where it is a class
+            that is gone.
+        knows: int64, the classes that it was taught, by the numbers that they have now.
+    """
+
+    of: Callable[[Integers], Integers]
+    knows: Integers
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What a network is taught.
 
@@ -44,7 +55,7 @@ class Lesson:
         positions: int64 `[n]`, images to learn from; where the graph teaches, those with an answer `ANSWERS_COUNT`
             times.
         labels: int64 `[n]`, 0 to C - 1.
-        held_positions: int64 `[m]`, in ascending order: images that the graph is as sure of, and that are not learned
+        held_positions: int64 `[m]`, in ascending order: images that would be taught as well, and that are not learned
             from.
         held_labels: int64 `[m]`.
         shares_C: float64, the share of each class in the pool as the graph believes, or among the answers; sum 1.
@@ -70,9 +81,9 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, op
         answers: All that count, each image once.
         to_positions: int64, images that may be learned from without an answer. Those that accuracy is measured on must
             not be among them.
-        opinion: Of a network that is in use: which classes it finds likeliest of some images. It is asked about those
-            that the graph is not sure of; where both say the same, that is taught. None where there is no such network:
-            then what is clear is taught beside what is sure (`CLEAR` in `learner.graph.propagation`).
+        opinion: Of a network that is in use. It is asked about images that the graph is not sure of; where both say the
+            same, that is taught. Of classes that it does not know, and of all where there is no such network, what is
+            clear is taught beside what is sure (`CLEAR` in `learner.graph.propagation`).
         seed: Of what is kept back.
         report: Called with the phase `"spread"`, in steps.
 
@@ -109,11 +120,12 @@ def lesson_of(graph: Graph, answers: Answers, to_positions: npt.ArrayLike, *, op
 
 
 def _is_taught(prediction: Prediction, candidates: Integers, opinion: Opinion | None) -> npt.NDArray[np.bool_]:
+    is_clear_n = is_sure(prediction, candidates)
     if opinion is None:
-        return is_sure(prediction, candidates)
-    is_taught_n = prediction.probs_N_K1[candidates, :-1].max(1) >= SURE
-    unsure = candidates[~is_taught_n]
-    is_taught_n[~is_taught_n] = opinion(unsure) == prediction.best()[unsure]
+        return is_clear_n
+    best_n, is_taught_n = prediction.best()[candidates], prediction.probs_N_K1[candidates, :-1].max(1) >= SURE
+    is_taught_n |= is_clear_n & ~np.isin(best_n, opinion.knows)
+    is_taught_n[~is_taught_n] = opinion.of(candidates[~is_taught_n]) == best_n[~is_taught_n]
     return np.asarray(is_taught_n)
 
 

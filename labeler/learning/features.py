@@ -13,8 +13,8 @@ from django.conf import settings
 
 from labeler.imaging.pixels import to_picture
 from labeler.learning.files import limit_threads
-from labeler.learning.networks import open_student
 from labeler.learning.pool import cannot_derive
+from labeler.learning.students import open_student
 from labeler.models import Image, PoolFeatures, PoolNetwork
 from labeler.models.images import CHUNK_SIZE
 from labeler.services.derived import CannotDerive, Report

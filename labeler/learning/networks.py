@@ -17,8 +17,9 @@ from labeler.learning.files import CannotLearn, in_chunks, limit_threads, mendin
 from labeler.learning.pool import cannot_derive
 from labeler.learning.replays import model_config
 from labeler.learning.spoken import compared_by
+from labeler.learning.students import opinion_of
 from labeler.models import Chunk, PoolNetwork
-from labeler.selectors.features import ChunkInput, Seen, chunk_inputs, seen_by, seer_words
+from labeler.selectors.features import Seen, chunk_inputs, seen_by, seer_words
 from labeler.selectors.graphs import current_graph
 from labeler.selectors.grid import training_images
 from labeler.selectors.networks import contested_so_far, newer_classes, teaches_itself
@@ -30,7 +31,6 @@ from labeler.selectors.pool import (
     waiting_positions,
 )
 from labeler.services.derived import Derived
-from labeler.services.features import Part
 from labeler.services.networks import Judged, Report
 from labeler.services.rounds import config_of
 from labeler.storage import local_path
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from learner.gate import Verdict
     from learner.graph.hypotheses import Answers
     from learner.graph.pool_graph import MadeGraph
-    from learner.lessons import Lesson, Opinion
+    from learner.lessons import Lesson
     from learner.pool import Chunk as PixelChunk
 
 SAMPLE = 4000  # images by which it is seen how large the classes are
@@ -165,29 +165,11 @@ class _Trial:
         if self.teaches_itself:
             unmeasured = np.setdiff1d(in_chunks(may_learn, self._counts()), self.kept.positions_A)
             return lesson_of_answers(self.answers, unmeasured)
-        graph = PoolGraph.load(self.graph).graph
-        return lesson_of(graph, self.answers, may_learn, opinion=self._opinion(), seed=self.job.seed)
-
-    def _opinion(self) -> Opinion | None:
-        """The classes that the network in use finds likeliest, by the numbers that they have in this job; None where no
-        network is in use, or none that can look at these images."""
-        from learner.distillation import classes_by
-        from learner.errors import LearnerError
-        from learner.pool import Pool
-
-        used = self.job.project.learning.network
-        if used is None:
-            return None
-        try:
-            student = load_student(used)
-        except (CannotLearn, LearnerError):  # whoever needs it hears of that
-            return None
-        if list(Pool(self.pixels).shape) != list(student.facts["shape"]):
-            return None
-        number = {pk: index for index, pk in enumerate(self.job.labels["classes"])}
-        numbers = np.array([number.get(pk, -1) for pk in used.labels["classes"]], np.int64)
         tell = self._part(TRAINING)
-        return lambda some: numbers[classes_by(student, self.pixels, some, report=lambda *_: tell(0, 1))]
+        used = PoolNetwork.objects.filter(pk=self.job.labels.get("network")).first()
+        opinion = opinion_of(used, self.job.labels["classes"], self.pixels, lambda *_: tell(0, 1)) if used else None
+        graph = PoolGraph.load(self.graph).graph
+        return lesson_of(graph, self.answers, may_learn, opinion=opinion, seed=self.job.seed)
 
     def _look(self, student: Student) -> tuple[list[tuple[Chunk, int, str]], list[PixelChunk]]:
         """Files of features in the storage, and the same as chunks."""
@@ -368,29 +350,3 @@ def _interval(interval: Any) -> dict[str, float | int] | None:
         return None
     values = {name: round(getattr(interval, name), 5) for name in ("value", "low", "high")}
     return {**values, "n": interval.n}
-
-
-def load_student(network: PoolNetwork) -> Student:
-    """The project's network. Raises CannotLearn."""
-    from learner.distillation import Student
-
-    with ExitStack() as stack:
-        try:
-            return Student.load(stack.enter_context(local_path(network.file)))
-        except FileNotFoundError as error:
-            raise CannotLearn(
-                told("The file of network %(pk)s was lost. Have another one trained.", pk=str(network.pk))
-            ) from error
-
-
-def open_student(network: PoolNetwork) -> Callable[[Part, Callable[..., None]], Any]:
-    """How the project's network looks at a part of a chunk. Raises CannotLearn."""
-    limit_threads()
-    student = load_student(network)
-
-    def look(part: Part, report: Callable[..., None]) -> Any:
-        with ExitStack() as opening:
-            pixels = opened(ChunkInput(part.chunk, part.chunk.count), opening)
-            return student.look_at(pixels, start=part.start, stop=part.stop, report=report)[0]
-
-    return look

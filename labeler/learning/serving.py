@@ -20,8 +20,8 @@ from django.conf import settings
 
 from labeler.learning.features import load_named_backbone
 from labeler.learning.files import CannotLearn, folder_of, limit_threads
-from labeler.learning.networks import load_student
 from labeler.learning.pool import cannot_derive
+from labeler.learning.students import load_student
 from labeler.models import Chunk, ChunkFeatures, JobState, ModelExport, PoolGraph, PoolNetwork, Round
 from labeler.models.images import CHUNK_SIZE
 from labeler.models.jobs import is_network_key, network_key

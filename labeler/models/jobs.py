@@ -268,7 +268,8 @@ class PoolNetwork(Job):
 
     project = models.ForeignKey("labeler.Project", on_delete=models.CASCADE, related_name="networks")
     seed = models.PositiveBigIntegerField()
-    labels = models.JSONField()  # {"classes": ids, "positions", "labels", "rejected", "aside", "contested": numbers}
+    # {"classes": ids, "positions", "labels", "rejected", "aside", "contested": numbers, "network": id of that in use}
+    labels = models.JSONField()
     answers = models.PositiveIntegerField()  # that it learned from
     checkpoint = models.CharField(max_length=200)
     file = models.CharField(max_length=200, blank=True)  # safetensors, of one that was accepted

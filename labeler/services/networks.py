@@ -107,6 +107,7 @@ def request_network(*, project: Project, by: User | None = None) -> PoolNetwork 
         "rejected": rejected_positions(project, without=[position for position, _ in pairs]).tolist(),
         "aside": aside_positions(project),
         "contested": contested_so_far(project),
+        "network": project.learning.network_id,
     }
     job = PoolNetwork.objects.create(
         project=project, created_by=by, seed=new_seed(), labels=labels, answers=len(pairs),

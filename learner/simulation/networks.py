@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from learner.gate import Verdict
     from learner.graph.hypotheses import Answers
     from learner.graph.pool_graph import MadeGraph
-    from learner.lessons import Lesson
+    from learner.lessons import Lesson, Opinion
 
 Integers = npt.NDArray[np.int64]
 
@@ -82,7 +82,7 @@ class Networks:
         self.images, self.scratch, self.steps = images, scratch, steps
         self.last, self.known = 0, np.empty(0, np.int64)
         self.made: list[tuple[int, Verdict]] = []
-        self.used: Student | None = None
+        self.opinion: Opinion | None = None
         self.contested = np.empty(0, np.int64)
 
     def is_due(self, sight: Sight, answers: Answers) -> bool:
@@ -111,7 +111,7 @@ class Networks:
         """
         from learner.distillation import classes_by, distil
         from learner.graph.pool_graph import PoolGraph, make_pool_graph
-        from learner.lessons import keep_back, lesson_of, lesson_of_answers
+        from learner.lessons import Opinion, keep_back, lesson_of, lesson_of_answers
 
         self.last, self.known = len(answers.positions_A), answers.classes_K
         seed, may_learn, kept = derive(config.seed, "network"), self.images.may_learn, answers.within(0)
@@ -119,8 +119,8 @@ class Networks:
             answers, kept = keep_back(answers, seed=seed, first=self.contested)
             lesson = lesson_of_answers(answers, np.setdiff1d(may_learn, kept.positions_A))
         else:
-            opinion = None if self.used is None else partial(classes_by, self.used, self.images.chunks)
-            lesson = lesson_of(PoolGraph.load(sight.graph).graph, answers, may_learn, opinion=opinion, seed=seed)
+            graph = PoolGraph.load(sight.graph).graph
+            lesson = lesson_of(graph, answers, may_learn, opinion=self.opinion, seed=seed)
         student = distil(self.images.chunks, lesson, self._config(answers, lesson, seed, config), report=report)
         folder = self.scratch / f"network {self.last}"
         features = self._looked_at(student, self.images.chunks, folder)
@@ -133,7 +133,7 @@ class Networks:
         self.made.append((self.last, verdict))
         if not verdict.is_accepted:
             return sight
-        self.used = student
+        self.opinion = Opinion(partial(classes_by, student, self.images.chunks), answers.classes_K)
         return new
 
     def _config(self, answers: Answers, lesson: Lesson, seed: int, config: RoundConfig) -> RoundConfig:

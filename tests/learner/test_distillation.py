@@ -14,7 +14,7 @@ from learner.graph.hypotheses import Answers
 from learner.graph.model import predict
 from learner.graph.pool_graph import make_pool_graph
 from learner.graph.propagation import SURE
-from learner.lessons import ANSWERS_COUNT, Lesson, keep_back, lesson_of, lesson_of_answers
+from learner.lessons import ANSWERS_COUNT, Lesson, Opinion, keep_back, lesson_of, lesson_of_answers
 
 QUICK = student_config(10, (1, 8, 8), seed=3, steps=30, device="cpu")
 ITSELF = student_config(
@@ -91,12 +91,28 @@ def test_where_a_network_in_use_says_the_same_that_is_taught_however_sure_the_gr
         asked.append(some)
         return np.where(some % 2, prediction.best()[some], (prediction.best()[some] + 1) % 10)
 
-    found = lesson_of(digits_graph[1], few, np.arange(1797), opinion=opinion, seed=0)
+    everything = Opinion(opinion, np.arange(10))
+    found = lesson_of(digits_graph[1], few, np.arange(1797), opinion=everything, seed=0)
     taught = np.setdiff1d(np.union1d(found.positions, found.held_positions), positions)
     np.testing.assert_array_equal(taught, others[is_sure | (others % 2 == 1)])
     np.testing.assert_array_equal(np.concatenate(asked), others[~is_sure])  # only what it takes
-    unknown = lesson_of(digits_graph[1], few, np.arange(1797), opinion=lambda some: np.full(len(some), -1), seed=0)
-    assert len(np.setdiff1d(unknown.positions, positions)) + len(unknown.held_positions) == is_sure.sum()
+    gone = Opinion(lambda some: np.full(len(some), -1), np.arange(10))
+    nothing_more = lesson_of(digits_graph[1], few, np.arange(1797), opinion=gone, seed=0)
+    assert len(np.setdiff1d(nothing_more.positions, positions)) + len(nothing_more.held_positions) == is_sure.sum()
+
+
+def test_of_a_class_that_the_network_in_use_does_not_know_what_is_clear_is_taught(digits_graph, digits):
+    positions = np.array([np.flatnonzero(digits[1] == label)[0] for label in range(10)])
+    few = Answers(positions, digits[1][positions], 10)
+
+    def taught(knows) -> np.ndarray:
+        opinion = Opinion(lambda some: np.full(len(some), -1), np.asarray(knows))
+        found = lesson_of(digits_graph[1], few, np.arange(1797), opinion=opinion, seed=0)
+        return np.bincount(np.concatenate([found.labels, found.held_labels]), minlength=10) - ANSWERS_COUNT
+
+    all_known, without_6 = taught(range(10)), taught([0, 1, 2, 3, 4, 5, 7, 8, 9])
+    assert without_6[6] > all_known[6] + 50
+    np.testing.assert_array_equal(np.delete(without_6, 6), np.delete(all_known, 6))
 
 
 def test_a_network_says_of_some_images_what_it_says_of_all(digits_graph, lesson):

@@ -7,9 +7,9 @@ import pytest
 from django.core.files.storage import default_storage
 
 from labeler import tasks
-from labeler.learning.networks import load_student
-from labeler.models import JobState
-from learner import lessons
+from labeler.learning.students import load_student
+from labeler.models import JobState, LearningConfig
+from learner import distillation, lessons
 from tests.labeler.networks.conftest import N, asked, trained
 from tests.labeler.queues import fresh
 
@@ -24,7 +24,7 @@ def opinions(monkeypatch) -> list:
     heard, lesson_of = [], lessons.lesson_of
 
     def hear(*of, opinion, **rest):
-        heard.append(None if opinion is None else opinion(SOME).tolist())
+        heard.append(None if opinion is None else opinion.of(SOME).tolist())
         return lesson_of(*of, opinion=opinion, **rest)
 
     monkeypatch.setattr(lessons, "lesson_of", hear)
@@ -63,6 +63,28 @@ def test_classes_go_by_the_numbers_that_they_have_now_and_those_that_are_gone_by
     assert opinions[1] == [number[each] for each in before]
 
 
+def test_it_decides_what_is_taught_where_the_graph_is_not_sure(pool, opinions, monkeypatch) -> None:
+    """Nothing is sure, so that all that is taught is what both say: of the network that was in use when it was asked
+    for, whatever is in use by the time that a worker comes to it."""
+    first = trained(pool)
+    monkeypatch.setattr(lessons, "SURE", 1.1)
+    taught, job = [], asked(fresh(pool))
+    distil = distillation.distil
+    monkeypatch.setattr(distillation, "distil", lambda *of, **how: (taught.append(of[1]), distil(*of, **how))[1])
+    LearningConfig.objects.update(network=None)
+    tasks.train_network(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error) == (JobState.DONE, "")
+    assert opinions[1] == of_the_network(pool, first)
+    said = dict(zip(SOME.tolist(), opinions[1], strict=True))
+    (lesson,) = taught
+    both = {*zip(lesson.positions.tolist(), lesson.labels.tolist(), strict=True)} - {
+        *zip(job.labels["positions"], job.labels["labels"], strict=True)
+    }
+    assert both and all(said[position] == label for position, label in both if position in said)
+    assert {position for position, _ in both} & {*said}
+
+
 def test_one_whose_file_was_lost_is_not_asked(pool, opinions) -> None:
     first = trained(pool)
     default_storage.delete(first.file)
@@ -81,6 +103,6 @@ def test_one_that_knows_images_of_another_size_is_not_asked(pool, opinions, monk
         student.facts["shape"] = [1, 64, 64]
         return student
 
-    monkeypatch.setattr("labeler.learning.networks.load_student", of_another_size)
+    monkeypatch.setattr("labeler.learning.students.load_student", of_another_size)
     trained(fresh(pool))
     assert opinions == [None, None]

@@ -105,7 +105,8 @@ def test_the_one_in_use_has_a_say_in_what_the_next_one_is_taught(
     trained.train(new, answers_of(digits, 90), head, lambda *_: None)
     assert [opinion is not None for opinion in opinions] == [False, is_let_in]
     if is_let_in:
-        said = opinions[1](np.arange(500))
+        assert opinions[1].knows.tolist() == list(range(10))
+        said = opinions[1].of(np.arange(500))
         assert len(set(said.tolist())) > 2 and (said == digits[1][:500]).mean() > 0.3
 
 
