@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from learner.graph.strategy import Question
     from learner.pool import Chunk as PixelChunk
 
-UNSEEN_SEED = 30  # beside those of services/draw.py
+UNSEEN_SEED, DOUBTED_SEED = 30, 31  # beside those of services/draw.py
 HOW = ("acquisition", "coldness", "budget")
 
 
@@ -157,7 +158,11 @@ def acquire(round_: Round, model: Round, draw: Draw, held: set[int], beat: Beat)
             config=config,
             report=beat,
         )
-    return _strewn(parts + _acquired_places(model, acquired, details), unseen, round_.seed)
+    known = [place for place in parts if not place.details.get("doubted")]
+    doubted = parts[len(known) :]
+    return _strewn(
+        known + _in_turns(doubted, _acquired_places(model, acquired, details), round_.seed), unseen, round_.seed
+    )
 
 
 def _acquired_places(model: Round, acquired: Acquired, details: dict[str, object]) -> list[Place]:
@@ -201,6 +206,17 @@ def _unseen(round_: Round, model: Round, waiting: Integers, eligible: Integers, 
     drawn = np.random.default_rng([round_.seed, UNSEEN_SEED]).permutation(unseen)[:wanted].tolist()
     details: dict[str, object] = {"unseen": True}
     return [Place(position, Reason.RANDOM, wanted / len(unseen), details=details) for position in drawn]
+
+
+def _in_turns(doubted: list[Place], acquired: list[Place], seed: int) -> list[Place]:
+    """What is in doubt and what the model chooses, one after the other; a coin says which is first.
+
+    The next round takes the place of a queue long before it is through: what comes last is never asked about.
+    """
+    pairs = list(zip_longest(doubted, acquired))
+    if np.random.default_rng([seed, DOUBTED_SEED]).integers(2):
+        pairs = [(second, first) for first, second in pairs]
+    return [place for pair in pairs for place in pair if place is not None]
 
 
 def _strewn(chosen: list[Place], unseen: list[Place], seed: int) -> list[Place]:
