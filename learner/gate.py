@@ -37,7 +37,7 @@ CONTESTED = 5
 """Images that the two disagree about, which people are asked about before the next network."""
 
 LEAST_HELD = 50
-"""Images that the graph is sure of and that were kept back; with fewer nothing can be told."""
+"""Images of the lesson that were kept back; with fewer nothing can be told."""
 
 AGREES = 0.97
 """It has to agree with the graph about this share of them. See docs/log.md for what networks reach that are better, and
@@ -60,7 +60,7 @@ class Verdict:
         new_right: Of these the new one is right about.
         difference: New less old accuracy, paired; None of no image.
         is_proven: Whether images drawn at random, or answers that were kept back, show that the new one is better.
-        agreement: With the graph, about images that it is sure of; None where none was kept back.
+        agreement: With the lesson, about images of it that were kept back; None where none was.
         forgotten: Classes with answers that it hardly predicts.
         shift: Share of images that go to other classes than the graph believes, in sum.
         objections: Of `OBJECTIONS`; none: it is accepted.
@@ -107,7 +107,7 @@ def judge(
         is_kept_n: bool, which of them had been answered before and were kept back from both. Earlier models chose some
             of them: they prove something only together with those at random, of which it may not be right about fewer.
             None: none.
-        held_m: What the new one predicts of images that the graph is sure of and that were kept back from it.
+        held_m: What the new one predicts of images of its lesson that were kept back from it.
         held_labels_m: What the graph says of them.
         sample_S: What the new one predicts of a random sample of the pool, or of all of it.
         shares_C: Of each class, as the graph believes.

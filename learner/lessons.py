@@ -23,7 +23,7 @@ from learner.seeds import derive
 Integers = npt.NDArray[np.int64]
 
 HELD_SHARE, MOST_HELD = 0.1, 2000
-"""Of the images that the graph is sure of so many are kept back, to see whether the student agrees about them."""
+"""Of the images that are to be taught without an answer so many are kept back, to see whether the student agrees."""
 
 ANSWERS_COUNT = 5
 """An answer is drawn as often as so many labels of the graph."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labeler.learning.files import CannotLearn, limit_threads, opened
-from labeler.models import PoolNetwork
+from labeler.models import LabelClass, PoolNetwork
 from labeler.selectors.features import ChunkInput
 from labeler.services.features import Part
 from labeler.storage import local_path
@@ -73,6 +73,8 @@ def opinion_of(
         return None
     if list(Pool(pixels).shape) != list(student.facts["shape"]):
         return None
-    number = {pk: index for index, pk in enumerate(classes)}
-    numbers = np.array([number.get(pk, -1) for pk in network.labels["classes"]], np.int64)
+    number, known = {pk: index for index, pk in enumerate(classes)}, network.labels["classes"]
+    merged = LabelClass.objects.filter(pk__in=known, merged_into__isnull=False).values_list("pk", "merged_into")
+    meant = {pk: pk for pk in known} | dict(merged)
+    numbers = np.array([number.get(meant[pk], -1) for pk in known], np.int64)
     return Opinion(lambda some: numbers[classes_by(student, pixels, some, report=report)], numbers)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
 from labeler import tasks
 from labeler.learning.students import load_student
-from labeler.models import JobState, LearningConfig
+from labeler.models import Fate, Image, JobState, LabelClass, LearningConfig
 from learner import distillation, lessons
 from tests.labeler.networks.conftest import N, asked, trained
 from tests.labeler.queues import fresh
@@ -63,6 +64,15 @@ def test_classes_go_by_the_numbers_that_they_have_now_and_those_that_are_gone_by
     assert opinions[1] == [number[each] for each in before]
 
 
+def test_a_class_that_was_merged_goes_by_the_number_of_the_other(pool, opinions) -> None:
+    first = trained(pool)
+    before, (one, other, *_) = of_the_network(pool, first), first.labels["classes"]
+    LabelClass.objects.filter(pk=other).update(fate=Fate.MERGED, merged_into=one, is_archived=True)
+    Image.objects.filter(project=pool, label=other).update(label=one)
+    trained(fresh(pool))
+    assert opinions[1] == [{0: 0, 1: 0}.get(each, each - 1) for each in before] and 1 in before
+
+
 def test_it_decides_what_is_taught_where_the_graph_is_not_sure(pool, opinions, monkeypatch) -> None:
     """Nothing is sure, so that all that is taught is what both say: of the network that was in use when it was asked
     for, whatever is in use by the time that a worker comes to it."""
@@ -85,9 +95,12 @@ def test_it_decides_what_is_taught_where_the_graph_is_not_sure(pool, opinions, m
     assert {position for position, _ in both} & {*said}
 
 
-def test_one_whose_file_was_lost_is_not_asked(pool, opinions) -> None:
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_one_whose_file_was_lost_or_is_damaged_is_not_asked(pool, opinions, is_lost) -> None:
     first = trained(pool)
     default_storage.delete(first.file)
+    if not is_lost:
+        default_storage.save(first.file, ContentFile(b"nothing of the kind"))
     job = asked(fresh(pool))
     tasks.train_network(job.pk)
     job.refresh_from_db()
