@@ -19,10 +19,10 @@ from learner.graph.neighbours import Affinity
 Integers = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
-EXCEPTIONS, MOST_EXCEPTIONS = 0.005, 0.5
+EXCEPTIONS, MOST_EXCEPTIONS = 0.02, 0.5
 """rho, the chance that an image in a community of one class is of another one after all: for images all of whose ties
-are inside (of such images of MNIST's training part three in a thousand), and at most, where hardly any is. Images that
-a model is unsure of are mostly such: they say little about the community."""
+are inside, and at most, where hardly any is. Images that a model is unsure of are mostly such: they say little about
+the community."""
 
 LEAF_EXCEPTIONS = 0.001
 """The same of a leaf, at least; else the square of the share of its ties to other leaves that lead out of the part, at
