@@ -264,9 +264,9 @@ class LearningForm(ChangeForm):
         required=False,
         label=_("Begin with images that look alike"),
         help_text=_(
-            "Groups whose class is not known come first (where they are loose, images standing for many); later, about "
-            "half of the questions are about parts of groups that a network in use doubts. Rounds learn from images "
-            "without an answer, too, where their neighbours or the pool leave little doubt."
+            "Groups whose class is not known come first (where they are loose, images standing for many); later, up to "
+            "about half of the questions are about parts of groups that a network in use doubts. Rounds learn from "
+            "images without an answer, too, where their neighbours or the pool leave little doubt."
         ),
     )
     estimator = forms.ChoiceField(
